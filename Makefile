@@ -1,0 +1,74 @@
+# From a machine with git, make and python3 only: `make demo` shows the product at work, `make test` checks all of it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Says what is installed; made anew when what is asked for changes.
+INSTALLED := pyproject.toml constraints.txt
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
+PYTEST_ARGS ?=
+# Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
+# it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
+MODELS := $(VENV)/models
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format build docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+demo: $(VENV)/.demo ## train a badly and a well initialised network, and see what the monitor says
+	@$(BIN)/init-monitor demo
+
+test: lint $(VENV)/.dev ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
+	$(BIN)/python -m pytest --doctest-modules init_monitor tests --cov --cov-branch $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## put imports and layout in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.dev ## make the wheel and the source archive in dist/
+	rm -rf dist
+	$(BIN)/hatchling build
+
+docs: $(VENV)/.docs ## make the documentation pages in site/
+	$(BIN)/mkdocs build --strict --quiet
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache init_monitor_demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian ships `venv` without `ensurepip` unless python3-venv is installed, and then leaves half an environment behind.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "init-monitor needs Python 3.10 or newer, but '$(PYTHON)' is missing or older: try 'make PYTHON=python3.11 ...'." >&2; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+		|| { rm -rf $(VENV); echo "Installing python3-venv, which this Python needs to make $(VENV) ..."; \
+			apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+			$(PYTHON) -m venv $(VENV); } \
+		|| { rm -rf $(VENV); echo "'$(PYTHON) -m venv' does not work here: install Debian's package python3-venv and run make again." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made $(INSTALLED)
+	@echo "Installing init-monitor and what the demo needs into $(VENV) (minutes, once) ..."
+	@$(PIP_INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made $(INSTALLED)
+	@echo "Installing init-monitor and what its tests need into $(VENV) (minutes, once) ..."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@rm -rf $(MODELS)
+	@$(PIP_INSTALL) --no-deps --target $(MODELS) torchvision
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.made $(INSTALLED)
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
