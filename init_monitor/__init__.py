@@ -1,0 +1,83 @@
+"""Watch the signal flow through a network while it trains: activations forward, gradients backward.
+
+>>> import init_monitor
+>>> init_monitor.__version__
+'0.1.0.dev0'
+
+This page is a table of contents; nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from init_monitor.callback import InitMonitor as InitMonitor
+    from init_monitor.errors import (
+        CriticalFindingError as CriticalFindingError,
+        InitMonitorError as InitMonitorError,
+        InitMonitorWarning as InitMonitorWarning,
+        OptionError as OptionError,
+        StoreError as StoreError,
+    )
+    from init_monitor.records import (
+        Figure as Figure,
+        Finding as Finding,
+        Severity as Severity,
+        StepRecord as StepRecord,
+        Structure as Structure,
+    )
+    from init_monitor.report import Report as Report
+    from init_monitor.rules import DEFAULT_RULES as DEFAULT_RULES
+    from init_monitor.rules.rule import History as History, Rule as Rule
+    from init_monitor.sinks import default_sinks as default_sinks
+    from init_monitor.sinks.sink import Run as Run, Sink as Sink
+    from init_monitor.standalone import check as check, watch as watch
+
+__version__ = "0.1.0.dev0"
+
+_CONTENTS = {
+    "InitMonitor": "callback",
+    "watch": "standalone",
+    "check": "standalone",
+    "Report": "report",
+    "DEFAULT_RULES": "rules",
+    "Rule": "rules.rule",
+    "History": "rules.rule",
+    "default_sinks": "sinks",
+    "Sink": "sinks.sink",
+    "Run": "sinks.sink",
+    "Figure": "records",
+    "Finding": "records",
+    "Severity": "records",
+    "StepRecord": "records",
+    "Structure": "records",
+    "CriticalFindingError": "errors",
+    "InitMonitorError": "errors",
+    "InitMonitorWarning": "errors",
+    "OptionError": "errors",
+    "StoreError": "errors",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
+    *_CONTENTS,
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
+    try:
+        module = _CONTENTS[name]
+    except KeyError:
+        message = f"module 'init_monitor' has no attribute {name!r}; it has {', '.join(sorted(_CONTENTS))}"
+        raise AttributeError(message) from None
+    value = getattr(import_module(f"init_monitor.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List what can be imported from here."""
+    return sorted(__all__)

@@ -1,0 +1,22 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+MODELS = Path(sys.prefix) / "models"
+"""Where the Makefile puts torchvision, out of the way of everything but these tests."""
+
+if MODELS.is_dir():
+    sys.path.append(str(MODELS))
+
+if torch.version.cuda is None:
+    # torchvision's wheel is built for a torch with CUDA. Beside a CPU torch its compiled operators cannot be loaded, and
+    # `import torchvision` then fails where it describes `nms`, which no model here calls. Its schema is enough to import.
+    _torchvision = torch.library.Library("torchvision", "FRAGMENT")
+    for _operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, _operator):
+            _torchvision.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
