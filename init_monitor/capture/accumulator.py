@@ -1,0 +1,320 @@
+"""The device side of a sampled step: tensors come in from hooks, one packed copy goes out to the host.
+
+Every distinct small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
+are not reduced one by one. Small ones are copied aside and, once a block's worth of elements waits, those of one shape
+are stacked and reduced together; large ones are reduced at once in pieces of a block. Both ways the arithmetic runs on
+blocks that fit the cache. Nothing here waits for the device before :meth:`Accumulator.drain`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from init_monitor.measures import (
+    WIDTH,
+    Knee,
+    Layout,
+    merge,
+    reduce_block,
+    rescale,
+    sample_signal,
+    unit_extremes,
+    wide_dtype,
+    working_dtype,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CPU_BLOCK = 1 << 18
+"""Elements of a block on the CPU: 1 MB of float32, measured as the fastest of 2¹⁴ … 2²³ for the whole reduction."""
+
+ACCELERATOR_BLOCK = 1 << 22
+"""Elements of a block elsewhere: few launches per tensor, and its counts are still exact in float32."""
+
+STAGED_ELEMENTS = 4096
+"""Elements kept of a tensor by ``measure="staged"``: a variance is then within 3 % in the median, 8 % at p90."""
+
+FIRST_ROWS = 256
+
+
+class Plan(NamedTuple):
+    """What to reduce of a tensor besides its moments.
+
+    Attributes:
+        layout: samples and units; ``None`` if they are not to be looked at.
+        rectifier: keep each unit's extremes.
+        knee: count the elements beyond it.
+        gradient: the numbers are of a gradient and get the factor that :meth:`Accumulator.end_batch` is given.
+    """
+
+    layout: Layout | None = None
+    rectifier: bool = False
+    knee: Knee | None = None
+    gradient: bool = False
+
+
+@dataclass(slots=True)
+class _UnitBlock:
+    """Unit sums (and extremes) of several rows that arrived together; ``key`` says whose they are."""
+
+    key: tuple[tuple[tuple[int, ...], int, bool], ...]
+    sums: Tensor
+    squares: Tensor
+    highs: Tensor | None
+    lows: Tensor | None
+
+
+class UnitReading(NamedTuple):
+    """One row's units on the host: their sums, and which saw a positive and a non-positive value."""
+
+    sums: NDArray[np.float64]
+    squares: float
+    positive: NDArray[np.bool_] | None
+    nonpositive: NDArray[np.bool_] | None
+
+
+@dataclass(slots=True)
+class Drained:
+    """What one device measured over a sampled step, on the host.
+
+    Attributes:
+        rows: ``[R, WIDTH]`` merged partial rows.
+        units: by row, what its units did (a row met in batches of unlike structure has several entries).
+        samples: by row, batch items seen.
+        positions: by row, values per unit seen (batch items times positions).
+    """
+
+    rows: NDArray[np.float64]
+    units: dict[int, list[UnitReading]] = field(default_factory=dict)
+    samples: dict[int, int] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
+
+
+class Accumulator:
+    """Collects the tensors of one device over the micro-batches of one optimizer step."""
+
+    def __init__(self, device: torch.device, *, exact: bool) -> None:
+        """Allocate the row buffer on ``device``; ``exact=False`` keeps a strided sample of every tensor."""
+        self.device = device
+        self.exact = exact
+        self.block = CPU_BLOCK if device.type == "cpu" else ACCELERATOR_BLOCK
+        self.rows = 0
+        self._state = torch.zeros(FIRST_ROWS, WIDTH, dtype=wide_dtype(device), device=device)
+        self._fresh = True
+        self._waiting: dict[tuple[torch.Size, torch.dtype, Plan], list[tuple[int, Tensor]]] = {}
+        self._waiting_elements = 0
+        self._partials: list[Tensor] = []
+        self._index: list[int] = []
+        self._is_gradient: list[bool] = []
+        self._units: list[tuple[tuple[int, ...], Tensor, Tensor, Tensor | None, Tensor | None]] = []
+        self._unit_state: list[_UnitBlock] = []
+        self._samples: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
+
+    def new_row(self) -> int:
+        """Return the number of a row that nothing has been added to."""
+        self.rows += 1
+        return self.rows - 1
+
+    def take(self, row: int, tensor: Tensor, plan: Plan = Plan()) -> None:  # noqa: B008 - an immutable tuple
+        """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive."""
+        x = tensor.detach()
+        if not self.exact:
+            x, plan = strided_sample(x), Plan(None, rectifier=False, knee=plan.knee, gradient=plan.gradient)
+        if plan.layout is not None and x.numel():
+            samples = x.shape[plan.layout.sample]
+            self._samples[row] = self._samples.get(row, 0) + samples
+            self._positions[row] = self._positions.get(row, 0) + x.numel() // x.shape[plan.layout.unit]
+        if x.numel() > self.block:
+            self._take_large(row, x, plan)
+            return
+        held = x.to(working_dtype(x.dtype), copy=True, memory_format=torch.contiguous_format)
+        self._waiting.setdefault((held.shape, held.dtype, plan), []).append((row, held))
+        self._waiting_elements += held.numel()
+        if self._waiting_elements > self.block:
+            self._flush()
+
+    def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
+        """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
+        self._flush()
+        if self._partials:
+            self._merge_rows(gradient_factor)
+        if self._units:
+            self._merge_units()
+
+    def drain(self) -> Drained:
+        """Copy everything to the host, once, and start afresh."""
+        self._make_room()
+        state = self._state[: self.rows]
+        parts = [state.reshape(-1).view(torch.uint8)]
+        for block in self._unit_state:
+            parts += [block.sums.view(torch.uint8), block.squares.view(torch.uint8)]
+            if block.highs is not None and block.lows is not None:
+                # A NaN says neither dead nor all positive: it counts as having seen both signs.
+                parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
+                parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
+        packed = torch.cat(parts).cpu().numpy()
+        drained = self._unpack(packed, np.dtype(str(self._state.dtype).removeprefix("torch.")))
+        self.discard()
+        return drained
+
+    def discard(self) -> None:
+        """Forget everything that was added since the last drain."""
+        self._fresh = True
+        self._waiting, self._waiting_elements = {}, 0
+        self._partials, self._index, self._is_gradient, self._units = [], [], [], []
+        self._unit_state, self._samples, self._positions = [], {}, {}
+
+    def _make_room(self) -> None:
+        if self.rows > self._state.shape[0]:
+            grown = torch.zeros(2 * self.rows, WIDTH, dtype=self._state.dtype, device=self.device)
+            grown[: self._state.shape[0]] = self._state
+            self._state = grown
+
+    def _take_large(self, row: int, x: Tensor, plan: Plan) -> None:
+        flat = _flat(x)
+        for start in range(0, flat.numel(), self.block):
+            piece = flat[start : start + self.block].unsqueeze(0)
+            self._add_partials((row,), reduce_block(piece, plan.knee), plan)
+        if plan.layout is not None:
+            wide = x if x.dtype == torch.float64 else x.float()
+            self._add_units((row,), wide.unsqueeze(0), plan, plan.layout)
+
+    def _flush(self) -> None:
+        for (_, _, plan), held in self._waiting.items():
+            rows = tuple(row for row, _ in held)
+            block = torch.stack([tensor for _, tensor in held])
+            self._add_partials(rows, reduce_block(block, plan.knee), plan)
+            if plan.layout is not None and block.numel():
+                self._add_units(rows, block, plan, plan.layout)
+        self._waiting, self._waiting_elements = {}, 0
+
+    def _add_partials(self, rows: tuple[int, ...], partials: Tensor, plan: Plan) -> None:
+        self._partials.append(partials)
+        self._index.extend(rows)
+        self._is_gradient.extend([plan.gradient] * len(rows))
+
+    def _add_units(self, rows: tuple[int, ...], block: Tensor, plan: Plan, layout: Layout) -> None:
+        sums, squares = sample_signal(block, layout)
+        high, low = unit_extremes(block, layout) if plan.rectifier else (None, None)
+        self._units.append((rows, sums, squares, high, low))
+
+    def _merge_rows(self, gradient_factor: float | Tensor) -> None:
+        self._make_room()
+        partials = torch.cat(self._partials)
+        index = torch.tensor(self._index, device=self.device)
+        if isinstance(gradient_factor, torch.Tensor) or gradient_factor != 1.0:
+            is_gradient = torch.tensor(self._is_gradient, device=self.device)
+            one = torch.ones((), dtype=partials.dtype, device=self.device)
+            partials = rescale(partials, torch.where(is_gradient, one * gradient_factor, one))
+        if not self._fresh:
+            partials = torch.cat((self._state[: self.rows], partials))
+            index = torch.cat((torch.arange(self.rows, device=self.device), index))
+        self._state[: self.rows] = merge(partials, index, self.rows)
+        self._fresh = False
+        self._partials, self._index, self._is_gradient = [], [], []
+
+    def _merge_units(self) -> None:
+        key = tuple((rows, sums.shape[1], high is not None) for rows, sums, _, high, _ in self._units)
+        sums = torch.cat([sums.reshape(-1) for _, sums, *_ in self._units])
+        squares = torch.cat([squares for _, _, squares, *_ in self._units])
+        highs = [high.reshape(-1) for *_, high, _ in self._units if high is not None]
+        lows = [low.reshape(-1) for *_, low in self._units if low is not None]
+        new = _UnitBlock(key, sums, squares, torch.cat(highs) if highs else None, torch.cat(lows) if lows else None)
+        self._units = []
+        for old in self._unit_state:
+            if old.key == key:
+                old.sums += new.sums
+                old.squares += new.squares
+                if old.highs is not None and old.lows is not None and new.highs is not None and new.lows is not None:
+                    torch.maximum(old.highs, new.highs, out=old.highs)
+                    torch.minimum(old.lows, new.lows, out=old.lows)
+                return
+        self._unit_state.append(new)
+
+    def _unpack(self, packed: NDArray[np.uint8], wide: np.dtype[np.float64]) -> Drained:
+        cursor = _Cursor(packed, wide)
+        drained = Drained(cursor.numbers(self.rows * WIDTH).reshape(self.rows, WIDTH))
+        if self._fresh:
+            drained.rows[:] = 0
+        drained.samples, drained.positions = self._samples, self._positions
+        for block in self._unit_state:
+            sums, squares = cursor.numbers(block.sums.numel()), cursor.numbers(block.squares.numel())
+            size = 0 if block.highs is None else block.highs.numel()
+            positive, nonpositive = cursor.flags(size), cursor.flags(size)
+            for row, reading in _readings(block.key, sums, squares, positive, nonpositive):
+                drained.units.setdefault(row, []).append(reading)
+        return drained
+
+
+class _Cursor:
+    """Reads the packed bytes front to back."""
+
+    def __init__(self, packed: NDArray[np.uint8], wide: np.dtype[np.float64]) -> None:
+        self._packed, self._wide, self._at = packed, wide, 0
+
+    def numbers(self, count: int) -> NDArray[np.float64]:
+        raw = self._packed[self._at : self._at + count * self._wide.itemsize]
+        self._at += raw.size
+        return np.frombuffer(raw.tobytes(), self._wide).astype(np.float64)
+
+    def flags(self, count: int) -> NDArray[np.bool_]:
+        raw = self._packed[self._at : self._at + count]
+        self._at += count
+        return raw.astype(np.bool_)
+
+
+def _readings(
+    key: tuple[tuple[tuple[int, ...], int, bool], ...],
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    nonpositive: NDArray[np.bool_],
+) -> Iterator[tuple[int, UnitReading]]:
+    at = flag_at = square_at = 0
+    for rows, units, rectifier in key:
+        for row in rows:
+            flags = slice(flag_at, flag_at + units)
+            yield (
+                row,
+                UnitReading(
+                    sums[at : at + units],
+                    float(squares[square_at]),
+                    positive[flags] if rectifier else None,
+                    nonpositive[flags] if rectifier else None,
+                ),
+            )
+            at, square_at = at + units, square_at + 1
+            flag_at += units if rectifier else 0
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return all elements in one dimension, in memory order where that spares a copy."""
+    if torch.ops.aten.is_non_overlapping_and_dense(x):
+        return x.as_strided((x.numel(),), (1,))
+    return x.reshape(-1)
+
+
+def strided_sample(x: Tensor, elements: int = STAGED_ELEMENTS) -> Tensor:
+    """Return about ``elements`` of a tensor's elements, ``[≤ elements]``, evenly spread; all if it has no more.
+
+    The stride is prime and above 7: a power of two would pick the same channels again and again.
+    """
+    flat = _flat(x)
+    if flat.numel() <= elements:
+        return flat
+    return flat[:: _next_prime(max(11, -(-flat.numel() // elements)))]
+
+
+def _next_prime(n: int) -> int:
+    while any(n % d == 0 for d in range(2, int(n**0.5) + 1)):
+        n += 1
+    return n

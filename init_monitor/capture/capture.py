@@ -1,0 +1,193 @@
+"""One model under observation: attach, accumulate on the device, drain once, detach."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.capture.hooks import LayerHooks
+from init_monitor.capture.parameters import ParameterTaps
+from init_monitor.capture.reading import (
+    Reader,
+    expected_gains,
+    layer_columns,
+    parameter_columns,
+    structure_of,
+    tap_names,
+)
+from init_monitor.capture.unit_window import UnitWindow
+from init_monitor.records import StepRecord, Structure
+from init_monitor.structure.layers import plain_name, select
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from init_monitor.capture.taps import TapKey
+
+
+class StepFacts(NamedTuple):
+    """What the training loop knows about a step and the tensors do not say."""
+
+    step: int
+    optimizer: str = ""
+    learning_rate: float = float("nan")
+    loss_scaled: bool = False
+
+
+class Scope(NamedTuple):
+    """What to measure of a model.
+
+    Attributes:
+        include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
+        exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
+        window: the longest look-back of the unit categories, in sampled steps.
+    """
+
+    include: str | Sequence[str] | None = None
+    exclude: str | Sequence[str] | None = None
+    max_layers: int = 512
+    exact: bool = True
+    window: int = 256
+
+
+class Capture:
+    """Measures the sampled steps of one model; between them the model carries no hook.
+
+    Args:
+        model: the module to watch.
+        scope: what of it to measure.
+        on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
+
+    Attributes:
+        notices: what the user should know about the choice of layers.
+        structure: the network as it was executed at the last sampled step.
+    """
+
+    def __init__(self, model: nn.Module, scope: Scope, on_failure: Callable[[str, Exception], None]) -> None:
+        """Choose the layers; nothing is attached yet."""
+        selection = select(model, scope.include, scope.exclude, scope.max_layers)
+        self.notices = selection.notices
+        self.structure = Structure()
+        self._scope = scope
+        self._hooks = LayerHooks(
+            model, selection.layers, exact=scope.exact, max_taps=scope.max_layers, on_failure=on_failure
+        )
+        named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
+        self._parameter_names = {id(parameter): name for name, parameter in named.items()}
+        self._parameters = ParameterTaps(named, self._hooks.accumulator)
+        self._on_failure = on_failure
+        self._windows: dict[TapKey, UnitWindow] = {}
+        self._signature: tuple[object, ...] = ()
+        self._names: dict[TapKey, str] = {}
+        self._saved_windows: dict[str, dict[str, list[int]]] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a sampled step is under way."""
+        return self._hooks.attached
+
+    @property
+    def dropped_calls(self) -> int:
+        """Calls of layers that were not measured because ``max_layers`` taps exist already."""
+        return self._hooks.dropped_calls
+
+    def open_step(self) -> None:
+        """Start a sampled step."""
+        self._hooks.attach()
+
+    def pause(self, *, paused: bool) -> None:
+        """Ignore forwards while ``paused``."""
+        self._hooks.paused = paused
+
+    def begin_batch(self) -> None:
+        """Start one of its micro-batches."""
+        self._hooks.begin_batch()
+
+    def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
+        """End a micro-batch; its activation gradients are multiplied by ``gradient_factor``."""
+        for accumulator in self._hooks.accumulators.values():
+            accumulator.end_batch(gradient_factor)
+
+    def before_optimizer(self, parameters: Iterable[Tensor]) -> None:
+        """Measure weights and gradients that an optimizer is about to use."""
+        try:
+            self._parameters.before_step(parameters)
+        except Exception as error:  # noqa: BLE001 - must not reach the user's training
+            self._parameters.forget()
+            self._on_failure("the parameters", error)
+
+    def measure_parameters(self) -> None:
+        """Measure all weights and gradients, without an update to follow."""
+        self.before_optimizer(self._parameters.all())
+        self._parameters.forget()
+
+    def after_optimizer(self) -> None:
+        """Measure the updates."""
+        try:
+            self._parameters.after_step()
+        except Exception as error:  # noqa: BLE001 - must not reach the user's training
+            self._parameters.forget()
+            self._on_failure("the parameter updates", error)
+
+    def close_step(self, facts: StepFacts) -> StepRecord:
+        """Detach, copy the step's numbers to the host (one copy per device) and return them as a record."""
+        self._hooks.detach()
+        reader = Reader({accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()})
+        taps = list(self._hooks.order.values())
+        self._update_structure()
+        self._restore_windows()
+        columns = layer_columns(taps, reader, self._windows, self._scope.window)
+        parameters, weights = parameter_columns(self._parameters.rows, reader)
+        variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
+        expected_gains(columns, taps, self.structure, variances)
+        updates = weights[Quantity.UPDATE_RATIO]
+        for column in (*columns.values(), *weights.values()):
+            column.flags.writeable = False
+        return StepRecord(
+            step=facts.step,
+            time=time.time(),
+            names=tuple(self._names.values()),
+            columns=columns,
+            parameter_names=parameters,
+            parameter_columns=weights,
+            exact=self._scope.exact,
+            optimizer=facts.optimizer,
+            learning_rate=facts.learning_rate,
+            loss_scaled=facts.loss_scaled,
+            stepped=not updates.size or bool(np.any(updates != 0)),
+        )
+
+    def abort(self) -> None:
+        """Give up a step: leave no hook, keep none of its numbers."""
+        self._hooks.detach()
+        self._parameters.forget()
+        for accumulator in self._hooks.accumulators.values():
+            accumulator.discard()
+
+    def state_dict(self) -> dict[str, dict[str, list[int]]]:
+        """Return the unit windows by tap name."""
+        return {self._names[key]: window.state_dict() for key, window in self._windows.items() if key in self._names}
+
+    def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
+        """Go on with saved unit windows; each is taken up when its layer is next seen."""
+        self._saved_windows = dict(state)
+
+    def _restore_windows(self) -> None:
+        for key, name in self._names.items() if self._saved_windows else ():
+            saved = self._saved_windows.pop(name, None)
+            if saved is not None:
+                self._windows[key] = UnitWindow(self._scope.window)
+                self._windows[key].load_state_dict(saved)
+
+    def _update_structure(self) -> None:
+        taps = list(self._hooks.order.values())
+        signature = tuple((tap.key, tuple(tap.feeds), tap.dtype) for tap in taps)
+        if signature != self._signature:
+            self._signature = signature
+            self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
+            self.structure = structure_of(taps, tuple(self._names.values()), self._parameter_names)

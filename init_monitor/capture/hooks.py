@@ -1,0 +1,239 @@
+"""The hooks themselves: attached at the start of a sampled step, removed at its end.
+
+Forward hooks on the layers, and a hook on each output *tensor* for its gradient: tensor hooks survive in-place
+activations, ``out += identity``, shared modules, tuples, activation checkpointing and double backward, where
+full-backward module hooks change the graph or raise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.taps import Provenance, Tap, TapKey
+from init_monitor.capture.tensors import first_floating, floating_tensors
+from init_monitor.records import Role
+from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
+from init_monitor.structure.nonlinearities import nonlinearity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+
+OUTSIDE_BACKWARD = -1
+
+
+def _inert(*_args: object, **_kwargs: object) -> None:
+    """Stand in for a hook on a copy of the model (an EMA, a pickled module): copies are not watched."""
+
+
+def _make_inert() -> Callable[..., None]:
+    return _inert
+
+
+class _Hook:
+    """A callable that turns into :func:`_inert` when the model it hangs on is copied or pickled."""
+
+    __slots__ = ("_call", "_name")
+
+    def __init__(self, call: Callable[..., None], name: str) -> None:
+        self._call, self._name = call, name
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
+        self._call(self._name, module, args, kwargs, output)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Callable[..., None]:
+        return _inert
+
+    def __copy__(self) -> Callable[..., None]:
+        return _inert
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _make_inert, ()
+
+
+class LayerHooks:
+    """Feeds the accumulators from the layers of one model while attached.
+
+    Args:
+        model: the module whose plumbing is followed to see what feeds what.
+        layers: the layers to watch, by name.
+        exact: whole tensors, or a strided sample of each.
+        max_taps: calls of layers beyond so many are not measured.
+        on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, nn.Module],
+        *,
+        exact: bool,
+        max_taps: int,
+        on_failure: Callable[[str, Exception], None],
+    ) -> None:
+        """Prepare; nothing is attached yet."""
+        self._layers = dict(layers)
+        watched = {id(module) for module in self._layers.values()}
+        self._plumbing = [m for m in model.modules() if isinstance(m, PLUMBING) and id(m) not in watched]
+        self._exact = exact
+        self._max_taps = max_taps
+        self._on_failure = on_failure
+        self._handles: list[RemovableHandle] = []
+        self._provenance = Provenance()
+        self._calls: Counter[str] = Counter()
+        self._recomputed: Counter[str] = Counter()
+        self._switched_off: set[str] = set()
+        self.accumulators: dict[torch.device, Accumulator] = {}
+        self.taps: dict[TapKey, Tap] = {}
+        self.order: dict[TapKey, Tap] = {}
+        self.dropped_calls = 0
+        self.paused = False
+
+    @property
+    def attached(self) -> bool:
+        """Whether any hook is on the model."""
+        return bool(self._handles)
+
+    def attach(self) -> None:
+        """Put a forward hook on every watched layer and on the plumbing between them."""
+        self.order = {}
+        for name, module in self._layers.items():
+            if name not in self._switched_off:
+                hook = _Hook(self._forward, name)
+                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+        for module in self._plumbing:
+            self._handles.append(module.register_forward_hook(_Hook(self._pass_on, ""), with_kwargs=True))
+        self.begin_batch()
+
+    def detach(self) -> None:
+        """Remove every hook from modules and tensors; nothing of this step stays on the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._provenance.clear()
+
+    def begin_batch(self) -> None:
+        """Start a forward: calls are counted from here, so that the k-th call is the same tap in every batch."""
+        self._calls.clear()
+        self._recomputed.clear()
+        self._provenance.clear()
+
+    def accumulator(self, device: torch.device) -> Accumulator:
+        """Return the accumulator of a device, made when the device is first seen."""
+        found = self.accumulators.get(device)
+        if found is None:
+            found = self.accumulators[device] = Accumulator(device, exact=self._exact)
+        return found
+
+    def _forward(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
+        # Without gradients it is no training signal: a teacher, a target network, the first pass of a checkpoint.
+        if self.paused or not torch.is_grad_enabled() or name in self._switched_off:
+            return
+        try:
+            with torch.no_grad():
+                self._measure(name, module, args, kwargs, output)
+        except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
+            self._switch_off(name, error)
+
+    def _measure(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
+        calls = self._calls
+        if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
+            # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
+            if self._calls[name]:
+                return
+            calls = self._recomputed
+        call = calls[name]
+        calls[name] += 1
+        received = first_floating(args, kwargs)
+        origin = None if received is None else self._provenance.find(received)
+        for path, tensor in floating_tensors(output):
+            tap = self._tap(TapKey(name, call, path), module, tensor, origin.tap if origin else None)
+            if tap is None:
+                self.dropped_calls += 1
+                return
+            if origin is not None:
+                tap.feeds[origin.tap.key] = origin.tap
+            tap.values_from = origin.tap if origin is not None and origin.same_values else None
+            self._take(tap, received, tensor)
+
+    def _take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+        self.order[tap.key] = tap
+        nonlinearity = tap.nonlinearity
+        knee = None if nonlinearity is None else nonlinearity.knee
+        rectifier = nonlinearity is not None and nonlinearity.rectifier
+        plan = Plan(tap.layout, rectifier=rectifier, knee=knee)
+        tap.accumulator.take(tap.forward, output, plan)
+        if tap.role is Role.WEIGHT and tap.values_from is None and received is not None and received is not output:
+            if tap.arrived < 0:
+                tap.arrived = tap.accumulator.new_row()
+            if received.device == tap.accumulator.device:
+                tap.accumulator.take(tap.arrived, received)
+        if output.requires_grad:
+            self._handles.append(output.register_hook(self._gradient_hook(tap)))
+        self._provenance.note(output, tap)
+
+    def _gradient_hook(self, tap: Tap) -> Callable[[Tensor], None]:
+        plan = Plan(gradient=True)
+
+        def hook(gradient: Tensor) -> None:
+            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
+            # term of the loss, not the gradient of the loss.
+            if torch.is_grad_enabled() or tap.key.layer in self._switched_off:
+                return
+            try:
+                tap.accumulator.take(tap.backward, gradient, plan)
+            except Exception as error:  # noqa: BLE001 - must not reach the user's backward
+                self._switch_off(tap.key.layer, error)
+
+        return hook
+
+    def _tap(self, key: TapKey, module: nn.Module, output: Tensor, upstream: Tap | None) -> Tap | None:
+        tap = self.taps.get(key)
+        if tap is None or tap.accumulator.device != output.device:
+            if len(self.taps) >= self._max_taps:
+                return None
+            accumulator = self.accumulator(output.device)
+            nonlinearity = nonlinearity_of(module)
+            tap = Tap(
+                key=key,
+                module=module,
+                role=role_of(module) or Role.OTHER,
+                nonlinearity=nonlinearity,
+                accumulator=accumulator,
+                forward=accumulator.new_row(),
+                backward=accumulator.new_row(),
+            )
+            if nonlinearity is not None and nonlinearity.distribution and output.dim():
+                dim = getattr(module, "dim", None)
+                tap.per_distribution = output.shape[-1 if dim is None else dim]
+            self.taps[key] = tap
+        tap.layout = layout_of(module, output, upstream.layout if upstream else None)
+        tap.dtype = str(output.dtype).removeprefix("torch.")
+        return tap
+
+    def _pass_on(
+        self, _name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
+        try:
+            received = first_floating(args, kwargs)
+            origin = None if received is None else self._provenance.find(received)
+            if origin is not None and isinstance(output, torch.Tensor):
+                unchanged = origin.same_values and isinstance(module, SAME_VALUES)
+                self._provenance.note(output, origin.tap, same_values=unchanged)
+        except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
+            self._switch_off(type(module).__name__, error)
+
+    def _switch_off(self, name: str, error: Exception) -> None:
+        if name not in self._switched_off:
+            self._switched_off.add(name)
+            self._on_failure(name, error)

@@ -1,0 +1,221 @@
+"""From rows on the host to the columns of a record, and to the structure that was executed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.measures import between_sample_share, finalise
+from init_monitor.records import Layer, Role, Structure
+from init_monitor.structure.layers import fans_of
+from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.parameters import ParameterRows
+    from init_monitor.capture.taps import Tap, TapKey
+    from init_monitor.capture.unit_window import UnitWindow
+    from init_monitor.records import Column
+
+    Columns = dict[Quantity, Column]
+
+_MOMENTS = ("count", "mean", "variance", "mean_square", "abs_max", "zero_fraction", "nonfinite_count")
+
+
+def tap_names(taps: Sequence[Tap]) -> tuple[str, ...]:
+    """Name the taps of a step: the layer, ``#k`` if it was called several times, and the path in its output."""
+    repeated = {tap.key.layer for tap in taps if tap.key.call > 0}
+    return tuple(
+        (tap.key.layer or "model") + (f"#{tap.key.call + 1}" if tap.key.layer in repeated else "") + tap.key.path
+        for tap in taps
+    )
+
+
+class Reader:
+    """Reads the drained rows of every device by accumulator and row number."""
+
+    def __init__(self, drained: Mapping[Accumulator, Drained]) -> None:
+        """Finalise all rows at once."""
+        self._drained = drained
+        self._columns = {accumulator: finalise(d.rows) for accumulator, d in drained.items()}
+
+    def at(self, accumulator: Accumulator, row: int, name: str) -> float:
+        """Return one finalised number; NaN for a row that does not exist or received nothing."""
+        if row < 0 or not self.arrived(accumulator, row):
+            return math.nan
+        return float(self._columns[accumulator][name][row])
+
+    def arrived(self, accumulator: Accumulator, row: int) -> bool:
+        """Whether any element, finite or not, reached a row in this step."""
+        columns = self._columns.get(accumulator)
+        return (
+            columns is not None
+            and 0 <= row < len(columns["count"])
+            and bool(columns["count"][row] + columns["nonfinite_count"][row] > 0)
+        )
+
+    def drained(self, accumulator: Accumulator) -> Drained:
+        """Return the raw rows and units of one device."""
+        return self._drained[accumulator]
+
+
+def layer_columns(taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, UnitWindow], longest: int) -> Columns:
+    """Fill every layer quantity except the expected gains, which need the weights; update the unit windows."""
+    from init_monitor.capture.unit_window import UnitWindow  # noqa: PLC0415 - keeps the type import one-way
+
+    columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in LAYER_QUANTITIES}
+    consumers = Counter(tap.values_from.key for tap in taps if tap.values_from is not None)
+    for i, tap in enumerate(taps):
+        accumulator = tap.accumulator
+        for prefix, row in (("", tap.forward), ("gradient_", tap.backward)):
+            for moment in _MOMENTS:
+                columns[Quantity(prefix + moment)][i] = reader.at(accumulator, row, moment)
+        variance = columns[Quantity.VARIANCE][i]
+        if tap.role is Role.WEIGHT:
+            _local_gains(columns, i, tap, reader, consumers)
+        nonlinearity = tap.nonlinearity
+        if nonlinearity is not None and nonlinearity.knee is not None:
+            saturated = reader.at(accumulator, tap.forward, "saturated_fraction") * tap.per_distribution
+            columns[Quantity.SATURATED_FRACTION][i] = saturated
+        drained = reader.drained(accumulator)
+        units = drained.units.get(tap.forward)
+        if not units:
+            continue
+        samples = drained.samples[tap.forward]
+        columns[Quantity.BETWEEN_SAMPLE_SHARE][i] = _share([(u.sums, u.squares) for u in units], samples, variance)
+        signs = [(u.positive, u.nonpositive) for u in units if u.positive is not None and u.nonpositive is not None]
+        if signs:
+            window = windows.setdefault(tap.key, UnitWindow(longest))
+            window.add(
+                _any([positive for positive, _ in signs]),
+                _any([nonpositive for _, nonpositive in signs]),
+                drained.positions[tap.forward],
+            )
+            categories = window.read()
+            columns[Quantity.UNIT_COUNT][i] = categories.count
+            columns[Quantity.UNIT_SAMPLES][i] = categories.samples
+            columns[Quantity.DEAD_FRACTION][i] = categories.dead_fraction
+            columns[Quantity.ALL_POSITIVE_FRACTION][i] = categories.all_positive_fraction
+    return columns
+
+
+def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[TapKey]) -> None:
+    source = tap.values_from
+    square = (
+        reader.at(source.accumulator, source.forward, "mean_square")
+        if source is not None
+        else reader.at(tap.accumulator, tap.arrived, "mean_square")
+    )
+    columns[Quantity.INPUT_MEAN_SQUARE][i] = square
+    columns[Quantity.GAIN][i] = _ratio(columns[Quantity.VARIANCE][i], square)
+    # With a second consumer the gradient at the source is a sum, of which this layer made only a part.
+    if source is not None and consumers[source.key] == 1:
+        arriving = reader.at(source.accumulator, source.backward, "variance")
+        columns[Quantity.BACKWARD_GAIN][i] = _ratio(arriving, columns[Quantity.GRADIENT_MEAN_SQUARE][i])
+
+
+def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tuple[tuple[str, ...], Columns]:
+    """Return the names and quantities of the parameters that were measured in this step."""
+    names = tuple(name for name, r in rows.items() if reader.arrived(r.accumulator, r.weight))
+    columns: Columns = {quantity: np.full(len(names), np.nan) for quantity in PARAMETER_QUANTITIES}
+    for i, name in enumerate(names):
+        taps = rows[name]
+        for prefix, row in (("weight_", taps.weight), ("weight_gradient_", taps.gradient)):
+            for moment in ("count", "mean", "variance", "nonfinite_count"):
+                quantity = f"{prefix}{moment}"
+                if quantity in Quantity._value2member_map_:
+                    columns[Quantity(quantity)][i] = reader.at(taps.accumulator, row, moment)
+            columns[Quantity(f"{prefix}norm")][i] = _norm(reader, taps.accumulator, row)
+        moved, reference = (_norm(reader, taps.accumulator, row) for row in (taps.update, taps.reference))
+        columns[Quantity.UPDATE_RATIO][i] = _ratio(moved, reference)
+    return names, columns
+
+
+def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Mapping[int, str]) -> Structure:
+    """Describe what was executed.
+
+    Args:
+        taps: in execution order.
+        names: their names.
+        parameter_names: qualified name by ``id`` of the parameter.
+    """
+    name_of = {tap.key: name for tap, name in zip(taps, names, strict=True)}
+    layers: dict[TapKey, Layer] = {}
+    for depth, (tap, name) in enumerate(zip(taps, names, strict=True)):
+        fans, nonlinearity = fans_of(tap.module), tap.nonlinearity
+        own = {kind: getattr(tap.module, kind, None) for kind in ("weight", "bias")}
+        layers[tap.key] = Layer(
+            name=name,
+            module=tap.key.layer,
+            kind=type(tap.module).__name__,
+            role=tap.role,
+            depth=depth,
+            inputs=tuple(name_of[key] for key in tap.feeds if key in name_of),
+            fan_in=fans.fan_in,
+            fan_out=fans.fan_out,
+            weight=parameter_names.get(id(own["weight"]), ""),
+            bias=parameter_names.get(id(own["bias"]), ""),
+            dtype=tap.dtype,
+            flat_below=nonlinearity is not None and nonlinearity.flat_below,
+            piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
+        )
+    # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
+    for tap in reversed(taps):
+        for key in tap.feeds:
+            if key not in layers:
+                continue
+            if tap.role is Role.ACTIVATION:
+                layers[key] = replace(layers[key], activation=type(tap.module).__name__)
+            elif tap.role is Role.NORMALISATION:
+                layers[key] = replace(layers[key], normalised=True, activation=layers[tap.key].activation)
+    return Structure(tuple(layers.values()))
+
+
+def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, weights: Mapping[str, float]) -> None:
+    """Fill in what zero-mean weights of the measured variance give: fan · Var(W), forward and backward.
+
+    Source: Glorot & Bengio 2010, Eq. 5 and 6; He et al. 2015, Eq. 7 and 13.
+
+    Args:
+        columns: of the layers; changed in place.
+        taps: in execution order.
+        structure: of the same taps.
+        weights: Var(W) by qualified parameter name.
+    """
+    for i, (tap, layer) in enumerate(zip(taps, structure.layers, strict=True)):
+        variance = weights.get(layer.weight, math.nan)
+        fans = fans_of(tap.module)
+        if fans.forward:
+            columns[Quantity.EXPECTED_GAIN][i] = fans.forward * variance
+            columns[Quantity.EXPECTED_BACKWARD_GAIN][i] = fans.backward * variance
+
+
+def _ratio(over: float, under: float) -> float:
+    return over / under if under > 0 else math.nan
+
+
+def _norm(reader: Reader, accumulator: Accumulator, row: int) -> float:
+    return math.sqrt(reader.at(accumulator, row, "count") * reader.at(accumulator, row, "mean_square"))
+
+
+def _any(flags: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = np.logical_or.reduce([f for f in flags if f.size == flags[0].size])
+    return result
+
+
+def _share(units: Sequence[tuple[Column, float]], samples: int, variance: float) -> float:
+    same = [(sums, squares) for sums, squares in units if sums.size == units[0][0].size]
+    return between_sample_share(
+        np.asarray(np.sum([sums for sums, _ in same], axis=0)),
+        float(sum(squares for _, squares in same)),
+        samples,
+        variance,
+    )

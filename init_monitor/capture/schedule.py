@@ -1,0 +1,34 @@
+"""When to look: every step of the dense start, then one step in every so many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which optimizer steps are sampled.
+
+    Attributes:
+        dense_steps: the first steps are all sampled, because initialisation shows there.
+        every_n_steps: after them, one step in so many.
+
+    >>> schedule = Schedule(dense_steps=2, every_n_steps=10)
+    >>> [step for step in range(25) if schedule.is_due(step, previous=step - 1)]
+    [0, 1, 10, 20]
+    """
+
+    dense_steps: int
+    every_n_steps: int
+
+    def is_due(self, step: int, previous: int) -> bool:
+        """Say whether ``step`` is sampled.
+
+        The axis may jump over a multiple of ``every_n_steps`` (several batches per optimizer step, a resumed run),
+        so the question is whether one lies in ``(previous, step]``.
+
+        Args:
+            step: the step about to run, from 0.
+            previous: the step that ran before it; -1 if none did.
+        """
+        return step < self.dense_steps or step // self.every_n_steps > previous // self.every_n_steps

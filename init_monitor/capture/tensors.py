@@ -1,0 +1,51 @@
+"""Find the floating tensors inside whatever a module returns or receives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEEPEST = 4
+"""Levels of nesting that are looked into: an LSTM's ``(out, (h, c))`` has two."""
+
+
+def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Yield ``(path, tensor)`` for every real floating tensor in tensors, sequences, mappings and dataclasses.
+
+    >>> import torch
+    >>> [path for path, _ in floating_tensors((torch.ones(1), {"h": torch.ones(1), "n": torch.ones(1).int()}))]
+    ['[0]', '[1][h]']
+    """
+    if isinstance(value, Tensor):
+        if value.is_floating_point() and value.layout == torch.strided and not value.is_meta:
+            yield path, value
+        return
+    if depth >= DEEPEST:
+        return
+    items: Iterator[tuple[object, object]]
+    if isinstance(value, Mapping):
+        items = iter(value.items())
+    elif isinstance(value, (tuple, list)):
+        items = iter(enumerate(value))
+    elif is_dataclass(value) and not isinstance(value, type):
+        items = ((f.name, getattr(value, f.name)) for f in fields(value))
+    else:
+        return
+    for key, item in items:
+        yield from floating_tensors(item, f"{path}[{key}]", depth + 1)
+
+
+def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor | None:
+    """Return the first floating tensor a module was called with, positional arguments first."""
+    for _, tensor in floating_tensors(args):
+        return tensor
+    for _, tensor in floating_tensors(kwargs):
+        return tensor
+    return None

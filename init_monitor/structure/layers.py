@@ -1,0 +1,204 @@
+"""Which modules are layers, what they are called, and how their tensors are laid out."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import nn
+
+from init_monitor.measures import Layout
+from init_monitor.records import Role
+from init_monitor.structure.nonlinearities import nonlinearity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+_Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
+_ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
+_BatchNorm = nn.modules.batchnorm._NormBase  # noqa: SLF001 - batch and instance norm
+
+NORMALISATIONS: tuple[type[nn.Module], ...] = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
+RECURRENT: tuple[type[nn.Module], ...] = (nn.RNNBase, nn.RNNCellBase)
+CHANNELS_FIRST: tuple[type[nn.Module], ...] = (_Conv, _BatchNorm, nn.GroupNorm, nn.LocalResponseNorm)
+
+SAME_VALUES: tuple[type[nn.Module], ...] = (nn.Identity, nn.Flatten, nn.Unflatten)
+"""Pass every element through: the output has the moments of the input."""
+
+PLUMBING: tuple[type[nn.Module], ...] = (
+    *SAME_VALUES,
+    nn.modules.dropout._DropoutNd,  # noqa: SLF001
+    nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AdaptiveMaxPoolNd,  # noqa: SLF001
+    nn.modules.padding._ConstantPadNd,  # noqa: SLF001
+    nn.modules.padding._ReflectionPadNd,  # noqa: SLF001
+    nn.modules.padding._ReplicationPadNd,  # noqa: SLF001
+    nn.ChannelShuffle,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.Upsample,
+    nn.Fold,
+    nn.Unfold,
+)
+"""Moves or thins the signal but makes none: not a layer, only followed to see what feeds what."""
+
+CONTAINERS: tuple[type[nn.Module], ...] = (
+    nn.modules.loss._Loss,  # noqa: SLF001
+    nn.ModuleList,
+    nn.ModuleDict,
+    nn.ParameterList,
+    nn.ParameterDict,
+)
+"""Hold layers or come after the last of them; empty ones have no children that would tell."""
+
+_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+_ROOT_WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
+
+
+def plain_name(name: str, *, wrapped_root: bool = False) -> str:
+    """Remove what torch.compile, FSDP, activation checkpointing and (at the root) DDP put into a module's path.
+
+    >>> plain_name("net._orig_mod.0")
+    'net.0'
+    >>> plain_name("module.fc", wrapped_root=True)
+    'fc'
+    """
+    parts = [part for part in name.split(".") if part not in _WRAPPERS]
+    if wrapped_root and parts[:1] == ["module"]:
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+def role_of(module: nn.Module) -> Role | None:
+    """Return what a module is for, or ``None`` if it is no layer (a container, plumbing, a loss, a metric)."""
+    if isinstance(module, nn.MultiheadAttention):
+        return Role.WEIGHT
+    if next(module.children(), None) is not None or _is_no_layer(module):
+        return None
+    if nonlinearity_of(module) is not None:
+        return Role.ACTIVATION
+    if isinstance(module, NORMALISATIONS) or "Norm" in type(module).__name__:
+        return Role.NORMALISATION
+    # A weight of two or more dimensions mixes units; a single vector (layer scale, a learned gain) does not.
+    mixes = any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+    return Role.WEIGHT if mixes or isinstance(module, RECURRENT) else Role.OTHER
+
+
+def _is_no_layer(module: nn.Module) -> bool:
+    is_metric = callable(getattr(module, "update", None)) and callable(getattr(module, "compute", None))
+    return is_metric or isinstance(module, (*PLUMBING, *CONTAINERS))
+
+
+class Selection(NamedTuple):
+    """The layers to watch by name, and what the user should know about the choice."""
+
+    layers: Mapping[str, nn.Module]
+    notices: tuple[str, ...]
+
+
+def _patterns(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+def select(
+    model: nn.Module, include: str | Sequence[str] | None, exclude: str | Sequence[str] | None, max_layers: int
+) -> Selection:
+    """Choose the layers of ``model`` to watch.
+
+    Args:
+        model: any module; wrappers of torch.compile, DDP and FSDP are looked through.
+        include: fnmatch patterns; a layer is watched if one matches. A pattern without wildcards may also name a
+            container, whose output is then watched as a layer.
+        exclude: fnmatch patterns; a layer is not watched if one matches.
+        max_layers: at most so many are watched, the first in ``named_modules`` order.
+    """
+    wrapped = type(model).__name__ in _ROOT_WRAPPERS
+    every: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        if ".parametrizations." not in f".{path}.":
+            every.setdefault(plain_name(path, wrapped_root=wrapped), module)
+    included, excluded = _patterns(include), _patterns(exclude)
+    candidates = {name: m for name, m in every.items() if role_of(m) is not None or (name and name in included)}
+    notices = []
+    for option, patterns in (("include", included), ("exclude", excluded)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in candidates):
+                near = get_close_matches(pattern, candidates, n=3, cutoff=0.3) or list(candidates)[:3]
+                notices.append(
+                    f"{option} pattern {pattern!r} matches no layer of {type(model).__name__}"
+                    f" ({len(candidates)} layers, for instance {', '.join(map(repr, near)) or 'none'}); it has no effect."
+                )
+    chosen = {
+        name: module
+        for name, module in candidates.items()
+        if (not included or any(fnmatchcase(name, p) for p in included))
+        and not any(fnmatchcase(name, p) for p in excluded)
+    }
+    if len(chosen) > max_layers:
+        notices.append(
+            f"{len(chosen)} layers are to be watched but max_layers={max_layers}; the first {max_layers} are."
+            " Raise max_layers, or choose with include= and exclude=."
+        )
+        chosen = dict(list(chosen.items())[:max_layers])
+    if not chosen and not notices:
+        notices.append(f"{type(model).__name__} has no layer to watch (no module with weights and no activation).")
+    return Selection(chosen, tuple(notices))
+
+
+class Fans(NamedTuple):
+    """How many terms each output and each input gradient of a layer sums; 0 where that has no meaning.
+
+    ``fan_in`` and ``fan_out`` are those of ``torch.nn.init``; ``forward`` and ``backward`` are the numbers of terms:
+    a strided or grouped convolution sends each input to fewer outputs than ``fan_out`` says.
+    """
+
+    fan_in: int = 0
+    fan_out: int = 0
+    forward: float = 0.0
+    backward: float = 0.0
+
+
+def fans_of(module: nn.Module) -> Fans:
+    """Return the fans of a linear or convolutional layer; zeros for every other."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.Linear):
+        return Fans(module.in_features, module.out_features, float(module.in_features), float(module.out_features))
+    if not isinstance(module, _Conv) or weight is None:
+        return Fans()
+    area, stride = math.prod(module.kernel_size), math.prod(module.stride)
+    fan_in, fan_out = weight.shape[1] * area, weight.shape[0] * area
+    into, out = module.in_channels // module.groups * area, module.out_channels // module.groups * area
+    if isinstance(module, _ConvTranspose):
+        return Fans(fan_in, fan_out, into / stride, float(out))
+    return Fans(fan_in, fan_out, float(into), out / stride)
+
+
+def layout_of(module: nn.Module, output: Tensor, upstream: Layout | None) -> Layout | None:
+    """Return which dimensions of a layer's output are samples and units, or ``None`` for fewer than two dimensions.
+
+    A module that knows decides (channels first for convolutions and batch norm, last for the rest); an activation
+    has the layout of what feeds it; failing that, [N, C], [N, T, C] and [N, C, ...] of four or more dimensions.
+    """
+    rank = output.dim()
+    if rank < 2:  # noqa: PLR2004 - samples and units need a dimension each
+        return None
+    layout = Layout(0, rank - 1)
+    if isinstance(module, _Conv):
+        # An unbatched convolution has no samples.
+        return Layout(0, 1) if rank == len(module.kernel_size) + 2 else None
+    if isinstance(module, CHANNELS_FIRST):
+        layout = Layout(0, 1)
+    elif isinstance(module, nn.RNNBase) and not module.batch_first and rank == 3:  # noqa: PLR2004 - [T, N, C]
+        layout = Layout(1, 2)
+    elif nonlinearity_of(module) is not None:
+        if upstream is not None and max(upstream) < rank:
+            layout = upstream
+        elif rank >= 4:  # noqa: PLR2004 - [N, C, H, W]
+            layout = Layout(0, 1)
+    return layout
