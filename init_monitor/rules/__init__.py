@@ -1,0 +1,35 @@
+"""Rules: each judges the window of records for one phenomenon. Nothing in here measures or prints.
+
+A rule of your own is an object with ``code``, ``name`` and ``judge(history)``; hand it over with the others::
+
+    InitMonitor(rules=(*DEFAULT_RULES, MyRule()))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from init_monitor.rules.gradients import (
+    ExplodingGradients as ExplodingGradients,
+    VanishingGradients as VanishingGradients,
+)
+from init_monitor.rules.nonfinite import NonFinite as NonFinite
+from init_monitor.rules.propagation import (
+    ExplodingActivations as ExplodingActivations,
+    VanishingActivations as VanishingActivations,
+)
+from init_monitor.rules.units import DeadReLU as DeadReLU, LinearRegime as LinearRegime
+
+if TYPE_CHECKING:
+    from init_monitor.rules.rule import Rule
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    ExplodingActivations(),
+    VanishingActivations(),
+    ExplodingGradients(),
+    VanishingGradients(),
+    DeadReLU(),
+    LinearRegime(),
+    NonFinite(),
+)
+"""The rules that run when nothing else is asked for, in the order of their codes."""

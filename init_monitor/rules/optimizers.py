@@ -1,0 +1,42 @@
+"""What an optimizer does to the size of a gradient: some divide it out, down to their epsilon."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EPSILON: Mapping[str, float] = MappingProxyType(
+    {
+        "adafactor": 1e-15,
+        "adagrad": 1e-10,
+        "adadelta": 1e-3,
+        "adam": 1e-8,  # also AdamW, NAdam, RAdam, Adamax, and their 8-bit and fused kin
+        "rmsprop": 1e-8,
+        "lamb": 1e-6,
+        "lion": 0.0,
+        "rprop": 0.0,
+        "signsgd": 0.0,
+    }
+)
+"""Optimizers that divide each gradient by its own size, by a part of their class name, with the default of what they
+add to that size (as a gradient rms: the root where epsilon is added to squares). Below it, nothing is rescaled."""
+
+
+def epsilon_of(optimizer: str) -> float | None:
+    """Return the gradient rms below which ``optimizer`` rescales no more; ``None`` if it does not rescale at all.
+
+    Of several (comma-separated) the largest counts, and one that does not rescale decides.
+
+    >>> epsilon_of("AdamW"), epsilon_of("Lion"), epsilon_of("SGD"), epsilon_of("Adam, SGD")
+    (1e-08, 0.0, None, None)
+    """
+    found = []
+    for name in optimizer.casefold().split(","):
+        epsilon = next((value for key, value in EPSILON.items() if key in name), None)
+        if epsilon is None:
+            return None
+        found.append(epsilon)
+    return max(found)

@@ -1,0 +1,144 @@
+"""Code to paste: what a finding asks to change, written for the very modules of the model at hand."""
+
+from __future__ import annotations
+
+import keyword
+from typing import TYPE_CHECKING
+
+from init_monitor.rules.gains import gains_around
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from init_monitor.records import Layer
+
+ONE_LINE_EACH = 3
+"""Up to so many layers get a line of their own: a person checks them one by one."""
+
+NAMES_IN_A_LIST = 12
+"""Up to so many are named in a list, which still fits the screen; beyond, the class of the layers is addressed."""
+
+IMPORT = "from torch import nn"
+
+_IN_NN = frozenset(
+    {
+        "Linear", "Bilinear", "Embedding", "Conv1d", "Conv2d", "Conv3d",
+        "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+    }
+)  # fmt: skip
+_RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+
+XAVIER = "nn.init.xavier_normal_({})"
+KAIMING = 'nn.init.kaiming_normal_({}, nonlinearity="relu")'
+KAIMING_LEAKY = 'nn.init.kaiming_normal_({}, a=0.01, nonlinearity="leaky_relu")'
+LECUN = 'nn.init.kaiming_normal_({}, nonlinearity="linear")'
+ZERO = "nn.init.zeros_({})"
+
+
+def expression(path: str) -> str:
+    """Return the Python expression for the module at ``path`` of ``model``.
+
+    >>> expression("net.3"), expression("layer1.0.conv1"), expression("blocks.a-b.fc"), expression("")
+    ('model.net[3]', 'model.layer1[0].conv1', 'model.get_submodule("blocks.a-b.fc")', 'model')
+    """
+    written = "model"
+    for part in path.split(".") if path else ():
+        if part.isascii() and part.isdigit() and str(int(part)) == part:
+            written += f"[{part}]"
+        elif part.isidentifier() and not keyword.iskeyword(part):
+            written += f".{part}"
+        else:
+            return f'model.get_submodule("{path}")'
+    return written
+
+
+def recipe_for(layer: Layer) -> str:
+    """Return the initialiser that ``layer`` needs by the activation that follows, with ``{}`` for its weight.
+
+    >>> from init_monitor.records import Layer, Role
+    >>> recipe_for(Layer("fc", "fc", "Linear", Role.WEIGHT, 0, activation="ReLU"))
+    'nn.init.kaiming_normal_({}, nonlinearity="relu")'
+    """
+    activation = (layer.activation or "").replace("_", "").casefold()
+    if activation in {"leakyrelu", "rrelu"}:
+        return KAIMING_LEAKY
+    if activation in {"selu", "elu", "celu"}:
+        return LECUN
+    gains = gains_around(layer.activation, flat_below=layer.flat_below)
+    return XAVIER if gains is None or gains.forward == 1 else KAIMING
+
+
+def initialise(layers: Iterable[Layer], recipe: str = "") -> str:
+    """Return code that initialises the weights of ``layers`` anew and zeroes their biases.
+
+    Args:
+        layers: weight layers; several calls of one module count once, layers without a known weight not at all.
+        recipe: the initialiser for all of them, with ``{}`` for the weight; chosen per layer if empty.
+
+    Returns:
+        Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
+    """
+    modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in _RECURRENT}
+    recurrent = [layer for layer in modules.values() if layer.kind in _RECURRENT and not recipe]
+    groups: dict[tuple[str, str, str], list[Layer]] = {}
+    for layer in sorted(modules.values(), key=lambda one: one.depth):
+        if layer not in recurrent:
+            groups.setdefault((recipe or recipe_for(layer), _weight_of(layer), layer.kind), []).append(layer)
+    if not modules:
+        return ""
+    few = len(modules) <= ONE_LINE_EACH
+    lines = [IMPORT, ""]
+    # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
+    for (chosen, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if few or len(group) == 1:
+            lines += [line for layer in group for line in _one(layer, chosen, weight)]
+        else:
+            lines += _loop(group, chosen, weight, kind)
+    for layer in recurrent:
+        lines += _recurrent(layer)
+    return "\n".join(lines)
+
+
+def advice(sentence: str, code: str = "") -> str:
+    """Join a sentence and its code the way a finding carries them."""
+    return f"{sentence}\n\n{code}" if code else sentence
+
+
+def _weight_of(layer: Layer) -> str:
+    prefix = f"{layer.module}." if layer.module else ""
+    return layer.weight.removeprefix(prefix)
+
+
+def _one(layer: Layer, recipe: str, weight: str) -> list[str]:
+    module = expression(layer.module)
+    lines = [recipe.format(f"{module}.{weight}")]
+    if layer.bias:
+        prefix = f"{layer.module}." if layer.module else ""
+        lines.append(ZERO.format(f"{module}.{layer.bias.removeprefix(prefix)}"))
+    return lines
+
+
+def _loop(group: Sequence[Layer], recipe: str, weight: str, kind: str) -> list[str]:
+    biases = {layer.bias.removeprefix(f"{layer.module}.") for layer in group} - {""}
+    if len(group) <= NAMES_IN_A_LIST:
+        listed = ", ".join(f'"{layer.module}"' for layer in group)
+        lines, indent = [f"for name in [{listed}]:", "    layer = model.get_submodule(name)"], "    "
+    else:
+        test = f"isinstance(layer, nn.{kind})" if kind in _IN_NN else f'type(layer).__name__ == "{kind}"'
+        lines, indent = ["for layer in model.modules():", f"    if {test}:"], "        "
+    lines.append(indent + recipe.format(f"layer.{weight}"))
+    for bias in sorted(biases):
+        lines += [f"{indent}if layer.{bias} is not None:", f"{indent}    {ZERO.format(f'layer.{bias}')}"]
+    return lines
+
+
+def _recurrent(layer: Layer) -> list[str]:
+    return [
+        f"for name, parameter in {expression(layer.module)}.named_parameters():",
+        '    if "weight_hh" in name:',
+        "        nn.init.orthogonal_(parameter)",
+        '    elif "weight_ih" in name:',
+        "        nn.init.xavier_uniform_(parameter)",
+        "    else:",
+        "        nn.init.zeros_(parameter)",
+    ]

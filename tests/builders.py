@@ -1,0 +1,170 @@
+"""Small synthetic networks and records with exact numbers, and a slow measurement of real ones, for the rules' tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from init_monitor.records import Layer, Role, StepRecord, Structure
+from init_monitor.rules.rule import History
+from init_monitor.tags import LAYER_QUANTITIES, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from init_monitor.records import Finding
+
+
+def linear(depth: int, module: str, *, activation: str | None = None, width: int = 512, **changes: Any) -> Layer:
+    """Return a watched Linear with weight and bias."""
+    layer = Layer(
+        name=module,
+        module=module,
+        kind="Linear",
+        role=Role.WEIGHT,
+        depth=depth,
+        activation=activation,
+        fan_in=width,
+        fan_out=width,
+        weight=f"{module}.weight",
+        bias=f"{module}.bias",
+    )
+    return dataclasses.replace(layer, **changes)
+
+
+def rectifier(depth: int, module: str, *, kind: str = "ReLU", **changes: Any) -> Layer:
+    """Return a watched rectifier."""
+    layer = Layer(
+        name=module,
+        module=module,
+        kind=kind,
+        role=Role.ACTIVATION,
+        depth=depth,
+        activation=kind,
+        flat_below=kind == "ReLU",
+        piecewise_linear=True,
+    )
+    return dataclasses.replace(layer, **changes)
+
+
+def norm(depth: int, module: str, **changes: Any) -> Layer:
+    """Return a watched normalisation."""
+    layer = Layer(name=module, module=module, kind="LayerNorm", role=Role.NORMALISATION, depth=depth)
+    return dataclasses.replace(layer, **changes)
+
+
+def linears(count: int, *, activation: str | None = None, **changes: Any) -> Structure:
+    """Return ``count`` Linear layers in a row, each fed by the one before; the last has no activation."""
+    return Structure(
+        tuple(
+            linear(
+                i,
+                f"net.{i}",
+                activation=activation if i < count - 1 else None,
+                inputs=(f"net.{i - 1}",) if i else (),
+                **changes,
+            )
+            for i in range(count)
+        )
+    )
+
+
+def record(
+    structure: Structure,
+    columns: Mapping[Quantity, Any],
+    *,
+    step: int = 0,
+    **fields: Any,
+) -> StepRecord:
+    """Return a record of ``structure``; a single number stands for every layer or parameter."""
+    parameters = tuple(fields.pop("parameter_names", [layer.weight for layer in structure.layers if layer.weight]))
+
+    def column(quantity: Quantity, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        length = len(structure) if quantity in LAYER_QUANTITIES else len(parameters)
+        return np.broadcast_to(np.asarray(values, np.float64), (length,)).copy()
+
+    made = {quantity: column(quantity, values) for quantity, values in columns.items()}
+    return StepRecord(
+        step=step,
+        time=0.0,
+        names=structure.names,
+        columns={q: c for q, c in made.items() if q in LAYER_QUANTITIES},
+        parameter_names=parameters,
+        parameter_columns={q: c for q, c in made.items() if q not in LAYER_QUANTITIES},
+        **fields,
+    )
+
+
+def history(structure: Structure, *columns: Mapping[Quantity, Any], **fields: Any) -> History:
+    """Return a history with one record per mapping of columns, at steps 0, 1, …."""
+    return History([record(structure, one, step=i, **fields) for i, one in enumerate(columns)], structure)
+
+
+def parameter(module: nn.Module, name: str = "weight") -> Tensor:
+    """Return a parameter of a module without its history."""
+    return dict(module.named_parameters())[name].detach()
+
+
+def only(findings: Any) -> Finding:
+    """Return the one finding there is."""
+    found = list(findings)
+    assert len(found) == 1, found
+    return found[0]  # type: ignore[no-any-return]
+
+
+def measure(model: nn.Sequential, batch: Tensor) -> History:
+    """Measure a Sequential of Linear, ReLU, Tanh and LayerNorm slowly, in float64, with plain hooks: the oracle."""
+    from torch import float64, nn as torch_nn
+
+    modules = list(model.named_children())
+    layers: list[Layer] = []
+    for depth, (name, module) in enumerate(modules):
+        fed = (modules[depth - 1][0],) if depth else ()
+        after = type(modules[depth + 1][1]).__name__ if depth + 1 < len(modules) else None
+        if isinstance(module, torch_nn.Linear):
+            activation = after if after in {"ReLU", "Tanh"} else None
+            bias = f"{name}.bias" if "bias" in dict(module.named_parameters()) else ""
+            layers.append(
+                linear(depth, name, activation=activation, normalised=after == "LayerNorm", inputs=fed, bias=bias)
+            )
+        elif isinstance(module, torch_nn.LayerNorm):
+            layers.append(norm(depth, name, inputs=fed))
+        else:
+            kind = type(module).__name__
+            layers.append(rectifier(depth, name, kind=kind, inputs=fed, piecewise_linear=kind == "ReLU"))
+    columns: dict[Quantity, list[float]] = {quantity: [] for quantity in LAYER_QUANTITIES}
+    outputs, x = [], batch
+    for _, module in modules:
+        entering, x = x, module(x)
+        x.retain_grad()
+        outputs.append((entering, x, module))
+    x.square().mean().backward()
+    for entering, out, module in outputs:
+        wide, gradient = out.detach().to(float64), out.grad.to(float64)
+        variance, square = float(wide.var(correction=0)), float(entering.detach().to(float64).square().mean())
+        row = {
+            Quantity.VARIANCE: variance,
+            Quantity.ABS_MAX: float(wide.abs().max()),
+            Quantity.GAIN: variance / square if square else float("nan"),
+            Quantity.ZERO_FRACTION: float((wide == 0).double().mean()),
+            Quantity.DEAD_FRACTION: float((wide <= 0).all(0).double().mean()),
+            Quantity.ALL_POSITIVE_FRACTION: float((wide > 0).all(0).double().mean()),
+            Quantity.UNIT_SAMPLES: float(wide.shape[0]),
+            Quantity.GRADIENT_VARIANCE: float(gradient.var(correction=0)),
+            Quantity.GRADIENT_COUNT: float(gradient.numel()),
+            Quantity.NONFINITE_COUNT: float((~wide.isfinite()).sum()),
+        }
+        if entering.grad is not None:
+            row[Quantity.BACKWARD_GAIN] = float(entering.grad.to(float64).var(correction=0) / gradient.square().mean())
+        if isinstance(module, torch_nn.ReLU):
+            row[Quantity.UNIT_COUNT] = float(wide.shape[1])
+        if isinstance(module, torch_nn.Linear):
+            row[Quantity.EXPECTED_GAIN] = module.in_features * float(module.weight.detach().var(correction=0))
+        for quantity in LAYER_QUANTITIES:
+            columns[quantity].append(row.get(quantity, float("nan")))
+    structure = Structure(tuple(layers))
+    return History([record(structure, columns)], structure)

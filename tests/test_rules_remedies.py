@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from builders import history, linear, linears, parameter, rectifier
+from torch import nn
+
+from init_monitor.records import Layer, Role
+from init_monitor.rules import ExplodingActivations, remedies
+from init_monitor.tags import Quantity
+
+
+def run(code: str, model: nn.Module) -> None:
+    exec(compile(code, "remedy", "exec"), {"model": model})  # noqa: S102 - it is the code a user is asked to paste
+
+
+def layers_of(model: nn.Module, activation: str | None = "ReLU") -> list[Layer]:
+    found = []
+    for depth, (path, module) in enumerate(model.named_modules()):
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            bias = f"{path}.bias" if path else "bias"
+            layer = linear(
+                depth,
+                path,
+                activation=activation,
+                kind=type(module).__name__,
+                weight=f"{path}.weight" if path else "weight",
+                bias=bias if "bias" in dict(module.named_parameters()) else "",
+            )
+            found.append(layer)
+    return found
+
+
+def test_the_expression_of_every_module_of_a_nested_model_is_that_module() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 3, 3)
+            self.parts = nn.ModuleDict({"a": nn.Linear(2, 2), "lambda": nn.Linear(2, 2), "x-y": nn.Linear(2, 2)})
+            self.add_module("01", nn.Linear(2, 2))
+
+    model = nn.Module()
+    model.layer1 = nn.Sequential(Block(), Block())
+    model.net = nn.ModuleList([nn.Linear(2, 2)])
+    for path, module in model.named_modules():
+        assert eval(remedies.expression(path), {"model": model}) is module  # noqa: S307
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 12, 13, 30])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_code_gives_every_layer_the_he_variance_however_many_there_are(count: int, *, bias: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.net = nn.Sequential(*(nn.Linear(200, 200, bias=bias) for _ in range(count)))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(7.0)
+    code = remedies.initialise(layers_of(model))
+    run(code, model)
+    for layer in model.net:
+        assert float(parameter(layer).var()) == pytest.approx(2 / 200, rel=0.05)
+        assert not bias or float(parameter(layer, "bias").abs().max()) == 0
+    assert ("isinstance" in code) is (count > 12)
+    assert ("get_submodule(name)" in code) is (4 <= count <= 12)
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance"),
+    [
+        ("ReLU", 2 / 300),
+        ("LeakyReLU", 2 / (1 + 0.01**2) / 300),
+        ("GELU", 2 / 300),
+        ("SELU", 1 / 300),
+        ("Tanh", 2 / 400),
+        (None, 2 / 400),
+    ],
+)
+def test_the_variance_fits_the_activation_that_follows(activation: str | None, variance: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(300, 100)
+    run(remedies.initialise(layers_of(model, activation)), model)
+    assert float(parameter(model).var()) == pytest.approx(variance, rel=0.05)
+
+
+def test_convolutions_are_initialised_by_their_fan_in() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(64, 64, 3) for _ in range(2)))
+    run(remedies.initialise(layers_of(model)), model)
+    assert float(parameter(model[0]).var()) == pytest.approx(2 / (64 * 9), rel=0.05)
+
+
+def test_the_exception_survives_the_loop_over_the_class() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(200, 200) for _ in range(14)))
+    layers = layers_of(model)
+    layers[-1] = linear(layers[-1].depth, layers[-1].name, activation=None)
+    run(remedies.initialise(layers), model)
+    assert float(parameter(model[0]).var()) == pytest.approx(2 / 200, rel=0.05)
+    assert float(parameter(model[13]).var()) == pytest.approx(1 / 200, rel=0.05)
+
+
+def test_layers_of_a_class_of_ones_own_are_found_by_its_name() -> None:
+    class MyLinear(nn.Linear):
+        pass
+
+    torch.manual_seed(0)
+    model = nn.Sequential(*(MyLinear(200, 200) for _ in range(13)))
+    code = remedies.initialise(layers_of(model))
+    assert "MyLinear" in code
+    run(code, model)
+    assert float(parameter(model[12]).var()) == pytest.approx(2 / 200, rel=0.05)
+
+
+def test_a_weight_of_another_name_is_addressed_by_it() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"attn": nn.MultiheadAttention(128, 4)})
+    layer = Layer(
+        "attn", "attn", "MultiheadAttention", Role.WEIGHT, 0, weight="attn.in_proj_weight", bias="attn.in_proj_bias"
+    )
+    run(remedies.initialise([layer]), model)
+    assert float(parameter(model["attn"], "in_proj_weight").var()) == pytest.approx(2 / (128 + 384), rel=0.05)
+
+
+def test_recurrent_layers_get_orthogonal_recurrent_weights() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"rnn": nn.LSTM(32, 64)})
+    run(remedies.initialise([Layer("rnn", "rnn", "LSTM", Role.WEIGHT, 0)]), model)
+    recurrent = parameter(model["rnn"], "weight_hh_l0")
+    assert torch.allclose(recurrent.T @ recurrent, torch.eye(64), atol=1e-5)
+    assert float(parameter(model["rnn"], "bias_ih_l0").abs().max()) == 0
+
+
+def test_a_layer_called_twice_is_initialised_once() -> None:
+    twice = [linear(0, "fc", name="fc#1"), linear(1, "fc", name="fc#2")]
+    assert remedies.initialise(twice).count("model.fc.weight") == 1
+
+
+def test_without_a_weight_to_address_there_is_no_code() -> None:
+    assert remedies.initialise([rectifier(0, "act")]) == ""
+    assert remedies.advice("Do this.") == "Do this."
+
+
+def test_the_remedy_of_a_finding_cures_the_model_it_was_found_on() -> None:
+    torch.manual_seed(0)
+    structure = linears(10)
+    past = history(structure, {Quantity.VARIANCE: [512.0 ** (i + 1) for i in range(10)], Quantity.GAIN: 512.0})
+    (finding,) = ExplodingActivations().judge(past)
+    model = nn.Module()
+    model.net = nn.Sequential(*(nn.Linear(512, 512) for _ in range(10)))
+    for layer in model.net:
+        nn.init.normal_(parameter(layer))
+    run(finding.remedy_code, model)
+    assert all(float(parameter(x).var()) == pytest.approx(1 / 512, rel=0.05) for x in model.net)
+    out = model.net(torch.randn(256, 512))
+    assert 0.3 < float(out.detach().var()) < 3
