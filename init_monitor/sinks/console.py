@@ -1,0 +1,131 @@
+"""The terminal: one table when the start of the network is known, a panel per finding, one line at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from init_monitor.records import Severity
+from init_monitor.sinks.panel import SEVERITY_STYLES, findings_panel
+from init_monitor.sinks.sink import Run
+from init_monitor.sinks.table import TABLE_WIDTH, propagation_table
+from init_monitor.sinks.wording import has_unicode, spelled
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from init_monitor.records import Finding, StepRecord, Structure
+
+
+class ConsoleSink:
+    """Prints what a person at the terminal should see, each distinct finding once.
+
+    Everything is rendered to text first and printed whole, above a live progress bar if there is one. In a terminal
+    width and colours are the terminal's; elsewhere it is plain text of 100 columns, drawn in ASCII.
+
+    Args:
+        quiet: print nothing but warnings and critical findings.
+        console: where to print; ``None`` for standard output, looked up when something is printed.
+    """
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet = quiet
+        self._given = console
+        self._begin(Run())
+
+    def _begin(self, run: Run) -> None:
+        self._run = run
+        self._sampled = 0
+        self._first_step = 0
+        self._last: tuple[StepRecord, Structure] | None = None
+        self._finite: tuple[StepRecord, Structure] | None = None
+        self._has_table = False
+        self._findings: dict[tuple[str, Severity, tuple[str, ...]], Finding] = {}
+
+    def open(self, run: Run) -> None:
+        """Begin a run."""
+        self._begin(run)
+
+    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
+        """Print what is new."""
+        self._first_step = record.step if not self._sampled else self._first_step
+        self._sampled += 1
+        self._last = (record, structure)
+        if self._finite is None or _is_finite(record):
+            self._finite = self._last
+        new = [finding for finding in findings if self._is_new(finding)]
+        if self._sampled >= self._run.dense_steps:
+            self._print_table()
+        for finding in new:
+            if not self.quiet or finding.severity >= Severity.WARNING:
+                self._print(findings_panel(finding, plain=self._plain()))
+
+    def close(self) -> None:
+        """Print the table if the run ended before it was due, and what to think of the run."""
+        if self._last is not None:
+            self._print_table()
+            if not self.quiet:
+                self._print(self._verdict(self._last[0]))
+        self._begin(Run())
+
+    def _is_new(self, finding: Finding) -> bool:
+        key = (finding.code, finding.severity, finding.layers)
+        return self._findings.setdefault(key, finding) is finding
+
+    def _print_table(self) -> None:
+        if self.quiet or self._has_table or self._finite is None:
+            return
+        self._has_table = True
+        # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
+        record, structure = self._finite
+        console = self._console()
+        self._print(
+            propagation_table(record, structure, self._findings.values(), width=console.width, plain=self._plain())
+        )
+
+    def _verdict(self, last: StepRecord) -> Text:
+        watched = last.step - self._first_step + 1
+        steps = f"{watched:,} step{'s' if watched != 1 else ''} watched ({self._sampled:,} measured)"
+        counts = {severity: sum(f.severity is severity for f in self._findings.values()) for severity in Severity}
+        if not any(counts.values()):
+            return Text(f"Init Monitor: healthy so far: {steps}, no findings.", style="green")
+        worst = max(finding.severity for finding in self._findings.values())
+        named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
+        return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])
+
+    def _console(self) -> Console:
+        if self._given is not None:
+            return self._given
+        terminal = bool(sys.stdout and sys.stdout.isatty())
+        return Console(width=None if terminal else TABLE_WIDTH, force_jupyter=False, highlight=False)
+
+    def _plain(self) -> bool:
+        console = self._console()
+        return not has_unicode(console.encoding) or not console.is_terminal
+
+    def _print(self, content: RenderableType) -> None:
+        console = self._console()
+        with console.capture() as capture:
+            console.print(content, highlight=False)
+        # Rows are padded to the width of the table: not wanted in a log file.
+        lines = [line.rstrip() for line in capture.get().splitlines()]
+        text = spelled("\n".join(lines), console.encoding)
+        if self._run.write is not None:
+            self._run.write(text)
+            return
+        print(text, file=console.file, flush=True)
+
+
+def _is_finite(record: StepRecord) -> bool:
+    return bool(np.isfinite(record.column(Quantity.VARIANCE)).any())
+
+
+def _counted(count: int, severity: Severity) -> str:
+    plural = {Severity.CRITICAL: "critical findings", Severity.WARNING: "warnings", Severity.INFO: "notes"}
+    single = {Severity.CRITICAL: "critical finding", Severity.WARNING: "warning", Severity.INFO: "note"}
+    return f"{count} {(single if count == 1 else plural)[severity]}"

@@ -1,0 +1,47 @@
+"""The protocol of a sink: a place where records and findings go. One file per backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from init_monitor.records import Finding, StepRecord, Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a sink may need to know about the run it is opened for.
+
+    Attributes:
+        loggers: the Trainer's loggers (empty without Lightning), recognised by what they can do.
+        log_dir: the directory of the first logger that has one, or ``None``.
+        dense_steps: how many first steps are all sampled; the start of the network is known after them.
+        settings: the monitor's options, as JSON values.
+        versions: package versions of the run.
+        write: prints a finished text above a live progress bar; ``None`` means standard output.
+    """
+
+    loggers: tuple[object, ...] = ()
+    log_dir: Path | None = None
+    dense_steps: int = 10
+    settings: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    write: Callable[[str], None] | None = None
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Receives what the monitor measured. Whatever it raises is reported once and the sink is switched off."""
+
+    def open(self, run: Run) -> None:
+        """Begin a run. Called once per fit, before the first record, on rank zero only."""
+
+    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
+        """Take one sampled step: its record, the findings that are *new* at it, and the current structure."""
+
+    def close(self) -> None:
+        """End the run; called even if it was cut short."""

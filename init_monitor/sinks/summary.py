@@ -1,0 +1,89 @@
+"""A step in a few plain scalars, for charts that know nothing of layers. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.tags import Quantity, scalar_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init_monitor.records import Column, StepRecord
+
+LOG10_FLOOR = -90.0
+"""Stands for log10 of zero: float32's smallest number is 1.4e-45, so no float32 tensor varies less than 2e-90."""
+
+LOG10_CEILING = 77.1
+"""Stands for log10 of infinity: float32's largest number is 3.4e38, whose square is 1.2e77."""
+
+
+def _median(values: Column) -> float:
+    # The mean of the two middle ones may overflow: it is then infinite, and no reason for a warning.
+    with np.errstate(over="ignore"):
+        return float(np.median(values))
+
+
+_STATISTICS: dict[str, Callable[[Column], float]] = {
+    "min": lambda values: float(np.min(values)),
+    "median": _median,
+    "max": lambda values: float(np.max(values)),
+}
+
+_LOGARITHMIC: dict[Quantity, tuple[str, ...]] = {
+    Quantity.VARIANCE: ("min", "median", "max"),
+    Quantity.GRADIENT_VARIANCE: ("min", "median", "max"),
+    Quantity.WEIGHT_GRADIENT_NORM: ("min", "median", "max"),
+    Quantity.UPDATE_RATIO: ("min", "median", "max"),
+}
+"""Spread over orders of magnitude, with trouble at both ends: a chart shows them only as logarithms."""
+
+_PLAIN: dict[Quantity, tuple[str, ...]] = {
+    Quantity.ABS_MAX: ("max",),
+    Quantity.GRADIENT_ABS_MAX: ("max",),
+    Quantity.NONFINITE_COUNT: ("max",),
+    Quantity.GRADIENT_NONFINITE_COUNT: ("max",),
+    Quantity.GAIN: ("median",),
+    Quantity.DEAD_FRACTION: ("max",),
+    Quantity.SATURATED_FRACTION: ("max",),
+    Quantity.BETWEEN_SAMPLE_SHARE: ("min",),
+}
+"""Trouble is at one end, or in the typical layer: one number is enough."""
+
+
+def summary_scalars(record: StepRecord) -> dict[str, float]:
+    """Return the scalars of one step by tag, over all layers (or parameters) where the quantity was measured.
+
+    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. At most 20; what was measured nowhere
+    is left out, so that an empty chart never looks like a healthy one. Logarithms are finite, from
+    ``LOG10_FLOOR`` to ``LOG10_CEILING``; no value is NaN.
+    """
+    scalars: dict[str, float] = {}
+    for quantity, statistics in _LOGARITHMIC.items():
+        values = _measured(record, quantity)
+        for statistic in statistics if values.size else ():
+            scalars[scalar_tag(quantity, f"log10_{statistic}")] = log10(_STATISTICS[statistic](values))
+    for quantity, statistics in _PLAIN.items():
+        values = _measured(record, quantity)
+        for statistic in statistics if values.size else ():
+            scalars[scalar_tag(quantity, statistic)] = _STATISTICS[statistic](values)
+    return scalars
+
+
+def log10(value: float) -> float:
+    """Return the logarithm of a quantity that is never negative, within the floor and the ceiling.
+
+    >>> log10(100.0), log10(0.0), log10(math.inf)
+    (2.0, -90.0, 77.1)
+    """
+    if value <= 0:
+        return LOG10_FLOOR
+    return min(max(math.log10(value), LOG10_FLOOR), LOG10_CEILING)
+
+
+def _measured(record: StepRecord, quantity: Quantity) -> Column:
+    column = record.column(quantity)
+    return column[~np.isnan(column)]

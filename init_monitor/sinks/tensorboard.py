@@ -1,0 +1,186 @@
+"""TensorBoard: one event per sampled step, through the logger's own writer.
+
+The writer computes checksums in pure Python, so bytes are the budget: a quantity is one float32 vector over all layers,
+not a scalar per layer. The same event carries a few summary scalars, so that the Time Series tab is useful without any
+plugin; findings also go to the Text tab, and two pictures of depth × step to the Images tab when the run ends.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from init_monitor.errors import InitMonitorWarning
+from init_monitor.sinks import events
+from init_monitor.sinks.file_writer import writer_source
+from init_monitor.sinks.heatmap import heatmap
+from init_monitor.sinks.markdown import finding_markdown
+from init_monitor.sinks.summary import summary_scalars
+from init_monitor.sinks.trace import Trace
+from init_monitor.store import finding_json, structure_json
+from init_monitor.tags import (
+    FINDINGS_TAG,
+    LAYER_VECTORS,
+    LAYOUT_TAG,
+    PARAMETER_VECTORS,
+    PLUGIN_NAME,
+    Quantity,
+    vector_tag,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.sinks.file_writer import FileWriter
+    from init_monitor.sinks.sink import Run
+
+FINDINGS_TEXT_TAG = f"{PLUGIN_NAME}_findings"
+HEATMAP_TAG = f"{PLUGIN_NAME}_heatmap"
+PER_LAYER_TAG = f"{PLUGIN_NAME}_layers"
+
+_PICTURES = {
+    Quantity.VARIANCE: "Forward: variance of each layer's output",
+    Quantity.GRADIENT_VARIANCE: "Backward: variance of the loss gradient at each layer's output",
+}
+_NOTHING = (-1, 0.0)
+"""Step and time before the first record."""
+
+
+class TensorBoardSink:
+    """Writes to every logger that has an event file; without one it does nothing.
+
+    Args:
+        per_layer_scalars: also write a scalar per layer and quantity. It costs two orders of magnitude more time per
+            step than the vectors, and slows TensorBoard down.
+    """
+
+    def __init__(self, *, per_layer_scalars: bool = False) -> None:
+        self.per_layer_scalars = per_layer_scalars
+        self._begin(())
+
+    def open(self, run: Run) -> None:
+        """Find the writers."""
+        found = [(type(logger).__name__, writer_source(logger)) for logger in run.loggers]
+        self._begin(tuple((name, source) for name, source in found if source is not None))
+
+    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
+        """Write one event."""
+        if not self._targets:
+            return
+        self._findings += findings
+        values = [
+            *self._layout(record, structure),
+            *self._found(changed=bool(findings)),
+            *self._vectors(record),
+            *(events.scalar(tag, value) for tag, value in summary_scalars(record).items()),
+            *(self._layers(record) if self.per_layer_scalars else ()),
+        ]
+        self._write(Summary(value=values), record.step, record.time)
+        self._last = record.step, record.time
+        for quantity, trace in self._traces.items():
+            with np.errstate(divide="ignore"):
+                trace.add(record.step, record.names, np.log10(record.column(quantity)))
+
+    def close(self) -> None:
+        """Write the pictures and bring everything to disk."""
+        if self._targets and self._last != _NOTHING:
+            pictures = list(self._pictures())
+            if pictures:
+                self._write(Summary(value=pictures), *self._last)
+            self._each(lambda writer: writer.flush())
+        self._begin(())
+
+    def _begin(self, targets: tuple[tuple[str, Callable[[], FileWriter | None]], ...]) -> None:
+        self._targets = targets
+        self._tags: set[str] = set()
+        self._known: tuple[object, ...] | None = None
+        self._findings: list[Finding] = []
+        self._last = _NOTHING
+        self._traces = {quantity: Trace() for quantity in _PICTURES}
+
+    def _write(self, summary: Summary, step: int, time: float) -> None:
+        self._each(lambda writer: writer.add_summary(summary, global_step=step, walltime=time))
+
+    def _each(self, act: Callable[[FileWriter], None]) -> None:
+        """Act on every writer; one that fails is dropped after one warning, the others go on."""
+        working = []
+        for name, source in self._targets:
+            error = _attempt(source, act)
+            if error is None:
+                working.append((name, source))
+                continue
+            warnings.warn(
+                f"the event file of {name} could not be written ({type(error).__name__}: {error}); "
+                "init_monitor sends it nothing more, everything else goes on",
+                InitMonitorWarning,
+                stacklevel=4,
+            )
+        self._targets = tuple(working)
+
+    def _first(self, tag: str) -> bool:
+        first = tag not in self._tags
+        self._tags.add(tag)
+        return first
+
+    def _layout(self, record: StepRecord, structure: Structure) -> Iterator[Summary.Value]:
+        known = (record.names, record.parameter_names, structure)
+        if known == self._known:
+            return
+        self._known = known
+        content = {
+            "names": list(record.names),
+            "parameter_names": list(record.parameter_names),
+            **structure_json(structure),
+        }
+        yield events.document(LAYOUT_TAG, content, "layout", first=self._first(LAYOUT_TAG))
+
+    def _found(self, *, changed: bool) -> Iterator[Summary.Value]:
+        # An empty list is written at the first step: "nothing found" differs from "nobody looked".
+        if changed or FINDINGS_TAG not in self._tags:
+            content = {"findings": [finding_json(finding) for finding in self._findings]}
+            yield events.document(FINDINGS_TAG, content, "findings", first=self._first(FINDINGS_TAG))
+        if changed:
+            markdown = "\n\n".join(finding_markdown(finding) for finding in reversed(self._findings))
+            yield events.text(FINDINGS_TEXT_TAG, markdown, first=self._first(FINDINGS_TEXT_TAG))
+
+    def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:
+        for quantities, columns, kind in (
+            (LAYER_VECTORS, record.columns, "layers"),
+            (PARAMETER_VECTORS, record.parameter_columns, "parameters"),
+        ):
+            for quantity in quantities:
+                column, tag = columns.get(quantity), vector_tag(quantity)
+                # A tag begins with the first number: a network without sigmoids has no saturation to choose from.
+                if column is None or not column.size or (tag not in self._tags and np.isnan(column).all()):
+                    continue
+                yield events.vector(tag, column, kind, first=self._first(tag))
+
+    @staticmethod
+    def _layers(record: StepRecord) -> Iterator[Summary.Value]:
+        for quantities, names in ((LAYER_VECTORS, record.names), (PARAMETER_VECTORS, record.parameter_names)):
+            for quantity in quantities:
+                for name, value in zip(names, record.column(quantity).tolist(), strict=True):
+                    if not np.isnan(value):
+                        yield events.scalar(f"{PER_LAYER_TAG}/{quantity}/{name}", value)
+
+    def _pictures(self) -> Iterator[Summary.Value]:
+        for quantity, title in _PICTURES.items():
+            steps, names, matrix = self._traces[quantity].matrix()
+            if matrix.size and not np.isnan(matrix).all():
+                label = str(quantity).replace("_", " ")
+                png = heatmap(matrix, steps=steps, names=names, title=title, quantity=label)
+                yield events.image(f"{HEATMAP_TAG}/{quantity}", png)
+
+
+def _attempt(source: Callable[[], FileWriter | None], act: Callable[[FileWriter], None]) -> Exception | None:
+    try:
+        writer = source()
+        if writer is not None:
+            act(writer)
+    except Exception as error:  # noqa: BLE001 - a logger is foreign code, the training must not pay for it
+        return error
+    return None

@@ -1,0 +1,168 @@
+"""The lines of a stored run: records as JSON values and back. The package says what the lines mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from init_monitor.records import Figure, Finding, Layer, Residual, Severity, StepRecord, Structure
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from init_monitor.records import Column
+
+_EXACT_WHOLE = 2.0**53
+"""Above it float64 no longer holds every whole number, so there is no exact one to keep."""
+
+_KNOWN_QUANTITIES = frozenset(quantity.value for quantity in Quantity)
+
+
+def json_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Turn ``value`` into what strict JSON can hold; what has no JSON form becomes its text.
+
+    >>> json_value({"slope": float("nan"), "count": 3.0, "share": 0.1234567891234, "where": ("a", "b")})
+    {'slope': 'NaN', 'count': 3, 'share': 0.123456789, 'where': ['a', 'b']}
+    """
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    return str(value)
+
+
+def structure_json(structure: Structure) -> dict[str, Any]:
+    """Return a structure as JSON values: ``layers`` and ``residuals``, one object each."""
+    return {
+        "layers": [_fields_json(layer) for layer in structure.layers],
+        "residuals": [_fields_json(residual) for residual in structure.residuals],
+    }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON values; each figure becomes ``{"value": …, "unit": …}``."""
+    return _fields_json(finding) | {
+        "evidence": _figures_json(finding.evidence),
+        "expected": _figures_json(finding.expected),
+    }
+
+
+def _number(value: float) -> float | int | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value.is_integer() and abs(value) < _EXACT_WHOLE:
+        return int(value)
+    return float(f"{value:.9g}")
+
+
+def _fields_json(value: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the frozen words
+    return {name: json_value(getattr(value, name)) for name in _field_names(type(value))}
+
+
+def _field_names(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - any dataclass type
+    return tuple(one.name for one in fields(kind))
+
+
+def _figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {
+        name: {"value": _number(float(figure)), "unit": getattr(figure, "unit", "")} for name, figure in figures.items()
+    }
+
+
+def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
+    """Return a step as JSON values, its names by number."""
+    return {
+        "kind": "step",
+        "step": int(record.step),
+        "time": float(record.time),
+        "names": names_id,
+        "exact": record.exact,
+        "optimizer": record.optimizer,
+        "learning_rate": _number(float(record.learning_rate)),
+        "loss_scaled": record.loss_scaled,
+        "stepped": record.stepped,
+        "columns": _columns_json(record.columns),
+        "parameter_columns": _columns_json(record.parameter_columns),
+    }
+
+
+def _columns_json(columns: Mapping[Quantity, Column]) -> dict[str, Any]:
+    return {
+        quantity.value: [_number(number) for number in column.tolist()]
+        for quantity, column in columns.items()
+        if not np.isnan(column).all()
+    }
+
+
+def _known(kind: Any, entry: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any dataclass type
+    return {name: entry[name] for name in _field_names(kind) if name in entry}
+
+
+def _strings(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def names_from(entry: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tap names and the parameter names that a line holds."""
+    return _strings(entry["layers"]), _strings(entry["parameters"])
+
+
+def structure_from(entry: dict[str, Any]) -> Structure:
+    """Return the structure that a line holds."""
+    layers = (Layer(**(_known(Layer, one) | {"inputs": _strings(one.get("inputs", ()))})) for one in entry["layers"])
+    return Structure(tuple(layers), tuple(Residual(**_known(Residual, one)) for one in entry["residuals"]))
+
+
+def finding_from(entry: dict[str, Any]) -> Finding:
+    """Return the finding that a line holds."""
+    return Finding(
+        **_known(Finding, entry)
+        | {
+            "severity": Severity(entry["severity"]),
+            "layers": _strings(entry["layers"]),
+            "evidence": dict(_figures(entry.get("evidence", {}))),
+            "expected": dict(_figures(entry.get("expected", {}))),
+        }
+    )
+
+
+def _figures(entry: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    for name, figure in entry.items():
+        yield name, Figure(float(figure["value"]), figure["unit"])
+
+
+def step_from(entry: dict[str, Any], names: tuple[str, ...], parameter_names: tuple[str, ...]) -> StepRecord:
+    """Return the step that a line holds, with the names it refers to."""
+    return StepRecord(
+        **_known(StepRecord, entry)
+        | {
+            "learning_rate": float(entry["learning_rate"]),
+            "names": names,
+            "parameter_names": parameter_names,
+            "columns": _columns(entry["columns"], len(names)),
+            "parameter_columns": _columns(entry["parameter_columns"], len(parameter_names)),
+        }
+    )
+
+
+def _columns(entry: dict[str, Any], length: int) -> dict[Quantity, Column]:
+    columns = {}
+    for name, numbers in entry.items():
+        column = np.array([float(number) for number in numbers], dtype=np.float64)
+        if len(column) != length:
+            message = f"{name} has {len(column)} numbers, expected {length}"
+            raise ValueError(message)
+        if name in _KNOWN_QUANTITIES:
+            columns[Quantity(name)] = column
+    return columns

@@ -1,0 +1,110 @@
+"""A run written while it happens: whole lines, flushed at every sampled step."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from init_monitor.store.lines import finding_json, json_value, step_json, structure_json
+from init_monitor.store.reader import check_first_line
+from init_monitor.tags import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO
+
+    from typing_extensions import Self
+
+    from init_monitor.records import Finding, StepRecord, Structure
+
+_BLOCK = 1 << 16
+"""Bytes read at once when looking for the last line end: a run can be large, its last line is not."""
+
+
+class RunWriter:
+    """Appends a run to a file. Each call of :meth:`write` leaves whole lines on disk.
+
+    Opening an existing run begins a new session in it; a last line that was cut short is removed first.
+
+    Args:
+        path: the file; its directory is made if it is missing.
+        settings: the monitor's options.
+        versions: package versions.
+
+    Raises:
+        OSError: the file cannot be written.
+        StoreError: the file exists and is not a run of this schema version; nothing was changed.
+    """
+
+    def __init__(
+        self, path: Path, settings: Mapping[str, object] | None = None, versions: Mapping[str, str] | None = None
+    ) -> None:
+        self.path = path
+        self._structure: Structure | None = None
+        self._names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        self._names_id = -1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _make_appendable(path)
+        self._file: BinaryIO = path.open("ab")
+        header = {
+            "kind": "header",
+            "schema": SCHEMA_VERSION,
+            "settings": json_value(dict(settings or {})),
+            "versions": json_value(dict(versions or {})),
+            "created": time.time(),
+        }
+        self._put([header])
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file, also after an error."""
+        self.close()
+
+    def write(self, record: StepRecord, findings: Iterable[Finding] = (), structure: Structure | None = None) -> None:
+        """Append one sampled step, the findings that are new at it, and the structure if it changed."""
+        lines: list[dict[str, Any]] = []
+        if structure is not None and structure != self._structure:
+            lines.append({"kind": "structure", **structure_json(structure)})
+        names = (record.names, record.parameter_names)
+        names_id = self._names_id
+        if names != self._names:
+            names_id += 1
+            lines.append({"kind": "names", "id": names_id, "layers": names[0], "parameters": names[1]})
+        lines.append(step_json(record, names_id))
+        lines += [{"kind": "finding", **finding_json(finding)} for finding in findings]
+        self._put(lines)
+        self._names, self._names_id = names, names_id
+        self._structure = self._structure if structure is None else structure
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _put(self, lines: Sequence[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines)
+        self._file.write(text.encode("ascii"))
+        self._file.flush()
+
+
+def _make_appendable(path: Path) -> None:
+    """Cut off an unfinished last line, after making sure that the file is a run."""
+    with path.open("r+b") as file:
+        check_first_line(path, file.readline())
+        end = kept = file.seek(0, 2)
+        newline = -1
+        while kept > 0 and newline < 0:
+            start = max(0, kept - _BLOCK)
+            file.seek(start)
+            newline = file.read(kept - start).rfind(b"\n")
+            kept = start + newline + 1
+        if kept < end:
+            file.truncate(kept)
