@@ -1,0 +1,269 @@
+"""The Lightning adapter: translates the Trainer's calls into the monitor's, and nothing else."""
+
+# Lightning fixes the names and arguments of its hooks, and batches are of any type.
+# ruff: noqa: ARG002, ANN401
+from __future__ import annotations
+
+import platform
+import sys
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from init_monitor.monitor import Monitor
+from init_monitor.options import Options
+from init_monitor.records import Structure
+from init_monitor.report import Report
+from init_monitor.rules import DEFAULT_RULES
+from init_monitor.sinks.sink import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from pytorch_lightning import Callback, LightningModule, Trainer
+
+    from init_monitor.records import Finding, StepRecord
+    from init_monitor.rules.rule import Rule
+    from init_monitor.sinks.sink import Sink
+else:
+
+    def _callback_class() -> type:
+        """Return the Callback of the Lightning that is in use: the two packages are distinct, one is imported."""
+        loaded = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
+        for name in (*loaded, "pytorch_lightning", "lightning.pytorch"):
+            if name in sys.modules or find_spec(name.partition(".")[0]) is not None:
+                return import_module(name).Callback
+        message = "InitMonitor needs PyTorch Lightning: pip install pytorch-lightning. Without it: init_monitor.watch."
+        raise ImportError(message)
+
+    Callback = _callback_class()
+
+
+class InitMonitor(Callback):
+    """Watch the signal of a network while a Trainer trains it.
+
+    ``Trainer(callbacks=[InitMonitor()])`` is all: the first optimizer steps and then one in 50 are measured, findings
+    are printed and everything goes to the Trainer's loggers. The training itself is not changed by a bit.
+
+    Args:
+        every_n_steps: after the dense start, one optimizer step in so many is sampled.
+        measure: ``"exact"`` (every element) or ``"staged"`` (4,096 elements of each tensor).
+        dense_steps: the first optimizer steps are all sampled.
+        include: fnmatch pattern(s); only layers whose name matches are watched.
+        exclude: fnmatch pattern(s); layers whose name matches are not watched.
+        rules: what judges the records.
+        sinks: where records and findings go; ``None`` for console, every logger of the Trainer, and the run store.
+        on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``InitMonitorError``).
+        per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
+        max_layers: at most so many layers are watched.
+        window: sampled steps kept in ``records``.
+        strict: raise what fails inside the monitor instead of switching it off with a warning.
+
+    Raises:
+        OptionError: if a value cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - the public interface
+        self,
+        *,
+        every_n_steps: int = 50,
+        measure: str = "exact",
+        dense_steps: int = 10,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        rules: Sequence[Rule] = DEFAULT_RULES,
+        sinks: Sequence[Sink] | None = None,
+        on_critical: str = "warn",
+        per_layer_scalars: bool = False,
+        max_layers: int = 512,
+        window: int = 256,
+        strict: bool = False,
+    ) -> None:
+        """Check the options; nothing is attached before a fit starts."""
+        super().__init__()
+        self._options = Options(
+            every_n_steps=every_n_steps,
+            measure=measure,
+            dense_steps=dense_steps,
+            include=include,
+            exclude=exclude,
+            rules=rules,
+            sinks=sinks,
+            on_critical=on_critical,
+            per_layer_scalars=per_layer_scalars,
+            max_layers=max_layers,
+            window=window,
+            strict=strict,
+        )
+        self._monitor: Monitor | None = None
+        self._resumed: dict[str, Any] = {}
+        self._global_step = -1
+        self._gradient_factor: float | torch.Tensor = 1.0
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything found in the last fit, oldest first."""
+        return [] if self._monitor is None else self._monitor.findings
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """The last ``window`` sampled steps of the last fit, oldest first."""
+        return [] if self._monitor is None else list(self._monitor.records)
+
+    @property
+    def structure(self) -> Structure:
+        """The network as it was executed at the last sampled step."""
+        return Structure() if self._monitor is None else self._monitor.structure
+
+    @property
+    def notices(self) -> list[str]:
+        """What was switched off or has no effect, in words."""
+        return [] if self._monitor is None else self._monitor.notices
+
+    @property
+    def report(self) -> Report:
+        """The last fit so far, to print, show or save."""
+        return Report.of(self.records, self.findings, self.structure, self._options.settings())
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose the layers and open the sinks."""
+        run = Run(
+            loggers=tuple(trainer.loggers),
+            log_dir=_log_dir(trainer),
+            dense_steps=self._options.dense_steps,
+            settings=self._options.settings(),
+            versions=_versions(),
+            write=partial(_write, trainer),
+        )
+        self._monitor = Monitor(pl_module, self._options, run, show=trainer.is_global_zero)
+        if self._resumed:
+            self._monitor.load_state_dict(self._resumed)
+            self._resumed = {}
+        self._global_step = -1
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Attach if the step this batch belongs to is sampled."""
+        if self._monitor is None:
+            return
+        if self._global_step < 0:
+            self._global_step = trainer.global_step
+        self._gradient_factor = 1.0 / trainer.world_size
+        self._monitor.begin_batch(_step(trainer))
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the loss scale this backward ran under; the scaler changes it after the step."""
+        if self._monitor is not None and self._monitor.is_open:
+            scale = _loss_scale(trainer)
+            if scale is not None:
+                self._gradient_factor = 1.0 / (scale * trainer.world_size)
+
+    def on_before_optimizer_step(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Look at weights and gradients: unscaled by now, not yet clipped."""
+        if self._monitor is not None:
+            self._monitor.before_optimizer(optimizer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Merge the batch; if the optimizer has stepped, read, judge and show."""
+        monitor = self._monitor
+        if monitor is None:
+            return
+        if trainer.global_step == self._global_step:  # the optimizer is still accumulating
+            monitor.end_batch(self._gradient_factor)
+            return
+        self._global_step = trainer.global_step
+        monitor.end_step(
+            _step(trainer), gradient_factor=self._gradient_factor, loss_scaled=_loss_scale(trainer) is not None
+        )
+        if monitor.should_stop:
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look away while the network is evaluated."""
+        if self._monitor is not None:
+            self._monitor.pause(paused=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look again."""
+        if self._monitor is not None:
+            self._monitor.pause(paused=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the sinks while the loggers are still open."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no hook behind and let the sinks finish, whatever ended the training."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, for the checkpoint."""
+        return self._resumed if self._monitor is None else self._monitor.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep a checkpoint's state until the fit starts."""
+        self._resumed = dict(state_dict)
+
+
+def _step(trainer: Trainer) -> int:
+    """Return the optimizer step on the axis the Trainer's own loggers use (one per batch that stepped, from 0)."""
+    loop = trainer.fit_loop.epoch_loop
+    return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
+
+
+def _loss_scale(trainer: Trainer) -> torch.Tensor | None:
+    """Return the gradient scaler's present scale on its device, or ``None`` without one."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    scale = getattr(scaler, "_scale", None)  # get_scale() would wait for the device
+    return None if scale is None else scale.double()
+
+
+def _log_dir(trainer: Trainer) -> Path | None:
+    for logger in trainer.loggers:
+        directory = getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None)
+        if isinstance(directory, (str, Path)) and directory:
+            return Path(directory)
+    return None
+
+
+def _write(trainer: Trainer, text: str) -> None:
+    """Print above the Trainer's progress bar without tearing it."""
+    bar = trainer.progress_bar_callback
+    progress = getattr(bar, "progress", None)
+    if progress is not None and getattr(progress, "console", None) is not None:
+        from rich.text import Text  # noqa: PLC0415 - only where Lightning shows a rich progress bar
+
+        progress.console.print(Text.from_ansi(text), soft_wrap=True)
+    elif bar is not None and hasattr(bar, "train_progress_bar"):
+        from tqdm import tqdm  # noqa: PLC0415 - only where Lightning shows a tqdm progress bar
+
+        tqdm.write(text, file=sys.stdout)
+    else:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("init-monitor", "torch", "pytorch-lightning", "lightning", "tensorboard"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,277 @@
+"""Capture, rules and sinks put together, for any training loop.
+
+The order of a step: :meth:`Monitor.begin_batch` (opens the step if it is due), :meth:`Monitor.end_batch` after each
+micro-batch, :meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Steps that are
+not due cost one comparison.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.capture.schedule import Schedule
+from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
+from init_monitor.options import Measure, OnCritical
+from init_monitor.records import Finding, Severity, StepRecord, Structure
+from init_monitor.rules.docket import Docket
+from init_monitor.rules.rule import History
+from init_monitor.sinks import default_sinks
+from init_monitor.store.lines import finding_from, finding_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from init_monitor.options import Options
+    from init_monitor.sinks.sink import Run, Sink
+
+
+class Monitor:
+    """Watches one model through one training.
+
+    Args:
+        model: the module to watch.
+        options: what was asked for.
+        run: where the sinks find loggers, directory and console.
+        show: False on every rank but the first: measured, but neither judged nor shown.
+
+    Attributes:
+        findings: every finding so far, oldest first.
+        records: the last ``options.window`` records, oldest first.
+        notices: what was switched off or has no effect, in words.
+        should_stop: a critical finding appeared and ``on_critical="stop"``.
+    """
+
+    def __init__(self, model: nn.Module, options: Options, run: Run, *, show: bool = True) -> None:
+        """Choose layers and open the sinks."""
+        self.options = options
+        self.findings: list[Finding] = []
+        self.records: deque[StepRecord] = deque(maxlen=options.window)
+        self.notices: list[str] = []
+        self.should_stop = False
+        self._show = show
+        self._off = False
+        self._schedule = Schedule(options.dense_steps, options.every_n_steps)
+        self._previous = -1
+        self._facts = StepFacts(step=-1)
+        self._stance = ExitStack()
+        self._docket = Docket(options.rules, strict=options.strict, notify=self._notify)
+        self._sinks: list[Sink] = []
+        self._capture: Capture | None = None
+        with self._guard("choosing the layers"):
+            scope = Scope(
+                include=options.include,
+                exclude=options.exclude,
+                max_layers=options.max_layers,
+                exact=options.measure == Measure.EXACT.value,
+                window=options.window,
+            )
+            self._capture = Capture(model, scope, self._layer_failed)
+            for notice in self._capture.notices:
+                self._notify(notice)
+        self._open_sinks(run)
+
+    @property
+    def structure(self) -> Structure:
+        """The network as it was executed at the last sampled step."""
+        return Structure() if self._capture is None else self._capture.structure
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a sampled step is under way."""
+        return self._capture is not None and self._capture.is_open
+
+    def begin_batch(self, step: int) -> None:
+        """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
+        if self._off or self._capture is None:
+            return
+        if not self._capture.is_open and not self._schedule.is_due(step, self._previous):
+            return
+        with self._guard("attaching to the model"):
+            if self._capture.is_open:
+                self._capture.begin_batch()
+            else:
+                self._capture.open_step()
+            self._force_eager()
+
+    def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
+        """End a micro-batch.
+
+        Args:
+            gradient_factor: what makes an activation gradient of this batch that of the mean loss over the whole
+                effective batch: 1/loss scale, 1/world size.
+        """
+        self._stance.close()
+        if self.is_open and self._capture is not None:
+            with self._guard("merging a batch"), torch.no_grad():
+                self._capture.end_batch(gradient_factor)
+
+    def before_optimizer(self, optimizer: Optimizer) -> None:
+        """Look at the parameters an optimizer is about to update, and at their (unscaled, unclipped) gradients."""
+        if not self.is_open or self._capture is None:
+            return
+        with self._guard("measuring the parameters"):
+            groups = optimizer.param_groups
+            name = type(optimizer).__name__
+            names = [n for n in self._facts.optimizer.split(", ") if n]
+            # A rate that lives on the device would cost a host sync to read.
+            rates = [self._facts.learning_rate, *(g["lr"] for g in groups if isinstance(g.get("lr"), (int, float)))]
+            self._facts = self._facts._replace(
+                optimizer=", ".join(names if name in names else [*names, name]),
+                learning_rate=max((rate for rate in rates if rate == rate), default=float("nan")),  # noqa: PLR0124 - drops NaN
+            )
+            self._capture.before_optimizer(parameter for group in groups for parameter in group["params"])
+
+    def measure_parameters(self) -> None:
+        """Look at every weight and its gradient where no optimizer is going to step."""
+        if self.is_open and self._capture is not None:
+            with self._guard("measuring the parameters"):
+                self._capture.measure_parameters()
+
+    def after_optimizer(self) -> None:
+        """Look at the parameters after all optimizers have stepped."""
+        if self.is_open and self._capture is not None:
+            with self._guard("measuring the updates"):
+                self._capture.after_optimizer()
+
+    def end_step(self, step: int, *, gradient_factor: float | Tensor = 1.0, loss_scaled: bool = False) -> None:
+        """End optimizer step ``step``: one copy to the host, then rules and sinks.
+
+        Raises:
+            CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
+        """
+        self._previous = step
+        if not self.is_open or self._capture is None:
+            return
+        record = None
+        self.after_optimizer()
+        self.end_batch(gradient_factor)
+        if not self.is_open:
+            return
+        with self._guard("reading the measurements"), torch.no_grad():
+            record = self._capture.close_step(self._facts._replace(step=step, loss_scaled=loss_scaled))
+        self._facts = StepFacts(step=-1)
+        if record is None:
+            return
+        self.records.append(record)
+        if self._capture.dropped_calls:
+            self._notify(
+                f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are not."
+                " Raise max_layers, or choose with include= and exclude=."
+            )
+        if self._show:
+            self._judge(record)
+
+    def abort_step(self) -> None:
+        """Leave the model as it was: no hook, no stance, nothing of the step kept."""
+        self._stance.close()
+        self._facts = StepFacts(step=-1)
+        if self._capture is not None:
+            with self._guard("detaching from the model"):
+                self._capture.abort()
+
+    def close(self) -> None:
+        """End the run: detach, and let every sink finish."""
+        self.abort_step()
+        for sink in self._sinks:
+            self._tell(sink, sink.close)
+        self._sinks = []
+
+    def pause(self, *, paused: bool) -> None:
+        """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
+        if self._capture is not None:
+            self._capture.pause(paused=paused)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
+        return {
+            "step": self._previous,
+            "docket": self._docket.state_dict(),
+            "findings": [finding_json(finding) for finding in self.findings],
+            "units": {} if self._capture is None else self._capture.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        with self._guard("resuming from a checkpoint"):
+            self._previous = int(state["step"])
+            self._docket.load_state_dict(state["docket"])
+            self.findings = [finding_from(finding) for finding in state["findings"]]
+            if self._capture is not None:
+                self._capture.load_state_dict(state["units"])
+
+    def _judge(self, record: StepRecord) -> None:
+        new: tuple[Finding, ...] = ()
+        with self._guard("judging"):
+            new = tuple(self._docket.judge(History(tuple(self.records), self.structure)))
+        self.findings.extend(new)
+        for sink in tuple(self._sinks):
+            self._tell(sink, sink.emit, record, new, self.structure)
+        critical = [finding for finding in new if finding.severity is Severity.CRITICAL]
+        if critical and self.options.on_critical == OnCritical.RAISE.value:
+            first = critical[0]
+            message = f"{first.code} {first.rule} at step {first.step}: {first.message} {first.remedy_sentence}"
+            raise CriticalFindingError(message)
+        if critical and self.options.on_critical == OnCritical.STOP.value:
+            self.should_stop = True
+
+    def _force_eager(self) -> None:
+        # Hooks on a compiled model are silently skipped; nothing can be compiled before dynamo is imported.
+        if "torch._dynamo" in sys.modules:
+            self._stance.close()
+            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def _open_sinks(self, run: Run) -> None:
+        if not self._show:
+            return
+        options = self.options
+        sinks = default_sinks(per_layer_scalars=options.per_layer_scalars) if options.sinks is None else options.sinks
+        for sink in sinks:
+            self._sinks.append(sink)
+            self._tell(sink, sink.open, run)
+
+    def _tell(self, sink: Sink, say: Any, *words: object) -> None:  # noqa: ANN401 - any bound method of the sink
+        try:
+            say(*words)
+        except Exception as error:  # noqa: BLE001 - a logger that fails must not take the training with it
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+            self._report(f"{type(sink).__name__} failed and is switched off", error)
+
+    @contextmanager
+    def _guard(self, doing: str) -> Iterator[None]:
+        """Turn a failure of the monitor into one warning and switch it off; the training goes on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - the promise never to break a training
+            self._off = True
+            if self._capture is not None and doing != "detaching from the model":
+                self.abort_step()
+            self._report(f"the monitor failed while {doing} and is switched off", error)
+
+    def _layer_failed(self, name: str, error: Exception) -> None:
+        self._report(f"measuring {name!r} failed and is switched off for it", error)
+
+    def _report(self, what: str, error: Exception) -> None:
+        message = f"{what}: {type(error).__name__}: {error}"
+        if self.options.strict:
+            raise InitMonitorError(message) from error
+        self._notify(f"{message} (the training goes on; strict=True raises this)")
+
+    def _notify(self, message: str) -> None:
+        if message in self.notices:
+            return
+        self.notices.append(message)
+        try:
+            warnings.warn(f"init_monitor: {message}", InitMonitorWarning, stacklevel=3)
+        except InitMonitorWarning:  # warnings are errors in this process, but the training must go on
+            sys.stderr.write(f"init_monitor: {message}\n")

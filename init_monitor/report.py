@@ -1,0 +1,228 @@
+"""What a run showed, for a person: printed, in a notebook, as Markdown, HTML, JSON or a DataFrame."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from init_monitor.records import Severity, Structure
+from init_monitor.store.lines import finding_json, json_value, structure_json
+from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from init_monitor.records import Finding, StepRecord
+    from init_monitor.tags import Quantity
+
+COLUMNS = ("layer", "mean", "std", "max |x|", "gradient std", "dead %", "status")
+
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1c1e21;background:#fff}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e3e5e8}
+th:first-child,td:first-child,td:last-child{text-align:left}
+pre{background:#f4f5f7;padding:.8rem;overflow:auto}
+section{border-left:4px solid #888;padding:.1rem 1rem;margin:1.2rem 0}
+.critical{border-color:#b3261e}.warning{border-color:#b26a00}.info{border-color:#1a66b3}
+@media(prefers-color-scheme:dark){body{color:#e4e6ea;background:#17191c}pre{background:#24272b}th,td{border-color:#33373c}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run so far: the records that are still in the window, every finding, and the network.
+
+    Attributes:
+        records: sampled steps, oldest first.
+        findings: oldest first.
+        structure: the network at the last sampled step.
+        settings: the monitor's options.
+    """
+
+    records: tuple[StepRecord, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    structure: Structure = field(default_factory=Structure)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[StepRecord],
+        findings: Sequence[Finding],
+        structure: Structure,
+        settings: Mapping[str, object],
+    ) -> Report:
+        """Make a report of what a monitor holds."""
+        return cls(tuple(records), tuple(findings), structure, dict(settings))
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: what to think of this network."""
+        if not self.records:
+            return "Nothing was measured yet."
+        counts = {severity: sum(f.severity is severity for f in self.findings) for severity in Severity}
+        named = [f"{counts[s]} {s}" for s in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if counts[s]]
+        steps = f"{len(self.records)} sampled step{'s' if len(self.records) != 1 else ''}"
+        if not named:
+            return f"Healthy: no finding in {steps} of {len(self.records[-1].names)} layers."
+        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
+
+    def to_markdown(self) -> str:
+        """Return the findings and the last step's signal propagation as Markdown."""
+        lines = ["# Signal propagation", "", self.verdict, ""]
+        for finding in self.findings:
+            lines += [f"## {finding.code} {finding.rule} ({finding.severity}, step {finding.step})", ""]
+            lines += [finding.message, "", f"Layers: {', '.join(f'`{name}`' for name in finding.layers)}", ""]
+            lines += [f"- {name}: {figure}{_expected(finding, name)}" for name, figure in finding.evidence.items()]
+            lines += ["", finding.remedy_sentence, ""]
+            if finding.remedy_code:
+                lines += ["```python", finding.remedy_code, "```", ""]
+            if finding.source:
+                lines += [f"Source: {finding.source}", ""]
+        if self.records:
+            lines += [f"## Layers at step {self.records[-1].step}", ""]
+            lines += [f"| {' | '.join(COLUMNS)} |", f"|:--{'|--:' * (len(COLUMNS) - 2)}|:--|"]
+            lines += [f"| {' | '.join(_markdown(cell) for cell in row)} |" for row in self._rows()]
+        return "\n".join(lines) + "\n"
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return one self-contained HTML page (nothing is loaded from anywhere), and write it to ``path`` if given."""
+        body = self._html_body()
+        page = (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Signal propagation</title>'
+            f"<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
+        )
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Return the report as strict JSON (NaN and infinities as strings), and write it to ``path`` if given."""
+        text = json.dumps(
+            {
+                "schema": SCHEMA_VERSION,
+                "verdict": self.verdict,
+                "settings": json_value(dict(self.settings)),
+                "structure": structure_json(self.structure),
+                "findings": [finding_json(finding) for finding in self.findings],
+                "layers": _json_table("layer", LAYER_QUANTITIES, self._long_rows()),
+                "parameters": _json_table("parameter", PARAMETER_QUANTITIES, self._parameter_rows()),
+            },
+            indent=1,
+            allow_nan=False,
+        )
+        if path is not None:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        return text
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per sampled step and layer, one column per quantity.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - optional
+        except ImportError as error:
+            message = "Report.to_dataframe() needs pandas: pip install pandas."
+            raise ImportError(message) from error
+        return pd.DataFrame(self._long_rows(), columns=["step", "layer", *map(str, LAYER_QUANTITIES)])
+
+    def __rich__(self) -> RenderableType:
+        """Render as the console sink does: the table, then a panel per finding."""
+        from rich.console import Group  # noqa: PLC0415 - printing only
+        from rich.text import Text  # noqa: PLC0415
+
+        from init_monitor.sinks.table import findings_panel, propagation_table  # noqa: PLC0415
+
+        parts: list[RenderableType] = []
+        if self.records:
+            parts.append(propagation_table(self.records[-1], self.structure, self.findings))
+        parts += [findings_panel(finding) for finding in self.findings]
+        parts.append(Text(self.verdict))
+        return Group(*parts)
+
+    def __str__(self) -> str:
+        """Return the report as plain text."""
+        from io import StringIO  # noqa: PLC0415 - printing only
+
+        from rich.console import Console  # noqa: PLC0415
+
+        out = StringIO()
+        Console(file=out, width=100, color_system=None, force_terminal=False).print(self)
+        return out.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook."""
+        return self._html_body()
+
+    def _status(self, layer: str) -> str:
+        worst = max((f for f in self.findings if layer in f.layers), key=lambda f: f.severity.rank, default=None)
+        return "healthy" if worst is None else f"{worst.rule} ({worst.severity})"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = []
+        for layer in self.records[-1]:
+            forward, backward = layer.forward, layer.backward
+            dead = "n/a" if layer.units is None else f"{100 * layer.units.dead_fraction:.0f}"
+            cells = (forward.mean, forward.std, forward.abs_max)
+            gradient = "none" if backward is None else f"{backward.std:.3g}"
+            rows.append((layer.name, *(f"{cell:.3g}" for cell in cells), gradient, dead, self._status(layer.name)))
+        return rows
+
+    def _long_rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (record.step, name, *(float(record.column(quantity)[i]) for quantity in LAYER_QUANTITIES))
+            for record in self.records
+            for i, name in enumerate(record.names)
+        ]
+
+    def _parameter_rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (record.step, name, *(float(record.column(quantity)[i]) for quantity in PARAMETER_QUANTITIES))
+            for record in self.records
+            for i, name in enumerate(record.parameter_names)
+        ]
+
+    def _html_body(self) -> str:
+        parts = ["<h1>Signal propagation</h1>", f"<p>{html.escape(self.verdict)}</p>"]
+        for finding in self.findings:
+            figures = "".join(
+                f"<li>{html.escape(f'{name}: {figure}{_expected(finding, name)}')}</li>"
+                for name, figure in finding.evidence.items()
+            )
+            code = f"<pre>{html.escape(finding.remedy_code)}</pre>" if finding.remedy_code else ""
+            parts.append(
+                f'<section class="{finding.severity}"><h2>{html.escape(f"{finding.code} {finding.rule}")}'
+                f" <small>{finding.severity}, step {finding.step}</small></h2>"
+                f"<p>{html.escape(finding.message)}</p><p>Layers: {html.escape(', '.join(finding.layers))}</p>"
+                f"<ul>{figures}</ul><p>{html.escape(finding.remedy_sentence)}</p>{code}"
+                f"<p><small>{html.escape(finding.source)}</small></p></section>"
+            )
+        if self.records:
+            head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
+            body = "".join(
+                f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows()
+            )
+            parts.append(f"<h2>Layers at step {self.records[-1].step}</h2>")
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        return "".join(parts)
+
+
+def _expected(finding: Finding, name: str) -> str:
+    return f" (expected {finding.expected[name]})" if name in finding.expected else ""
+
+
+def _markdown(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def _json_table(what: str, quantities: Sequence[Quantity], rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    return {"columns": ["step", what, *map(str, quantities)], "rows": [json_value(row) for row in rows]}
