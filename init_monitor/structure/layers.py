@@ -8,13 +8,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from init_monitor.measures import Layout
 from init_monitor.records import Role
 from init_monitor.structure.nonlinearities import nonlinearity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -50,6 +51,7 @@ PLUMBING: tuple[type[nn.Module], ...] = (
 
 CONTAINERS: tuple[type[nn.Module], ...] = (
     nn.modules.loss._Loss,  # noqa: SLF001
+    nn.Sequential,
     nn.ModuleList,
     nn.ModuleDict,
     nn.ParameterList,
@@ -86,7 +88,11 @@ def role_of(module: nn.Module) -> Role | None:
     if isinstance(module, NORMALISATIONS) or "Norm" in type(module).__name__:
         return Role.NORMALISATION
     # A weight of two or more dimensions mixes units; a single vector (layer scale, a learned gain) does not.
-    mixes = any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+    # The shape of a lazy module's parameters is not known before its first forward; only such layers have any.
+    mixes = any(
+        isinstance(parameter, UninitializedParameter) or parameter.dim() > 1
+        for parameter in module.parameters(recurse=False)
+    )
     return Role.WEIGHT if mixes or isinstance(module, RECURRENT) else Role.OTHER
 
 
@@ -96,10 +102,17 @@ def _is_no_layer(module: nn.Module) -> bool:
 
 
 class Selection(NamedTuple):
-    """The layers to watch by name, and what the user should know about the choice."""
+    """What to watch.
+
+    Attributes:
+        layers: the layers by name.
+        notices: what the user should know about the choice.
+        accepts: says of a name that is no module (an activation called as a function) whether it is to be watched.
+    """
 
     layers: Mapping[str, nn.Module]
     notices: tuple[str, ...]
+    accepts: Callable[[str], bool]
 
 
 def _patterns(value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -121,8 +134,12 @@ def select(
     wrapped = type(model).__name__ in _ROOT_WRAPPERS
     every: dict[str, nn.Module] = {}
     for path, module in model.named_modules():
-        if ".parametrizations." not in f".{path}.":
-            every.setdefault(plain_name(path, wrapped_root=wrapped), module)
+        if ".parametrizations." in f".{path}.":
+            continue
+        name = plain_name(path, wrapped_root=wrapped)
+        # A wrapper and what it wraps have one name: a wrapped leaf is the layer, its wrapper a mere container.
+        if name not in every or role_of(module) is not None:
+            every[name] = module
     included, excluded = _patterns(include), _patterns(exclude)
     candidates = {name: m for name, m in every.items() if role_of(m) is not None or (name and name in included)}
     notices = []
@@ -134,12 +151,13 @@ def select(
                     f"{option} pattern {pattern!r} matches no layer of {type(model).__name__}"
                     f" ({len(candidates)} layers, for instance {', '.join(map(repr, near)) or 'none'}); it has no effect."
                 )
-    chosen = {
-        name: module
-        for name, module in candidates.items()
-        if (not included or any(fnmatchcase(name, p) for p in included))
-        and not any(fnmatchcase(name, p) for p in excluded)
-    }
+
+    def accepts(name: str) -> bool:
+        return (not included or any(fnmatchcase(name, p) for p in included)) and not any(
+            fnmatchcase(name, p) for p in excluded
+        )
+
+    chosen = {name: module for name, module in candidates.items() if accepts(name)}
     if len(chosen) > max_layers:
         notices.append(
             f"{len(chosen)} layers are to be watched but max_layers={max_layers}; the first {max_layers} are."
@@ -148,7 +166,7 @@ def select(
         chosen = dict(list(chosen.items())[:max_layers])
     if not chosen and not notices:
         notices.append(f"{type(model).__name__} has no layer to watch (no module with weights and no activation).")
-    return Selection(chosen, tuple(notices))
+    return Selection(chosen, tuple(notices), accepts)
 
 
 class Fans(NamedTuple):
@@ -164,7 +182,7 @@ class Fans(NamedTuple):
     backward: float = 0.0
 
 
-def fans_of(module: nn.Module) -> Fans:
+def fans_of(module: nn.Module | None) -> Fans:
     """Return the fans of a linear or convolutional layer; zeros for every other."""
     weight = getattr(module, "weight", None)
     if isinstance(module, nn.Linear):
@@ -179,7 +197,7 @@ def fans_of(module: nn.Module) -> Fans:
     return Fans(fan_in, fan_out, float(into), out / stride)
 
 
-def layout_of(module: nn.Module, output: Tensor, upstream: Layout | None) -> Layout | None:
+def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None) -> Layout | None:
     """Return which dimensions of a layer's output are samples and units, or ``None`` for fewer than two dimensions.
 
     A module that knows decides (channels first for convolutions and batch norm, last for the rest); an activation
@@ -196,7 +214,7 @@ def layout_of(module: nn.Module, output: Tensor, upstream: Layout | None) -> Lay
         layout = Layout(0, 1)
     elif isinstance(module, nn.RNNBase) and not module.batch_first and rank == 3:  # noqa: PLR2004 - [T, N, C]
         layout = Layout(1, 2)
-    elif nonlinearity_of(module) is not None:
+    elif module is None or nonlinearity_of(module) is not None:
         if upstream is not None and max(upstream) < rank:
             layout = upstream
         elif rank >= 4:  # noqa: PLR2004 - [N, C, H, W]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -89,6 +89,20 @@ NONLINEARITIES: Mapping[type[nn.Module], Callable[[nn.Module], Nonlinearity]] = 
     nn.Softmin: _fixed(),
     nn.GLU: _fixed(),
 }
+
+
+_FUNCTIONS: Mapping[str, Nonlinearity] = {
+    cls.__name__.lower(): describe(cls())
+    for cls, describe in NONLINEARITIES.items()
+    if cls not in {nn.Threshold, nn.Softmin}
+}
+"""By name as a function without underscores, with torch's default arguments."""
+
+
+def nonlinearity_of_function(name: str) -> Nonlinearity:
+    """Return the properties of an activation that is called as a function, for instance ``leaky_relu``."""
+    known = _FUNCTIONS.get(name.replace("_", ""))
+    return Nonlinearity(name) if known is None else replace(known, kind=name)
 
 
 def nonlinearity_of(module: nn.Module) -> Nonlinearity | None:

@@ -1,0 +1,128 @@
+"""Which module call is running: a stack kept by hooks on every module, for as long as a probe is on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from init_monitor.structure.layers import plain_name
+from init_monitor.structure.nonlinearities import NONLINEARITIES
+from init_monitor.structure.provenance import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.utils.hooks import RemovableHandle
+
+    OnLeave = Callable[[nn.Module, Frame, object, object], None]
+
+
+class ModuleCalls:
+    """The stack of module calls.
+
+    The hooks are on the modules, not global ones: torch.compile warns of global hooks, and calls those that always run
+    without their keyword arguments when a forward raises. They are there only while the probe is on, and a copy of a
+    model does not copy them.
+
+    Args:
+        model: its modules are followed, under their qualified names.
+        watching: says whether a call counts at this moment.
+        on_leave: is told of each call that ends: the module, its frame, its arguments and its output.
+        on_error: is told what went wrong in here.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        watching: Callable[[], bool],
+        on_leave: OnLeave,
+        on_error: Callable[[str, Exception], None],
+    ) -> None:
+        wrapped = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        self._modules = [(plain_name(name, wrapped_root=wrapped), module) for name, module in model.named_modules()]
+        self._watching = watching
+        self._on_leave = on_leave
+        self._on_error = on_error
+        self._outside = Frame("")
+        self._stack: list[tuple[int, Frame]] = []
+        self._counts: dict[int, int] = {}
+        self._traits: dict[int, tuple[str, bool, bool]] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, outside: Frame) -> None:
+        """Begin, with no call running; ``outside`` stands for code that runs in no module."""
+        self._outside = outside
+        self._stack.clear()
+        self._counts.clear()
+        for name, module in self._modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks while it is in use, and runs no torch function that could be seen
+            self._traits[id(module)] = (
+                name,
+                any(cls in NONLINEARITIES for cls in type(module).__mro__),
+                next(module.parameters(), None) is not None,
+            )
+            self._handles.append(module.register_forward_pre_hook(_Hook(self._enter), prepend=True))
+            self._handles.append(
+                module.register_forward_hook(_Hook(self._leave), with_kwargs=True, always_call=True),
+            )
+
+    def detach(self) -> None:
+        """Remove the hooks and forget the calls."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._stack.clear()
+
+    @property
+    def running(self) -> Frame:
+        """The innermost call."""
+        return self._stack[-1][1] if self._stack else self._outside
+
+    def _enter(self, module: nn.Module, _: object) -> None:
+        if not self._watching():
+            return
+        try:
+            self._push(module)
+        except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
+            self._on_error(f"entering a {type(module).__name__}", error)
+
+    def _push(self, module: nn.Module) -> None:
+        name, built_in_activation, trainable = self._traits[id(module)]
+        count = self._counts[id(module)] = self._counts.get(id(module), 0) + 1
+        frame = Frame(name, self.running, count, built_in_activation=built_in_activation, trainable=trainable)
+        self._stack.append((id(module), frame))
+
+    def _leave(self, module: nn.Module, args: object, *more: object) -> None:
+        # A hook that is removed while its module's hooks run is still called, without the keyword arguments.
+        kwargs, output = more if len(more) > 1 else ({}, *more)
+        if not self._watching():
+            return
+        try:
+            if all(identity != id(module) for identity, _ in self._stack):
+                return  # it was entered before the probe was
+            while True:
+                identity, frame = self._stack.pop()
+                if identity == id(module):
+                    break
+            self._on_leave(module, frame, (args, kwargs), output)
+        except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
+            self._on_error(f"leaving a {type(module).__name__}", error)
+
+
+class _Hook:
+    """A hook that a copy of the model does not take along: a copied or unpickled one does nothing."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Callable[..., None] | None = None) -> None:
+        self._target = target
+
+    def __call__(self, *args: object) -> None:
+        if self._target is not None:
+            self._target(*args)
+
+    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
+        return _Hook, ()
