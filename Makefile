@@ -10,9 +10,11 @@ PYTEST_ARGS ?=
 # Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
 # it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
 MODELS := $(VENV)/models
+# Without dependencies, or pip would put a second torch beside them: the last nine are what timm itself needs.
+MODEL_PACKAGES := torchvision timm huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore idna
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format build docs clean
+.PHONY: help demo test lint zoo bench format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,6 +30,12 @@ lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+zoo: $(VENV)/.dev ## find every residual addition of 90 real networks (a few minutes)
+	$(BIN)/python tests/zoo.py tests/residual_zoo.json
+
+bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
+	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
@@ -66,7 +74,7 @@ $(VENV)/.dev: $(VENV)/.made $(INSTALLED)
 	@echo "Installing init-monitor and what its tests need into $(VENV) (minutes, once) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@rm -rf $(MODELS)
-	@$(PIP_INSTALL) --no-deps --target $(MODELS) torchvision
+	@$(PIP_INSTALL) --no-deps --target $(MODELS) $(MODEL_PACKAGES)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: $(VENV)/.made $(INSTALLED)

@@ -847,7 +847,6 @@ def test_noise_made_outside_every_module_is_an_input_like_any_other() -> None:
 @pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.parametrize("expected", zoo.load(), ids=lambda expected: expected.model)
 def test_exactly_the_residual_additions_of_a_real_model_are_found(expected: zoo.Expectation) -> None:
-    pytest.importorskip("torchvision" if expected.model.startswith("tv.") else "timm")
     result = zoo.compare(expected)
     assert (result.missed, result.false, result.causes) == ({}, {}, ())
     assert result.right == sum(expected.residuals.values())
