@@ -4,9 +4,9 @@ A *block* is a stack of ``G`` tensors of one shape, ``[G, ...]``; :func:`reduce_
 rows*. Rows of any origin (chunks of one tensor, micro-batches, ranks) are combined by :func:`merge`, which is
 associative, so that one routine serves all three. :func:`finalise` turns merged rows into the numbers of a record.
 
-Accuracy. Each row is shifted by a pivot (the mean of a few of its elements) and divided by its largest absolute
-value before anything is squared, so that neither a mean of 1e4 with a standard deviation of 0.1, nor a signal of
-1e-30 or 1e30, loses its variance in float32. Merging is done in float64 by the pairwise update of Chan, Golub and
+Accuracy. Unless the elements are ordinary (finite, of moderate size, their mean near 0), each row is shifted by a pivot
+(the mean of a few of its elements) and divided by its largest absolute value before anything is squared, so that neither
+a mean of 1e4 with a standard deviation of 0.1, nor a signal of 1e-30 or 1e30, loses its variance in float32. Merging is done in float64 by the pairwise update of Chan, Golub and
 LeVeque (1979): never as E[x²] - E[x]².
 """
 
@@ -33,6 +33,15 @@ elements, elements beyond the knee."""
 PIVOT_SAMPLE = 32
 """Elements behind a row's pivot. With k elements the pivot is off by at most the largest outlier over k, which bounds
 the cancellation error by n·2⁻²⁴/k² of the variance: 2e-5 for n = 2¹⁸ in the worst case, 1e-7 for ordinary data."""
+
+ORDINARY = 1e12
+"""Elements between one over this and this have squares well inside float32, sums of 2²² of them included."""
+
+FAR_MEAN = 10.0
+"""E[x²] below this many variances leaves the difference E[x²] - E[x]² within 10 · 2⁻²² of itself."""
+
+FEW_ROWS = 16
+"""Up to so many rows a dot product each is quicker than one pass that writes all squares."""
 
 SMALLEST_SCALE = 1e-37
 """Rows whose largest deviation is below this are scaled by it: 1/scale must stay finite in float32."""
@@ -74,48 +83,101 @@ def _pivot(x: Tensor) -> Tensor:
     return torch.nan_to_num(torch.nanmean(sample + (sample - sample), dim=1, keepdim=True), nan=0.0)
 
 
-def reduce_block(block: Tensor, knee: Knee | None = None) -> Tensor:
+class Scratch:
+    """Memory to work in, kept between blocks: fresh pages cost more than the arithmetic that is done in them."""
+
+    def __init__(self, elements: int, device: torch.device) -> None:
+        """Keep room for two blocks of so many elements."""
+        self._room = torch.empty(2, elements, dtype=torch.float32, device=device)
+
+    def like(self, x: Tensor, which: int) -> Tensor:
+        """Return the first or second piece of memory in the shape of ``x``, with any content."""
+        if x.dtype != self._room.dtype or x.numel() > self._room.shape[1] or x.device != self._room.device:
+            return torch.empty_like(x, memory_format=torch.contiguous_format)
+        return self._room[which, : x.numel()].view(x.shape)
+
+
+def reduce_block(
+    block: Tensor, knee: Knee | None = None, *, zeros: bool = True, scratch: Scratch | None = None
+) -> Tensor:
     """Reduce each of ``G`` stacked tensors to a partial row.
 
     Args:
         block: ``[G, ...]``, floating; narrower formats than float32 are widened.
         knee: where the elements count as saturated, for bounded activations.
+        zeros: count exact zeros (a pass that writes, where nobody asks for them it is spared).
+        scratch: memory to work in.
 
     Returns:
         ``[G, WIDTH]`` in float64 on the same device. A row without finite elements has count 0, mean 0,
         ``low = +inf`` and ``high = -inf``, the neutral element of :func:`merge`.
     """
     x = block.reshape(block.shape[0], -1).to(working_dtype(block.dtype))
-    wide = wide_dtype(x.device)
-    rows = torch.zeros(x.shape[0], WIDTH, dtype=wide, device=x.device)
+    rows = torch.zeros(x.shape[0], WIDTH, dtype=wide_dtype(x.device), device=x.device)
     if x.shape[1] == 0:
         rows[:, LOW], rows[:, HIGH] = torch.inf, -torch.inf
         return rows
+    room = scratch or Scratch(0, x.device)
+    # Beside the CPU there is no device to wait for, so the numbers themselves may say whether the quick way will do.
+    if x.device.type != "cpu" or not _reduce_ordinary(x, rows, room):
+        _reduce_any(x, rows, room)
+    if zeros:
+        rows[:, ZEROS] = torch.eq(x, 0, out=room.like(x, 0)).sum(1)
+    if knee is not None:
+        beyond = torch.sub(x, knee.centre, out=room.like(x, 0)).abs_()
+        rows[:, SATURATED] = torch.ge(beyond, knee.reach, out=beyond).sum(1)
+    return rows
+
+
+def _reduce_any(x: Tensor, rows: Tensor, room: Scratch) -> None:
+    """Fill in all but zeros and saturation, whatever the elements are, without looking at any number."""
     pivot = _pivot(x)
-    work, clean = torch.empty_like(x), torch.empty_like(x)
-    zeros = torch.eq(x, 0, out=work).sum(1)
+    work, clean = room.like(x, 0), room.like(x, 1)
     torch.sub(x, pivot, out=work)
     torch.nan_to_num(work, nan=0.0, posinf=0.0, neginf=0.0, out=clean)
     nonfinite = torch.ne(work, clean, out=work).sum(1)
     low, high = clean.amin(1), clean.amax(1)
     scale = torch.maximum(low.abs(), high.abs()).clamp_min_(SMALLEST_SCALE)
     torch.div(clean, scale.unsqueeze(1), out=work)
-    total = work.sum(1).to(wide)
-    squares = torch.mul(work, work, out=clean).sum(1).to(wide)
-    count = x.shape[1] - nonfinite.to(wide)
+    total = work.sum(1).to(rows.dtype)
+    squares = torch.mul(work, work, out=clean).sum(1).to(rows.dtype)
+    count = x.shape[1] - nonfinite.to(rows.dtype)
     empty = count == 0
-    spread, shift, some = scale.to(wide), pivot.squeeze(1).to(wide), count.clamp_min(1)
+    spread, shift, some = scale.to(rows.dtype), pivot.squeeze(1).to(rows.dtype), count.clamp_min(1)
     rows[:, COUNT] = count
     rows[:, MEAN] = torch.where(empty, 0, shift + spread * total / some)
     rows[:, M2] = spread * spread * (squares - total * total / some).clamp_min_(0)
-    rows[:, LOW] = torch.where(empty, torch.inf, low.to(wide) + shift)
-    rows[:, HIGH] = torch.where(empty, -torch.inf, high.to(wide) + shift)
-    rows[:, ZEROS] = zeros.to(wide)
-    rows[:, NONFINITE] = nonfinite.to(wide)
-    if knee is not None:
-        torch.sub(x, knee.centre, out=work).abs_()
-        rows[:, SATURATED] = torch.ge(work, knee.reach, out=work).sum(1).to(wide)
-    return rows
+    rows[:, LOW] = torch.where(empty, torch.inf, low.to(rows.dtype) + shift)
+    rows[:, HIGH] = torch.where(empty, -torch.inf, high.to(rows.dtype) + shift)
+    rows[:, NONFINITE] = nonfinite.to(rows.dtype)
+
+
+def _reduce_ordinary(x: Tensor, rows: Tensor, room: Scratch) -> bool:
+    """Fill in the same by reading only, a third of the time, if the elements are ordinary.
+
+    Returns:
+        False if they are not, and nothing was filled in: some are not finite, their squares leave the format, or the
+        mean is so far from 0 that Σx² - (Σx)²/n would lose the variance.
+    """
+    n = x.shape[1]
+    if x.shape[0] <= FEW_ROWS:
+        squares = torch.stack([torch.dot(row, row) for row in x])
+    else:
+        squares = torch.mul(x, x, out=room.like(x, 0)).sum(1)
+    seen = torch.stack((x.amin(1), x.amax(1), x.sum(1), squares)).to(torch.float64)
+    low, high, total, energy = seen.numpy()
+    with np.errstate(all="ignore"):  # what is not finite is told apart below
+        m2 = energy - total * total / n
+    largest = np.maximum(np.abs(low), np.abs(high))
+    quick = np.isfinite(seen.numpy()).all() and np.all(
+        (largest == 0) | ((largest > 1 / ORDINARY) & (largest < ORDINARY) & (energy < FAR_MEAN * m2))
+    )
+    if quick:
+        rows[:, COUNT] = n
+        rows[:, MEAN] = seen[2] / n
+        rows[:, M2] = torch.from_numpy(np.maximum(m2, 0))
+        rows[:, LOW], rows[:, HIGH] = seen[0], seen[1]
+    return bool(quick)
 
 
 def merge(partials: Tensor, index: Tensor, rows: int) -> Tensor:
@@ -176,15 +238,17 @@ def sample_signal(block: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
     Returns:
         Σ over samples of the mean signal, ``[G, U]``, and Σ over samples and units of its square, ``[G]``; both
-        in float64. :func:`between_sample_share` makes the share of them.
+        in float64. :func:`between_sample_share` makes the share of them. Where a sample has one position only, the
+        squares are NaN: they are those of the elements, which the partial row has already.
     """
     positions = _positions(block, layout)
     wide = wide_dtype(block.device)
-    signal = block.mean(positions, keepdim=True) if positions else block
     others = [d for d in range(1, block.dim()) if d != layout.unit + 1]
-    sums = signal.sum(others).to(wide)
-    squares = signal.to(wide).square_().sum(list(range(1, block.dim())))
-    return sums, squares
+    if not positions:
+        # Wide: the share is a difference of squares, which a large mean would swallow in float32.
+        return block.sum(others, dtype=wide), torch.full((block.shape[0],), torch.nan, dtype=wide, device=block.device)
+    signal = block.mean(positions, keepdim=True).to(wide)
+    return signal.sum(others), signal.square().sum(list(range(1, block.dim())))
 
 
 def between_sample_share(sums: NDArray[np.float64], squares: float, samples: float, variance: float) -> float:

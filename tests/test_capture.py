@@ -240,11 +240,12 @@ def test_a_sampled_step_makes_exactly_one_transfer_to_the_host(
         capture.after_optimizer()
         capture.end_batch()
         assert counter.seen == {}
-        assert calls == {}
+        assert set(calls) <= {"numpy"}
         capture.close_step(StepFacts(0))
     assert counter.seen == {}
     # One copy, and the view of that copy as an array.
-    assert calls == {"cpu": 1, "numpy": 1}
+    assert calls["cpu"] == 1
+    assert set(calls) <= {"cpu", "numpy"}  # on the CPU a view as an array is no transfer
 
 
 def test_micro_batches_give_the_record_of_the_whole_batch() -> None:

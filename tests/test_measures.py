@@ -14,12 +14,16 @@ from init_monitor.measures import (
     COUNT,
     HIGH,
     LOW,
+    M2,
     NONFINITE,
     SATURATED,
     WIDTH,
     ZEROS,
     Knee,
     Layout,
+    Scratch,
+    _reduce_any,
+    _reduce_ordinary,
     between_sample_share,
     finalise,
     merge,
@@ -228,6 +232,31 @@ def test_a_block_reduces_each_of_its_tensors_separately() -> None:
     assert together[3, ZEROS] == 30
 
 
+@pytest.mark.parametrize("mean", [0.0, 1.0, 2.9, 3.1, 100.0])
+@pytest.mark.parametrize("rows", [1, 4, 40])
+def test_the_quick_way_for_ordinary_elements_agrees_with_the_way_for_any(mean: float, rows: int) -> None:
+    block = mean + torch.randn(rows, 4096, generator=torch.Generator().manual_seed(9))
+    quick, careful = torch.zeros(rows, WIDTH, dtype=torch.float64), torch.zeros(rows, WIDTH, dtype=torch.float64)
+    assert _reduce_ordinary(block, quick, Scratch(rows * 4096, block.device)) == (mean < 3)
+    _reduce_any(block, careful, Scratch(0, block.device))
+    if mean < 3:
+        torch.testing.assert_close(quick, careful, rtol=1e-5, atol=1e-5)
+    else:
+        assert not quick.any()
+    for row, tensor in zip(reduce_block(block), block, strict=True):
+        expected = naive(tensor)
+        assert float(row[M2] / row[COUNT]) == pytest.approx(expected["variance"], rel=1e-5)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e30])
+def test_one_odd_element_sends_the_whole_block_the_careful_way(odd: float) -> None:
+    block = torch.randn(3, 500, generator=torch.Generator().manual_seed(10))
+    block[1, 7] = odd
+    assert not _reduce_ordinary(block, torch.zeros(3, WIDTH, dtype=torch.float64), Scratch(0, block.device))
+    for row, tensor in zip(reduce_block(block), block, strict=True):
+        assert float(row[M2] / row[COUNT]) == pytest.approx(naive(tensor)["variance"], rel=1e-5)
+
+
 def test_elements_beyond_the_knee_are_counted() -> None:
     y = torch.tensor([[0.01, 0.5, 0.99, 0.3, math.nan]])
     rows = reduce_block(y, Knee(0.5, 0.48))
@@ -252,16 +281,18 @@ def test_units_and_samples_agree_with_naive_float64(shape: tuple[int, ...], layo
     signal = x.double().movedim((layout.sample, layout.unit), (0, 1)).reshape(16, 5, -1).mean(2)
     sums, squares = sample_signal(x.unsqueeze(0), layout)
     variance = float(x.double().var(correction=0))
-    share = between_sample_share(sums[0].numpy(), float(squares[0]), 16, variance)
+    energy = float(x.double().square().sum()) if len(shape) == 2 else float(squares[0])
+    assert math.isnan(float(squares[0])) == (len(shape) == 2)
+    share = between_sample_share(sums[0].numpy(), energy, 16, variance)
     assert share == pytest.approx(float(signal.var(0, correction=0).mean()) / variance, rel=1e-5)
 
 
 def test_samples_that_are_all_alike_have_no_share_between_them() -> None:
     x = torch.randn(1, 64, generator=torch.Generator().manual_seed(8)).expand(32, 64).contiguous()
-    sums, squares = sample_signal(x.unsqueeze(0), Layout(0, 1))
-    assert between_sample_share(sums[0].numpy(), float(squares[0]), 32, moments(x).variance) == pytest.approx(
-        0, abs=1e-5
-    )
+    sums, _ = sample_signal(x.unsqueeze(0), Layout(0, 1))
+    energy = float(x.double().square().sum())
+    share = between_sample_share(sums[0].numpy(), energy, 32, moments(x).variance)
+    assert share == pytest.approx(0, abs=1e-5)
 
 
 def test_one_sample_or_no_variance_says_nothing_about_collapse() -> None:

@@ -18,6 +18,7 @@ from init_monitor.measures import (
     WIDTH,
     Knee,
     Layout,
+    Scratch,
     merge,
     reduce_block,
     rescale,
@@ -28,7 +29,7 @@ from init_monitor.measures import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -38,6 +39,9 @@ CPU_BLOCK = 1 << 18
 
 ACCELERATOR_BLOCK = 1 << 22
 """Elements of a block elsewhere: few launches per tensor, and its counts are still exact in float32."""
+
+LARGE_SHARE = 4
+"""A tensor of more than a quarter of a block is reduced where it lies: copying it costs more than it spares."""
 
 STAGED_ELEMENTS = 4096
 """Elements kept of a tensor by ``measure="staged"``: a variance is then within 3 % in the median, 8 % at p90."""
@@ -53,12 +57,14 @@ class Plan(NamedTuple):
         rectifier: keep each unit's extremes.
         knee: count the elements beyond it.
         gradient: the numbers are of a gradient and get the factor that :meth:`Accumulator.end_batch` is given.
+        zeros: count exact zeros.
     """
 
     layout: Layout | None = None
     rectifier: bool = False
     knee: Knee | None = None
     gradient: bool = False
+    zeros: bool = True
 
 
 @dataclass(slots=True)
@@ -109,6 +115,8 @@ class Accumulator:
         self.rows = 0
         self._state = torch.zeros(FIRST_ROWS, WIDTH, dtype=wide_dtype(device), device=device)
         self._fresh = True
+        self._scratch = Scratch(self.block, device)
+        self._shelf, self._stack = (torch.empty(self.block, dtype=torch.float32, device=device) for _ in range(2))
         self._waiting: dict[tuple[torch.Size, torch.dtype, Plan], list[tuple[int, Tensor]]] = {}
         self._waiting_elements = 0
         self._partials: list[Tensor] = []
@@ -128,19 +136,19 @@ class Accumulator:
         """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive."""
         x = tensor.detach()
         if not self.exact:
-            x, plan = strided_sample(x), Plan(None, rectifier=False, knee=plan.knee, gradient=plan.gradient)
+            x, plan = strided_sample(x), plan._replace(layout=None, rectifier=False)
         if plan.layout is not None and x.numel():
             samples = x.shape[plan.layout.sample]
             self._samples[row] = self._samples.get(row, 0) + samples
             self._positions[row] = self._positions.get(row, 0) + x.numel() // x.shape[plan.layout.unit]
-        if x.numel() > self.block:
+        if x.numel() > self.block // LARGE_SHARE:
             self._take_large(row, x, plan)
             return
-        held = x.to(working_dtype(x.dtype), copy=True, memory_format=torch.contiguous_format)
+        if self._waiting_elements + x.numel() > self.block:
+            self._flush()
+        held = self._hold(x)
         self._waiting.setdefault((held.shape, held.dtype, plan), []).append((row, held))
         self._waiting_elements += held.numel()
-        if self._waiting_elements > self.block:
-            self._flush()
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
@@ -179,11 +187,26 @@ class Accumulator:
             grown[: self._state.shape[0]] = self._state
             self._state = grown
 
+    def _hold(self, x: Tensor) -> Tensor:
+        if working_dtype(x.dtype) != self._shelf.dtype:
+            return x.to(working_dtype(x.dtype), copy=True, memory_format=torch.contiguous_format)
+        at = self._waiting_elements
+        return self._shelf[at : at + x.numel()].view(x.shape).copy_(x)
+
+    def _stacked(self, held: Sequence[Tensor]) -> Tensor:
+        first = held[0]
+        shape = (len(held), *first.shape)
+        if len(held) == 1:
+            return first.unsqueeze(0)
+        if first.dtype != self._stack.dtype:
+            return torch.stack(tuple(held))
+        return torch.stack(tuple(held), out=self._stack[: len(held) * first.numel()].view(shape))
+
     def _take_large(self, row: int, x: Tensor, plan: Plan) -> None:
         flat = _flat(x)
         for start in range(0, flat.numel(), self.block):
             piece = flat[start : start + self.block].unsqueeze(0)
-            self._add_partials((row,), reduce_block(piece, plan.knee), plan)
+            self._add_partials((row,), reduce_block(piece, plan.knee, zeros=plan.zeros, scratch=self._scratch), plan)
         if plan.layout is not None:
             wide = x if x.dtype == torch.float64 else x.float()
             self._add_units((row,), wide.unsqueeze(0), plan, plan.layout)
@@ -191,8 +214,8 @@ class Accumulator:
     def _flush(self) -> None:
         for (_, _, plan), held in self._waiting.items():
             rows = tuple(row for row, _ in held)
-            block = torch.stack([tensor for _, tensor in held])
-            self._add_partials(rows, reduce_block(block, plan.knee), plan)
+            block = self._stacked([tensor for _, tensor in held])
+            self._add_partials(rows, reduce_block(block, plan.knee, zeros=plan.zeros, scratch=self._scratch), plan)
             if plan.layout is not None and block.numel():
                 self._add_units(rows, block, plan, plan.layout)
         self._waiting, self._waiting_elements = {}, 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
+from init_monitor.capture.probing import ForwardProbe
 from init_monitor.capture.reading import (
     Reader,
     expected_gains,
@@ -17,6 +18,7 @@ from init_monitor.capture.reading import (
     structure_of,
     tap_names,
 )
+from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
 from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure
 from init_monitor.structure.layers import plain_name, select
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.taps import TapKey
+    from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.taps import Tap, TapKey
 
 
 class StepFacts(NamedTuple):
@@ -62,13 +65,20 @@ class Capture:
         model: the module to watch.
         scope: what of it to measure.
         on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
+        on_cause: told in words why residuals and functional activations are not looked for (any more).
 
     Attributes:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
     """
 
-    def __init__(self, model: nn.Module, scope: Scope, on_failure: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        scope: Scope,
+        on_failure: Callable[[str, Exception], None],
+        on_cause: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Choose the layers; nothing is attached yet."""
         selection = select(model, scope.include, scope.exclude, scope.max_layers)
         self.notices = selection.notices
@@ -77,6 +87,7 @@ class Capture:
         self._hooks = LayerHooks(
             model, selection.layers, exact=scope.exact, max_taps=scope.max_layers, on_failure=on_failure
         )
+        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator)
@@ -97,19 +108,27 @@ class Capture:
         return self._hooks.dropped_calls
 
     def open_step(self) -> None:
-        """Start a sampled step."""
+        """Start a sampled step and its first micro-batch."""
         self._hooks.attach()
+        self._probe.begin_step()
+        self._probe.enter()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``."""
         self._hooks.paused = paused
 
     def begin_batch(self) -> None:
-        """Start one of its micro-batches."""
+        """Start another of its micro-batches."""
         self._hooks.begin_batch()
+        self._probe.enter()
+
+    def end_forward(self) -> None:
+        """Stop looking for residuals and functional activations: backward is about to begin."""
+        self._probe.leave()
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """End a micro-batch; its activation gradients are multiplied by ``gradient_factor``."""
+        self._probe.leave()
         for accumulator in self._hooks.accumulators.values():
             accumulator.end_batch(gradient_factor)
 
@@ -136,17 +155,24 @@ class Capture:
 
     def close_step(self, facts: StepFacts) -> StepRecord:
         """Detach, copy the step's numbers to the host (one copy per device) and return them as a record."""
+        self._probe.leave()
         self._hooks.detach()
         reader = Reader({accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()})
         taps = list(self._hooks.order.values())
-        self._update_structure()
+        additions = list(self._probe.residuals.order.values())
+        self._update_structure(taps, additions)
         self._restore_windows()
-        columns = layer_columns(taps, reader, self._windows, self._scope.window)
+        skips = [addition.skip for addition in additions]
+        columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         expected_gains(columns, taps, self.structure, variances)
         updates = weights[Quantity.UPDATE_RATIO]
-        for column in (*columns.values(), *weights.values()):
+        residuals = residual_columns(additions, self.structure.residuals, reader)
+        norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
+        squares = loss_decrease(self.structure.residuals, norms, self.structure.by_name())
+        residuals[Quantity.RESIDUAL_LOSS_DECREASE] = facts.learning_rate * squares
+        for column in (*columns.values(), *weights.values(), *residuals.values()):
             column.flags.writeable = False
         return StepRecord(
             step=facts.step,
@@ -155,6 +181,8 @@ class Capture:
             columns=columns,
             parameter_names=parameters,
             parameter_columns=weights,
+            residual_names=tuple(residual.name for residual in self.structure.residuals),
+            residual_columns=residuals,
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
@@ -164,14 +192,19 @@ class Capture:
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""
-        self._hooks.detach()
-        self._parameters.forget()
-        for accumulator in self._hooks.accumulators.values():
-            accumulator.discard()
+        try:
+            self._probe.leave()
+        finally:
+            self._hooks.detach()
+            self._parameters.forget()
+            for accumulator in self._hooks.accumulators.values():
+                accumulator.discard()
 
     def state_dict(self) -> dict[str, dict[str, list[int]]]:
         """Return the unit windows by tap name."""
-        return {self._names[key]: window.state_dict() for key, window in self._windows.items() if key in self._names}
+        seen = {self._names[key]: window.state_dict() for key, window in self._windows.items() if key in self._names}
+        # A layer that was not seen since the run was resumed still has what was saved of it.
+        return {**self._saved_windows, **seen}
 
     def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
         """Go on with saved unit windows; each is taken up when its layer is next seen."""
@@ -184,10 +217,14 @@ class Capture:
                 self._windows[key] = UnitWindow(self._scope.window)
                 self._windows[key].load_state_dict(saved)
 
-    def _update_structure(self) -> None:
-        taps = list(self._hooks.order.values())
-        signature = tuple((tap.key, tuple(tap.feeds), tap.dtype) for tap in taps)
+    def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
+        signature = (
+            tuple((tap.key, tuple(tap.feeds), tap.dtype) for tap in taps),
+            tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
+        )
         if signature != self._signature:
             self._signature = signature
             self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
-            self.structure = structure_of(taps, tuple(self._names.values()), self._parameter_names)
+            names = tuple(self._names.values())
+            layers = structure_of(taps, names, self._parameter_names).layers
+            self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))

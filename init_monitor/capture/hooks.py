@@ -8,22 +8,24 @@ full-backward module hooks change the graph or raise.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from init_monitor.capture.accumulator import Accumulator, Plan
-from init_monitor.capture.taps import Provenance, Tap, TapKey
+from init_monitor.capture.taps import Provenance, Rows, Tap, TapKey
 from init_monitor.capture.tensors import first_floating, floating_tensors
 from init_monitor.records import Role
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
-from init_monitor.structure.nonlinearities import nonlinearity_of
+from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
+
+    from init_monitor.capture.taps import Origin
 
 OUTSIDE_BACKWARD = -1
 
@@ -57,6 +59,15 @@ class _Hook:
         return _make_inert, ()
 
 
+class _Call(NamedTuple):
+    """What was called: a layer, or (without a module) an activation function in its owner's forward."""
+
+    key: TapKey
+    module: nn.Module | None
+    owner: str
+    kind: str
+
+
 class LayerHooks:
     """Feeds the accumulators from the layers of one model while attached.
 
@@ -66,6 +77,13 @@ class LayerHooks:
         exact: whole tensors, or a strided sample of each.
         max_taps: calls of layers beyond so many are not measured.
         on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
+
+    Attributes:
+        taps: everything that was ever measured.
+        order: what was measured in this step, in execution order.
+        position: how many taps this forward has had so far.
+        dropped_calls: calls that were not measured because there are ``max_taps`` taps.
+        paused: forwards are ignored.
     """
 
     def __init__(
@@ -94,6 +112,7 @@ class LayerHooks:
         self.order: dict[TapKey, Tap] = {}
         self.dropped_calls = 0
         self.paused = False
+        self.position = 0
 
     @property
     def attached(self) -> bool:
@@ -123,6 +142,7 @@ class LayerHooks:
         self._calls.clear()
         self._recomputed.clear()
         self._provenance.clear()
+        self.position = 0
 
     def accumulator(self, device: torch.device) -> Accumulator:
         """Return the accumulator of a device, made when the device is first seen."""
@@ -131,6 +151,54 @@ class LayerHooks:
             found = self.accumulators[device] = Accumulator(device, exact=self._exact)
         return found
 
+    def rows_of(self, tensor: Tensor) -> Rows | None:
+        """Return the rows of a tensor that was measured in this forward and not changed since."""
+        origin = self._provenance.find(tensor)
+        return origin.rows if origin is not None and origin.same_values else None
+
+    def remember(self, tensor: Tensor, rows: Rows) -> None:
+        """Tell that a tensor that no layer made was measured, so that it is not measured again."""
+        self._provenance.note(tensor, rows)
+
+    def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
+        """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
+        plan = Plan(gradient=True)
+
+        def hook(gradient: Tensor) -> None:
+            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
+            # term of the loss, not the gradient of the loss.
+            if torch.is_grad_enabled() or layer in self._switched_off:
+                return
+            try:
+                rows.accumulator.take(rows.backward, gradient, plan)
+            except Exception as error:  # noqa: BLE001 - must not reach the user's backward
+                self._switch_off(layer, error)
+
+        if tensor.requires_grad:
+            self._handles.append(tensor.register_hook(hook))
+
+    def function(self, name: str, owner: str, kind: str, given: Tensor | None, output: Tensor) -> None:
+        """Measure an activation that was called as a function; it is a layer of its own.
+
+        Args:
+            name: stable name of the call.
+            owner: path of the module whose forward called it.
+            kind: name of the function.
+            given: its input, ``None`` if it was overwritten.
+            output: its output.
+        """
+        if self.paused or not torch.is_grad_enabled() or name in self._switched_off:
+            return
+        # In place the output is the very tensor that was the input.
+        origin = self._provenance.find(output if given is None else given)
+        try:
+            key = TapKey(name, 0, "")
+            tap = self._tap(_Call(key, None, owner, kind), output, origin)
+            if tap is not None:
+                self._take(tap, None, output)
+        except Exception as error:  # noqa: BLE001 - must not reach the user's forward
+            self._switch_off(name, error)
+
     def _forward(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
     ) -> None:
@@ -138,7 +206,8 @@ class LayerHooks:
         if self.paused or not torch.is_grad_enabled() or name in self._switched_off:
             return
         try:
-            with torch.no_grad():
+            # What is computed in here is none of the probe's business.
+            with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 - the public one leaves modes on
                 self._measure(name, module, args, kwargs, output)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self._switch_off(name, error)
@@ -157,67 +226,58 @@ class LayerHooks:
         received = first_floating(args, kwargs)
         origin = None if received is None else self._provenance.find(received)
         for path, tensor in floating_tensors(output):
-            tap = self._tap(TapKey(name, call, path), module, tensor, origin.tap if origin else None)
+            what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
+            tap = self._tap(what, tensor, origin)
             if tap is None:
-                self.dropped_calls += 1
                 return
-            if origin is not None:
-                tap.feeds[origin.tap.key] = origin.tap
-            tap.values_from = origin.tap if origin is not None and origin.same_values else None
             self._take(tap, received, tensor)
 
     def _take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
         self.order[tap.key] = tap
-        nonlinearity = tap.nonlinearity
+        self.position += 1
+        nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
         knee = None if nonlinearity is None else nonlinearity.knee
         rectifier = nonlinearity is not None and nonlinearity.rectifier
-        plan = Plan(tap.layout, rectifier=rectifier, knee=knee)
-        tap.accumulator.take(tap.forward, output, plan)
-        if tap.role is Role.WEIGHT and tap.values_from is None and received is not None and received is not output:
+        accumulator.take(tap.rows.forward, output, Plan(tap.layout, rectifier=rectifier, knee=knee))
+        needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
+        if needs_input and received is not None and received.device == accumulator.device:
             if tap.arrived < 0:
-                tap.arrived = tap.accumulator.new_row()
-            if received.device == tap.accumulator.device:
-                tap.accumulator.take(tap.arrived, received)
-        if output.requires_grad:
-            self._handles.append(output.register_hook(self._gradient_hook(tap)))
-        self._provenance.note(output, tap)
+                tap.arrived = accumulator.new_row()
+            accumulator.take(tap.arrived, received, Plan(zeros=False))
+        self.follow(output, tap.rows, tap.key.layer)
+        self._provenance.note(output, tap.rows, tap)
 
-    def _gradient_hook(self, tap: Tap) -> Callable[[Tensor], None]:
-        plan = Plan(gradient=True)
-
-        def hook(gradient: Tensor) -> None:
-            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
-            # term of the loss, not the gradient of the loss.
-            if torch.is_grad_enabled() or tap.key.layer in self._switched_off:
-                return
-            try:
-                tap.accumulator.take(tap.backward, gradient, plan)
-            except Exception as error:  # noqa: BLE001 - must not reach the user's backward
-                self._switch_off(tap.key.layer, error)
-
-        return hook
-
-    def _tap(self, key: TapKey, module: nn.Module, output: Tensor, upstream: Tap | None) -> Tap | None:
+    def _tap(self, what: _Call, output: Tensor, origin: Origin | None) -> Tap | None:
+        key, module, owner, kind = what
         tap = self.taps.get(key)
-        if tap is None or tap.accumulator.device != output.device:
+        if tap is None or tap.rows.accumulator.device != output.device:
             if len(self.taps) >= self._max_taps:
+                self.dropped_calls += 1
                 return None
             accumulator = self.accumulator(output.device)
-            nonlinearity = nonlinearity_of(module)
+            nonlinearity = nonlinearity_of_function(kind) if module is None else nonlinearity_of(module)
             tap = Tap(
                 key=key,
                 module=module,
-                role=role_of(module) or Role.OTHER,
+                owner=owner,
+                kind=kind,
+                role=Role.ACTIVATION if module is None else role_of(module) or Role.OTHER,
                 nonlinearity=nonlinearity,
-                accumulator=accumulator,
-                forward=accumulator.new_row(),
-                backward=accumulator.new_row(),
+                rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
             )
             if nonlinearity is not None and nonlinearity.distribution and output.dim():
                 dim = getattr(module, "dim", None)
                 tap.per_distribution = output.shape[-1 if dim is None else dim]
             self.taps[key] = tap
-        tap.layout = layout_of(module, output, upstream.layout if upstream else None)
+        upstream = None
+        tap.source, tap.source_is_layer = None, False
+        if origin is not None:
+            if origin.tap is not None:
+                upstream = origin.tap.layout
+                tap.feeds[origin.tap.key] = origin.tap
+            if origin.same_values:
+                tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
+        tap.layout = layout_of(module, output, upstream)
         tap.dtype = str(output.dtype).removeprefix("torch.")
         return tap
 
@@ -229,7 +289,7 @@ class LayerHooks:
             origin = None if received is None else self._provenance.find(received)
             if origin is not None and isinstance(output, torch.Tensor):
                 unchanged = origin.same_values and isinstance(module, SAME_VALUES)
-                self._provenance.note(output, origin.tap, same_values=unchanged)
+                self._provenance.note(output, origin.rows, origin.tap, same_values=unchanged)
         except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
             self._switch_off(type(module).__name__, error)
 

@@ -21,6 +21,9 @@ UPDATE_ELEMENTS = 1 << 16
 0.4 %). A copy of every weight of a large model could be the one that no longer fits."""
 
 
+_MOMENTS = Plan(zeros=False)
+
+
 @dataclass(slots=True, eq=False)
 class ParameterRows:
     """Where one parameter's numbers go: rows of the weight, its gradient, the update, and what it is relative to."""
@@ -69,8 +72,8 @@ class ParameterTaps:
             for name, before in self._before.items():
                 rows = self.rows[name]
                 after = strided_sample(self._parameters[name].detach(), UPDATE_ELEMENTS)
-                rows.accumulator.take(rows.update, after - before)
-                rows.accumulator.take(rows.reference, before)
+                rows.accumulator.take(rows.update, after - before, _MOMENTS)
+                rows.accumulator.take(rows.reference, before, _MOMENTS)
         self._before = {}
 
     def forget(self) -> None:
@@ -86,10 +89,10 @@ class ParameterTaps:
         # A parameter that two optimizers hold is measured once, before the first of them.
         if name in self._before:
             return
-        rows.accumulator.take(rows.weight, parameter, Plan())
+        rows.accumulator.take(rows.weight, parameter, _MOMENTS)
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
-            rows.accumulator.take(rows.gradient, gradient, Plan())
+            rows.accumulator.take(rows.gradient, gradient, _MOMENTS)
         self._before[name] = strided_sample(parameter.detach(), UPDATE_ELEMENTS).clone()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.capture.taps import Rows
 from init_monitor.measures import between_sample_share, finalise
 from init_monitor.records import Layer, Role, Structure
 from init_monitor.structure.layers import fans_of
@@ -67,15 +68,17 @@ class Reader:
         return self._drained[accumulator]
 
 
-def layer_columns(taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, UnitWindow], longest: int) -> Columns:
+def layer_columns(
+    taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, UnitWindow], longest: int, skips: Sequence[Rows]
+) -> Columns:
     """Fill every layer quantity except the expected gains, which need the weights; update the unit windows."""
     from init_monitor.capture.unit_window import UnitWindow  # noqa: PLC0415 - keeps the type import one-way
 
     columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in LAYER_QUANTITIES}
-    consumers = Counter(tap.values_from.key for tap in taps if tap.values_from is not None)
+    consumers = Counter([*(tap.source for tap in taps if tap.source is not None), *skips])
     for i, tap in enumerate(taps):
-        accumulator = tap.accumulator
-        for prefix, row in (("", tap.forward), ("gradient_", tap.backward)):
+        accumulator = tap.rows.accumulator
+        for prefix, row in (("", tap.rows.forward), ("gradient_", tap.rows.backward)):
             for moment in _MOMENTS:
                 columns[Quantity(prefix + moment)][i] = reader.at(accumulator, row, moment)
         variance = columns[Quantity.VARIANCE][i]
@@ -83,21 +86,24 @@ def layer_columns(taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, Uni
             _local_gains(columns, i, tap, reader, consumers)
         nonlinearity = tap.nonlinearity
         if nonlinearity is not None and nonlinearity.knee is not None:
-            saturated = reader.at(accumulator, tap.forward, "saturated_fraction") * tap.per_distribution
+            saturated = reader.at(accumulator, tap.rows.forward, "saturated_fraction") * tap.per_distribution
             columns[Quantity.SATURATED_FRACTION][i] = saturated
         drained = reader.drained(accumulator)
-        units = drained.units.get(tap.forward)
+        units = drained.units.get(tap.rows.forward)
         if not units:
             continue
-        samples = drained.samples[tap.forward]
-        columns[Quantity.BETWEEN_SAMPLE_SHARE][i] = _share([(u.sums, u.squares) for u in units], samples, variance)
+        samples = drained.samples[tap.rows.forward]
+        energy = columns[Quantity.MEAN_SQUARE][i] * columns[Quantity.COUNT][i]
+        columns[Quantity.BETWEEN_SAMPLE_SHARE][i] = _share(
+            [(u.sums, u.squares) for u in units], energy, samples, variance
+        )
         signs = [(u.positive, u.nonpositive) for u in units if u.positive is not None and u.nonpositive is not None]
         if signs:
             window = windows.setdefault(tap.key, UnitWindow(longest))
             window.add(
                 _any([positive for positive, _ in signs]),
                 _any([nonpositive for _, nonpositive in signs]),
-                drained.positions[tap.forward],
+                drained.positions[tap.rows.forward],
             )
             categories = window.read()
             columns[Quantity.UNIT_COUNT][i] = categories.count
@@ -107,17 +113,13 @@ def layer_columns(taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, Uni
     return columns
 
 
-def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[TapKey]) -> None:
-    source = tap.values_from
-    square = (
-        reader.at(source.accumulator, source.forward, "mean_square")
-        if source is not None
-        else reader.at(tap.accumulator, tap.arrived, "mean_square")
-    )
+def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[Rows]) -> None:
+    source = tap.source or Rows(tap.rows.accumulator, tap.arrived)
+    square = reader.at(source.accumulator, source.forward, "mean_square")
     columns[Quantity.INPUT_MEAN_SQUARE][i] = square
     columns[Quantity.GAIN][i] = _ratio(columns[Quantity.VARIANCE][i], square)
-    # With a second consumer the gradient at the source is a sum, of which this layer made only a part.
-    if source is not None and consumers[source.key] == 1:
+    # With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
+    if tap.source_is_layer and consumers[source] == 1:
         arriving = reader.at(source.accumulator, source.backward, "variance")
         columns[Quantity.BACKWARD_GAIN][i] = _ratio(arriving, columns[Quantity.GRADIENT_MEAN_SQUARE][i])
 
@@ -154,8 +156,8 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
         own = {kind: getattr(tap.module, kind, None) for kind in ("weight", "bias")}
         layers[tap.key] = Layer(
             name=name,
-            module=tap.key.layer,
-            kind=type(tap.module).__name__,
+            module=tap.owner,
+            kind=tap.kind,
             role=tap.role,
             depth=depth,
             inputs=tuple(name_of[key] for key in tap.feeds if key in name_of),
@@ -163,6 +165,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             fan_out=fans.fan_out,
             weight=parameter_names.get(id(own["weight"]), ""),
             bias=parameter_names.get(id(own["bias"]), ""),
+            parameters=_owned(tap, parameter_names),
             dtype=tap.dtype,
             flat_below=nonlinearity is not None and nonlinearity.flat_below,
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
@@ -173,10 +176,15 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             if key not in layers:
                 continue
             if tap.role is Role.ACTIVATION:
-                layers[key] = replace(layers[key], activation=type(tap.module).__name__)
+                layers[key] = replace(layers[key], activation=tap.kind)
             elif tap.role is Role.NORMALISATION:
                 layers[key] = replace(layers[key], normalised=True, activation=layers[tap.key].activation)
     return Structure(tuple(layers.values()))
+
+
+def _owned(tap: Tap, parameter_names: Mapping[int, str]) -> tuple[str, ...]:
+    owned = [] if tap.module is None else [parameter_names.get(id(p), "") for p in tap.module.parameters()]
+    return tuple(name for name in owned if name)
 
 
 def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, weights: Mapping[str, float]) -> None:
@@ -211,11 +219,9 @@ def _any(flags: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
     return result
 
 
-def _share(units: Sequence[tuple[Column, float]], samples: int, variance: float) -> float:
+def _share(units: Sequence[tuple[Column, float]], energy: float, samples: int, variance: float) -> float:
     same = [(sums, squares) for sums, squares in units if sums.size == units[0][0].size]
-    return between_sample_share(
-        np.asarray(np.sum([sums for sums, _ in same], axis=0)),
-        float(sum(squares for _, squares in same)),
-        samples,
-        variance,
-    )
+    squares = float(sum(squares for _, squares in same))
+    # With one position per sample the mean signals are the elements themselves.
+    squares = energy if math.isnan(squares) else squares
+    return between_sample_share(np.asarray(np.sum([sums for sums, _ in same], axis=0)), squares, samples, variance)

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from init_monitor.records import Role
     from init_monitor.structure.nonlinearities import Nonlinearity
 
+NOWHERE = -1
+"""The number of a row that was not made."""
+
+
+class Rows(NamedTuple):
+    """Where the numbers of one tensor are: of its values, and of its gradient (``NOWHERE`` if it is not followed)."""
+
+    accumulator: Accumulator
+    forward: int = NOWHERE
+    backward: int = NOWHERE
+
 
 class TapKey(NamedTuple):
     """What makes a tap: layer name, which call of it within a forward (from 0), which tensor of its output."""
@@ -29,43 +40,48 @@ class Tap:
 
     Attributes:
         key: its identity.
-        module: the layer (kept by the model; a tap lives no longer than the capture).
+        module: the layer (kept by the model; a tap lives no longer than the capture), ``None`` for a function.
+        owner: path of the module: of the layer, or of the one whose forward called the function.
+        kind: class name of the module, or name of the function.
         role: what the layer is for.
         nonlinearity: properties of an activation, else ``None``.
-        accumulator: of the device its tensors live on.
-        forward, backward, arrived: rows of the output, its gradient and its input; -1 until needed.
+        rows: of the output and its gradient.
+        arrived: row of its input; ``NOWHERE`` until needed.
         layout: samples and units of its output.
         feeds: the taps whose tensors it received, in order of appearance.
-        values_from: the tap whose tensor it received unchanged (its moments are those of the input), or ``None``.
+        source: rows of the tensor it received, if that was measured and not changed since.
+        source_is_layer: False if that tensor is a residual sum, whose gradient is never this layer's alone.
         dtype: format of the output.
         per_distribution: elements of one distribution, for a softmax.
     """
 
     key: TapKey
-    module: nn.Module
+    module: nn.Module | None
+    owner: str
+    kind: str
     role: Role
     nonlinearity: Nonlinearity | None
-    accumulator: Accumulator
-    forward: int
-    backward: int
-    arrived: int = -1
+    rows: Rows
+    arrived: int = NOWHERE
     layout: Layout | None = None
     feeds: dict[TapKey, Tap] = field(default_factory=dict)
-    values_from: Tap | None = None
+    source: Rows | None = None
+    source_is_layer: bool = False
     dtype: str = "float32"
     per_distribution: int = 1
 
 
 class Origin(NamedTuple):
-    """Where a tensor came from: the tap, the tensor's version then, and whether its values are still the tap's."""
+    """Where a tensor came from: its rows, the tap that made it, and whether its values still are what was measured."""
 
-    tap: Tap
+    rows: Rows
+    tap: Tap | None
     version: int
     same_values: bool
 
 
 class Provenance:
-    """Remembers, within one forward, which tap made which tensor, without keeping any tensor alive."""
+    """Remembers, within one forward, which tensor was measured where, without keeping any tensor alive."""
 
     def __init__(self) -> None:
         """Start with nothing known."""
@@ -75,17 +91,17 @@ class Provenance:
         """Forget everything, at the end of a forward."""
         self._origins.clear()
 
-    def note(self, tensor: Tensor, tap: Tap, *, same_values: bool = True) -> None:
-        """Remember that ``tap`` made ``tensor`` (or, with ``same_values=False``, something derived from it)."""
-        origin = Origin(tap, tensor._version, same_values)  # noqa: SLF001 - the only way to see an in-place change
-        self._origins[id(tensor)] = (weakref.ref(tensor), origin)
+    def note(self, tensor: Tensor, rows: Rows, tap: Tap | None = None, *, same_values: bool = True) -> None:
+        """Remember that a tensor was measured, or, with ``same_values=False``, derived from what was."""
+        version = tensor._version  # noqa: SLF001 - the only way to see an in-place change
+        self._origins[id(tensor)] = (weakref.ref(tensor), Origin(rows, tap, version, same_values))
 
     def find(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor came from, or ``None``. Its values are the tap's if ``same_values`` still holds."""
+        """Return where a tensor came from, or ``None``; ``same_values`` says whether it is unchanged since."""
         entry = self._origins.get(id(tensor))
         # The id of a freed tensor is given to new ones: the weak reference tells.
         if entry is None or entry[0]() is not tensor:
             return None
         origin = entry[1]
         unchanged = origin.same_values and origin.version == tensor._version  # noqa: SLF001
-        return Origin(origin.tap, origin.version, unchanged)
+        return origin._replace(same_values=unchanged)

@@ -24,7 +24,7 @@ def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[
     ['[0]', '[1][h]']
     """
     if isinstance(value, Tensor):
-        if value.is_floating_point() and value.layout == torch.strided and not value.is_meta:
+        if value.is_floating_point() and value.layout == torch.strided and not value.is_meta and not _wrapped(value):
             yield path, value
         return
     if depth >= DEEPEST:
@@ -40,6 +40,11 @@ def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[
         return
     for key, item in items:
         yield from floating_tensors(item, f"{path}[{key}]", depth + 1)
+
+
+def _wrapped(tensor: Tensor) -> bool:
+    """Say whether ``torch.func`` (vmap, grad) stands between the tensor and its elements: it may not leave its call."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - no public way to ask
 
 
 def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor | None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -98,7 +99,8 @@ def role_of(module: nn.Module) -> Role | None:
 
 def _is_no_layer(module: nn.Module) -> bool:
     is_metric = callable(getattr(module, "update", None)) and callable(getattr(module, "compute", None))
-    return is_metric or isinstance(module, (*PLUMBING, *CONTAINERS))
+    # TorchScript runs its modules without Python: they take no hook.
+    return is_metric or isinstance(module, (*PLUMBING, *CONTAINERS, torch.jit.ScriptModule))
 
 
 class Selection(NamedTuple):
@@ -141,7 +143,12 @@ def select(
         if name not in every or role_of(module) is not None:
             every[name] = module
     included, excluded = _patterns(include), _patterns(exclude)
-    candidates = {name: m for name, m in every.items() if role_of(m) is not None or (name and name in included)}
+    scripted = [name or "the model" for name, module in every.items() if isinstance(module, torch.jit.ScriptModule)]
+    candidates = {
+        name: module
+        for name, module in every.items()
+        if role_of(module) is not None or (name and name in included and name not in scripted)
+    }
     notices = []
     for option, patterns in (("include", included), ("exclude", excluded)):
         for pattern in patterns:
@@ -158,6 +165,7 @@ def select(
         )
 
     chosen = {name: module for name, module in candidates.items() if accepts(name)}
+    notices += _about_scripted(scripted)
     if len(chosen) > max_layers:
         notices.append(
             f"{len(chosen)} layers are to be watched but max_layers={max_layers}; the first {max_layers} are."
@@ -167,6 +175,16 @@ def select(
     if not chosen and not notices:
         notices.append(f"{type(model).__name__} has no layer to watch (no module with weights and no activation).")
     return Selection(chosen, tuple(notices), accepts)
+
+
+def _about_scripted(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    message = (
+        f"{names[0]!r} is compiled by TorchScript ({len(names)} modules), which takes no hooks: what happens inside it is"
+        " not measured. Watch the model before torch.jit.script."
+    )
+    return [message]
 
 
 class Fans(NamedTuple):

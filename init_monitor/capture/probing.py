@@ -1,0 +1,87 @@
+"""The structure probe at work: on for the forward of a sampled step, off before its backward."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from init_monitor.capture.residual import ResidualTaps
+from init_monitor.structure.probe import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from init_monitor.capture.hooks import LayerHooks
+    from init_monitor.structure.sites import ActivationSite, ResidualSite
+
+
+class ForwardProbe:
+    """Sees residual additions and functional activations and has them measured.
+
+    Args:
+        model: the model whose forwards are probed.
+        hooks: measures tensors and knows which have been.
+        accepts: says of a functional activation's name whether it is to be watched.
+        on_cause: told in words, once, why a forward was not looked into (torchscript, vmap, an error).
+
+    Attributes:
+        residuals: the taps of the additions.
+    """
+
+    def __init__(
+        self, model: nn.Module, hooks: LayerHooks, accepts: Callable[[str], bool], on_cause: Callable[[str], None]
+    ) -> None:
+        """Prepare; nothing is on yet."""
+        self._hooks = hooks
+        self._accepts = accepts
+        self._on_cause = on_cause
+        self._probe = Probe(model, on_residual=self._residual, on_activation=self._activation)
+        self._inside = False
+        self._off = False
+        self._told: set[str] = set()
+        self.residuals = ResidualTaps(hooks)
+
+    def begin_step(self) -> None:
+        """Forget the additions of the step before."""
+        self.residuals.order = {}
+
+    def enter(self) -> None:
+        """Start to look; a forward that was not left is left first."""
+        self.leave()
+        if self._off:
+            return
+        self._probe.__enter__()
+        self._inside = True
+
+    def leave(self) -> None:
+        """Stop looking. What the probe knows only after a forward (nested additions, factors) is taken over here."""
+        if not self._inside:
+            self._probe.settle()
+            return
+        self._inside = False
+        try:
+            self.residuals.settle(self._probe.sites)
+            causes = list(self._probe.causes)
+        finally:
+            self._probe.__exit__(None, None, None)
+        for cause in causes:
+            # A probe that failed in this model would fail at every step.
+            self._off = self._off or "stopped" in cause
+            if cause not in self._told:
+                self._told.add(cause)
+                self._on_cause(cause)
+
+    def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
+        if not torch.is_grad_enabled() or self._hooks.paused:
+            return
+        with torch.no_grad():
+            self.residuals.take(site, skip, branch, total)
+
+    def _activation(self, site: ActivationSite, given: Tensor | None, output: Tensor) -> None:
+        # The model's own functions get a slash too: a module may be called relu.
+        name = site.name if site.owner else f"/{site.name}"
+        if self._accepts(name):
+            self._hooks.function(name, site.owner, site.kind, given, output)

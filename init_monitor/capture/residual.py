@@ -1,0 +1,211 @@
+"""Residual additions and functional activations: what the probe points at, measured like everything else.
+
+The probe hands over the very tensors that meet in an addition. Most of their numbers are known already: the skip is the
+sum of the block before or the output of a layer, the branch often is the output of a layer. What was measured is not
+measured again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.capture.accumulator import Plan
+from init_monitor.capture.taps import Rows
+from init_monitor.tags import RESIDUAL_QUANTITIES, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from init_monitor.capture.hooks import LayerHooks
+    from init_monitor.capture.reading import Columns, Reader
+    from init_monitor.records import Column, Layer, Residual
+    from init_monitor.structure.sites import ResidualSite
+
+
+@dataclass(slots=True, eq=False)
+class ResidualTap:
+    """One residual addition: the site as last seen, and the rows of its terms.
+
+    Attributes:
+        site: what the probe says of it.
+        skip, branch, sum: rows of the terms as they enter the sum, and of the sum.
+        own: the rows that were made for it, by term; others belong to what measured the tensor first.
+        depth: how many layers had been called before it.
+        dtype: format of the sum.
+    """
+
+    site: ResidualSite
+    skip: Rows
+    branch: Rows
+    sum: Rows
+    own: dict[str, Rows] = field(default_factory=dict)
+    depth: int = 0
+    dtype: str = "float32"
+
+
+class ResidualTaps:
+    """Measures the terms of every residual addition of a sampled step.
+
+    Args:
+        hooks: measures the layers, and knows which tensors were measured.
+
+    Attributes:
+        order: the additions of this step by name, in execution order.
+    """
+
+    def __init__(self, hooks: LayerHooks) -> None:
+        """Start with no addition known."""
+        self._hooks = hooks
+        self._taps: dict[str, ResidualTap] = {}
+        self.order: dict[str, ResidualTap] = {}
+
+    def take(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
+        """Measure one addition, right after it ran.
+
+        Args:
+            site: what the probe says of it.
+            skip: the skip as it enters the sum.
+            branch: the branch as it enters the sum.
+            total: the sum.
+        """
+        tap = self._taps.get(site.name)
+        if tap is None:
+            nothing = Rows(self._hooks.accumulator(total.device))
+            tap = self._taps[site.name] = ResidualTap(site, nothing, nothing, nothing)
+        tap.site, tap.depth, tap.dtype = site, self._hooks.position, str(total.dtype).removeprefix("torch.")
+        tap.skip = self._measure(tap, "skip", skip)
+        tap.branch = self._measure(tap, "branch", branch)
+        tap.sum = self._measure(tap, "sum", total)
+        self.order[site.name] = tap
+
+    def settle(self, sites: Sequence[ResidualSite]) -> None:
+        """Take over what is known of the additions only after the forward."""
+        for site in sites:
+            tap = self.order.get(site.name)
+            if tap is not None:
+                tap.site = site
+
+    def _measure(self, tap: ResidualTap, term: str, tensor: Tensor) -> Rows:
+        rows = self._hooks.rows_of(tensor)
+        if rows is not None:
+            return rows
+        rows = tap.own.get(term)
+        if rows is None or rows.accumulator.device != tensor.device:
+            accumulator = self._hooks.accumulator(tensor.device)
+            rows = tap.own[term] = Rows(accumulator, accumulator.new_row(), accumulator.new_row())
+        rows.accumulator.take(rows.forward, tensor, Plan(zeros=False))
+        # A branch that no layer gave is a term of a plain sum: its gradient is that of the sum, not read twice.
+        if term != "branch":
+            self._hooks.follow(tensor, rows, tap.site.name)
+            self._hooks.remember(tensor, rows)
+        return rows
+
+
+def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual], reader: Reader) -> Columns:
+    """Fill every residual quantity except the loss decrease, which needs the weight gradients."""
+    columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in RESIDUAL_QUANTITIES}
+    blocks = {residual.name: (tap, residual) for tap, residual in zip(taps, residuals, strict=True)}
+    for i, (tap, residual) in enumerate(zip(taps, residuals, strict=True)):
+        entering, branch, plain_sum = (_variance(reader, rows) for rows in (tap.skip, tap.branch, tap.sum))
+        skip = entering / _square(residual.skip_scale)
+        total = plain_sum * _square(residual.sum_scale)
+        covariance = (plain_sum - entering - branch) / 2
+        spread = math.sqrt(entering * branch) if entering > 0 and branch > 0 else math.nan
+        at_sum = _gradient(reader, tap.sum)
+        at_branch = _gradient(reader, tap.branch)
+        sum_gradient = at_sum / _square(residual.sum_scale)
+        skip_gradient = _gradient(reader, tap.skip)
+        if residual.skip_scale != 1.0:
+            # What enters is αx, an intermediate with the gradient of the sum; x itself is the block before's output.
+            before = blocks.get(residual.follows)
+            skip_gradient = (
+                math.nan if before is None else _gradient(reader, before[0].sum) / _square(before[1].sum_scale)
+            )
+        values = {
+            Quantity.RESIDUAL_SKIP_VAR: skip,
+            Quantity.RESIDUAL_BRANCH_VAR: branch,
+            Quantity.RESIDUAL_SUM_VAR: total,
+            Quantity.RESIDUAL_VARIANCE_RATIO: _ratio(branch, skip),
+            Quantity.RESIDUAL_GROWTH: _ratio(total, skip),
+            Quantity.RESIDUAL_COVARIANCE: covariance,
+            # The covariance is a difference of variances: rounding may carry it over the edge.
+            Quantity.RESIDUAL_CORRELATION: float(np.clip(covariance / spread, -1, 1)) if spread > 0 else math.nan,
+            Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
+            Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: at_sum if math.isnan(at_branch) else at_branch,
+            Quantity.RESIDUAL_SUM_GRADIENT_VAR: sum_gradient,
+            Quantity.RESIDUAL_BACKWARD_GROWTH: _ratio(skip_gradient, sum_gradient),
+        }
+        for quantity, value in values.items():
+            columns[quantity][i] = value
+    return columns
+
+
+def _variance(reader: Reader, rows: Rows) -> float:
+    return reader.at(rows.accumulator, rows.forward, "variance")
+
+
+def _gradient(reader: Reader, rows: Rows) -> float:
+    return reader.at(rows.accumulator, rows.backward, "variance")
+
+
+def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], layers: Mapping[str, Layer]) -> Column:
+    """Return ‖g‖² of every block: times the learning rate, what one SGD step takes off the loss, to first order.
+
+    Source: Shao et al. 2020, Eq. 15.
+
+    Args:
+        residuals: in execution order.
+        norms: ‖g‖ by qualified parameter name.
+        layers: the structure's layers by tap name.
+    """
+    column = np.full(len(residuals), np.nan)
+    for i, residual in enumerate(residuals):
+        owned = {name for layer in residual.layers for name in layers[layer].parameters}
+        squares = [norms[name] ** 2 for name in owned if not math.isnan(norms.get(name, math.nan))]
+        if squares:
+            column[i] = sum(squares)
+    return column
+
+
+def residuals_of(taps: Sequence[ResidualTap], names: Sequence[str], owners: Sequence[str]) -> tuple[Residual, ...]:
+    """Describe the additions of a step in the words of the records.
+
+    A block's layers are those of its owner that were called since the addition before it in the same owner.
+
+    Args:
+        taps: in execution order.
+        names: tap names of the layers, in execution order.
+        owners: module path of each of them.
+    """
+    described = []
+    begun: dict[str, int] = {}
+    for tap in taps:
+        residual = tap.site.residual
+        prefix = f"{residual.owner}." if residual.owner else ""
+        since = begun.get(_call_of(residual.name), 0)
+        layers = tuple(
+            name
+            for name, owner in zip(names[since : tap.depth], owners[since : tap.depth], strict=True)
+            if owner.startswith(prefix) or owner == residual.owner
+        )
+        begun[_call_of(residual.name)] = tap.depth
+        described.append(replace(residual, depth=tap.depth, layers=layers, dtype=tap.dtype))
+    return tuple(described)
+
+
+def _call_of(name: str) -> str:
+    return name.rpartition("#")[0]
+
+
+def _square(scale: float) -> float:
+    return 1.0 if math.isnan(scale) or scale == 0 else scale * scale
+
+
+def _ratio(over: float, under: float) -> float:
+    return over / under if under > 0 else math.nan
