@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.tags import Quantity
+from init_monitor.outline import outline_text, rendered
+from init_monitor.tags import PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
     from typing_extensions import Self
 
     Column = NDArray[np.float64]
@@ -160,6 +163,7 @@ class Layer:
         inputs: tap names whose output tensor this call received, where known.
         fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
         weight, bias: qualified parameter names, empty where there is none.
+        parameters: qualified names of all parameters the layer owns.
         dtype: format of the output, for instance ``"float32"``.
         flat_below: True if the activation blocks the gradient of every negative input (ReLU).
         piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
@@ -177,6 +181,7 @@ class Layer:
     fan_out: int = 0
     weight: str = ""
     bias: str = ""
+    parameters: tuple[str, ...] = ()
     dtype: str = "float32"
     flat_below: bool = False
     piecewise_linear: bool = False
@@ -184,18 +189,50 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """One residual addition of the network: ``owner#k`` adds ``branch`` to ``skip``."""
+    """One residual addition of the network: ``owner#k`` adds ``branch`` to ``skip``.
+
+    Attributes:
+        name: ``owner#k``; ``owner@c#k`` in the c-th call of a module that is called several times.
+        owner: qualified name of the module whose forward adds; empty for the model itself.
+        kind: ``"identity"``, or ``"projection"`` if the skip goes through a light affine map.
+        skip: where the skip was made: a layer, an earlier residual (its name), ``"input"`` or ``"parameter"``.
+        branch: the same for the branch.
+        skip_scale: α of ``αx + βF``; NaN if x was multiplied by a tensor.
+        branch_scale: β, likewise.
+        sum_scale: number by which the sum is multiplied before the next addition of the stream.
+        follows: name of the addition before it in the stream: its skip is that sum, but for views, factors, a
+            normalisation or an activation; empty for the first.
+        nested: it lies inside the branch of another residual addition.
+        long: its skip passes over other residual additions of the stream (a global skip, a U-Net's).
+        depth: position among the layers: how many of them had been called when it was added.
+        layers: tap names of the layers of its block that were called since the skip was made.
+        normalised: a normalisation lies between it and the next addition, on the stream itself (post-norm).
+        dtype: format of the sum.
+    """
 
     name: str
     owner: str
     kind: str
     skip: str
     branch: str
+    skip_scale: float = 1.0
+    branch_scale: float = 1.0
+    sum_scale: float = 1.0
+    follows: str = ""
+    nested: bool = False
+    long: bool = False
+    depth: int = 0
+    layers: tuple[str, ...] = ()
+    normalised: bool = False
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """The network as it was executed: layers in execution order, and its residual additions."""
+    """The network as it was executed: layers in execution order, and its residual additions.
+
+    It prints as an outline, and as a tree where rich prints it.
+    """
 
     layers: tuple[Layer, ...] = ()
     residuals: tuple[Residual, ...] = ()
@@ -212,6 +249,14 @@ class Structure:
     def __len__(self) -> int:
         """Count the watched layers."""
         return len(self.layers)
+
+    def __str__(self) -> str:
+        """Return the network as an indented outline."""
+        return outline_text(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Draw the network as a tree."""
+        return rendered(self, console, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +365,41 @@ class ParameterRecord:
     update_ratio: float
 
 
+@dataclass(frozen=True, slots=True)
+class ResidualRecord:
+    """One residual addition at one sampled step. The skip is x itself: a factor α in ``αx + βF`` is taken out of it.
+
+    Attributes:
+        name: as in :class:`Residual`.
+        skip_var: variance of x.
+        branch_var: variance of the branch as it enters the sum (β included).
+        sum_var: variance of the block's output (a constant factor on the sum, such as 1/√2, included).
+        variance_ratio: branch_var / skip_var.
+        growth: sum_var / skip_var: 2 for an unscaled branch of the skip's variance.
+        covariance, correlation: between the two terms of the sum; the correlation is in [-1, 1].
+        skip_gradient_var: variance of ∂loss/∂x, the whole gradient at the block's input.
+        branch_gradient_var: variance of ∂loss/∂branch.
+        sum_gradient_var: variance of ∂loss/∂sum.
+        backward_growth: skip_gradient_var / sum_gradient_var.
+        loss_decrease: η‖g‖² over the parameters of the block: what one SGD step of the learning rate takes off the
+            loss, to first order (Shao et al. 2020, Eq. 15).
+    """
+
+    name: str
+    skip_var: float
+    branch_var: float
+    sum_var: float
+    variance_ratio: float
+    growth: float
+    covariance: float
+    correlation: float
+    skip_gradient_var: float
+    branch_gradient_var: float
+    sum_gradient_var: float
+    backward_growth: float
+    loss_decrease: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StepRecord:
     """Everything measured at one sampled optimizer step.
@@ -331,6 +411,8 @@ class StepRecord:
         columns: one float64 array per layer quantity, aligned with ``names``; NaN where not measured.
         parameter_names: qualified parameter names.
         parameter_columns: one float64 array per parameter quantity, aligned with ``parameter_names``.
+        residual_names: names of the residual additions, in execution order.
+        residual_columns: one float64 array per residual quantity, aligned with ``residual_names``.
         exact: False if the numbers come from a sample of the elements (``measure="staged"``).
         optimizer: class name of the optimizer that stepped (comma-separated if several), or empty.
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
@@ -344,6 +426,8 @@ class StepRecord:
     columns: Mapping[Quantity, Column]
     parameter_names: tuple[str, ...] = ()
     parameter_columns: Mapping[Quantity, Column] = field(default_factory=dict)
+    residual_names: tuple[str, ...] = ()
+    residual_columns: Mapping[Quantity, Column] = field(default_factory=dict)
     exact: bool = True
     optimizer: str = ""
     learning_rate: float = math.nan
@@ -351,14 +435,14 @@ class StepRecord:
     stepped: bool = True
 
     def column(self, quantity: Quantity) -> Column:
-        """Return one quantity over all layers (or parameters): float64 of their length, NaN if not measured."""
-        found = self.columns.get(quantity)
-        if found is None:
-            found = self.parameter_columns.get(quantity)
-        if found is not None:
-            return found
-        length = len(self.parameter_names if quantity.value.startswith(("weight_", "update_")) else self.names)
-        return np.full(length, np.nan)
+        """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
+        names, columns = self.names, self.columns
+        if quantity in PARAMETER_QUANTITIES:
+            names, columns = self.parameter_names, self.parameter_columns
+        elif quantity in RESIDUAL_QUANTITIES:
+            names, columns = self.residual_names, self.residual_columns
+        found = columns.get(quantity)
+        return np.full(len(names), np.nan) if found is None else found
 
     @property
     def layers(self) -> Mapping[str, LayerRecord]:
@@ -369,6 +453,11 @@ class StepRecord:
     def parameters(self) -> Mapping[str, ParameterRecord]:
         """The parameters by qualified name, built on demand."""
         return MappingProxyType({name: self._parameter(i) for i, name in enumerate(self.parameter_names)})
+
+    @property
+    def residuals(self) -> tuple[ResidualRecord, ...]:
+        """The residual additions in execution order, built on demand."""
+        return tuple(self._residual(i) for i in range(len(self.residual_names)))
 
     def __iter__(self) -> Iterator[LayerRecord]:
         """Iterate over the layers in execution order."""
@@ -414,6 +503,10 @@ class StepRecord:
             saturated_fraction=at(Quantity.SATURATED_FRACTION),
             between_sample_share=at(Quantity.BETWEEN_SAMPLE_SHARE),
         )
+
+    def _residual(self, i: int) -> ResidualRecord:
+        numbers = {q.value.removeprefix("residual_"): float(self.column(q)[i]) for q in RESIDUAL_QUANTITIES}
+        return ResidualRecord(self.residual_names[i], **numbers)
 
     def _parameter(self, i: int) -> ParameterRecord:
         def at(quantity: Quantity) -> float:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.records import Severity, Structure
 from init_monitor.store.lines import finding_json, json_value, structure_json
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, SCHEMA_VERSION
+from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from init_monitor.records import Finding, StepRecord
     from init_monitor.tags import Quantity
@@ -27,7 +27,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1c1e21;background:#fff}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e3e5e8}
-th:first-child,td:first-child,td:last-child{text-align:left}
+th:first-child,td:first-child,.layers td:last-child,.residuals td:nth-child(2){text-align:left}
 pre{background:#f4f5f7;padding:.8rem;overflow:auto}
 section{border-left:4px solid #888;padding:.1rem 1rem;margin:1.2rem 0}
 .critical{border-color:#b3261e}.warning{border-color:#b26a00}.info{border-color:#1a66b3}
@@ -76,20 +76,21 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return the findings and the last step's signal propagation as Markdown."""
+        from init_monitor.sinks.markdown import escaped, finding_markdown  # noqa: PLC0415 - printing only
+
         lines = ["# Signal propagation", "", self.verdict, ""]
         for finding in self.findings:
-            lines += [f"## {finding.code} {finding.rule} ({finding.severity}, step {finding.step})", ""]
-            lines += [finding.message, "", f"Layers: {', '.join(f'`{name}`' for name in finding.layers)}", ""]
-            lines += [f"- {name}: {figure}{_expected(finding, name)}" for name, figure in finding.evidence.items()]
-            lines += ["", finding.remedy_sentence, ""]
-            if finding.remedy_code:
-                lines += ["```python", finding.remedy_code, "```", ""]
-            if finding.source:
-                lines += [f"Source: {finding.source}", ""]
+            lines += [finding_markdown(finding, level=2), ""]
         if self.records:
             lines += [f"## Layers at step {self.records[-1].step}", ""]
-            lines += [f"| {' | '.join(COLUMNS)} |", f"|:--{'|--:' * (len(COLUMNS) - 2)}|:--|"]
-            lines += [f"| {' | '.join(_markdown(cell) for cell in row)} |" for row in self._rows()]
+            lines += [f"| {' | '.join(map(escaped, COLUMNS))} |", f"|:--{'|--:' * (len(COLUMNS) - 2)}|:--|"]
+            lines += [f"| {' | '.join(map(escaped, row))} |" for row in self._rows()]
+        columns, residuals, growth = self._residuals()
+        if residuals:
+            lines += ["", f"## Residual additions at step {self.records[-1].step}", ""]
+            lines += [f"| {' | '.join(map(escaped, columns))} |", f"|:--|:--{'|--:' * (len(columns) - 2)}|"]
+            lines += [f"| {' | '.join(map(escaped, row))} |" for row in residuals]
+            lines += ["", escaped(growth)] if growth else []
         return "\n".join(lines) + "\n"
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -114,6 +115,7 @@ class Report:
                 "findings": [finding_json(finding) for finding in self.findings],
                 "layers": _json_table("layer", LAYER_QUANTITIES, self._long_rows()),
                 "parameters": _json_table("parameter", PARAMETER_QUANTITIES, self._parameter_rows()),
+                "residuals": _json_table("residual", RESIDUAL_QUANTITIES, self._residual_rows()),
             },
             indent=1,
             allow_nan=False,
@@ -128,26 +130,43 @@ class Report:
         Raises:
             ImportError: if pandas is not installed.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415 - optional
-        except ImportError as error:
-            message = "Report.to_dataframe() needs pandas: pip install pandas."
-            raise ImportError(message) from error
-        return pd.DataFrame(self._long_rows(), columns=["step", "layer", *map(str, LAYER_QUANTITIES)])
+        return _dataframe("to_dataframe", self._long_rows(), ["step", "layer", *map(str, LAYER_QUANTITIES)])
 
-    def __rich__(self) -> RenderableType:
-        """Render as the console sink does: the table, then a panel per finding."""
+    def to_residual_dataframe(self) -> pd.DataFrame:
+        """Return one row per sampled step and residual addition, one column per residual quantity.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        columns = ["step", "residual", *map(str, RESIDUAL_QUANTITIES)]
+        return _dataframe("to_residual_dataframe", self._residual_rows(), columns)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render as the console sink does, in what the console has: the table, a panel per finding, the verdict."""
         from rich.console import Group  # noqa: PLC0415 - printing only
+        from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.sinks.residual_table import residual_table  # noqa: PLC0415
         from init_monitor.sinks.table import findings_panel, propagation_table  # noqa: PLC0415
+        from init_monitor.sinks.wording import has_unicode, spelled  # noqa: PLC0415
 
+        plain = not has_unicode(options.encoding)
         parts: list[RenderableType] = []
         if self.records:
-            parts.append(propagation_table(self.records[-1], self.structure, self.findings))
-        parts += [findings_panel(finding) for finding in self.findings]
+            table = propagation_table(
+                self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+            )
+            parts.append(table)
+            if self.records[-1].residual_names:
+                residuals = residual_table(
+                    self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+                )
+                parts += [Text(""), residuals]
+        parts += [findings_panel(finding, plain=plain) for finding in self.findings]
         parts.append(Text(self.verdict))
-        return Group(*parts)
+        for text, style, control in console.render(Group(*parts), options):
+            yield Segment(spelled(text, options.encoding), style, control)
 
     def __str__(self) -> str:
         """Return the report as plain text."""
@@ -163,18 +182,18 @@ class Report:
         """Show the report in a notebook."""
         return self._html_body()
 
-    def _status(self, layer: str) -> str:
-        worst = max((f for f in self.findings if layer in f.layers), key=lambda f: f.severity.rank, default=None)
-        return "healthy" if worst is None else f"{worst.rule} ({worst.severity})"
-
     def _rows(self) -> list[tuple[str, ...]]:
-        rows = []
+        from init_monitor.sinks.status import status_of  # noqa: PLC0415 - printing only
+        from init_monitor.sinks.table import dead_cell  # noqa: PLC0415
+        from init_monitor.sinks.wording import compact  # noqa: PLC0415
+
+        known, rows = self.structure.by_name(), []
         for layer in self.records[-1]:
             forward, backward = layer.forward, layer.backward
-            dead = "n/a" if layer.units is None else f"{100 * layer.units.dead_fraction:.0f}"
-            cells = (forward.mean, forward.std, forward.abs_max)
-            gradient = "none" if backward is None else f"{backward.std:.3g}"
-            rows.append((layer.name, *(f"{cell:.3g}" for cell in cells), gradient, dead, self._status(layer.name)))
+            numbers = (compact(number) for number in (forward.mean, forward.std, forward.abs_max))
+            gradient = "none" if backward is None else compact(backward.std)
+            status = status_of(layer, known.get(layer.name), self.findings)
+            rows.append((layer.name, *numbers, gradient, dead_cell(layer), status.word))
         return rows
 
     def _long_rows(self) -> list[tuple[Any, ...]]:
@@ -190,6 +209,28 @@ class Report:
             for record in self.records
             for i, name in enumerate(record.parameter_names)
         ]
+
+    def _residual_rows(self) -> list[tuple[Any, ...]]:
+        return [
+            (record.step, name, *(float(record.column(quantity)[i]) for quantity in RESIDUAL_QUANTITIES))
+            for record in self.records
+            for i, name in enumerate(record.residual_names)
+        ]
+
+    def _residuals(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
+        """Columns and rows of the last step's residual additions, and how the stream grows with them."""
+        from init_monitor.sinks.residual_rows import (  # noqa: PLC0415 - printing only
+            RESIDUAL_COLUMNS,
+            residual_cells,
+            stream_growth,
+        )
+
+        if not self.records:
+            return RESIDUAL_COLUMNS, [], ""
+        last = self.records[-1]
+        rows = [tuple(cells[column] for column in RESIDUAL_COLUMNS) for cells in residual_cells(last, self.structure)]
+        growth = stream_growth(last, self.structure)
+        return RESIDUAL_COLUMNS, rows, "" if growth is None else f"{growth}."
 
     def _html_body(self) -> str:
         parts = ["<h1>Signal propagation</h1>", f"<p>{html.escape(self.verdict)}</p>"]
@@ -207,12 +248,12 @@ class Report:
                 f"<p><small>{html.escape(finding.source)}</small></p></section>"
             )
         if self.records:
-            head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-            body = "".join(
-                f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows()
-            )
             parts.append(f"<h2>Layers at step {self.records[-1].step}</h2>")
-            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+            parts.append(_html_table(COLUMNS, self._rows()))
+        columns, residuals, growth = self._residuals()
+        if residuals:
+            parts.append(f"<h2>Residual additions at step {self.records[-1].step}</h2>")
+            parts.append(f"{_html_table(columns, residuals, 'residuals')}<p>{html.escape(growth)}</p>")
         return "".join(parts)
 
 
@@ -220,8 +261,19 @@ def _expected(finding: Finding, name: str) -> str:
     return f" (expected {finding.expected[name]})" if name in finding.expected else ""
 
 
-def _markdown(cell: str) -> str:
-    return cell.replace("|", "\\|")
+def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "layers") -> str:
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _dataframe(method: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        import pandas as pd  # noqa: PLC0415 - optional
+    except ImportError as error:
+        message = f"Report.{method}() needs pandas: pip install pandas."
+        raise ImportError(message) from error
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def _json_table(what: str, quantities: Sequence[Quantity], rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:

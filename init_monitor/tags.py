@@ -13,7 +13,8 @@ class Quantity(str, Enum):
     """What is measured. The value is the column name in records, in the run store and in TensorBoard tags.
 
     Plain names are about a layer's output (an activation); ``gradient_*`` is ∂loss/∂activation;
-    ``weight_*`` and ``update_ratio`` are about a parameter. Variances have correction 0.
+    ``weight_*`` and ``update_ratio`` are about a parameter; ``residual_*`` is about a residual addition. Variances have
+    correction 0.
     """
 
     COUNT = "count"
@@ -55,19 +56,36 @@ class Quantity(str, Enum):
     WEIGHT_GRADIENT_NONFINITE_COUNT = "weight_gradient_nonfinite_count"
     UPDATE_RATIO = "update_ratio"
 
+    RESIDUAL_SKIP_VAR = "residual_skip_var"
+    RESIDUAL_BRANCH_VAR = "residual_branch_var"
+    RESIDUAL_SUM_VAR = "residual_sum_var"
+    RESIDUAL_VARIANCE_RATIO = "residual_variance_ratio"
+    RESIDUAL_GROWTH = "residual_growth"
+    RESIDUAL_COVARIANCE = "residual_covariance"
+    RESIDUAL_CORRELATION = "residual_correlation"
+    RESIDUAL_SKIP_GRADIENT_VAR = "residual_skip_gradient_var"
+    RESIDUAL_BRANCH_GRADIENT_VAR = "residual_branch_gradient_var"
+    RESIDUAL_SUM_GRADIENT_VAR = "residual_sum_gradient_var"
+    RESIDUAL_BACKWARD_GROWTH = "residual_backward_growth"
+    RESIDUAL_LOSS_DECREASE = "residual_loss_decrease"
+
     def __str__(self) -> str:
         """Return the column name."""
         return self.value
 
 
-_PARAMETER_FIRST = Quantity.WEIGHT_COUNT
 _ORDER = tuple(Quantity)
+_PARAMETER_FIRST = _ORDER.index(Quantity.WEIGHT_COUNT)
+_RESIDUAL_FIRST = _ORDER.index(Quantity.RESIDUAL_SKIP_VAR)
 
-LAYER_QUANTITIES: tuple[Quantity, ...] = _ORDER[: _ORDER.index(_PARAMETER_FIRST)]
+LAYER_QUANTITIES: tuple[Quantity, ...] = _ORDER[:_PARAMETER_FIRST]
 """Columns of ``StepRecord.columns``: one number per watched layer."""
 
-PARAMETER_QUANTITIES: tuple[Quantity, ...] = _ORDER[_ORDER.index(_PARAMETER_FIRST) :]
+PARAMETER_QUANTITIES: tuple[Quantity, ...] = _ORDER[_PARAMETER_FIRST:_RESIDUAL_FIRST]
 """Columns of ``StepRecord.parameter_columns``: one number per parameter."""
+
+RESIDUAL_QUANTITIES: tuple[Quantity, ...] = _ORDER[_RESIDUAL_FIRST:]
+"""Columns of ``StepRecord.residual_columns``: one number per residual addition."""
 
 LAYER_VECTORS: tuple[Quantity, ...] = (
     Quantity.MEAN,
@@ -92,6 +110,16 @@ PARAMETER_VECTORS: tuple[Quantity, ...] = (
     Quantity.UPDATE_RATIO,
 )
 """Parameter quantities that go to TensorBoard, one float32 vector each per sampled step."""
+
+RESIDUAL_VECTORS: tuple[Quantity, ...] = (
+    Quantity.RESIDUAL_VARIANCE_RATIO,
+    Quantity.RESIDUAL_GROWTH,
+    Quantity.RESIDUAL_CORRELATION,
+    Quantity.RESIDUAL_SUM_VAR,
+    Quantity.RESIDUAL_SUM_GRADIENT_VAR,
+    Quantity.RESIDUAL_LOSS_DECREASE,
+)
+"""Residual quantities that go to TensorBoard, one float32 vector each per sampled step."""
 
 LAYOUT_TAG = f"{PLUGIN_NAME}/layout"
 FINDINGS_TAG = f"{PLUGIN_NAME}/findings"

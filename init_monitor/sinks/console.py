@@ -1,4 +1,4 @@
-"""The terminal: one table when the start of the network is known, a panel per finding, one line at the end."""
+"""The terminal: the tables when the start of the network is known, a panel per finding, one line at the end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
 from init_monitor.records import Severity
 from init_monitor.sinks.panel import SEVERITY_STYLES, findings_panel
+from init_monitor.sinks.residual_table import residual_table
 from init_monitor.sinks.sink import Run
 from init_monitor.sinks.table import TABLE_WIDTH, propagation_table
 from init_monitor.sinks.wording import has_unicode, spelled
@@ -83,10 +84,11 @@ class ConsoleSink:
         self._has_table = True
         # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
         record, structure = self._finite
-        console = self._console()
-        self._print(
-            propagation_table(record, structure, self._findings.values(), width=console.width, plain=self._plain())
-        )
+        width, plain, findings = self._console().width, self._plain(), self._findings.values()
+        content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
+        if record.residual_names:
+            content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
+        self._print(Group(*content))
 
     def _verdict(self, last: StepRecord) -> Text:
         watched = last.step - self._first_step + 1
@@ -121,8 +123,12 @@ class ConsoleSink:
         print(text, file=console.file, flush=True)
 
 
+MOSTLY = 0.5
+"""A step shows the signal if more than this share of its layers have a number."""
+
+
 def _is_finite(record: StepRecord) -> bool:
-    return bool(np.isfinite(record.column(Quantity.VARIANCE)).any())
+    return bool(np.isfinite(record.column(Quantity.VARIANCE)).mean() > MOSTLY) if record.names else True
 
 
 def _counted(count: int, severity: Severity) -> str:

@@ -31,12 +31,12 @@ _RGB = 3
 
 
 def vector(tag: str, column: Column, kind: str, *, first: bool) -> Summary.Value:
-    """Return a float32 vector, one number per layer or parameter; what float32 cannot hold becomes ±Inf.
+    """Return a float32 vector, one number per layer, parameter or residual; what float32 cannot hold becomes ±Inf.
 
     Args:
         tag: of the quantity.
         column: the numbers.
-        kind: ``"layers"`` or ``"parameters"``: what the numbers are of.
+        kind: ``"layers"``, ``"parameters"`` or ``"residuals"``: what the numbers are of.
         first: True if the tag was not used before in this file.
     """
     with np.errstate(over="ignore"):

@@ -41,8 +41,9 @@ _DECADE_PITCH = 26
 _HATCH_PITCH = 7
 """Pixels between two hatching lines: seen as hatching, also in a cell of a few pixels."""
 
-_LEAST_DECADES = 2
-"""The colours span at least this many powers of ten, so that noise of an even network looks even."""
+_LEAST_DECADES = 6
+"""The colours span at least this many powers of ten, so that noise of an even network looks even: a change of four is
+where a rule begins to warn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class LoggerSink:
 
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:  # noqa: ARG002
         """Log the step on its own x axis."""
-        scalars = summary_scalars(record) if self._loggers else {}
+        scalars = summary_scalars(record, structure) if self._loggers else {}
         if not scalars:
             return
         self._loggers = [logger for logger in self._loggers if self._send(logger, scalars, record.step)]

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_[]<>|#"})
 
 
+def escaped(text: str) -> str:
+    """Return ``text`` so that Markdown shows it as it is."""
+    return text.translate(_SPECIAL)
+
+
 def finding_markdown(finding: Finding, *, level: int = 3) -> str:
     """Return the finding with its figures as a table and its code as a code block.
 

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from init_monitor.records import Severity
+from init_monitor.records import Role, Severity
 from init_monitor.sinks.panel import SEVERITY_STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.records import Finding, Layer, LayerRecord
+    from init_monitor.records import Finding, Layer, LayerRecord, StepRecord, Structure
 
 _WORDS = {
     "exploding-activations": "exploding",
@@ -28,6 +28,13 @@ _WORDS = {
     "sample-collapse": "collapsed",
 }
 """What a rule says of a layer, where its own name is longer than a cell."""
+
+
+_CARRIED = frozenset(
+    _WORDS[rule]
+    for rule in ("exploding-activations", "vanishing-activations", "exploding-gradients", "vanishing-gradients")
+)
+"""What is true of a signal, not of a layer: an activation behind the layer at fault passes it on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,23 @@ def status_of(layer: LayerRecord, known: Layer | None, findings: Sequence[Findin
     if layer.forward.nonfinite_count or (layer.backward is not None and layer.backward.nonfinite_count):
         return NONFINITE
     return UNSEEN if math.isnan(layer.forward.std) else HEALTHY
+
+
+def statuses(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> list[Status]:
+    """Return the status of each layer, in execution order.
+
+    An activation that no finding names has the status of the layer that feeds it, where that is about the signal: a
+    ReLU that passes on a vanished signal is not healthy.
+    """
+    known = structure.by_name()
+    found: dict[str, Status] = {}
+    for layer in record:
+        own, described = status_of(layer, known.get(layer.name), findings), known.get(layer.name)
+        if own is HEALTHY and described is not None and described.role is Role.ACTIVATION:
+            fed = (found[name] for name in described.inputs if name in found)
+            own = next((status for status in fed if status.word in _CARRIED), own)
+        found[layer.name] = own
+    return list(found.values())
 
 
 def names_layer(finding: Finding, layer: LayerRecord, known: Layer | None) -> bool:

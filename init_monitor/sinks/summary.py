@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.tags import Quantity, scalar_tag
+from init_monitor.sinks.residual_rows import is_aside
+from init_monitor.tags import RESIDUAL_QUANTITIES, Quantity, scalar_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from init_monitor.records import Column, StepRecord
+    from numpy.typing import NDArray
+
+    from init_monitor.records import Column, StepRecord, Structure
 
 LOG10_FLOOR = -90.0
 """Stands for log10 of zero: float32's smallest number is 1.4e-45, so no float32 tensor varies less than 2e-90."""
@@ -31,6 +34,7 @@ _STATISTICS: dict[str, Callable[[Column], float]] = {
     "min": lambda values: float(np.min(values)),
     "median": _median,
     "max": lambda values: float(np.max(values)),
+    "abs_median": lambda values: _median(np.abs(values)),
 }
 
 _LOGARITHMIC: dict[Quantity, tuple[str, ...]] = {
@@ -38,6 +42,7 @@ _LOGARITHMIC: dict[Quantity, tuple[str, ...]] = {
     Quantity.GRADIENT_VARIANCE: ("min", "median", "max"),
     Quantity.WEIGHT_GRADIENT_NORM: ("min", "median", "max"),
     Quantity.UPDATE_RATIO: ("min", "median", "max"),
+    Quantity.RESIDUAL_VARIANCE_RATIO: ("min", "median"),
 }
 """Spread over orders of magnitude, with trouble at both ends: a chart shows them only as logarithms."""
 
@@ -50,24 +55,33 @@ _PLAIN: dict[Quantity, tuple[str, ...]] = {
     Quantity.DEAD_FRACTION: ("max",),
     Quantity.SATURATED_FRACTION: ("max",),
     Quantity.BETWEEN_SAMPLE_SHARE: ("min",),
+    Quantity.RESIDUAL_GROWTH: ("median", "max"),
+    Quantity.RESIDUAL_CORRELATION: ("abs_median",),
+    Quantity.RESIDUAL_BACKWARD_GROWTH: ("median",),
 }
 """Trouble is at one end, or in the typical layer: one number is enough."""
 
 
-def summary_scalars(record: StepRecord) -> dict[str, float]:
-    """Return the scalars of one step by tag, over all layers (or parameters) where the quantity was measured.
+def summary_scalars(record: StepRecord, structure: Structure | None = None) -> dict[str, float]:
+    """Return the scalars of one step by tag, over all layers (parameters, residuals) where the quantity was measured.
 
-    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. At most 20; what was measured nowhere
+    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. At most 26; what was measured nowhere
     is left out, so that an empty chart never looks like a healthy one. Logarithms are finite, from
     ``LOG10_FLOOR`` to ``LOG10_CEILING``; no value is NaN.
+
+    Args:
+        record: the step.
+        structure: says which residual additions lie outside the main stream (nested, long); they are left out.
     """
+    asides = {residual.name for residual in structure.residuals if is_aside(residual)} if structure is not None else ()
+    in_stream = np.array([name not in asides for name in record.residual_names], dtype=bool)
     scalars: dict[str, float] = {}
     for quantity, statistics in _LOGARITHMIC.items():
-        values = _measured(record, quantity)
+        values = _measured(record, quantity, in_stream)
         for statistic in statistics if values.size else ():
             scalars[scalar_tag(quantity, f"log10_{statistic}")] = log10(_STATISTICS[statistic](values))
     for quantity, statistics in _PLAIN.items():
-        values = _measured(record, quantity)
+        values = _measured(record, quantity, in_stream)
         for statistic in statistics if values.size else ():
             scalars[scalar_tag(quantity, statistic)] = _STATISTICS[statistic](values)
     return scalars
@@ -84,6 +98,8 @@ def log10(value: float) -> float:
     return min(max(math.log10(value), LOG10_FLOOR), LOG10_CEILING)
 
 
-def _measured(record: StepRecord, quantity: Quantity) -> Column:
+def _measured(record: StepRecord, quantity: Quantity, in_stream: NDArray[np.bool_]) -> Column:
     column = record.column(quantity)
+    if quantity in RESIDUAL_QUANTITIES:
+        column = column[in_stream]
     return column[~np.isnan(column)]

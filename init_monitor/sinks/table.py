@@ -6,27 +6,25 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD, Box
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
-from init_monitor.sinks.bar import ASCII_MARKS, UNICODE_MARKS, LogScale
+from init_monitor.sinks.bar import LogScale
+from init_monitor.sinks.drawing import PLAIN, TABLE_WIDTH, UNICODE, blank_table, words
 from init_monitor.sinks.fold import folded
 from init_monitor.sinks.panel import findings_panel
-from init_monitor.sinks.status import Status, names_layer, status_of
+from init_monitor.sinks.status import Status, names_layer, statuses
 from init_monitor.sinks.wording import common_start, compact, shortened, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.table import Table
+
     from init_monitor.records import Finding, LayerRecord, StepRecord, Structure
-    from init_monitor.sinks.bar import Marks
+    from init_monitor.sinks.drawing import Drawing
 
-__all__ = ["findings_panel", "propagation_table"]
-
-TABLE_WIDTH = 100
-"""Columns that the table fits into unless told otherwise."""
+__all__ = ["TABLE_WIDTH", "findings_panel", "propagation_table"]
 
 FEW_SAMPLES = 1000
 """Below so many positions per unit a silent unit may just be rare: one that fires once in 300 is missed in 4 of 100."""
@@ -43,8 +41,6 @@ _LEAST_KIND = 4
 """Characters of a layer's kind that are worth showing."""
 _WIDE_GAP = 2
 
-_PLAIN_BOX = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -58,20 +54,6 @@ class _Row:
     @property
     def length(self) -> int:
         return cell_len(self.name) + (cell_len(self.kind) + 1 if self.kind else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """The characters to draw with."""
-
-    marks: Marks
-    box: Box
-    dots: str
-    dash: str
-
-
-_UNICODE = _Drawing(UNICODE_MARKS, SIMPLE_HEAD, "…", "–")
-_PLAIN = _Drawing(ASCII_MARKS, _PLAIN_BOX, "...", "..")
 
 
 def propagation_table(
@@ -94,9 +76,9 @@ def propagation_table(
         width: columns to fit into; if they are few, less important columns are left out.
         plain: draw in ASCII.
     """
-    drawing = _PLAIN if plain else _UNICODE
+    drawing = PLAIN if plain else UNICODE
     layers, known, found = list(record), structure.by_name(), tuple(findings)
-    verdicts = [status_of(layer, known.get(layer.name), found) for layer in layers]
+    verdicts = statuses(record, structure, found)
     scale = LogScale.over(layer.forward.std for layer in layers)
     blamed = [
         frozenset(i for i, layer in enumerate(layers) if names_layer(finding, layer, known.get(layer.name)))
@@ -115,35 +97,24 @@ def propagation_table(
     return _assembled(title, rows, scale, drawing, width)
 
 
-def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: _Drawing, width: int) -> Table:
-    def text(words: str, style: str = "") -> Text:
-        return Text(words, style=style, no_wrap=True, overflow="crop")
-
+def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawing, width: int) -> Table:
     columns, room, gap = _layout(rows, scale, width)
     layer_names = [row.name for row in rows if row.kind]
     start = ""
     if any(cell_len(name) > room for name in layer_names):
         start = common_start(layer_names)
         title += f" of {start[:-1]}" if start else ""
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=drawing.box,
-        # The box itself puts one space between columns.
-        padding=(0, gap - 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column(text("layer"), no_wrap=True)
+    table = blank_table(title, drawing, gap)
+    table.add_column(words("layer"), no_wrap=True)
     for column in columns:
         is_bar = column == "bar"
         header = scale.header() if is_bar else column
-        table.add_column(text(header), justify="left" if is_bar else "right", no_wrap=True)
-    table.add_column(text("status"), no_wrap=True)
+        table.add_column(words(header), justify="left" if is_bar else "right", no_wrap=True)
+    table.add_column(words("status"), no_wrap=True)
     for row in rows:
         style = row.status.style
-        cells = (text(row.cells[column], style if column == "bar" else "") for column in columns)
-        table.add_row(_label(row, start, room, drawing), *cells, text(row.status.word, style))
+        cells = (words(row.cells[column], style if column == "bar" else "") for column in columns)
+        table.add_row(_label(row, start, room, drawing), *cells, words(row.status.word, style))
     return table
 
 
@@ -169,7 +140,7 @@ def _layout(rows: Sequence[_Row], scale: LogScale, width: int) -> tuple[list[str
     return columns, max(_LEAST_NAME, room(gap)), gap
 
 
-def _label(row: _Row, start: str, room: int, drawing: _Drawing) -> Text:
+def _label(row: _Row, start: str, room: int, drawing: Drawing) -> Text:
     """Name and, where there is room, kind."""
     name = shortened(row.name[len(start) :] if row.kind else row.name, room, drawing.dots)
     label = Text(name, no_wrap=True)
@@ -184,18 +155,19 @@ def _cells(layer: LayerRecord, bar: str) -> dict[str, str]:
         "bar": bar,
         "max |x|": compact(layer.forward.abs_max),
         "grad std": "none" if layer.backward is None else compact(layer.backward.std),
-        "dead %": _dead(layer),
+        "dead %": dead_cell(layer),
     }
 
 
-def _dead(layer: LayerRecord) -> str:
+def dead_cell(layer: LayerRecord) -> str:
+    """Return the share of dead units in per cent, or why none is shown."""
     units = layer.units
     if units is None or math.isnan(units.dead_fraction):
         return "n/a"
     return "few samples" if units.samples < FEW_SAMPLES else f"{100 * units.dead_fraction:.1f}"
 
 
-def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing: _Drawing) -> _Row:
+def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing: Drawing) -> _Row:
     """One line for many layers: how many, the range of their standard deviations, the worst status among them."""
     spread = [layer.forward.std for layer in layers if not math.isnan(layer.forward.std)]
     low, high = (compact(end(spread)) if spread else "n/a" for end in (min, max))

@@ -2,7 +2,7 @@
 
 The writer computes checksums in pure Python, so bytes are the budget: a quantity is one float32 vector over all layers,
 not a scalar per layer. The same event carries a few summary scalars, so that the Time Series tab is useful without any
-plugin; findings also go to the Text tab, and two pictures of depth × step to the Images tab when the run ends.
+plugin; findings also go to the Text tab, and pictures of depth × step to the Images tab when the run ends.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from init_monitor.tags import (
     LAYOUT_TAG,
     PARAMETER_VECTORS,
     PLUGIN_NAME,
+    RESIDUAL_QUANTITIES,
+    RESIDUAL_VECTORS,
     Quantity,
     vector_tag,
 )
@@ -45,6 +47,7 @@ PER_LAYER_TAG = f"{PLUGIN_NAME}_layers"
 _PICTURES = {
     Quantity.VARIANCE: "Forward: variance of each layer's output",
     Quantity.GRADIENT_VARIANCE: "Backward: variance of the loss gradient at each layer's output",
+    Quantity.RESIDUAL_VARIANCE_RATIO: "Residual blocks: variance of the branch over variance of the skip",
 }
 _NOTHING = (-1, 0.0)
 """Step and time before the first record."""
@@ -54,7 +57,7 @@ class TensorBoardSink:
     """Writes to every logger that has an event file; without one it does nothing.
 
     Args:
-        per_layer_scalars: also write a scalar per layer and quantity. It costs two orders of magnitude more time per
+        per_layer_scalars: also write a scalar per layer (parameter, residual) and quantity. It costs two orders of magnitude more time per
             step than the vectors, and slows TensorBoard down.
     """
 
@@ -76,14 +79,15 @@ class TensorBoardSink:
             *self._layout(record, structure),
             *self._found(changed=bool(findings)),
             *self._vectors(record),
-            *(events.scalar(tag, value) for tag, value in summary_scalars(record).items()),
+            *(events.scalar(tag, value) for tag, value in summary_scalars(record, structure).items()),
             *(self._layers(record) if self.per_layer_scalars else ()),
         ]
         self._write(Summary(value=values), record.step, record.time)
         self._last = record.step, record.time
         for quantity, trace in self._traces.items():
+            names = record.residual_names if quantity in RESIDUAL_QUANTITIES else record.names
             with np.errstate(divide="ignore"):
-                trace.add(record.step, record.names, np.log10(record.column(quantity)))
+                trace.add(record.step, names, np.log10(record.column(quantity)))
 
     def close(self) -> None:
         """Write the pictures and bring everything to disk."""
@@ -98,6 +102,7 @@ class TensorBoardSink:
         self._targets = targets
         self._tags: set[str] = set()
         self._known: tuple[object, ...] | None = None
+        self._written: dict[str, object] | None = None
         self._findings: list[Finding] = []
         self._last = _NOTHING
         self._traces = {quantity: Trace() for quantity in _PICTURES}
@@ -127,15 +132,20 @@ class TensorBoardSink:
         return first
 
     def _layout(self, record: StepRecord, structure: Structure) -> Iterator[Summary.Value]:
-        known = (record.names, record.parameter_names, structure)
+        known = (record.names, record.parameter_names, record.residual_names, structure)
         if known == self._known:
             return
         self._known = known
         content = {
             "names": list(record.names),
             "parameter_names": list(record.parameter_names),
+            "residual_names": list(record.residual_names),
             **structure_json(structure),
         }
+        # A scale that is NaN makes a structure differ from itself: what would be written decides.
+        if content == self._written:
+            return
+        self._written = content
         yield events.document(LAYOUT_TAG, content, "layout", first=self._first(LAYOUT_TAG))
 
     def _found(self, *, changed: bool) -> Iterator[Summary.Value]:
@@ -148,12 +158,10 @@ class TensorBoardSink:
             yield events.text(FINDINGS_TEXT_TAG, markdown, first=self._first(FINDINGS_TEXT_TAG))
 
     def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:
-        for quantities, columns, kind in (
-            (LAYER_VECTORS, record.columns, "layers"),
-            (PARAMETER_VECTORS, record.parameter_columns, "parameters"),
-        ):
+        measured = {**record.columns, **record.parameter_columns, **record.residual_columns}
+        for kind, (quantities, _) in _kinds(record).items():
             for quantity in quantities:
-                column, tag = columns.get(quantity), vector_tag(quantity)
+                column, tag = measured.get(quantity), vector_tag(quantity)
                 # A tag begins with the first number: a network without sigmoids has no saturation to choose from.
                 if column is None or not column.size or (tag not in self._tags and np.isnan(column).all()):
                     continue
@@ -161,7 +169,7 @@ class TensorBoardSink:
 
     @staticmethod
     def _layers(record: StepRecord) -> Iterator[Summary.Value]:
-        for quantities, names in ((LAYER_VECTORS, record.names), (PARAMETER_VECTORS, record.parameter_names)):
+        for quantities, names in _kinds(record).values():
             for quantity in quantities:
                 for name, value in zip(names, record.column(quantity).tolist(), strict=True):
                     if not np.isnan(value):
@@ -174,6 +182,15 @@ class TensorBoardSink:
                 label = str(quantity).replace("_", " ")
                 png = heatmap(matrix, steps=steps, names=names, title=title, quantity=label)
                 yield events.image(f"{HEATMAP_TAG}/{quantity}", png)
+
+
+def _kinds(record: StepRecord) -> dict[str, tuple[tuple[Quantity, ...], tuple[str, ...]]]:
+    """What a number can be of: the quantities that are written, and the names that they are aligned with."""
+    return {
+        "layers": (LAYER_VECTORS, record.names),
+        "parameters": (PARAMETER_VECTORS, record.parameter_names),
+        "residuals": (RESIDUAL_VECTORS, record.residual_names),
+    }
 
 
 def _attempt(source: Callable[[], FileWriter | None], act: Callable[[FileWriter], None]) -> Exception | None:

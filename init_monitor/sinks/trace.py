@@ -1,4 +1,4 @@
-"""A bounded memory of one quantity over layers and steps, for a picture at the end of a run of any length."""
+"""A bounded memory of one quantity over layers (or residual blocks) and steps, for a picture at the end of a run of any length."""
 
 from __future__ import annotations
 

@@ -1,18 +1,20 @@
 """Records on disk: one JSON line per step, readable without torch, while the run still writes and after it was cut.
 
-``<log_dir>/init_monitor/run.jsonl`` holds four kinds of lines, and names apart from numbers because names rarely change:
+``<log_dir>/init_monitor/run.jsonl`` holds five kinds of lines, and names apart from numbers because names rarely change:
 
 * ``header``: schema version, the monitor's settings, package versions, time of creation. A resumed run appends to
   the file; each further header begins a new session.
 * ``structure``: the whole :class:`~init_monitor.records.Structure`, written when it changes.
-* ``names``: tap and parameter names, written when they change; ``step`` lines refer to them by number.
+* ``names``: names of layers, parameters and residual additions, written when they change; ``step`` lines refer to them
+  by number.
 * ``step``: one :class:`~init_monitor.records.StepRecord`: a list of numbers per quantity.
 * ``finding``: one :class:`~init_monitor.records.Finding`.
 
 Every line is strict JSON in ASCII. Whole numbers below 2^53 are exact; other numbers have 9 significant digits, which
 is enough to give back the same float32 (the time stamp is exact). NaN and ±Inf are the strings ``"NaN"``,
 ``"Infinity"`` and ``"-Infinity"``. A column that is NaN throughout is left out: both mean *not measured*. A reader
-ignores kinds, fields and quantities that it does not know, so that adding one needs no new schema version.
+ignores kinds, fields and quantities that it does not know, and does without fields that an older version did not write,
+so that adding one needs no new schema version.
 """
 
 from __future__ import annotations

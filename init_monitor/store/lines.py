@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, Residual, Severity, StepRecord, Structure
+from init_monitor.records import Figure, Finding, Layer, Residual, Role, Severity, StepRecord, Structure
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
@@ -21,6 +21,20 @@ _EXACT_WHOLE = 2.0**53
 """Above it float64 no longer holds every whole number, so there is no exact one to keep."""
 
 _KNOWN_QUANTITIES = frozenset(quantity.value for quantity in Quantity)
+_KNOWN_ROLES = frozenset(role.value for role in Role)
+
+
+class Names(NamedTuple):
+    """What the numbers of a step are of, each in execution order; the fields are those of a ``names`` line."""
+
+    layers: tuple[str, ...]
+    parameters: tuple[str, ...]
+    residuals: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, record: StepRecord) -> Names:
+        """Return the names of a record."""
+        return cls(record.names, record.parameter_names, record.residual_names)
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -94,6 +108,7 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "stepped": record.stepped,
         "columns": _columns_json(record.columns),
         "parameter_columns": _columns_json(record.parameter_columns),
+        "residual_columns": _columns_json(record.residual_columns),
     }
 
 
@@ -113,15 +128,38 @@ def _strings(values: Iterable[object]) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def names_from(entry: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the tap names and the parameter names that a line holds."""
-    return _strings(entry["layers"]), _strings(entry["parameters"])
+def names_json(names: Names, names_id: int) -> dict[str, Any]:
+    """Return names as JSON values, under the number that steps refer to."""
+    return {"kind": "names", "id": names_id, **names._asdict()}
+
+
+def names_from(entry: dict[str, Any]) -> Names:
+    """Return the names that a line holds; older files have none of residual additions."""
+    return Names(_strings(entry["layers"]), _strings(entry["parameters"]), _strings(entry.get("residuals", ())))
 
 
 def structure_from(entry: dict[str, Any]) -> Structure:
     """Return the structure that a line holds."""
-    layers = (Layer(**(_known(Layer, one) | {"inputs": _strings(one.get("inputs", ()))})) for one in entry["layers"])
-    return Structure(tuple(layers), tuple(Residual(**_known(Residual, one)) for one in entry["residuals"]))
+    return Structure(
+        tuple(Layer(**_restored(Layer, one)) for one in entry["layers"]),
+        tuple(Residual(**_restored(Residual, one)) for one in entry["residuals"]),
+    )
+
+
+def _restored(kind: Any, entry: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any dataclass type
+    """Return the known fields of an entry, each as the type that JSON has no form for."""
+    types = {one.name: str(one.type) for one in fields(kind)}
+    return {name: _restored_value(types[name], value) for name, value in _known(kind, entry).items()}
+
+
+def _restored_value(type_name: str, value: object) -> object:
+    if isinstance(value, list):
+        return _strings(value)
+    if type_name == "float" and isinstance(value, (int, float, str)):
+        return float(value)
+    if type_name == "Role":
+        return Role(value) if value in _KNOWN_ROLES else Role.OTHER
+    return value
 
 
 def finding_from(entry: dict[str, Any]) -> Finding:
@@ -142,16 +180,18 @@ def _figures(entry: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
         yield name, Figure(float(figure["value"]), figure["unit"])
 
 
-def step_from(entry: dict[str, Any], names: tuple[str, ...], parameter_names: tuple[str, ...]) -> StepRecord:
+def step_from(entry: dict[str, Any], names: Names) -> StepRecord:
     """Return the step that a line holds, with the names it refers to."""
     return StepRecord(
         **_known(StepRecord, entry)
         | {
             "learning_rate": float(entry["learning_rate"]),
-            "names": names,
-            "parameter_names": parameter_names,
-            "columns": _columns(entry["columns"], len(names)),
-            "parameter_columns": _columns(entry["parameter_columns"], len(parameter_names)),
+            "names": names.layers,
+            "parameter_names": names.parameters,
+            "residual_names": names.residuals,
+            "columns": _columns(entry["columns"], len(names.layers)),
+            "parameter_columns": _columns(entry["parameter_columns"], len(names.parameters)),
+            "residual_columns": _columns(entry.get("residual_columns", {}), len(names.residuals)),
         }
     )
 

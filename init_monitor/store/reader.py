@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
 from init_monitor.records import Finding, StepRecord, Structure
-from init_monitor.store.lines import finding_from, names_from, step_from, structure_from
+from init_monitor.store.lines import Names, finding_from, names_from, step_from, structure_from
 from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Reader:
         self._path = path
         self._headers: list[Header] = []
         self._structure = Structure()
-        self._names: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._names: dict[int, Names] = {}
         self._records: dict[int, StepRecord] = {}
         self._findings: dict[str, Finding] = {}
 
@@ -138,7 +138,7 @@ class _Reader:
         elif kind == "names":
             self._names[entry["id"]] = names_from(entry)
         elif kind == "step":
-            record = step_from(entry, *self._names[entry["names"]])
+            record = step_from(entry, self._names[entry["names"]])
             self._records[record.step] = record
         elif kind == "finding":
             self._findings[json.dumps(entry, sort_keys=True)] = finding_from(entry)

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.store.lines import finding_json, json_value, step_json, structure_json
+from init_monitor.store.lines import Names, finding_json, json_value, names_json, step_json, structure_json
 from init_monitor.store.reader import check_first_line
 from init_monitor.tags import SCHEMA_VERSION
 
@@ -44,7 +44,8 @@ class RunWriter:
     ) -> None:
         self.path = path
         self._structure: Structure | None = None
-        self._names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        self._structure_json: dict[str, Any] | None = None
+        self._names: Names | None = None
         self._names_id = -1
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -72,18 +73,21 @@ class RunWriter:
     def write(self, record: StepRecord, findings: Iterable[Finding] = (), structure: Structure | None = None) -> None:
         """Append one sampled step, the findings that are new at it, and the structure if it changed."""
         lines: list[dict[str, Any]] = []
+        written = self._structure_json
         if structure is not None and structure != self._structure:
-            lines.append({"kind": "structure", **structure_json(structure)})
-        names = (record.names, record.parameter_names)
-        names_id = self._names_id
+            # A scale that is NaN makes a structure differ from itself: what would be written decides.
+            written = structure_json(structure)
+            if written != self._structure_json:
+                lines.append({"kind": "structure", **written})
+        names, names_id = Names.of(record), self._names_id
         if names != self._names:
             names_id += 1
-            lines.append({"kind": "names", "id": names_id, "layers": names[0], "parameters": names[1]})
+            lines.append(names_json(names, names_id))
         lines.append(step_json(record, names_id))
         lines += [{"kind": "finding", **finding_json(finding)} for finding in findings]
         self._put(lines)
         self._names, self._names_id = names, names_id
-        self._structure = self._structure if structure is None else structure
+        self._structure, self._structure_json = self._structure if structure is None else structure, written
 
     def close(self) -> None:
         """Close the file."""
