@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from init_monitor.records import Layer, Role, StepRecord, Structure
+from init_monitor.records import Layer, Residual, Role, StepRecord, Structure
 from init_monitor.rules.rule import History
-from init_monitor.tags import LAYER_QUANTITIES, Quantity
+from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +73,70 @@ def linears(count: int, *, activation: str | None = None, **changes: Any) -> Str
     )
 
 
+def blocks(count: int, *, named: str = "blocks", **changes: Any) -> Structure:
+    """Return ``count`` residual blocks in a row, two Linear layers and one addition each, between a stem and a head."""
+    layers, residuals = [linear(0, "stem")], []
+    for i in range(count):
+        layers.append(linear(2 * i + 1, f"{named}.{i}.fc1", activation="ReLU"))
+        layers.append(linear(2 * i + 2, f"{named}.{i}.fc2"))
+        before = f"{named}.{i - 1}#1" if i else ""
+        residual = Residual(
+            name=f"{named}.{i}#1",
+            owner=f"{named}.{i}",
+            kind="identity",
+            skip=before or "stem",
+            branch=f"{named}.{i}.fc2",
+            follows=before,
+            depth=2 * i + 3,
+            layers=(f"{named}.{i}.fc1", f"{named}.{i}.fc2"),
+        )
+        residuals.append(dataclasses.replace(residual, **changes))
+    return Structure((*layers, linear(2 * count + 1, "head")), tuple(residuals))
+
+
+def chain(count: int, *, prefix: str = "net", **changes: Any) -> Structure:
+    """Return ``count`` residual blocks ``x + second(relu(first(x)))`` and nothing else, each from the sum before it."""
+    layers: list[Layer] = []
+    residuals: list[Residual] = []
+    for i in range(count):
+        owner = f"{prefix}.{i}"
+        first = linear(len(layers), f"{owner}.first", activation="relu")
+        second = linear(len(layers) + 1, f"{owner}.second", inputs=(first.name,))
+        layers += [first, second]
+        before = residuals[-1].name if residuals else ""
+        residual = Residual(
+            name=f"{owner}#1",
+            owner=owner,
+            kind="identity",
+            skip=before or "input",
+            branch=second.name,
+            follows=before,
+            depth=len(layers),
+            layers=(first.name, second.name),
+        )
+        residuals.append(dataclasses.replace(residual, **changes))
+    return Structure(tuple(layers), tuple(residuals))
+
+
+def along(levels: Any, *, gradients: Any = None) -> dict[Quantity, Any]:
+    """Return the residual columns of one stream with these variances before, between and after its blocks."""
+    levels = np.asarray(levels, np.float64)
+    with np.errstate(invalid="ignore"):
+        growth = levels[1:] / levels[:-1]
+    columns: dict[Quantity, Any] = {
+        Quantity.RESIDUAL_SKIP_VAR: levels[:-1],
+        Quantity.RESIDUAL_SUM_VAR: levels[1:],
+        Quantity.RESIDUAL_GROWTH: growth,
+        Quantity.RESIDUAL_VARIANCE_RATIO: growth - 1,
+        Quantity.RESIDUAL_CORRELATION: 0.0,
+    }
+    if gradients is not None:
+        back = np.asarray(gradients, np.float64)
+        columns[Quantity.RESIDUAL_SKIP_GRADIENT_VAR] = back[:-1]
+        columns[Quantity.RESIDUAL_SUM_GRADIENT_VAR] = back[1:]
+    return columns
+
+
 def record(
     structure: Structure,
     columns: Mapping[Quantity, Any],
@@ -80,11 +144,14 @@ def record(
     step: int = 0,
     **fields: Any,
 ) -> StepRecord:
-    """Return a record of ``structure``; a single number stands for every layer or parameter."""
+    """Return a record of ``structure``; a single number stands for every layer, parameter or residual."""
     parameters = tuple(fields.pop("parameter_names", [layer.weight for layer in structure.layers if layer.weight]))
+    residuals = tuple(fields.pop("residual_names", [residual.name for residual in structure.residuals]))
 
     def column(quantity: Quantity, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         length = len(structure) if quantity in LAYER_QUANTITIES else len(parameters)
+        if quantity in RESIDUAL_QUANTITIES:
+            length = len(residuals)
         return np.broadcast_to(np.asarray(values, np.float64), (length,)).copy()
 
     made = {quantity: column(quantity, values) for quantity, values in columns.items()}
@@ -94,7 +161,9 @@ def record(
         names=structure.names,
         columns={q: c for q, c in made.items() if q in LAYER_QUANTITIES},
         parameter_names=parameters,
-        parameter_columns={q: c for q, c in made.items() if q not in LAYER_QUANTITIES},
+        parameter_columns={q: c for q, c in made.items() if q in PARAMETER_QUANTITIES},
+        residual_names=residuals,
+        residual_columns={q: c for q, c in made.items() if q in RESIDUAL_QUANTITIES},
         **fields,
     )
 

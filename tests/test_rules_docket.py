@@ -142,7 +142,7 @@ def test_what_is_no_rule_is_refused_at_once(wrong: object) -> None:
 def test_the_default_rules_are_rules_with_codes_of_their_own_in_order() -> None:
     assert all(isinstance(rule, Rule) for rule in DEFAULT_RULES)
     codes = [rule.code for rule in DEFAULT_RULES]
-    assert codes == ["IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM601"]
+    assert codes == ["IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM401", "IM402", "IM601"]
     assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
 
 
@@ -192,7 +192,8 @@ def test_whatever_was_measured_the_rules_judge_it_and_every_finding_is_complete(
     share = rng.choice([0.2, 0.6, 1.0])
     columns = [{q: measured(q, rng) for q in Quantity if rng.random() < share} for _ in range(2)]
     names = [f"p.{i}" for i in range(len(ODD) - 2)] + ["a.weight", "c.4.weight"]
-    past = history(ODD, *columns, parameter_names=names, optimizer=optimizer, loss_scaled=scaled)
+    sums = [f"c#{i}" for i in range(len(ODD))]
+    past = history(ODD, *columns, parameter_names=names, residual_names=sums, optimizer=optimizer, loss_scaled=scaled)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         findings = Docket(DEFAULT_RULES, strict=True).judge(past)

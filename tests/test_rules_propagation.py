@@ -8,10 +8,13 @@ import pytest
 import torch
 from builders import history, linear, linears, measure, norm, only, parameter
 from hypothesis import given, settings, strategies as st
+from models import Block, add
 from torch import nn
 
+import init_monitor
 from init_monitor.records import Finding, Residual, Severity, Structure
 from init_monitor.rules import ExplodingActivations, VanishingActivations
+from init_monitor.rules.accounted import by_additions
 from init_monitor.rules.rule import History, Rule
 from init_monitor.tags import Quantity
 
@@ -327,3 +330,20 @@ def test_judging_twice_says_the_same(logs: list[float]) -> None:
     before = past.last.column(Quantity.VARIANCE).copy()
     assert judge(past) == judge(past)
     assert np.array_equal(before, past.last.column(Quantity.VARIANCE))
+
+
+def test_growth_that_residual_additions_bring_is_no_layers_fault() -> None:
+    """Measured on a real network: the stream doubles per block, and every layer keeps the variance it gets."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(*[Block(128, add) for _ in range(20)])
+    report = init_monitor.check(net, torch.randn(256, 128), strict=True)
+    record, structure = report.records[0], report.structure
+    assert [finding.code for finding in report.findings] == ["IM401"]
+    forward, backward = by_additions(record, structure)
+    firsts = [i for i, layer in enumerate(structure.layers) if layer.name.endswith("first")]
+    grown = np.log(record.column(Quantity.VARIANCE))[firsts]
+    assert grown[-1] - grown[0] > 10
+    assert np.abs(grown - grown[0] - forward[firsts]).max() < 1
+    fell = np.log(record.column(Quantity.GRADIENT_VARIANCE))[firsts]
+    assert fell[0] - fell[-1] > 10
+    assert np.abs((fell - backward[firsts]) - fell[-1]).max() < 1

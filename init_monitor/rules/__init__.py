@@ -18,6 +18,8 @@ from init_monitor.rules.propagation import (
     ExplodingActivations as ExplodingActivations,
     VanishingActivations as VanishingActivations,
 )
+from init_monitor.rules.residuals import ResidualGrowth as ResidualGrowth
+from init_monitor.rules.silence import SilentBranch as SilentBranch
 from init_monitor.rules.units import DeadReLU as DeadReLU, LinearRegime as LinearRegime
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     VanishingGradients(),
     DeadReLU(),
     LinearRegime(),
+    ResidualGrowth(),
+    SilentBranch(),
     NonFinite(),
 )
 """The rules that run when nothing else is asked for, in the order of their codes."""

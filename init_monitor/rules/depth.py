@@ -61,10 +61,14 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
     places: dict[str, _Place] = {}
     members: dict[int, list[tuple[Layer, int, int]]] = {}
     fresh = 0
-    last = _Place(0, -1)
+    last = start = _Place(0, -1)
+    call = ""
     for index, layer in enumerate(structure.layers):
         known = [places[name] for name in layer.inputs if name in places]
-        place = max(known, key=lambda p: (p.level, p.segment)) if known else last
+        if _call_of(layer) != call:
+            call, start = _call_of(layer), last
+        # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
+        place = max(known, key=lambda p: (p.level, p.segment)) if known else start
         if layer.role is Role.WEIGHT:
             place = _Place(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
@@ -73,6 +77,12 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
             place = _Place(fresh, -1)
         places[layer.name] = last = place
     return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+
+
+def _call_of(layer: Layer) -> str:
+    """Return the layer's name without the path in its output: ``"lstm#2"`` for ``"lstm#2[1][0]"``."""
+    own = layer.name.removeprefix(layer.module)
+    return f"{layer.module}{own.partition('[')[0]}"
 
 
 def theil_sen(x: Column, y: Column) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import remedies, wording
+from init_monitor.rules import onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, segments, theil_sen
 from init_monitor.rules.gains import gain_source, healthy_backward_gain
 from init_monitor.rules.optimizers import epsilon_of
@@ -32,6 +32,12 @@ EVEN = 10.0
 
 NEAR_EPSILON = 10.0
 """At a gradient rms of ten epsilons an Adam step is 9 % short; at a tenth of one it is a tenth of what it should be."""
+
+HOPELESS_UPDATE = 1e-6
+"""‖Δw‖/‖w‖ of one step at which even a hundred thousand steps change nothing, while others learn."""
+
+_SQUASHING = frozenset({"sigmoid", "hardsigmoid", "softmax"})
+"""Activations that pass a small part of a gradient wherever they are: a sigmoid's slope is at most 1/4."""
 
 _END_LAYERS = 3
 """Either end of the profile is the median of so many levels, so that one odd layer (a head) does not decide."""
@@ -65,6 +71,7 @@ class _Updates(NamedTuple):
     elsewhere: float
     rms: float
     even: bool
+    learns: bool
 
 
 @dataclass(frozen=True)
@@ -103,19 +110,26 @@ class _GradientsOverDepth:
 
     def _look(self, signal: Signal, segment: Segment, history: History) -> _Back | None:
         variance = signal.column(Quantity.GRADIENT_VARIANCE, segment)
-        if self.direction < 0 and (silent := _silent(variance)) and _held_before(segment, silent, history):
+        square = signal.column(Quantity.GRADIENT_MEAN_SQUARE, segment)
+        # A gradient without variance may still be one: the same for every unit and sample.
+        if (
+            self.direction < 0
+            and (silent := _silent(np.where(np.isnan(square), variance, square)))
+            and _held_before(segment, silent, history)
+        ):
             return _Back(segment, 0.0, 0.0, silent, silent=True)
         # The energy of the gradient, not its variance, is what pooling, strides and widening layers keep; a change
         # must show in both to be more than a change of shape.
-        energy = log_of(variance) + log_of(signal.column(Quantity.GRADIENT_COUNT, segment))
-        slope, total = _over_depth(segment, log_of(variance))
+        logs = signal.gradient_logs(segment)
+        energy = logs + log_of(signal.column(Quantity.GRADIENT_COUNT, segment))
+        slope, total = _over_depth(segment, logs)
         _, energy_total = _over_depth(segment, energy)
         changes = [self.direction * change for change in (total, energy_total) if not math.isnan(change)]
         agreed = min(changes, default=0.0)
         if agreed < math.log(self.warning_change):
             return None
-        levels, profile = by_level(segment.levels, log_of(variance))
-        off = self.direction * (log_of(variance) - float(np.median(profile[-_END_LAYERS:])))
+        levels, profile = by_level(segment.levels, logs)
+        off = self.direction * (logs - float(np.median(profile[-_END_LAYERS:])))
         affected = tuple(int(i) for i in np.flatnonzero(off >= math.log(self.warning_change)))
         top = tuple(int(i) for i in np.flatnonzero(np.asarray(segment.levels) == levels[0]))
         return _Back(segment, bounded_exp(slope), bounded_exp(self.direction * agreed), affected or top)
@@ -129,7 +143,10 @@ class _GradientsOverDepth:
             return by_norm
         epsilon = epsilon_of(record.optimizer) if record.optimizer else None
         if epsilon is None:
-            return Severity.INFO if updates.even else by_norm
+            starved = (
+                self.direction < 0 and updates.ratio < HOPELESS_UPDATE and updates.elsewhere >= self.healthy_update[0]
+            )
+            return Severity.CRITICAL if starved else Severity.INFO if updates.even else by_norm
         if self.direction < 0 and updates.rms < NEAR_EPSILON * epsilon:
             return Severity.CRITICAL if updates.rms * NEAR_EPSILON < epsilon else Severity.WARNING
         low, high = self.healthy_update
@@ -164,6 +181,20 @@ class _GradientsOverDepth:
         if not math.isnan(updates.rms):
             evidence["weight_gradient_rms"] = Figure(updates.rms)
         named = [segment.layers[i] for i in blamed or back.affected]
+        trained = (
+            worst is not None
+            and (severity > Severity.INFO or not updates.learns)
+            and onset.made_by_training(
+                Signal(history.records[0], history.structure).column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
+                signal.column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
+                healthy,
+                worst,
+                direction=self.direction,
+            )
+        )
+        message = _message(back, updates, record.optimizer, severity, half=half)
+        if trained and worst is not None:
+            message += f" {segment.layers[worst].name} is off most. {onset.told(history, direction=self.direction)}"
         before = segment.before(worst) if worst is not None else None
         return Finding(
             rule=self.name,
@@ -171,10 +202,12 @@ class _GradientsOverDepth:
             severity=severity,
             layers=tuple(layer.name for layer in named),
             step=record.step,
-            message=_message(back, updates, record.optimizer, severity, half=half),
+            message=message,
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(back, blamed, severity, history.structure),
+            remedy=remedies.advice(*onset.remedy(direction=self.direction))
+            if trained
+            else _remedy(back, blamed, severity, history.structure),
             source=gain_source(before.activation if before else segment.layers[0].activation),
         )
 
@@ -247,7 +280,8 @@ def _updates(record: StepRecord, back: _Back, healthy: tuple[float, float]) -> _
     every = ratio[inside + outside]
     low, high = healthy
     even = bool(every.size) and bool(((every >= low) & (every <= high)).all())
-    return _Updates(_median(ratio[inside]), _median(ratio[outside]), _median(rms[inside]), even)
+    inner = _median(ratio[inside])
+    return _Updates(inner, _median(ratio[outside]), _median(rms[inside]), even, learns=low <= inner <= high)
 
 
 def _median(values: Column) -> float:
@@ -269,8 +303,8 @@ def _message(back: _Back, updates: _Updates, optimizer: str, severity: Severity,
         parts.append(f"In float16, gradients below {wording.number(SUBNORMAL_HALF)} become 0, and these are below.")
     if not math.isnan(updates.ratio):
         parts.append(
-            f"The weights it concerns change by {wording.number(updates.ratio)} of their size per step"
-            f" ({optimizer or 'optimizer'})" + (", which is enough to learn." if severity is Severity.INFO else ".")
+            f"The weights it concerns change by {wording.part(updates.ratio)} their size per step"
+            f" ({optimizer or 'optimizer'}){_comment(updates, severity)}"
         )
     if severity > Severity.INFO and (epsilon_of(optimizer) or 0) * NEAR_EPSILON > updates.rms:
         parts.append(
@@ -278,6 +312,12 @@ def _message(back: _Back, updates: _Updates, optimizer: str, severity: Severity,
             f" ({wording.number(epsilon_of(optimizer) or 0)}), which therefore no longer makes up for it."
         )
     return " ".join(parts)
+
+
+def _comment(updates: _Updates, severity: Severity) -> str:
+    if severity > Severity.INFO:
+        return "."
+    return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
 
 
 def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, structure: Structure) -> str:
@@ -290,7 +330,21 @@ def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, structure: S
         )
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        return remedies.advice(sentence, remedies.initialise(layers))
+        return remedies.advice(sentence, remedies.initialise(layers, among=structure.layers))
+    return _remedy_for_all(back, structure)
+
+
+def _remedy_for_all(back: _Back, structure: Structure) -> str:
+    vanishing = back.total < 1
+    followers = {layer.activation or "" for layer in back.segment.layers}
+    squashing = sorted(name for name in followers if name.casefold() in _SQUASHING)
+    if vanishing and squashing:
+        return (
+            f"Use another activation than {wording.names(squashing)}, which passes at most a quarter of a gradient (ReLU"
+            " with He's initialisation, tanh with Xavier's), or normalisations between the layers."
+        )
+    if vanishing:
+        return "Add residual connections or normalisations: no single layer is off."
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."
-    return "Add residual connections or normalisations, or clip the gradient: no single layer is off."
+    return "Add normalisations, or clip the gradient: no single layer is off."

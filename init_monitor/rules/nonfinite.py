@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import remedies, wording
+from init_monitor.rules import onset, remedies, wording
 from init_monitor.rules.formats import format_of
 from init_monitor.tags import Quantity
 
@@ -61,7 +61,7 @@ class NonFinite:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding: everything after the first place follows from it."""
         place = (
-            _forward(history.last, history.structure)
+            _forward(history)
             or self._backward(history)
             or _parameters(history.last, history.structure)
             or self._weight_gradients(history)
@@ -151,7 +151,8 @@ def _positive(column: Column) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     return np.nan_to_num(column, nan=0.0) > 0
 
 
-def _forward(record: StepRecord, structure: Structure) -> _Place | None:
+def _forward(history: History) -> _Place | None:
+    record, structure = history.last, history.structure
     count = record.column(Quantity.NONFINITE_COUNT)
     bad = np.flatnonzero(_positive(count))
     if not bad.size:
@@ -169,7 +170,7 @@ def _forward(record: StepRecord, structure: Structure) -> _Place | None:
             cause,
             "Nothing has to change.",
         )
-    cause, sentence, code = _forward_cause(i, record, layer)
+    cause, sentence, code = _forward_cause(i, history, layer)
     return _Place(
         "Forward, the output of {} is the first that is",
         (name,),
@@ -188,7 +189,8 @@ def _on_purpose(
     return layer.role is Role.OTHER and i < len(record.names) - 1 and not spreads
 
 
-def _forward_cause(i: int, record: StepRecord, layer: Layer | None) -> tuple[str, str, str]:
+def _forward_cause(i: int, history: History, layer: Layer | None) -> tuple[str, str, str]:
+    record = history.last
     if layer is not None and (weight := _broken_parameter(record, layer)):
         return (
             f"Its parameter {weight} is not finite: an earlier update broke it.",
@@ -198,11 +200,21 @@ def _forward_cause(i: int, record: StepRecord, layer: Layer | None) -> tuple[str
     index = {name: k for k, name in enumerate(record.names)}
     fed = [index[name] for name in (layer.inputs if layer else ()) if name in index]
     reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
-    if _near_overflow(reached, layer):
+    grown = onset.growth(history, layer) if layer is not None else 0.0
+    grown = grown if np.isfinite(reached).any() else 0.0
+    if _near_overflow(reached, layer) or grown > onset.OVERTURNED:
         dtype = layer.dtype if layer else "float32"
         limit = wording.number(format_of(dtype).largest)
+        cause = f"The numbers around it reach {wording.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed."
+        if grown > onset.OVERTURNED:
+            first = history.records[0].step
+            return (
+                f"{cause} Its weights are {wording.times(grown)} as large as at step {first}: the updates are too large.",
+                "Lower the learning rate (or warm it up) and clip the gradient.",
+                onset.CLIP,
+            )
         return (
-            f"The numbers around it reach {wording.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed.",
+            cause,
             "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",
             remedies.initialise([layer]) if layer is not None and layer.role is Role.WEIGHT else "",
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.rules.accounted import by_additions
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.rules.formats import format_of, layers_until
 from init_monitor.rules.gains import healthy_gain
@@ -27,12 +28,17 @@ class Signal:
         where = {name: i for i, name in enumerate(record.names)}
         self._order = np.array([where.get(name, -1) for name in structure.names], dtype=np.intp)
         self._record = record
+        self._forward, self._backward = by_additions(record, structure)
 
     def column(self, quantity: Quantity, segment: Segment) -> Column:
         """Return a quantity for the layers of a segment; NaN for a layer the record does not have."""
         order = self._order[list(segment.indices)]
         column = np.append(self._record.column(quantity), np.nan)
         return np.asarray(column[order], dtype=np.float64)
+
+    def gradient_logs(self, segment: Segment) -> Column:
+        """Return the log gradient variance of a segment's layers, less what residual additions account for."""
+        return log_of(self.column(Quantity.GRADIENT_VARIANCE, segment)) - self._backward[list(segment.indices)]
 
     def of(self, segment: Segment) -> Profile:
         """Return the numbers of one segment."""
@@ -44,6 +50,7 @@ class Signal:
             abs_max=self.column(Quantity.ABS_MAX, segment),
             gain=np.where(np.isfinite(gain), gain, weights_give),
             weights_give=weights_give,
+            accounted=self._forward[list(segment.indices)],
         )
 
 
@@ -56,6 +63,7 @@ class Profile:
     abs_max: Column
     gain: Column
     weights_give: Column
+    accounted: Column
 
     def healthy(self) -> Column:
         """Return the gain each layer needs; NaN where none is asked for."""
@@ -69,9 +77,10 @@ class Profile:
         """Return levels and log variances, led by the level of what enters the segment.
 
         What enters is put on the scale of the outputs: the variance that the first layer would have had with a healthy
-        gain. So the first layer is judged too, and the scale of the input is not.
+        gain. So the first layer is judged too, and the scale of the input is not. What residual additions account for is
+        taken out.
         """
-        logs = log_of(self.variance)
+        logs = log_of(self.variance) - self.accounted
         levels, profile = by_level(self.segment.levels, logs)
         entering = self._entering(logs)
         if math.isfinite(entering) and levels.size and levels[0] == self.segment.levels[0]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import remedies, wording
+from init_monitor.rules import onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, segments, theil_sen
 from init_monitor.rules.formats import format_of
 from init_monitor.rules.gains import gain_source
@@ -43,6 +43,9 @@ layer that is off a thousandfold, those that chance put at 1.6 are not at fault.
 
 WORTH_SAYING = 3.0
 """A limit so many times the present depth away is left to the evidence: nobody will build that network next."""
+
+ONE_PLACE = 0.75
+"""A single level that makes this part of the whole change (in logarithm) is the place; the others are noise about it."""
 
 _NET_LAYERS = 3
 """The end of a segment is the median of so many levels, so that a head with small weights does not count as decay."""
@@ -140,6 +143,9 @@ class _ActivationsOverDepth:
         if len(verdicts) > 1:
             others = f" The same happens in {wording.count(len(verdicts) - 1, 'other part')} of the network."
         blamed = worst.worst is not None
+        trained = self._by_training(worst, signal, history)
+        if trained:
+            others = f" {onset.told(history, direction=self.direction)}{others}"
         lead = worst.segment.layers[worst.worst if worst.worst is not None else 0]
         return Finding(
             rule=self.name,
@@ -150,8 +156,19 @@ class _ActivationsOverDepth:
             message=_message(worst, signal.of(worst.segment)) + others,
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(layers, history.structure, worst, blamed=blamed or worst.silent_from is not None),
+            remedy=remedies.advice(*onset.remedy(direction=self.direction))
+            if trained
+            else _remedy(layers, history.structure, worst, blamed=blamed or worst.silent_from is not None),
             source=gain_source(lead.activation),
+        )
+
+    def _by_training(self, verdict: Verdict, signal: Signal, history: History) -> bool:
+        if verdict.worst is None:
+            return False
+        at = signal.of(verdict.segment)
+        began = Signal(history.records[0], history.structure).of(verdict.segment)
+        return onset.made_by_training(
+            began.weights_give, at.weights_give, at.healthy(), verdict.worst, direction=self.direction
         )
 
 
@@ -220,7 +237,7 @@ def _message(verdict: Verdict, at: Profile) -> str:
             f"The output of {full.name} reaches {wording.number(float(at.abs_max[verdict.limit]))}, and {full.dtype} ends"
             f" at {wording.number(format_of(full.dtype).largest)}: the next larger batch, or the next layer, overflows."
         )
-    parts = [f"The signal {_pace(verdict)} from {first.name} to {last.name}:"]
+    parts = [f"The signal {_pace(verdict, at)} from {first.name} to {last.name}:"]
     parts.append(f"its variance {wording.change(verdict.total)} over {wording.count(segment.depth, 'layer')}.")
     if verdict.worst is not None:
         culprit = segment.layers[verdict.worst]
@@ -235,8 +252,11 @@ def _message(verdict: Verdict, at: Profile) -> str:
     return " ".join(parts)
 
 
-def _pace(verdict: Verdict) -> str:
-    if abs(math.log(verdict.growth)) * verdict.segment.depth < abs(math.log(verdict.total)) / 2:
+def _pace(verdict: Verdict, at: Profile) -> str:
+    _, profile = at.profile()
+    largest = float(np.abs(np.diff(profile)).max(initial=0.0))
+    even = abs(math.log(verdict.growth)) * verdict.segment.depth
+    if even < abs(math.log(verdict.total)) / 2 or largest > abs(math.log(verdict.total)) * ONE_PLACE:
         return "grows at one place" if verdict.total > 1 else "fades at one place"
     if verdict.growth >= 1:
         return f"grows {wording.times(verdict.growth)} per layer"
@@ -259,7 +279,7 @@ def _limit(verdict: Verdict, at: Profile) -> list[str]:
 def _remedy(layers: list[Layer], structure: Structure, verdict: Verdict, *, blamed: bool) -> str:
     if blamed:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        return remedies.advice(sentence, remedies.initialise(layers))
+        return remedies.advice(sentence, remedies.initialise(layers, among=structure.layers))
     if verdict.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
     known = structure.by_name()
@@ -269,5 +289,5 @@ def _remedy(layers: list[Layer], structure: Structure, verdict: Verdict, *, blam
             "Every residual addition adds the variance of its branch: start the branches at zero, normalise inside"
             " them, or multiply each sum by 1/sqrt(2)."
         )
-        return remedies.advice(sentence, remedies.initialise(ends, remedies.ZERO))
+        return remedies.advice(sentence, remedies.initialise(ends, remedies.ZERO, among=structure.layers))
     return "Put a normalisation between these layers, and look at what happens to the signal between them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from typing import TYPE_CHECKING
 
 from init_monitor.rules.gains import gains_around
@@ -16,7 +17,13 @@ ONE_LINE_EACH = 3
 """Up to so many layers get a line of their own: a person checks them one by one."""
 
 NAMES_IN_A_LIST = 12
-"""Up to so many are named in a list, which still fits the screen; beyond, the class of the layers is addressed."""
+"""Up to so many are named in a list, which still fits the screen; beyond, the class of the layers is addressed, or, for
+a recipe that other layers of the class must not get, the pattern of their names."""
+
+EXCEPTIONS = 3
+"""Up to so many layers of a class are left out by name where all others of it are meant."""
+
+NAMES_IN_A_LINE = 4
 
 IMPORT = "from torch import nn"
 
@@ -33,6 +40,7 @@ KAIMING = 'nn.init.kaiming_normal_({}, nonlinearity="relu")'
 KAIMING_LEAKY = 'nn.init.kaiming_normal_({}, a=0.01, nonlinearity="leaky_relu")'
 LECUN = 'nn.init.kaiming_normal_({}, nonlinearity="linear")'
 ZERO = "nn.init.zeros_({})"
+ONE = "nn.init.ones_({})"
 
 
 def expression(path: str) -> str:
@@ -68,12 +76,13 @@ def recipe_for(layer: Layer) -> str:
     return XAVIER if gains is None or gains.forward == 1 else KAIMING
 
 
-def initialise(layers: Iterable[Layer], recipe: str = "") -> str:
-    """Return code that initialises the weights of ``layers`` anew and zeroes their biases.
+def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Layer] = ()) -> str:
+    """Return code that initialises the weights of ``layers`` anew and zeroes their biases, and touches no other.
 
     Args:
         layers: weight layers; several calls of one module count once, layers without a known weight not at all.
         recipe: the initialiser for all of them, with ``{}`` for the weight; chosen per layer if empty.
+        among: the layers of the network, so that the healthy ones of the same class are left alone.
 
     Returns:
         Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
@@ -88,15 +97,28 @@ def initialise(layers: Iterable[Layer], recipe: str = "") -> str:
         return ""
     few = len(modules) <= ONE_LINE_EACH
     lines = [IMPORT, ""]
+    healthy = {layer.module: layer.kind for layer in among if layer.module not in modules}
     # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
     for (chosen, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
         if few or len(group) == 1:
             lines += [line for layer in group for line in _one(layer, chosen, weight)]
         else:
-            lines += _loop(group, chosen, weight, kind)
+            spared = None if recipe else [module for module, other in healthy.items() if other == kind]
+            lines += _loop(group, chosen, weight, spared)
     for layer in recurrent:
         lines += _recurrent(layer)
     return "\n".join(lines)
+
+
+def together(*codes: str) -> str:
+    r"""Join pieces of code, importing once.
+
+    >>> together("", "from torch import nn\n\na = 1", "from torch import nn\n\nb = 2").splitlines()
+    ['from torch import nn', '', 'a = 1', 'b = 2']
+    """
+    head = f"{IMPORT}\n\n"
+    bodies = [code.removeprefix(head) for code in codes if code]
+    return head + "\n".join(bodies) if bodies else ""
 
 
 def advice(sentence: str, code: str = "") -> str:
@@ -118,18 +140,44 @@ def _one(layer: Layer, recipe: str, weight: str) -> list[str]:
     return lines
 
 
-def _loop(group: Sequence[Layer], recipe: str, weight: str, kind: str) -> list[str]:
+def _loop(group: Sequence[Layer], recipe: str, weight: str, spared: Sequence[str] | None) -> list[str]:
     biases = {layer.bias.removeprefix(f"{layer.module}.") for layer in group} - {""}
-    if len(group) <= NAMES_IN_A_LIST:
-        listed = ", ".join(f'"{layer.module}"' for layer in group)
-        lines, indent = [f"for name in [{listed}]:", "    layer = model.get_submodule(name)"], "    "
-    else:
-        test = f"isinstance(layer, nn.{kind})" if kind in _IN_NN else f'type(layer).__name__ == "{kind}"'
-        lines, indent = ["for layer in model.modules():", f"    if {test}:"], "        "
+    lines, indent = _addressed(group, spared)
     lines.append(indent + recipe.format(f"layer.{weight}"))
     for bias in sorted(biases):
         lines += [f"{indent}if layer.{bias} is not None:", f"{indent}    {ZERO.format(f'layer.{bias}')}"]
     return lines
+
+
+def _addressed(group: Sequence[Layer], spared: Sequence[str] | None) -> tuple[list[str], str]:
+    """Return the lines that go through the layers of a group, and the indent inside.
+
+    Args:
+        group: layers of one class.
+        spared: the layers of that class that must not be touched; ``None`` if they are not known.
+    """
+    kind, names = group[0].kind, [layer.module for layer in group]
+    if len(names) <= NAMES_IN_A_LIST or spared is None or len(spared) > EXCEPTIONS:
+        return [*_by_name(names), "    layer = model.get_submodule(name)"], "    "
+    test = f"isinstance(layer, nn.{kind})" if kind in _IN_NN else f'type(layer).__name__ == "{kind}"'
+    if not spared:
+        return ["for layer in model.modules():", f"    if {test}:"], "        "
+    left_out = ", ".join(f'"{name}"' for name in spared)
+    return ["for name, layer in model.named_modules():", f"    if {test} and name not in {{{left_out}}}:"], "        "
+
+
+def _by_name(modules: Sequence[str]) -> list[str]:
+    """Return the head of a loop over module paths: a pattern with a running number, or the list of them."""
+    if len(modules) <= NAMES_IN_A_LIST:
+        listed = ", ".join(f'"{module}"' for module in modules)
+        return [f"for name in [{listed}]:"]
+    for number in re.finditer(r"(?<![^.])\d+(?![^.])", modules[0]):
+        before, first, after = modules[0][: number.start()], int(number[0]), modules[0][number.end() :]
+        if list(modules) == [f"{before}{first + i}{after}" for i in range(len(modules))] and "{" not in before + after:
+            numbers = f"range({first}, {first + len(modules)})" if first else f"range({len(modules)})"
+            return [f'for name in [f"{before}{{i}}{after}" for i in {numbers}]:']
+    rows = [modules[i : i + NAMES_IN_A_LINE] for i in range(0, len(modules), NAMES_IN_A_LINE)]
+    return ["for name in [", *("    " + " ".join(f'"{module}",' for module in row) for row in rows), "]:"]
 
 
 def _recurrent(layer: Layer) -> list[str]:

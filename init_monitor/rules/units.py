@@ -171,7 +171,7 @@ class DeadReLU:
                 "dead_fraction": Figure(self.warning, "of the units, or less"),
                 "samples": Figure(LEAST_SAMPLES, "samples per unit, or more"),
             },
-            remedy=remedies.advice(sentence, remedies.initialise(weights)),
+            remedy=remedies.advice(sentence, remedies.initialise(weights, among=history.structure.layers)),
             source=SOURCE,
         )
 
@@ -239,6 +239,8 @@ class LinearRegime:
                 "linear_fraction": Figure(self.info, "of the units, or less"),
                 "samples": Figure(LEAST_SAMPLES, "samples per unit, or more"),
             },
-            remedy=remedies.advice(sentence, remedies.initialise(weights)) if severity > Severity.INFO else sentence,
+            remedy=remedies.advice(sentence, remedies.initialise(weights, among=history.structure.layers))
+            if severity > Severity.INFO
+            else sentence,
             source=SOURCE,
         )

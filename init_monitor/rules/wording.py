@@ -22,7 +22,8 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     if not _PLAIN_FROM <= abs(value) < _PLAIN_TO:
-        return f"{value:.3g}".replace("e+", "e")
+        mantissa, mark, exponent = f"{value:.3g}".partition("e")
+        return f"{mantissa}e{int(exponent)}" if mark else mantissa
     digits = float(f"{value:.3g}")
     return f"{digits:,.0f}" if digits == int(digits) else f"{digits:g}"
 
@@ -34,6 +35,15 @@ def times(factor: float) -> str:
     ('512×', '0.5×')
     """
     return f"{number(factor)}×"
+
+
+def part(share: float) -> str:
+    """Return how much of something a change is, to stand before its name.
+
+    >>> part(0.02), part(309000.0)
+    ('0.02 of', '309,000 times')
+    """
+    return f"{number(share)} of" if share < 1 else f"{number(share)} times"
 
 
 def change(factor: float) -> str:
