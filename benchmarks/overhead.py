@@ -8,7 +8,7 @@ such are not reported: they say more about the machine than about the monitor.
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import os
 import statistics
 import time
@@ -130,12 +130,13 @@ def compare(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int) -> d
 
 def report(steps: int) -> str:
     """Run everything and return a Markdown page."""
+    today = f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}"
     lines = [
         "# Cost of a measured step",
         "",
-        f"{datetime.datetime.now(tz=datetime.timezone.utc):%Y-%m-%d}, {os.cpu_count()} CPU cores, torch {torch.__version__},"
-        f" medians of {steps} interleaved rounds. Extra time of a measured step as a share of the same step unmeasured;",
-        f"in brackets what that is per step of a training with `every_n_steps={DEFAULT_EVERY}`.",
+        f"{today}, {os.cpu_count()} CPU cores, torch {torch.__version__}, medians of {steps} interleaved rounds.",
+        "Extra time of a measured step as a share of the same step unmeasured; in brackets what that is per step of a",
+        f"training with `every_n_steps={DEFAULT_EVERY}`.",
         "",
         "| network | exact | of which residuals and functions | staged |",
         "|:--|--:|--:|--:|",

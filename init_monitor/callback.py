@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch.optim import LBFGS
+
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
-from init_monitor.records import Structure
 from init_monitor.report import Report
 from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from pytorch_lightning import Callback, LightningModule, Trainer
 
-    from init_monitor.records import Finding, StepRecord
+    from init_monitor.records import Finding, StepRecord, Structure
     from init_monitor.rules.rule import Rule
     from init_monitor.sinks.sink import Sink
 else:
@@ -101,24 +102,35 @@ class InitMonitor(Callback):
             strict=strict,
         )
         self._monitor: Monitor | None = None
+        self._past = Report()
         self._resumed: dict[str, Any] = {}
         self._global_step = -1
         self._gradient_factor: float | torch.Tensor = 1.0
 
     @property
+    def state_key(self) -> str:
+        """Where a checkpoint keeps the state: monitors of different layers of one network each have a place."""
+        chosen = {
+            name: value if isinstance(value, str) else sorted(value)
+            for name, value in (("include", self._options.include), ("exclude", self._options.exclude))
+            if value is not None
+        }
+        return self._generate_state_key(**chosen) if chosen else super().state_key
+
+    @property
     def findings(self) -> list[Finding]:
         """Everything found in the last fit, oldest first."""
-        return [] if self._monitor is None else self._monitor.findings
+        return list(self._past.findings) if self._monitor is None else self._monitor.findings
 
     @property
     def records(self) -> list[StepRecord]:
         """The last ``window`` sampled steps of the last fit, oldest first."""
-        return [] if self._monitor is None else list(self._monitor.records)
+        return list(self._past.records if self._monitor is None else self._monitor.records)
 
     @property
     def structure(self) -> Structure:
         """The network as it was executed at the last sampled step."""
-        return Structure() if self._monitor is None else self._monitor.structure
+        return self._past.structure if self._monitor is None else self._monitor.structure
 
     @property
     def notices(self) -> list[str]:
@@ -129,6 +141,10 @@ class InitMonitor(Callback):
     def report(self) -> Report:
         """The last fit so far, to print, show or save."""
         return Report.of(self.records, self.findings, self.structure, self._options.settings())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""
+        return self.__dict__ | {"_monitor": None, "_past": self.report}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the layers and open the sinks."""
@@ -155,12 +171,22 @@ class InitMonitor(Callback):
         self._gradient_factor = 1.0 / trainer.world_size
         self._monitor.begin_batch(_step(trainer))
 
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
+        """Take the structure probe off before backward."""
+        if self._monitor is not None:
+            self._monitor.end_forward()
+
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the loss scale this backward ran under; the scaler changes it after the step."""
         if self._monitor is not None and self._monitor.is_open:
             scale = _loss_scale(trainer)
             if scale is not None:
                 self._gradient_factor = 1.0 / (scale * trainer.world_size)
+            if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
+                # What it evaluates again within its step is no further call of the layers but a further batch; its own
+                # arithmetic is none of the probe's business.
+                self._monitor.begin_batch(_step(trainer))
+                self._monitor.end_forward()
 
     def on_before_optimizer_step(
         self,

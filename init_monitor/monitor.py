@@ -26,7 +26,7 @@ from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -60,6 +60,7 @@ class Monitor:
         self.should_stop = False
         self._show = show
         self._off = False
+        self._open = False
         self._schedule = Schedule(options.dense_steps, options.every_n_steps)
         self._previous = -1
         self._facts = StepFacts(step=-1)
@@ -75,10 +76,14 @@ class Monitor:
                 exact=options.measure == Measure.EXACT.value,
                 window=options.window,
             )
-            self._capture = Capture(model, scope, self._layer_failed)
+            self._capture = Capture(model, scope, self._layer_failed, self._not_probed)
             for notice in self._capture.notices:
                 self._notify(notice)
-        self._open_sinks(run)
+        try:
+            self._open_sinks(run)
+        except InitMonitorError:
+            self.close()
+            raise
 
     @property
     def structure(self) -> Structure:
@@ -88,20 +93,28 @@ class Monitor:
     @property
     def is_open(self) -> bool:
         """Whether a sampled step is under way."""
-        return self._capture is not None and self._capture.is_open
+        return self._open
 
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
         if self._off or self._capture is None:
             return
-        if not self._capture.is_open and not self._schedule.is_due(step, self._previous):
+        if not self._open and not self._schedule.is_due(step, self._previous):
             return
         with self._guard("attaching to the model"):
-            if self._capture.is_open:
+            # First: tracing a compiled model under the probe's mode would fail.
+            self._force_eager()
+            if self._open:
                 self._capture.begin_batch()
             else:
+                self._open = True
                 self._capture.open_step()
-            self._force_eager()
+
+    def end_forward(self) -> None:
+        """Say that the forward is over and backward may begin; forwards after it are measured by module only."""
+        if self._open and self._capture is not None:
+            with self._guard("ending a forward"):
+                self._capture.end_forward()
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """End a micro-batch.
@@ -110,9 +123,9 @@ class Monitor:
             gradient_factor: what makes an activation gradient of this batch that of the mean loss over the whole
                 effective batch: 1/loss scale, 1/world size.
         """
-        self._stance.close()
-        if self.is_open and self._capture is not None:
+        if self._open and self._capture is not None:
             with self._guard("merging a batch"), torch.no_grad():
+                self._stance.close()
                 self._capture.end_batch(gradient_factor)
 
     def before_optimizer(self, optimizer: Optimizer) -> None:
@@ -159,6 +172,7 @@ class Monitor:
             return
         with self._guard("reading the measurements"), torch.no_grad():
             record = self._capture.close_step(self._facts._replace(step=step, loss_scaled=loss_scaled))
+            self._open = False
         self._facts = StepFacts(step=-1)
         if record is None:
             return
@@ -173,32 +187,38 @@ class Monitor:
 
     def abort_step(self) -> None:
         """Leave the model as it was: no hook, no stance, nothing of the step kept."""
-        self._stance.close()
+        self._open = False
         self._facts = StepFacts(step=-1)
-        if self._capture is not None:
-            with self._guard("detaching from the model"):
-                self._capture.abort()
+        with self._guard("detaching from the model"), ExitStack() as leaving:
+            if self._capture is not None:
+                leaving.callback(self._capture.abort)
+            leaving.callback(self._stance.close)
 
     def close(self) -> None:
         """End the run: detach, and let every sink finish."""
-        self.abort_step()
-        for sink in self._sinks:
-            self._tell(sink, sink.close)
-        self._sinks = []
+        # Whatever fails (and raises, if strict), every sink gets its turn, after the model is free.
+        with ExitStack() as leaving:
+            for sink in reversed(self._sinks):
+                leaving.callback(self._tell, sink, sink.close)
+            self._sinks = []
+            leaving.callback(self.abort_step)
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
         if self._capture is not None:
-            self._capture.pause(paused=paused)
+            with self._guard("looking away from an evaluation"):
+                self._capture.pause(paused=paused)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
-        return {
-            "step": self._previous,
-            "docket": self._docket.state_dict(),
-            "findings": [finding_json(finding) for finding in self.findings],
-            "units": {} if self._capture is None else self._capture.state_dict(),
-        }
+        with self._guard("saving its state"):
+            return {
+                "step": self._previous,
+                "docket": self._docket.state_dict(),
+                "findings": [finding_json(finding) for finding in self.findings],
+                "units": {} if self._capture is None else self._capture.state_dict(),
+            }
+        return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
@@ -233,8 +253,10 @@ class Monitor:
     def _open_sinks(self, run: Run) -> None:
         if not self._show:
             return
-        options = self.options
-        sinks = default_sinks(per_layer_scalars=options.per_layer_scalars) if options.sinks is None else options.sinks
+        sinks: Sequence[Sink] = self.options.sinks or ()
+        if self.options.sinks is None:
+            with self._guard("making the sinks"):
+                sinks = default_sinks(per_layer_scalars=self.options.per_layer_scalars)
         for sink in sinks:
             self._sinks.append(sink)
             self._tell(sink, sink.open, run)
@@ -257,6 +279,9 @@ class Monitor:
             if self._capture is not None and doing != "detaching from the model":
                 self.abort_step()
             self._report(f"the monitor failed while {doing} and is switched off", error)
+
+    def _not_probed(self, cause: str) -> None:
+        self._notify(f"residuals and functional activations are not fully seen. {cause} Modules are still measured.")
 
     def _layer_failed(self, name: str, error: Exception) -> None:
         self._report(f"measuring {name!r} failed and is switched off for it", error)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer
+from torch.optim import Optimizer
 
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.errors import InitMonitorError
@@ -17,11 +21,10 @@ from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from torch import Tensor
-    from torch.optim import Optimizer
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
 
@@ -31,13 +34,35 @@ COTANGENT_SEED = 0
 """Seed of the stand-in for a loss gradient in :func:`check`, drawn from a generator of its own."""
 
 
+class _ForwardHook:
+    """A hook on the watched model; on a copy or in a pickle of the model it does nothing."""
+
+    __slots__ = ("_act",)
+
+    def __init__(self, act: Callable[[], None] | None = None) -> None:
+        self._act = act
+
+    def __call__(self, *_: object) -> None:
+        if self._act is not None:
+            self._act()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _ForwardHook:
+        return _ForwardHook()
+
+    def __copy__(self) -> _ForwardHook:
+        return _ForwardHook()
+
+    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[()]]:
+        return _ForwardHook, ()
+
+
 class Watch:
     """A training loop under observation; made by :func:`watch`, used as a context manager."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer | tuple[Optimizer, ...], options: Options) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer | Sequence[Optimizer] | None, options: Options) -> None:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
         self._model = model
-        self._optimizers = optimizer if isinstance(optimizer, (tuple, list)) else (optimizer,)
+        self._optimizers = _optimizers(optimizer)
         self._options = options
         run = Run(dense_steps=options.dense_steps, settings=options.settings())
         self._monitor = Monitor(model, options, run)
@@ -47,8 +72,7 @@ class Watch:
     def __enter__(self) -> Self:
         """Begin the run."""
         for optimizer in self._optimizers:
-            handle = optimizer.register_step_pre_hook(lambda o, *_: self._monitor.before_optimizer(o))
-            self._handles.append(handle)
+            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
         return self
 
     def __exit__(
@@ -60,6 +84,22 @@ class Watch:
         self._handles = []
         self._monitor.close()
 
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Measure now, or, where the optimizer computes its gradients itself (LBFGS), when it has them."""
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None or not self._monitor.is_open:
+            self._monitor.before_optimizer(optimizer)
+            return None
+
+        def measured() -> object:
+            loss = closure()
+            self._monitor.before_optimizer(optimizer)
+            return loss
+
+        return args[:1], {**kwargs, "closure": measured}
+
     @contextmanager
     def step(self) -> Iterator[None]:
         """One optimizer step: everything from its first forward to ``optimizer.step()`` goes inside.
@@ -69,28 +109,34 @@ class Watch:
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
-        monitor, forwards = self._monitor, 0
+        monitor, fresh = self._monitor, True
+        handles: list[RemovableHandle] = []
 
-        def next_batch(_module: nn.Module, _args: object) -> None:
-            nonlocal forwards
-            # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
-            if torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0:  # noqa: SLF001
-                if forwards:
-                    monitor.begin_batch(self._step)
-                forwards += 1
+        def begin() -> None:
+            nonlocal fresh
+            # An evaluation before the first batch must not be counted among its calls.
+            first, fresh = fresh, False
+            if not first and _is_training_signal():
+                monitor.begin_batch(self._step)
+
+        def end() -> None:
+            if _is_training_signal():
+                monitor.end_forward()
 
         monitor.begin_batch(self._step)
-        handle = self._model.register_forward_pre_hook(next_batch) if monitor.is_open else None
+        if monitor.is_open:
+            handles.append(self._model.register_forward_pre_hook(_ForwardHook(begin)))
+            handles.append(self._model.register_forward_hook(_ForwardHook(end)))
         try:
             yield
         except BaseException:
             monitor.abort_step()
             raise
         finally:
-            if handle is not None:
+            for handle in handles:
                 handle.remove()
-        monitor.end_step(self._step)
         self._step += 1
+        monitor.end_step(self._step - 1)
 
     @property
     def should_stop(self) -> bool:
@@ -123,7 +169,11 @@ class Watch:
         return Report.of(self.records, self.findings, self.structure, self._options.settings())
 
 
-def watch(model: nn.Module, optimizer: Optimizer | tuple[Optimizer, ...] = (), **options: Any) -> Watch:  # noqa: ANN401
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Watch:
     """Watch any training loop.
 
     >>> import torch, init_monitor
@@ -146,12 +196,30 @@ def watch(model: nn.Module, optimizer: Optimizer | tuple[Optimizer, ...] = (), *
 
     Raises:
         OptionError: if an option has a value that cannot be used.
-        TypeError: for an unknown option.
+        TypeError: for an unknown option, a model that is no module or an optimizer that is none.
     """
     if not isinstance(model, nn.Module):
         message = f"watch(model) needs a torch.nn.Module, got {type(model).__name__}."
         raise TypeError(message)
     return Watch(model, optimizer, Options.of("watch()", options))
+
+
+def _is_training_signal() -> bool:
+    # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
+    return torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0  # noqa: SLF001
+
+
+def _optimizers(given: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimizer, ...]:
+    if given is None:
+        return ()
+    several = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    for one in several:
+        if not isinstance(one, Optimizer):
+            message = (
+                f"watch(optimizer=) takes a torch.optim.Optimizer or several in a tuple, got {type(one).__name__}."
+            )
+            raise TypeError(message)
+    return several
 
 
 def check(
@@ -178,7 +246,7 @@ def check(
 
     Raises:
         OptionError: if an option has a value that cannot be used.
-        InitMonitorError: if the forward gives no floating tensor to go back from.
+        InitMonitorError: if the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
     """
     if not isinstance(model, nn.Module):
         message = f"check(model, batch) needs a torch.nn.Module, got {type(model).__name__}."
@@ -190,6 +258,7 @@ def check(
         monitor.begin_batch(0)
         try:
             output, target = _forward(model, batch)
+            monitor.end_forward()
             loss = _loss(output, target, loss_fn)
             if loss.requires_grad:
                 loss.backward()
@@ -210,7 +279,15 @@ def _forward(model: nn.Module, batch: Any) -> tuple[object, object]:  # noqa: AN
 
 def _loss(output: object, target: object, loss_fn: Callable[..., Tensor] | None) -> Tensor:
     if loss_fn is not None:
-        return loss_fn(output) if target is None else loss_fn(output, target)
+        loss: object = loss_fn(output) if target is None else loss_fn(output, target)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            shape = f" of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
+            message = (
+                f"check(model, batch, loss_fn): loss_fn returned {type(loss).__name__}{shape}, expected a tensor with one"
+                " number. Reduce it, for instance with .mean()."
+            )
+            raise InitMonitorError(message)
+        return loss
     own = getattr(output, "loss", None)
     if isinstance(own, torch.Tensor):
         return own
@@ -221,12 +298,12 @@ def _loss(output: object, target: object, loss_fn: Callable[..., Tensor] | None)
             " nothing to go back from. Give loss_fn=."
         )
         raise InitMonitorError(message)
-    loss = torch.zeros((), device=tensors[0].device)
+    total = torch.zeros((), device=tensors[0].device)
     for tensor in tensors:
         generator = torch.Generator().manual_seed(COTANGENT_SEED)
         noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-        loss = loss + (tensor * noise).sum().to(loss.device) / max(1, tensor.numel())
-    return loss
+        total = total + (tensor * noise).sum().to(total.device) / max(1, tensor.numel())
+    return total
 
 
 @contextmanager
@@ -234,7 +311,14 @@ def _untouched(model: nn.Module) -> Iterator[None]:
     """Put gradients, buffers, modes and random state back on the way out."""
     modes = {module: module.training for module in model.modules()}
     gradients = {parameter: parameter.grad for parameter in model.parameters()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    # By module and name: a forward may put another tensor in a buffer's place. A lazy one has no values yet.
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in modes
+        for name, buffer in module.named_buffers(recurse=False)
+        if not isinstance(buffer, UninitializedBuffer)
+    ]
+    plain_random, numpy_random = random.getstate(), np.random.get_state()  # noqa: NPY002 - what user code draws from
     for parameter in gradients:
         parameter.grad = None
     devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
@@ -247,6 +331,8 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             for parameter, gradient in gradients.items():
                 parameter.grad = gradient
             with torch.no_grad():
-                for name, buffer in model.named_buffers():
-                    if name in buffers:
-                        buffer.copy_(buffers[name])
+                for module, name, buffer, value in buffers:
+                    buffer.copy_(value)
+                    setattr(module, name, buffer)
+            random.setstate(plain_random)
+            np.random.set_state(numpy_random)  # noqa: NPY002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
@@ -60,6 +61,31 @@ def mlp(
                 init(module.weight)
                 nn.init.zeros_(module.bias)
     return net
+
+
+def he_(layer: nn.Linear, variance: float = 1.0) -> nn.Linear:
+    """Initialise so that Var(layer(x)) = ``variance`` · E[x²]·..., He's 2/n for an input that went through a ReLU."""
+    nn.init.normal_(layer.weight, std=math.sqrt(2 * variance / layer.in_features))
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """Pre-activation block without normalisation: ``combine(x, F(x))``."""
+
+    def __init__(
+        self, width: int, combine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], variance: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.first, self.second = he_(nn.Linear(width, width), variance), he_(nn.Linear(width, width), variance)
+        self.combine = combine
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.combine(x, self.second(nn.functional.relu(self.first(nn.functional.relu(x)))))
+
+
+def add(x: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+    return x + f
 
 
 def loader(

@@ -173,7 +173,13 @@ def test_the_layout_is_written_when_names_or_structure_change(tmp_path: Path) ->
     layouts = documents(raw_events(tmp_path), LAYOUT_TAG)
     assert [step for step, _ in layouts] == [0, 2, 4]
     parameters = [layer.weight for layer in NET.layers]
-    expected = {"v": 1, "names": list(NET.names), "parameter_names": parameters, **structure_json(NET)}
+    expected = {
+        "v": 1,
+        "names": list(NET.names),
+        "parameter_names": parameters,
+        "residual_names": [],
+        **structure_json(NET),
+    }
     assert layouts[0][1] == layouts[2][1] == json.loads(json.dumps(expected))
 
 
@@ -381,7 +387,7 @@ def pixels(png: bytes) -> Any:
 
 
 def test_the_heatmap_shows_each_cell_in_the_colour_of_its_power_of_ten() -> None:
-    matrix = np.array([[0.0, -4.0], [-2.0, math.nan]])
+    matrix = np.array([[0.0, -8.0], [-4.0, math.nan]])
     picture = pixels(heatmap(matrix, steps=[0, 50], names=["a", "b"], title="t"))
     found = {tuple(colour) for colour in picture.reshape(-1, 3)}
     for share in (0.0, 0.5, 1.0):
