@@ -483,6 +483,35 @@ def test_with_a_loss_the_gradients_are_those_of_that_loss() -> None:
         assert parameter.gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-5)
 
 
+def test_double_precision_is_measured_in_double_precision() -> None:
+    torch.manual_seed(0)
+    model, x = mlp(3, 8).double(), 1e9 + torch.randn(64, 8, dtype=torch.float64)
+    report = init_monitor.check(model, x, lambda out: out.square().mean())
+    expected = oracle(model, x, lambda out: out.square().mean())
+    assert backward_variances(report) == pytest.approx(expected, rel=1e-9)
+    first = report.records[0].layers["0"].forward
+    assert first.variance == pytest.approx(float(model[0](x).detach().var(correction=0)), rel=1e-9)
+
+
+class Repeats(nn.Module):
+    """A layer whose output is one column, shown as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1].expand(-1, 20_000)
+
+
+def test_a_large_output_without_memory_of_its_own_is_measured_whole() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Repeats())
+    x = torch.randn(32, 8)
+    layer = init_monitor.check(model, x, strict=True).records[0].layers["1"].forward
+    assert layer.count == 32 * 20_000
+    assert layer.variance == pytest.approx(float(model[0](x)[:, 0].detach().var(correction=0)), rel=1e-4)
+
+
 def test_a_loss_of_the_output_alone_needs_no_target() -> None:
     torch.manual_seed(0)
     model, x = mlp(2, 8), torch.randn(16, 8)

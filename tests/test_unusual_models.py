@@ -110,8 +110,9 @@ def test_a_watched_loop_measures_the_gradient_that_a_closure_computes() -> None:
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = model(batch).square().mean()
+        loss: torch.Tensor = model(batch).square().mean()
         loss.backward()
+        assert model.weight.grad is not None
         seen.append(float(model.weight.grad.norm()))
         return loss
 

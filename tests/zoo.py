@@ -76,7 +76,8 @@ def _timm(name: str, size: int) -> nn.Module:
         name, options = "vit_small_patch16_224", {"drop_path_rate": 0.1}
     if name.startswith("vit_") and size != 224:
         options["img_size"] = size
-    return timm.create_model(name, pretrained=False, **options)
+    model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    return model
 
 
 def _torchvision(name: str, size: int) -> nn.Module:

@@ -153,7 +153,9 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
     layers: dict[TapKey, Layer] = {}
     for depth, (tap, name) in enumerate(zip(taps, names, strict=True)):
         fans, nonlinearity = fans_of(tap.module), tap.nonlinearity
-        own = {kind: getattr(tap.module, kind, None) for kind in ("weight", "bias")}
+        # Registered ones only: reading a parametrized weight computes it, and spectral norm changes at each reading.
+        registered = {} if tap.module is None else tap.module._parameters  # noqa: SLF001 - named_parameters() leaves out tied ones
+        own = {kind: registered.get(kind) for kind in ("weight", "bias")}
         layers[tap.key] = Layer(
             name=name,
             module=tap.owner,

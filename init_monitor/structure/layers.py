@@ -82,7 +82,8 @@ def role_of(module: nn.Module) -> Role | None:
     """Return what a module is for, or ``None`` if it is no layer (a container, plumbing, a loss, a metric)."""
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
-    if next(module.children(), None) is not None or _is_no_layer(module):
+    # What torch.nn.utils.parametrize hangs on a layer does not make a container of it.
+    if any(name != "parametrizations" for name, _ in module.named_children()) or _is_no_layer(module):
         return None
     if nonlinearity_of(module) is not None:
         return Role.ACTIVATION
@@ -91,8 +92,7 @@ def role_of(module: nn.Module) -> Role | None:
     # A weight of two or more dimensions mixes units; a single vector (layer scale, a learned gain) does not.
     # The shape of a lazy module's parameters is not known before its first forward; only such layers have any.
     mixes = any(
-        isinstance(parameter, UninitializedParameter) or parameter.dim() > 1
-        for parameter in module.parameters(recurse=False)
+        isinstance(parameter, UninitializedParameter) or parameter.dim() > 1 for parameter in module.parameters()
     )
     return Role.WEIGHT if mixes or isinstance(module, RECURRENT) else Role.OTHER
 
@@ -202,17 +202,16 @@ class Fans(NamedTuple):
 
 def fans_of(module: nn.Module | None) -> Fans:
     """Return the fans of a linear or convolutional layer; zeros for every other."""
-    weight = getattr(module, "weight", None)
+    # Not from the weight itself: reading a parametrized one computes it, and spectral norm iterates each time.
     if isinstance(module, nn.Linear):
         return Fans(module.in_features, module.out_features, float(module.in_features), float(module.out_features))
-    if not isinstance(module, _Conv) or weight is None:
+    if not isinstance(module, _Conv):
         return Fans()
     area, stride = math.prod(module.kernel_size), math.prod(module.stride)
-    fan_in, fan_out = weight.shape[1] * area, weight.shape[0] * area
     into, out = module.in_channels // module.groups * area, module.out_channels // module.groups * area
     if isinstance(module, _ConvTranspose):
-        return Fans(fan_in, fan_out, into / stride, float(out))
-    return Fans(fan_in, fan_out, float(into), out / stride)
+        return Fans(out, module.in_channels * area, into / stride, float(out))
+    return Fans(into, module.out_channels * area, float(into), out / stride)
 
 
 def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None) -> Layout | None:
