@@ -1,0 +1,117 @@
+"""What was found: a finding with its severity, and numbers that carry their unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+
+class Severity(str, Enum):
+    """How much a finding matters, by its consequence: ``info < warning < critical``.
+
+    >>> Severity.INFO < Severity.CRITICAL, Severity.WARNING == "warning"
+    (True, True)
+    """
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info, 1 for warning, 2 for critical."""
+        return ("info", "warning", "critical").index(self.value)
+
+    def __lt__(self, other: str) -> bool:
+        """Order by consequence, not by alphabet."""
+        return self.rank < Severity(other).rank
+
+    def __le__(self, other: str) -> bool:
+        """Order by consequence, not by alphabet."""
+        return self.rank <= Severity(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        """Order by consequence, not by alphabet."""
+        return self.rank > Severity(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        """Order by consequence, not by alphabet."""
+        return self.rank >= Severity(other).rank
+
+    def __str__(self) -> str:
+        """Return the word itself."""
+        return self.value
+
+
+class Figure(float):
+    """A number with its unit, which still is a float.
+
+    >>> growth = Figure(512.0, "× per layer")
+    >>> growth * 2, str(growth)
+    (1024.0, '512 × per layer')
+    """
+
+    unit: str
+
+    def __new__(cls, value: float, unit: str = "") -> Self:
+        """Make a figure of ``value`` in ``unit`` (empty for a plain ratio)."""
+        figure = super().__new__(cls, value)
+        figure.unit = unit
+        return figure
+
+    def __getnewargs__(self) -> tuple[float, str]:  # type: ignore[override]
+        """Keep the unit through pickle and copy."""
+        return float(self), self.unit
+
+    def __str__(self) -> str:
+        """Four significant digits and the unit."""
+        return f"{float(self):.4g} {self.unit}".rstrip()
+
+    def __repr__(self) -> str:
+        """Show value and unit."""
+        return f"Figure({float(self)!r}, {self.unit!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: what was measured, what should be, who is to blame, and what to change.
+
+    Attributes:
+        rule: name of the rule, for instance ``"exploding-activations"``.
+        code: its stable code, for instance ``"IM101"``.
+        severity: info, warning or critical.
+        layers: qualified names of the layers (or parameters) at fault, in execution order.
+        step: optimizer step of the record that showed it.
+        message: the finding in one or two plain sentences.
+        evidence: what was measured, by name, each with its unit.
+        expected: what a healthy network shows for the same names.
+        remedy: what to change, in a sentence; then, after a blank line, code to paste, where there is some.
+        source: where the expectation comes from (paper, equation).
+    """
+
+    rule: str
+    code: str
+    severity: Severity
+    layers: tuple[str, ...]
+    step: int
+    message: str
+    evidence: Mapping[str, Figure] = field(default_factory=dict)
+    expected: Mapping[str, Figure] = field(default_factory=dict)
+    remedy: str = ""
+    source: str = ""
+
+    @property
+    def remedy_sentence(self) -> str:
+        """The remedy without its code."""
+        return self.remedy.partition("\n\n")[0]
+
+    @property
+    def remedy_code(self) -> str:
+        """The code to paste, or an empty string."""
+        return self.remedy.partition("\n\n")[2]
