@@ -9,9 +9,12 @@ import torch
 from builders import history, linear, linears, measure, only
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from torch.nn.functional import cross_entropy
 
+import init_monitor
 from init_monitor.records import Finding, Residual, Severity, Structure
 from init_monitor.rules import ExplodingGradients, VanishingGradients
+from init_monitor.rules.accounted import on_the_stream
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
@@ -209,3 +212,39 @@ def test_scaling_the_loss_changes_no_verdict(logs: list[float], power: int) -> N
         return [(f.code, f.severity, f.layers) for f in judge(history(linears(LAYERS), columns))]
 
     assert verdict(1.0) == verdict(2.0**power)
+
+
+class ScaledBranches(nn.Module):
+    """A pre-norm transformer in miniature whose branches are scaled by 1e-5, as layer scale does at the start."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 32), nn.Linear(32, 10)
+        self.norms = nn.ModuleList([nn.LayerNorm(32) for _ in range(blocks)])
+        self.ups = nn.ModuleList([nn.Linear(32, 64) for _ in range(blocks)])
+        self.downs = nn.ModuleList([nn.Linear(64, 32) for _ in range(blocks)])
+        self.scales = nn.ParameterList([nn.Parameter(torch.full((32,), 1e-5)) for _ in range(blocks)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for norm, up, down, scale in zip(self.norms, self.ups, self.downs, self.scales, strict=True):
+            x = x + scale * down(nn.functional.gelu(up(norm(x))))
+        output: torch.Tensor = self.head(x)
+        return output
+
+
+def test_a_gradient_that_passes_beside_nearly_silent_branches_has_not_vanished() -> None:
+    torch.manual_seed(0)
+    report = init_monitor.check(ScaledBranches(8), (torch.randn(64, 16), torch.randint(0, 10, (64,))), cross_entropy)
+    record = report.records[0]
+    inside = record.layers["downs.3"].backward
+    at_head = record.layers["stem"].backward
+    assert inside is not None
+    assert at_head is not None
+    assert inside.variance < 1e-8 * at_head.variance
+    assert report.findings == ()
+    beside = on_the_stream(record, report.structure)
+    places = {layer.name: i for i, layer in enumerate(report.structure.layers)}
+    assert beside[places["downs.3"]] == pytest.approx(math.log(record.residuals[3].sum_gradient_var))
+    assert math.isnan(beside[places["stem"]])
+    assert math.isnan(beside[places["head"]])

@@ -176,7 +176,7 @@ def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], lay
 def residuals_of(taps: Sequence[ResidualTap], names: Sequence[str], owners: Sequence[str]) -> tuple[Residual, ...]:
     """Describe the additions of a step in the words of the records.
 
-    A block's layers are those of its owner that were called since the addition before it in the same owner.
+    A block's layers are those of its owner that were called since its skip was made, or since the addition before it.
 
     Args:
         taps: in execution order.
@@ -189,6 +189,9 @@ def residuals_of(taps: Sequence[ResidualTap], names: Sequence[str], owners: Sequ
         residual = tap.site.residual
         prefix = f"{residual.owner}." if residual.owner else ""
         since = begun.get(_call_of(residual.name), 0)
+        makers = [i for i in range(since, tap.depth) if residual.skip and owners[i] == residual.skip]
+        # What made the skip is not part of the block that starts from it (a stem in the same owner).
+        since = makers[-1] + 1 if makers and residual.kind == "identity" else since
         layers = tuple(
             name
             for name, owner in zip(names[since : tap.depth], owners[since : tap.depth], strict=True)

@@ -10,11 +10,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.records import Role
 from init_monitor.rules.depth import log_of
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from init_monitor.records import Column, StepRecord, Structure
+
+
+SHORT_BRANCH = 8
+"""Weight layers up to which a branch is only a detour beside the stream: attention has four, an inverted bottleneck
+three. What a longer one does to the gradient is looked at for itself."""
+
+
+def on_the_stream(record: StepRecord, structure: Structure) -> Column:
+    """Return, for each layer of a short residual branch, the log gradient variance at its block's sum; else NaN.
+
+    A branch may start as silent as it likes (layer scale, zero initialisation): the gradient that trains the network
+    passes beside it, and a silent branch is IM402's.
+    """
+    weights = {layer.name for layer in structure.layers if layer.role is Role.WEIGHT}
+    at_sum = np.full(len(structure.layers), np.nan)
+    depths = {layer.name: layer.depth for layer in structure.layers}
+    where = {name: i for i, name in enumerate(record.residual_names)}
+    gradients = log_of(record.column(Quantity.RESIDUAL_SUM_GRADIENT_VAR))
+    for residual in structure.residuals:
+        i = where.get(residual.name)
+        inside = [depths[name] for name in residual.layers if name in depths]
+        if i is None or residual.nested or residual.long or len(weights.intersection(residual.layers)) > SHORT_BRANCH:
+            continue
+        at_sum[inside] = gradients[i]
+    return at_sum
 
 
 def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Column]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, Layer, Structure
 
 
+PROBABILITIES = frozenset({"softmax", "softmin", "gumbel_softmax"})
+"""Activations whose output sums to one whatever the scale of the input: like a normalisation, they start anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Weight layers that feed one another with no normalisation between.
@@ -72,7 +76,8 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         if layer.role is Role.WEIGHT:
             place = _Place(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
-        if not through_normalisation and (layer.role is Role.NORMALISATION or layer.normalised):
+        anew = layer.role is Role.NORMALISATION or layer.normalised or layer.kind.casefold() in PROBABILITIES
+        if not through_normalisation and anew:
             fresh += 1
             place = _Place(fresh, -1)
         places[layer.name] = last = place

@@ -55,6 +55,7 @@ class _Back(NamedTuple):
         total: variance factor from the output end to the input end.
         affected: positions of the layers whose gradient is far from that at the output end.
         silent: True if the gradient of the affected layers is exactly 0.
+        steady: True if it comes about layer by layer; False if at one place (a layer scale of 1e-5 on one branch).
     """
 
     segment: Segment
@@ -62,6 +63,7 @@ class _Back(NamedTuple):
     total: float
     affected: tuple[int, ...]
     silent: bool = False
+    steady: bool = True
 
 
 class _Updates(NamedTuple):
@@ -132,13 +134,17 @@ class _GradientsOverDepth:
         off = self.direction * (logs - float(np.median(profile[-_END_LAYERS:])))
         affected = tuple(int(i) for i in np.flatnonzero(off >= math.log(self.warning_change)))
         top = tuple(int(i) for i in np.flatnonzero(np.asarray(segment.levels) == levels[0]))
-        return _Back(segment, bounded_exp(slope), bounded_exp(self.direction * agreed), affected or top)
+        robust = self.direction * slope * (segment.depth - 1)
+        steady = robust >= math.log(self.warning_change)
+        total_back = bounded_exp(self.direction * agreed)
+        return _Back(segment, bounded_exp(slope), total_back, affected or top, steady=steady)
 
     def _severity(self, back: _Back, updates: _Updates, record: StepRecord, *, underflow: bool) -> Severity:
         if back.silent or underflow:
             return Severity.CRITICAL
         change = self.direction * math.log(back.total)
-        by_norm = Severity.CRITICAL if change >= math.log(self.critical_change) else Severity.WARNING
+        # What one place does has no depth to grow with: without updates to go by it is not the end of the training.
+        by_norm = Severity.CRITICAL if back.steady and change >= math.log(self.critical_change) else Severity.WARNING
         if math.isnan(updates.ratio):
             return by_norm
         epsilon = epsilon_of(record.optimizer) if record.optimizer else None

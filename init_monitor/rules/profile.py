@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.rules.accounted import by_additions
+from init_monitor.rules.accounted import by_additions, on_the_stream
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.rules.formats import format_of, layers_until
 from init_monitor.rules.gains import healthy_gain
@@ -29,6 +29,7 @@ class Signal:
         self._order = np.array([where.get(name, -1) for name in structure.names], dtype=np.intp)
         self._record = record
         self._forward, self._backward = by_additions(record, structure)
+        self._stream = on_the_stream(record, structure)
 
     def column(self, quantity: Quantity, segment: Segment) -> Column:
         """Return a quantity for the layers of a segment; NaN for a layer the record does not have."""
@@ -37,8 +38,14 @@ class Signal:
         return np.asarray(column[order], dtype=np.float64)
 
     def gradient_logs(self, segment: Segment) -> Column:
-        """Return the log gradient variance of a segment's layers, less what residual additions account for."""
-        return log_of(self.column(Quantity.GRADIENT_VARIANCE, segment)) - self._backward[list(segment.indices)]
+        """Return the log gradient variance of a segment's layers, less what residual additions account for.
+
+        A layer in a short residual branch counts with the gradient on the stream beside it.
+        """
+        indices = list(segment.indices)
+        own = log_of(self.column(Quantity.GRADIENT_VARIANCE, segment))
+        stream = self._stream[indices]
+        return np.asarray(np.where(np.isnan(own) | np.isnan(stream), own, stream) - self._backward[indices])
 
     def of(self, segment: Segment) -> Profile:
         """Return the numbers of one segment."""
