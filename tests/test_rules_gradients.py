@@ -8,6 +8,7 @@ import pytest
 import torch
 from builders import history, linear, linears, measure, only
 from hypothesis import given, settings, strategies as st
+from models import Block, add
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -248,3 +249,16 @@ def test_a_gradient_that_passes_beside_nearly_silent_branches_has_not_vanished()
     assert beside[places["downs.3"]] == pytest.approx(math.log(record.residuals[3].sum_gradient_var))
     assert math.isnan(beside[places["stem"]])
     assert math.isnan(beside[places["head"]])
+
+
+@pytest.mark.parametrize(("branched", "severity"), [(False, CRITICAL), (True, WARNING)])
+def test_beside_skip_connections_only_updates_make_a_faint_gradient_critical(
+    *, branched: bool, severity: Severity
+) -> None:
+    torch.manual_seed(0)
+    chain = [nn.Linear(16, 16, bias=False) for _ in range(8)]
+    for layer in chain:
+        nn.init.normal_(layer.weight, std=0.01)
+    net = nn.Sequential(*([Block(16, add)] if branched else []), *chain)
+    report = init_monitor.check(net, torch.randn(64, 16))
+    assert [finding.severity for finding in report.findings if finding.code == "IM202"] == [severity]

@@ -55,6 +55,7 @@ class _Back(NamedTuple):
         total: variance factor from the output end to the input end.
         affected: positions of the layers whose gradient is far from that at the output end.
         silent: True if the gradient of the affected layers is exactly 0.
+        branched: True if the network has residual additions.
         steady: True if it comes about layer by layer; False if at one place (a layer scale of 1e-5 on one branch).
     """
 
@@ -64,6 +65,7 @@ class _Back(NamedTuple):
     affected: tuple[int, ...]
     silent: bool = False
     steady: bool = True
+    branched: bool = False
 
 
 class _Updates(NamedTuple):
@@ -137,7 +139,14 @@ class _GradientsOverDepth:
         robust = self.direction * slope * (segment.depth - 1)
         steady = robust >= math.log(self.warning_change)
         total_back = bounded_exp(self.direction * agreed)
-        return _Back(segment, bounded_exp(slope), total_back, affected or top, steady=steady)
+        return _Back(
+            segment,
+            bounded_exp(slope),
+            total_back,
+            affected or top,
+            steady=steady,
+            branched=bool(history.structure.residuals),
+        )
 
     def _severity(self, back: _Back, updates: _Updates, record: StepRecord, *, underflow: bool) -> Severity:
         if back.silent or underflow:
@@ -146,7 +155,8 @@ class _GradientsOverDepth:
         # What one place does has no depth to grow with: without updates to go by it is not the end of the training.
         by_norm = Severity.CRITICAL if back.steady and change >= math.log(self.critical_change) else Severity.WARNING
         if math.isnan(updates.ratio):
-            return by_norm
+            # Beside skip connections the chain is not the only way back: without updates it is not known to be lost.
+            return min(by_norm, Severity.WARNING) if back.branched else by_norm
         epsilon = epsilon_of(record.optimizer) if record.optimizer else None
         if epsilon is None:
             starved = (
