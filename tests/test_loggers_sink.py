@@ -179,7 +179,7 @@ def test_the_run_store_keeps_what_was_emitted(tmp_path: Path) -> None:
     assert (run.findings, run.structure, run.headers[0].settings) == ([found], NET, {"window": 256})
 
 
-def test_two_fits_append_two_sessions(tmp_path: Path) -> None:
+def test_two_fits_append_two_stretches(tmp_path: Path) -> None:
     sink = RunStoreSink()
     for step in (0, 1):
         sink.open(Run(log_dir=tmp_path))

@@ -202,7 +202,7 @@ def test_a_run_cut_at_any_byte_is_read_up_to_the_last_whole_step(tmp_path: Path)
         assert [one.step for one in read_run(cut).records] == list(range(complete)), end
 
 
-def test_a_resumed_run_drops_the_cut_line_and_begins_a_new_session(tmp_path: Path) -> None:
+def test_a_resumed_run_drops_the_cut_line_and_begins_a_new_stretch(tmp_path: Path) -> None:
     path = written(tmp_path / "run.jsonl", steps(0, 1, 2))
     path.write_bytes(path.read_bytes()[:-20])
     written(path, steps(2, 3))
@@ -231,7 +231,7 @@ def test_of_two_records_of_one_step_the_last_wins(tmp_path: Path) -> None:
     assert [one.column(Quantity.VARIANCE)[0] for one in run.records] == [1.0, 99.0, 3.0]
 
 
-def test_an_equal_finding_of_two_sessions_is_read_once(tmp_path: Path) -> None:
+def test_an_equal_finding_of_two_stretches_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     for _ in range(2):
         with RunWriter(path) as writer:
@@ -239,7 +239,7 @@ def test_an_equal_finding_of_two_sessions_is_read_once(tmp_path: Path) -> None:
     assert read_run(path).findings == [finding(), finding(step=7)]
 
 
-def test_a_step_never_takes_its_names_from_an_earlier_session(tmp_path: Path) -> None:
+def test_a_step_never_takes_its_names_from_an_earlier_stretch(tmp_path: Path) -> None:
     path = written(tmp_path / "run.jsonl", steps(0))
     written(path, steps(1))
     whole = path.read_text("ascii").splitlines(keepends=True)

@@ -121,7 +121,7 @@ def drop_path(m: Written, x: Tensor) -> Tensor:
     return x + m.branch(x) * keep
 
 
-def called_helper(x: Tensor, f: nn.Module) -> Tensor:
+def called_outside(x: Tensor, f: nn.Module) -> Tensor:
     return x + f(x)
 
 
@@ -197,7 +197,7 @@ ONE: dict[str, Callable[[Written, Tensor], Tensor]] = {
     "post-norm": lambda m, x: m.norm(x + m.branch(x)),
     "cast in between": lambda m, x: (x.double() + m.branch(x).double()).float(),
     "views in between": shuffled_windows,
-    "a function adds": lambda m, x: called_helper(x, m.branch),
+    "a function adds": lambda m, x: called_outside(x, m.branch),
     "no child module": inlined,
     "in-place activation in the branch": lambda m, x: x + m.map(F.relu_(m.map(x))),
     "attention and feed-forward summed first": lambda m, x: x + (m.branch(x) + m.other(x)),

@@ -3,7 +3,7 @@
 ``<log_dir>/init_monitor/run.jsonl`` holds five kinds of lines, and names apart from numbers because names rarely change:
 
 * ``header``: schema version, the monitor's settings, package versions, time of creation. A resumed run appends to
-  the file; each further header begins a new session.
+  the file; each further header begins a new stretch.
 * ``structure``: the whole :class:`~init_monitor.records.Structure`, written when it changes.
 * ``names``: names of layers, parameters and residual additions, written when they change; ``step`` lines refer to them
   by number.

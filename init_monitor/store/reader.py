@@ -26,7 +26,7 @@ _LISTED_RUNS = 3
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a session of a run began with.
+    """What a stretch of a run began with.
 
     Attributes:
         schema: version of the format.
@@ -47,7 +47,7 @@ class StoredRun:
 
     Attributes:
         path: the file it was read from.
-        headers: one per session, oldest first; a run that was never resumed has one.
+        headers: one per stretch, oldest first; a run that was never resumed has one.
         structure: the newest structure (empty if none was written).
         records: by ascending step; of several records of one step the one written last.
         findings: oldest first, equal ones once.

@@ -27,7 +27,7 @@ _BLOCK = 1 << 16
 class RunWriter:
     """Appends a run to a file. Each call of :meth:`write` leaves whole lines on disk.
 
-    Opening an existing run begins a new session in it; a last line that was cut short is removed first.
+    Opening an existing run begins a new stretch in it; a last line that was cut short is removed first.
 
     Args:
         path: the file; its directory is made if it is missing.
