@@ -19,7 +19,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.measures import Knee, Layout
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
@@ -248,6 +250,19 @@ def test_a_sampled_step_makes_exactly_one_transfer_to_the_host(
     assert set(calls) <= {"cpu", "numpy"}  # on the CPU a view as an array is no transfer
 
 
+def test_beside_the_cpu_nothing_but_the_drain_looks_at_a_number() -> None:
+    """On the meta device there are no numbers: whatever asked for one, or waited for it, would raise."""
+    accumulator = Accumulator(torch.device("meta"), exact=True)
+    rows = [accumulator.new_row() for _ in range(4)]
+    for _ in range(2):
+        rectified = Plan(Layout(0, 1), rectifier=True, knee=Knee(0.0, 1.0))
+        accumulator.take(rows[0], torch.empty(8, 16, device="meta"), rectified)
+        accumulator.take(rows[1], torch.empty(8, 16, 4, 4, device="meta", dtype=torch.bfloat16), rectified)
+        accumulator.take(rows[2], torch.empty(3, 1 << 22, device="meta"), Plan(gradient=True))
+        accumulator.take(rows[3], torch.empty(0, device="meta"))
+        accumulator.end_batch(torch.empty((), device="meta"))
+
+
 def test_micro_batches_give_the_record_of_the_whole_batch() -> None:
     torch.manual_seed(0)
     model = mlp(3, 32)
@@ -374,7 +389,7 @@ def test_activation_checkpointing_is_not_counted_twice(*, reentrant: bool) -> No
     x = torch.randn(16, 8, requires_grad=True)
     expected, _ = one_step(copy.deepcopy(inner), [x])
     measured, _ = one_step(Checkpointed(inner), [x])
-    assert {name.removeprefix("inner.") for name in measured.names} == set(expected.names)
+    assert [name.removeprefix("inner.") for name in measured.names] == list(expected.names)
     for name, layer in expected.layers.items():
         ours = measured.layers[f"inner.{name}"]
         assert ours.forward.count == layer.forward.count

@@ -233,9 +233,9 @@ class Accumulator:
     def _merge_rows(self, gradient_factor: float | Tensor) -> None:
         self._make_room()
         partials = torch.cat(self._partials)
-        index = torch.tensor(self._index, device=self.device)
+        index = self._sent(self._index)
         if isinstance(gradient_factor, torch.Tensor) or gradient_factor != 1.0:
-            is_gradient = torch.tensor(self._is_gradient, device=self.device)
+            is_gradient = self._sent(self._is_gradient)
             one = torch.ones((), dtype=partials.dtype, device=self.device)
             partials = rescale(partials, torch.where(is_gradient, one * gradient_factor, one))
         if not self._fresh:
@@ -244,6 +244,10 @@ class Accumulator:
         self._state[: self.rows] = merge(partials, index, self.rows)
         self._fresh = False
         self._partials, self._index, self._is_gradient = [], [], []
+
+    def _sent(self, numbers: list[int] | list[bool]) -> Tensor:
+        # A blocking copy to the device would wait for everything queued on it.
+        return torch.tensor(numbers).to(self.device, non_blocking=True)
 
     def _merge_units(self) -> None:
         key = tuple((rows, sums.shape[1], high is not None) for rows, sums, _, high, _ in self._units)

@@ -15,6 +15,7 @@ import torch
 from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.capture.taps import Provenance, Rows, Tap, TapKey
 from init_monitor.capture.tensors import first_floating, floating_tensors
+from init_monitor.capture.training import is_training_signal
 from init_monitor.records import Role
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
@@ -107,6 +108,7 @@ class LayerHooks:
         self._calls: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
         self._switched_off: set[str] = set()
+        self._late: set[Rows] = set()
         self.accumulators: dict[torch.device, Accumulator] = {}
         self.taps: dict[TapKey, Tap] = {}
         self.order: dict[TapKey, Tap] = {}
@@ -142,6 +144,7 @@ class LayerHooks:
         self._calls.clear()
         self._recomputed.clear()
         self._provenance.clear()
+        self._late.clear()
         self.position = 0
 
     def accumulator(self, device: torch.device) -> Accumulator:
@@ -153,7 +156,7 @@ class LayerHooks:
 
     def rows_of(self, tensor: Tensor) -> Rows | None:
         """Return the rows of a tensor that was measured in this forward and not changed since."""
-        origin = self._provenance.find(tensor)
+        origin = self._find(tensor)
         return origin.rows if origin is not None and origin.same_values else None
 
     def remember(self, tensor: Tensor, rows: Rows) -> None:
@@ -175,7 +178,11 @@ class LayerHooks:
                 self._switch_off(layer, error)
 
         if tensor.requires_grad:
+            self._late.discard(rows)
             self._handles.append(tensor.register_hook(hook))
+        elif not torch.is_grad_enabled():
+            # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
+            self._late.add(rows)
 
     def function(self, name: str, owner: str, kind: str, given: Tensor | None, output: Tensor) -> None:
         """Measure an activation that was called as a function; it is a layer of its own.
@@ -187,10 +194,10 @@ class LayerHooks:
             given: its input, ``None`` if it was overwritten.
             output: its output.
         """
-        if self.paused or not torch.is_grad_enabled() or name in self._switched_off:
+        if self.paused or name in self._switched_off or not is_training_signal():
             return
         # In place the output is the very tensor that was the input.
-        origin = self._provenance.find(output if given is None else given)
+        origin = self._find(output if given is None else given)
         try:
             key = TapKey(name, 0, "")
             tap = self._tap(_Call(key, None, owner, kind), output, origin)
@@ -202,8 +209,7 @@ class LayerHooks:
     def _forward(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
     ) -> None:
-        # Without gradients it is no training signal: a teacher, a target network, the first pass of a checkpoint.
-        if self.paused or not torch.is_grad_enabled() or name in self._switched_off:
+        if self.paused or name in self._switched_off or not is_training_signal():
             return
         try:
             # What is computed in here is none of the probe's business.
@@ -219,18 +225,35 @@ class LayerHooks:
         if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
             if self._calls[name]:
+                self._follow_again(name, output)
                 return
             calls = self._recomputed
         call = calls[name]
         calls[name] += 1
         received = first_floating(args, kwargs)
-        origin = None if received is None else self._provenance.find(received)
+        origin = None if received is None else self._find(received)
         for path, tensor in floating_tensors(output):
             what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
             tap = self._tap(what, tensor, origin)
             if tap is None:
                 return
             self._take(tap, received, tensor)
+
+    def _find(self, tensor: Tensor) -> Origin | None:
+        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
+        origin = self._provenance.find(tensor)
+        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
+            self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
+        return origin
+
+    def _follow_again(self, name: str, output: object) -> None:
+        """Follow the gradients of what was measured in the first pass of a reentrant checkpoint, in its second."""
+        call = self._recomputed[name]
+        self._recomputed[name] += 1
+        for path, tensor in floating_tensors(output):
+            tap = self.taps.get(TapKey(name, call, path))
+            if tap is not None and tap.rows in self._late:
+                self.follow(tensor, tap.rows, name)
 
     def _take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
         self.order[tap.key] = tap

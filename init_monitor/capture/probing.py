@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from init_monitor.capture.residual import ResidualTaps
+from init_monitor.capture.training import is_training_signal
 from init_monitor.structure.probe import Probe
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ForwardProbe:
                 self._on_cause(cause)
 
     def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
-        if not torch.is_grad_enabled() or self._hooks.paused:
+        if self._hooks.paused or not is_training_signal():
             return
         with torch.no_grad():
             self.residuals.take(site, skip, branch, total)
