@@ -215,7 +215,10 @@ class InitMonitor(Callback):
             return
         self._global_step = trainer.global_step
         monitor.end_step(
-            _step(trainer), gradient_factor=self._gradient_factor, loss_scaled=_loss_scale(trainer) is not None
+            _step(trainer),
+            gradient_factor=self._gradient_factor,
+            loss_scaled=_loss_scale(trainer) is not None,
+            optimizers=trainer.optimizers,
         )
         if monitor.should_stop:
             trainer.should_stop = True

@@ -26,7 +26,7 @@ from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -156,8 +156,21 @@ class Monitor:
             with self._guard("measuring the updates"):
                 self._capture.after_optimizer()
 
-    def end_step(self, step: int, *, gradient_factor: float | Tensor = 1.0, loss_scaled: bool = False) -> None:
+    def end_step(
+        self,
+        step: int,
+        *,
+        gradient_factor: float | Tensor = 1.0,
+        loss_scaled: bool = False,
+        optimizers: Iterable[Optimizer] = (),
+    ) -> None:
         """End optimizer step ``step``: one copy to the host, then rules and sinks.
+
+        Args:
+            step: from 0.
+            gradient_factor: see :meth:`end_batch`.
+            loss_scaled: a gradient scaler is at work.
+            optimizers: all of the training, whether they stepped or not: what none of them holds is not trained.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
@@ -171,7 +184,8 @@ class Monitor:
         if not self.is_open:
             return
         with self._guard("reading the measurements"), torch.no_grad():
-            record = self._capture.close_step(self._facts._replace(step=step, loss_scaled=loss_scaled))
+            facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
+            record = self._capture.close_step(facts)
             self._open = False
         self._facts = StepFacts(step=-1)
         if record is None:

@@ -136,7 +136,7 @@ class Watch:
             for handle in handles:
                 handle.remove()
         self._step += 1
-        monitor.end_step(self._step - 1)
+        monitor.end_step(self._step - 1, optimizers=self._optimizers)
 
     @property
     def should_stop(self) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.taps import Tap, TapKey
@@ -40,6 +41,7 @@ class StepFacts(NamedTuple):
     optimizer: str = ""
     learning_rate: float = float("nan")
     loss_scaled: bool = False
+    optimizers: tuple[Optimizer, ...] = ()
 
 
 class Scope(NamedTuple):
@@ -188,6 +190,7 @@ class Capture:
             learning_rate=facts.learning_rate,
             loss_scaled=facts.loss_scaled,
             stepped=not updates.size or bool(np.any(updates != 0)),
+            unoptimized=self._parameters.left_out(facts.optimizers),
         )
 
     def abort(self) -> None:
@@ -219,7 +222,7 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.dtype) for tap in taps),
+            tuple((tap.key, tuple(tap.feeds), tap.dtype, tap.takes_input) for tap in taps),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

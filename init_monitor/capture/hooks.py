@@ -69,6 +69,15 @@ class _Call(NamedTuple):
     kind: str
 
 
+def _is_data(received: Tensor | None) -> bool:
+    """Say whether a tensor, if no layer is known to have made it, is the network's input: then it has no gradient.
+
+    Indices (an embedding's input: no floating tensor at all) have none either. Where gradients are off, nothing can be
+    told.
+    """
+    return torch.is_grad_enabled() and (received is None or not received.requires_grad)
+
+
 class LayerHooks:
     """Feeds the accumulators from the layers of one model while attached.
 
@@ -212,15 +221,15 @@ class LayerHooks:
         if self.paused or name in self._switched_off or not is_training_signal():
             return
         try:
+            received = first_floating(args, kwargs)
+            data = _is_data(received)
             # What is computed in here is none of the probe's business.
             with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 - the public one leaves modes on
-                self._measure(name, module, args, kwargs, output)
+                self._measure(name, module, received, output, data=data)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self._switch_off(name, error)
 
-    def _measure(
-        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
-    ) -> None:
+    def _measure(self, name: str, module: nn.Module, received: Tensor | None, output: object, *, data: bool) -> None:
         calls = self._calls
         if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
@@ -230,13 +239,13 @@ class LayerHooks:
             calls = self._recomputed
         call = calls[name]
         calls[name] += 1
-        received = first_floating(args, kwargs)
         origin = None if received is None else self._find(received)
         for path, tensor in floating_tensors(output):
             what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
             tap = self._tap(what, tensor, origin)
             if tap is None:
                 return
+            tap.takes_input = data and origin is None
             self._take(tap, received, tensor)
 
     def _find(self, tensor: Tensor) -> Origin | None:

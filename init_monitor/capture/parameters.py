@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
+    from torch.optim import Optimizer
 
     from init_monitor.capture.accumulator import Accumulator
 
@@ -21,18 +23,35 @@ UPDATE_ELEMENTS = 1 << 16
 0.4 %). A copy of every weight of a large model could be the one that no longer fits."""
 
 
+COMPARED_UNITS = 256
+"""Units of a weight that are compared with one another, evenly spread: if these are alike, it is no accident."""
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
 _MOMENTS = Plan(zeros=False)
 
 
 @dataclass(slots=True, eq=False)
 class ParameterRows:
-    """Where one parameter's numbers go: rows of the weight, its gradient, the update, and what it is relative to."""
+    """Where one parameter's numbers go.
+
+    Attributes:
+        accumulator: of the parameter's device.
+        weight, gradient: rows of the parameter and of its gradient.
+        update, reference: rows of how far it was moved, and of what that is relative to.
+        units: row of its units' projections (see :func:`unit_projections`).
+        unit_count: units it has, 0 where they are not compared.
+        trainable: it required a gradient when last measured.
+    """
 
     accumulator: Accumulator
     weight: int
     gradient: int
     update: int
     reference: int
+    units: int
+    unit_count: int = 0
+    trainable: bool = True
 
 
 class ParameterTaps:
@@ -76,6 +95,16 @@ class ParameterTaps:
                 rows.accumulator.take(rows.reference, before, _MOMENTS)
         self._before = {}
 
+    def left_out(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
+        """Return the names of the trainable parameters that none of the optimizers holds; none if they hold none.
+
+        An optimizer that holds no parameter of the model has its own (flattened, sharded) ones: nothing is known then.
+        """
+        held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(parameter) in held for parameter in self._parameters.values()):
+            return ()
+        return tuple(name for name, p in self._parameters.items() if p.requires_grad and id(p) not in held)
+
     def forget(self) -> None:
         """Drop the copies of a step that will not be finished."""
         self._before = {}
@@ -84,16 +113,37 @@ class ParameterTaps:
         rows = self.rows.get(name)
         if rows is None or rows.accumulator.device != parameter.device:
             accumulator = self._accumulator(parameter.device)
-            rows = ParameterRows(accumulator, *(accumulator.new_row() for _ in range(4)))
+            weight, gradient, update, reference, units = (accumulator.new_row() for _ in range(5))
+            rows = ParameterRows(accumulator, weight, gradient, update, reference, units)
             self.rows[name] = rows
         # A parameter that two optimizers hold is measured once, before the first of them.
         if name in self._before:
             return
         rows.accumulator.take(rows.weight, parameter, _MOMENTS)
+        rows.trainable = parameter.requires_grad
+        rows.unit_count = parameter.shape[0] if parameter.dim() > 1 and parameter.shape[0] > 1 else 0
+        if rows.unit_count:
+            rows.accumulator.take(rows.units, unit_projections(parameter.detach()), _MOMENTS)
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
             rows.accumulator.take(rows.gradient, gradient, _MOMENTS)
         self._before[name] = strided_sample(parameter.detach(), UPDATE_ELEMENTS).clone()
+
+
+def unit_projections(weight: Tensor) -> Tensor:
+    """Return a fixed ±1 combination of the incoming weights of up to 256 units: ``[units]``.
+
+    Equal units give equal numbers. The signs follow the bits of multiples of the golden ratio, so that they have no
+    period that a weight could share, and no random number is drawn.
+
+    Args:
+        weight: ``[units, …]``, floating.
+    """
+    units = weight[:: -(-weight.shape[0] // COMPARED_UNITS)].flatten(1)
+    wide = units.double() if units.dtype == torch.float64 else units.float()
+    phase = torch.arange(wide.shape[1], device=wide.device, dtype=torch.float64) * _GOLDEN
+    signs = torch.where(phase.frac() < 0.5, 1.0, -1.0).to(wide.dtype)  # noqa: PLR2004 - one half
+    return wide @ signs
 
 
 def _measurable(parameter: Tensor) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from init_monitor.capture.taps import Rows
 from init_monitor.measures import between_sample_share, finalise
-from init_monitor.records import Layer, Role, Structure
+from init_monitor.records import INPUT, Layer, Role, Structure
 from init_monitor.structure.layers import fans_of
 from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 
@@ -116,7 +116,8 @@ def layer_columns(
 def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[Rows]) -> None:
     source = tap.source or Rows(tap.rows.accumulator, tap.arrived)
     square = reader.at(source.accumulator, source.forward, "mean_square")
-    columns[Quantity.INPUT_MEAN_SQUARE][i] = square
+    for moment in ("mean", "variance", "mean_square", "abs_max"):
+        columns[Quantity(f"input_{moment}")][i] = reader.at(source.accumulator, source.forward, moment)
     columns[Quantity.GAIN][i] = _ratio(columns[Quantity.VARIANCE][i], square)
     # With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
     if tap.source_is_layer and consumers[source] == 1:
@@ -138,6 +139,10 @@ def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tupl
             columns[Quantity(f"{prefix}norm")][i] = _norm(reader, taps.accumulator, row)
         moved, reference = (_norm(reader, taps.accumulator, row) for row in (taps.update, taps.reference))
         columns[Quantity.UPDATE_RATIO][i] = _ratio(moved, reference)
+        columns[Quantity.TRAINABLE][i] = taps.trainable
+        # Over fan_in · E[w²], of all units: ‖w‖² is units · fan_in · E[w²].
+        spread = reader.at(taps.accumulator, taps.units, "variance") * taps.unit_count
+        columns[Quantity.WEIGHT_UNIT_SPREAD][i] = _ratio(spread, columns[Quantity.WEIGHT_NORM][i] ** 2)
     return names, columns
 
 
@@ -162,7 +167,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             kind=tap.kind,
             role=tap.role,
             depth=depth,
-            inputs=tuple(name_of[key] for key in tap.feeds if key in name_of),
+            inputs=(INPUT,) * tap.takes_input + tuple(name_of[key] for key in tap.feeds if key in name_of),
             fan_in=fans.fan_in,
             fan_out=fans.fan_out,
             weight=parameter_names.get(id(own["weight"]), ""),

@@ -53,6 +53,7 @@ class Tap:
         source_is_layer: False if that tensor is a residual sum, whose gradient is never this layer's alone.
         dtype: format of the output.
         per_distribution: elements of one distribution, for a softmax.
+        takes_input: it received data that no layer computed.
     """
 
     key: TapKey
@@ -69,6 +70,7 @@ class Tap:
     source_is_layer: bool = False
     dtype: str = "float32"
     per_distribution: int = 1
+    takes_input: bool = False
 
 
 class Origin(NamedTuple):

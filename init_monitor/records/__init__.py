@@ -14,6 +14,7 @@ from init_monitor.records.step import (
     Units as Units,
 )
 from init_monitor.records.structure import (
+    INPUT as INPUT,
     Layer as Layer,
     Residual as Residual,
     Role as Role,

@@ -118,6 +118,10 @@ class ParameterRecord:
         mean, variance, norm: of the weight before the step (norm is Euclidean).
         gradient_variance, gradient_norm: of the weight gradient the optimizer received (NaN without one).
         update_ratio: ‖Δw‖/‖w‖, measured around the optimizer step (NaN where no optimizer holds it).
+        unit_spread: how unlike its units are: the variance over units of a fixed ±1 combination of their incoming
+            weights, over what independent weights would give (fan_in · E[w²]). About 1 for random weights, 0 if all
+            units are the same; NaN with fewer than two dimensions or units, and where all weights are 0.
+        trainable: whether it requires a gradient.
     """
 
     name: str
@@ -128,6 +132,8 @@ class ParameterRecord:
     gradient_variance: float
     gradient_norm: float
     update_ratio: float
+    unit_spread: float = math.nan
+    trainable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +189,7 @@ class StepRecord:
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
         loss_scaled: True if a gradient scaler was active (non-finite gradients are then part of its work).
         stepped: False if the optimizer step was seen to change no parameter.
+        unoptimized: qualified names of the trainable parameters that no optimizer holds; empty if none is known.
     """
 
     step: int
@@ -198,6 +205,7 @@ class StepRecord:
     learning_rate: float = math.nan
     loss_scaled: bool = False
     stepped: bool = True
+    unoptimized: tuple[str, ...] = ()
 
     def column(self, quantity: Quantity) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
@@ -287,4 +295,6 @@ class StepRecord:
             gradient_variance=at(Quantity.WEIGHT_GRADIENT_VARIANCE),
             gradient_norm=at(Quantity.WEIGHT_GRADIENT_NORM),
             update_ratio=at(Quantity.UPDATE_RATIO),
+            unit_spread=at(Quantity.WEIGHT_UNIT_SPREAD),
+            trainable=at(Quantity.TRAINABLE) != 0,
         )

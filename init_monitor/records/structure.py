@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+INPUT = "input"
+"""Stands for the network's own input where a layer, a skip or a branch takes it."""
+
+
 class Role(str, Enum):
     """What a watched layer is for."""
 
@@ -41,7 +45,8 @@ class Layer:
         depth: position in execution order, from 0.
         activation: kind of the activation that follows (``"ReLU"``), ``None`` if none was seen.
         normalised: True if a normalisation follows directly.
-        inputs: tap names whose output tensor this call received, where known.
+        inputs: tap names whose output tensor this call received, where known; :data:`INPUT` if it received data that
+            no layer computed.
         fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
         weight, bias: qualified parameter names, empty where there is none.
         parameters: qualified names of all parameters the layer owns.

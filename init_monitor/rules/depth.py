@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Role
+from init_monitor.records import INPUT, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +55,8 @@ class _Place(NamedTuple):
 def segments(structure: Structure, *, through_normalisation: bool = False) -> tuple[Segment, ...]:
     """Split the weight layers of a network into segments, in execution order.
 
-    A layer is placed behind the deepest of the layers that feed it; where that is not known, behind the layer that ran
-    before it.
+    A layer is placed behind the deepest of the layers that feed it; one that takes the network's input starts a segment;
+    where nothing is known, it is placed behind the layer that ran before it.
 
     Args:
         structure: the network.
@@ -73,6 +73,9 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
             call, start = _call_of(layer), last
         # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
         place = max(known, key=lambda p: (p.level, p.segment)) if known else start
+        if not known and INPUT in layer.inputs and place.level >= 0:
+            fresh += 1
+            place = _Place(fresh, -1)
         if layer.role is Role.WEIGHT:
             place = _Place(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))

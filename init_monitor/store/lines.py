@@ -106,6 +106,7 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "learning_rate": _number(float(record.learning_rate)),
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
+        "unoptimized": list(record.unoptimized),
         "columns": _columns_json(record.columns),
         "parameter_columns": _columns_json(record.parameter_columns),
         "residual_columns": _columns_json(record.residual_columns),
@@ -186,6 +187,7 @@ def step_from(entry: dict[str, Any], names: Names) -> StepRecord:
         **_known(StepRecord, entry)
         | {
             "learning_rate": float(entry["learning_rate"]),
+            "unoptimized": _strings(entry.get("unoptimized", ())),
             "names": names.layers,
             "parameter_names": names.parameters,
             "residual_names": names.residuals,
