@@ -113,8 +113,8 @@ class ParameterTaps:
         rows = self.rows.get(name)
         if rows is None or rows.accumulator.device != parameter.device:
             accumulator = self._accumulator(parameter.device)
-            weight, gradient, update, reference, units = (accumulator.new_row() for _ in range(5))
-            rows = ParameterRows(accumulator, weight, gradient, update, reference, units)
+            row = accumulator.new_row
+            rows = ParameterRows(accumulator, row(), row(), row(), row(), row())
             self.rows[name] = rows
         # A parameter that two optimizers hold is measured once, before the first of them.
         if name in self._before:
