@@ -10,14 +10,15 @@ PYTEST_ARGS ?=
 # Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
 # it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
 MODELS := $(VENV)/models
-# Without dependencies, or pip would put a second torch beside them: the last nine are what timm itself needs.
-MODEL_PACKAGES := torchvision timm huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore idna
+# Without dependencies, or pip would put a second torch beside them: after the first three is what those need.
+MODEL_PACKAGES := torchvision timm transformers huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore \
+	idna pyyaml regex tokenizers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo bench format build docs clean
+.PHONY: help demo test lint zoo bench bench-detection format build docs clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: $(VENV)/.demo ## train a badly and a well initialised network, and see what the monitor says
 	@$(BIN)/init-monitor demo
@@ -36,6 +37,9 @@ zoo: $(VENV)/.dev ## find every residual addition of 90 real networks (a few min
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
+
+bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings (a quarter of an hour); into the docs
+	$(BIN)/python -m benchmarks.detection --out benchmarks/results/detection-cpu.md --docs docs/detection.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.rules.collapse import SampleCollapse as SampleCollapse
 from init_monitor.rules.gradients import (
     ExplodingGradients as ExplodingGradients,
     VanishingGradients as VanishingGradients,
 )
+from init_monitor.rules.idle import NoGradient as NoGradient
+from init_monitor.rules.input_scale import InputScale as InputScale
+from init_monitor.rules.mismatch import InitMismatch as InitMismatch
 from init_monitor.rules.nonfinite import NonFinite as NonFinite
 from init_monitor.rules.propagation import (
     ExplodingActivations as ExplodingActivations,
     VanishingActivations as VanishingActivations,
 )
 from init_monitor.rules.residuals import ResidualGrowth as ResidualGrowth
+from init_monitor.rules.saturation import Saturation as Saturation
 from init_monitor.rules.silence import SilentBranch as SilentBranch
+from init_monitor.rules.symmetry import Symmetry as Symmetry
 from init_monitor.rules.units import DeadReLU as DeadReLU, LinearRegime as LinearRegime
+from init_monitor.rules.updates import UpdateRatio as UpdateRatio
 
 if TYPE_CHECKING:
     from init_monitor.rules.rule import Rule
@@ -32,8 +39,15 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     VanishingGradients(),
     DeadReLU(),
     LinearRegime(),
+    Saturation(),
     ResidualGrowth(),
     SilentBranch(),
+    Symmetry(),
+    InitMismatch(),
     NonFinite(),
+    NoGradient(),
+    UpdateRatio(),
+    InputScale(),
+    SampleCollapse(),
 )
 """The rules that run when nothing else is asked for, in the order of their codes."""

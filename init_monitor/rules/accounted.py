@@ -29,18 +29,30 @@ def on_the_stream(record: StepRecord, structure: Structure) -> Column:
     A branch may start as silent as it likes (layer scale, zero initialisation): the gradient that trains the network
     passes beside it, and a silent branch is IM402's.
     """
+    return _beside(record, structure, Quantity.RESIDUAL_SUM_GRADIENT_VAR)
+
+
+def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
+    """Return, for each layer of a short residual branch, the log variance of the skip beside it; else NaN.
+
+    What fades inside such a branch is not lost: the skip carries it on.
+    """
+    return _beside(record, structure, Quantity.RESIDUAL_SKIP_VAR)
+
+
+def _beside(record: StepRecord, structure: Structure, quantity: Quantity) -> Column:
     weights = {layer.name for layer in structure.layers if layer.role is Role.WEIGHT}
-    at_sum = np.full(len(structure.layers), np.nan)
+    beside = np.full(len(structure.layers), np.nan)
     depths = {layer.name: layer.depth for layer in structure.layers}
     where = {name: i for i, name in enumerate(record.residual_names)}
-    gradients = log_of(record.column(Quantity.RESIDUAL_SUM_GRADIENT_VAR))
+    logs = log_of(record.column(quantity))
     for residual in structure.residuals:
         i = where.get(residual.name)
         inside = [depths[name] for name in residual.layers if name in depths]
         if i is None or residual.nested or residual.long or len(weights.intersection(residual.layers)) > SHORT_BRANCH:
             continue
-        at_sum[inside] = gradients[i]
-    return at_sum
+        beside[inside] = logs[i]
+    return beside
 
 
 def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Column]:

@@ -15,6 +15,7 @@ from init_monitor.rules.gains import gain_source, healthy_backward_gain
 from init_monitor.rules.optimizers import epsilon_of
 from init_monitor.rules.profile import Signal
 from init_monitor.rules.propagation import BLAME_FACTOR, CRITICAL_CHANGE, LEAST_LAYERS, WARNING_CHANGE, to_blame
+from init_monitor.rules.silence import LEAST_RECORDS, LEAST_STEPS
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
@@ -122,16 +123,11 @@ class _GradientsOverDepth:
             and _held_before(segment, silent, history)
         ):
             return _Back(segment, 0.0, 0.0, silent, silent=True)
-        # The energy of the gradient, not its variance, is what pooling, strides and widening layers keep; a change
-        # must show in both to be more than a change of shape.
-        logs = signal.gradient_logs(segment)
-        energy = logs + log_of(signal.column(Quantity.GRADIENT_COUNT, segment))
-        slope, total = _over_depth(segment, logs)
-        _, energy_total = _over_depth(segment, energy)
-        changes = [self.direction * change for change in (total, energy_total) if not math.isnan(change)]
-        agreed = min(changes, default=0.0)
+        agreed = self._change(signal, segment)
         if agreed < math.log(self.warning_change):
             return None
+        logs = signal.gradient_logs(segment)
+        slope, _ = _over_depth(segment, logs)
         levels, profile = by_level(segment.levels, logs)
         off = self.direction * (logs - float(np.median(profile[-_END_LAYERS:])))
         affected = tuple(int(i) for i in np.flatnonzero(off >= math.log(self.warning_change)))
@@ -147,6 +143,17 @@ class _GradientsOverDepth:
             steady=steady,
             branched=bool(history.structure.residuals),
         )
+
+    def _change(self, signal: Signal, segment: Segment) -> float:
+        """Return by how much the log variance changes over the chain in this rule's direction.
+
+        The energy of the gradient, not its variance, is what pooling, strides and widening layers keep; a change must
+        show in both to be more than a change of shape.
+        """
+        logs = signal.gradient_logs(segment)
+        energy = logs + log_of(signal.column(Quantity.GRADIENT_COUNT, segment))
+        changes = [self.direction * _over_depth(segment, column)[1] for column in (logs, energy)]
+        return min((change for change in changes if not math.isnan(change)), default=0.0)
 
     def _severity(self, back: _Back, updates: _Updates, record: StepRecord, *, underflow: bool) -> Severity:
         if back.silent or underflow:
@@ -170,6 +177,15 @@ class _GradientsOverDepth:
             return Severity.INFO
         return Severity.WARNING
 
+    def _lasts(self, history: History, segment: Segment) -> bool:
+        """Say whether the last records show it too, over as many steps as a branch may take to wake."""
+        records = history.records[-LEAST_RECORDS:]
+        if len(records) < LEAST_RECORDS or records[-1].step - records[0].step < LEAST_STEPS:
+            return False
+        return all(
+            self._change(Signal(r, history.structure), segment) >= math.log(self.warning_change) for r in records
+        )
+
     def _finding(self, back: _Back, signal: Signal, history: History) -> Finding:
         record, segment = history.last, back.segment
         updates = _updates(record, back, self.healthy_update)
@@ -179,6 +195,9 @@ class _GradientsOverDepth:
             for i in back.affected
         )
         severity = self._severity(back, updates, record, underflow=half and self.direction < 0)
+        if back.branched and not back.steady and not back.silent and self.direction < 0 and severity > Severity.INFO:
+            # Behind a scale that starts near zero (LayerScale) the gradient is faint until training has raised it.
+            severity = severity if self._lasts(history, segment) else Severity.INFO
         measured, healthy = _backward_gains(signal, segment)
         off = self.direction * (log_of(measured) - log_of(healthy))
         blamed = () if back.silent else to_blame(off, self.blame_factor)

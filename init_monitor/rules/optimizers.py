@@ -24,6 +24,13 @@ EPSILON: Mapping[str, float] = MappingProxyType(
 """Optimizers that divide each gradient by its own size, by a part of their class name, with the default of what they
 add to that size (as a gradient rms: the root where epsilon is added to squares). Below it, nothing is rescaled."""
 
+_IN_TORCH = frozenset(
+    {
+        "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD",
+    }
+)  # fmt: skip
+"""Optimizers of torch.optim that need nothing but parameters and a learning rate."""
+
 
 def epsilon_of(optimizer: str) -> float | None:
     """Return the gradient rms below which ``optimizer`` rescales no more; ``None`` if it does not rescale at all.
@@ -40,3 +47,14 @@ def epsilon_of(optimizer: str) -> float | None:
             return None
         found.append(epsilon)
     return max(found)
+
+
+def optimizer_code(optimizer: str, rate: float) -> str:
+    """Return code that makes the optimizer anew, over every parameter of ``model``; empty if it is not torch's own.
+
+    >>> optimizer_code("SGD", 0.01), optimizer_code("Shampoo", 0.01)
+    ('optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # and its other arguments as before', '')
+    """
+    if optimizer not in _IN_TORCH or not rate > 0:
+        return ""
+    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g})  # and its other arguments as before"

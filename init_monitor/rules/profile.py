@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.rules.accounted import by_additions, on_the_stream
+from init_monitor.rules.accounted import beside_the_branch, by_additions, on_the_stream
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.rules.formats import format_of, layers_until
 from init_monitor.rules.gains import healthy_gain
@@ -30,6 +30,7 @@ class Signal:
         self._record = record
         self._forward, self._backward = by_additions(record, structure)
         self._stream = on_the_stream(record, structure)
+        self._skip = beside_the_branch(record, structure)
 
     def column(self, quantity: Quantity, segment: Segment) -> Column:
         """Return a quantity for the layers of a segment; NaN for a layer the record does not have."""
@@ -58,12 +59,13 @@ class Signal:
             gain=np.where(np.isfinite(gain), gain, weights_give),
             weights_give=weights_give,
             accounted=self._forward[list(segment.indices)],
+            skip=self._skip[list(segment.indices)],
         )
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The forward numbers of one segment, by position."""
+    """The forward numbers of one segment, by position; ``skip`` is the log variance of what passes beside a branch."""
 
     segment: Segment
     variance: Column
@@ -71,6 +73,7 @@ class Profile:
     gain: Column
     weights_give: Column
     accounted: Column
+    skip: Column
 
     def healthy(self) -> Column:
         """Return the gain each layer needs; NaN where none is asked for."""
@@ -80,14 +83,18 @@ class Profile:
         """Return by how much, in natural logarithm, each gain is too large; NaN where unknown."""
         return log_of(self.gain) - log_of(self.healthy())
 
-    def profile(self) -> tuple[Column, Column]:
+    def profile(self, direction: int = 1) -> tuple[Column, Column]:
         """Return levels and log variances, led by the level of what enters the segment.
 
         What enters is put on the scale of the outputs: the variance that the first layer would have had with a healthy
         gain. So the first layer is judged too, and the scale of the input is not. What residual additions account for is
-        taken out.
+        taken out; and where it is asked whether the signal fades (``direction`` -1), what a skip carries past a short
+        branch counts for the branch.
         """
-        logs = log_of(self.variance) - self.accounted
+        logs = log_of(self.variance)
+        if direction < 0:
+            logs = np.where(np.isnan(logs), logs, np.fmax(logs, self.skip))
+        logs = logs - self.accounted
         levels, profile = by_level(self.segment.levels, logs)
         entering = self._entering(logs)
         if math.isfinite(entering) and levels.size and levels[0] == self.segment.levels[0]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.rules import onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, segments, theil_sen
 from init_monitor.rules.formats import format_of
@@ -43,6 +43,10 @@ layer that is off a thousandfold, those that chance put at 1.6 are not at fault.
 
 WORTH_SAYING = 3.0
 """A limit so many times the present depth away is left to the evidence: nobody will build that network next."""
+
+RENEWED_VARIANCE = 1e-4
+"""Variance of what enters a normalisation from which it comes out whole: ten times the 1e-5 that LayerNorm and BatchNorm
+add to it by default."""
 
 ONE_PLACE = 0.75
 """A single level that makes this part of the whole change (in logarithm) is the place; the others are noise about it."""
@@ -100,15 +104,16 @@ class _ActivationsOverDepth:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         signal = Signal(history.last, history.structure)
-        verdicts = [v for s in segments(history.structure) if (v := self._verdict(signal, s)) is not None]
+        parts = segments(history.structure)
+        verdicts = [v for s in parts if (v := self._verdict(signal, s, history.structure)) is not None]
         for severity in sorted({v.severity for v in verdicts}, reverse=True):
             yield self._finding([v for v in verdicts if v.severity is severity], signal, history)
 
-    def _verdict(self, signal: Signal, segment: Segment) -> Verdict | None:
+    def _verdict(self, signal: Signal, segment: Segment, structure: Structure) -> Verdict | None:
         at = signal.of(segment)
         if self.direction < 0 and (silent := at.silent_from()) is not None:
             return Verdict(segment, Severity.CRITICAL, 0.0, 0.0, at.silenced_by(silent), None, 0.0, silent)
-        levels, profile = at.profile()
+        levels, profile = at.profile(self.direction)
         # One level has no slope, but its numbers may reach the end of the format all the same.
         slope = theil_sen(levels, profile) if len(levels) > 1 else 0.0
         robust = slope * float(levels[-1] - levels[0]) if len(levels) else 0.0
@@ -118,6 +123,8 @@ class _ActivationsOverDepth:
         severity = self._severity(at, segment.depth, total * self.direction, until)
         if severity is None:
             return None
+        if self.direction < 0 and _renewed(at, structure):
+            severity = Severity.INFO
         off = at.gain_excess() * self.direction
         blamed = to_blame(off, self.blame_factor)
         worst = max(blamed, key=lambda i: float(off[i]), default=None)
@@ -201,6 +208,15 @@ def to_blame(off: Column, factor: float) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(off > bar))
 
 
+def _renewed(at: Profile, structure: Structure) -> bool:
+    """Say whether a normalisation follows on a segment that still has enough to work with: it makes up for the fading."""
+    last = at.segment.indices[-1]
+    after = structure.layers[last + 1 : last + 2]
+    renewed = structure.layers[last].normalised or any(layer.role is Role.NORMALISATION for layer in after)
+    end = at.deepest(at.variance)
+    return renewed and end is not None and bool(at.variance[end] >= RENEWED_VARIANCE)
+
+
 def _numbers(verdict: Verdict, at: Profile) -> tuple[dict[str, Figure], dict[str, Figure]]:
     evidence = {
         "growth_per_layer": Figure(verdict.growth, "× per layer"),
@@ -253,7 +269,7 @@ def _message(verdict: Verdict, at: Profile) -> str:
 
 
 def _pace(verdict: Verdict, at: Profile) -> str:
-    _, profile = at.profile()
+    _, profile = at.profile(1 if verdict.total > 1 else -1)
     largest = float(np.abs(np.diff(profile)).max(initial=0.0))
     even = abs(math.log(verdict.growth)) * verdict.segment.depth
     if even < abs(math.log(verdict.total)) / 2 or largest > abs(math.log(verdict.total)) * ONE_PLACE:

@@ -1,0 +1,141 @@
+"""Whether a remedy works: its code is run on the faulty network before training, and the network trained again."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from dataclasses import dataclass
+from enum import Enum
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from benchmarks.detection import running
+from benchmarks.detection.scoring import deciding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pytorch_lightning as pl
+
+    from benchmarks.detection.case import Case
+    from benchmarks.detection.running import Outcome, Told
+
+REACHED = 0.9
+"""A remedied run reaches its twin if it brings the loss down by this part of what the twin does."""
+
+
+class Kind(str, Enum):
+    """What the code of a remedy changes."""
+
+    NETWORK = "initialisation or scaling"
+    TRAINING = "learning rate, clipping"
+    NOTHING = "nothing: it looks at something"
+
+    def __str__(self) -> str:
+        """Return the words."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Remedied:
+    """What came of a remedy.
+
+    Attributes:
+        case: its name.
+        code: of the finding whose remedy was applied.
+        kind: what the remedy changed.
+        losses: of the training with the remedy.
+        failure: what its code, or the training with it, raised; empty if nothing.
+    """
+
+    case: str
+    code: str
+    kind: Kind = Kind.NETWORK
+    losses: tuple[float, ...] = ()
+    failure: str = ""
+
+    @property
+    def end(self) -> float:
+        """The loss at the end; infinite if any of it is not finite, or it broke."""
+        return running.Outcome(self.case, self.losses).end
+
+
+def reached(run: Outcome | Remedied, twin: Outcome) -> bool:
+    """Say whether a run brings the loss down (from where its twin starts) nearly as far as the twin does."""
+    return math.isfinite(run.end) and twin.start - run.end >= REACHED * (twin.start - twin.end)
+
+
+def remedy_of(told: Iterable[Told], symptoms: frozenset[str]) -> Told | None:
+    """Return the finding whose remedy a person would try first: right symptom, with code, most severe, oldest."""
+    return deciding([one for one in told if one.remedy_code], symptoms)
+
+
+def try_remedy(case: Case, told: Told) -> Remedied:
+    """Apply the code of a finding to a faulty training made anew, and train.
+
+    The code sees ``model`` (the LightningModule), a ``batch``, ``torch``, ``nn`` and ``pl``. What it hands to
+    ``pl.Trainer`` becomes an option of the training. Of an ``optimizer`` that it makes the learning rate is taken over,
+    all else stays as it was.
+    """
+    running.quiet()
+    kind = Kind.NOTHING
+    try:
+        training = case.make()
+        before = _fingerprint(training.module)
+        options: dict[str, Any] = {}
+        space = {
+            "model": training.module,
+            "batch": next(iter(case.make().loader)),  # of another loader: this one's order must not move on
+            "torch": torch,
+            "nn": nn,
+            "pl": SimpleNamespace(Trainer=lambda **given: options.update(given)),
+        }
+        exec(compile(told.remedy_code, f"{told.code} for {case.name}", "exec"), space)  # noqa: S102 - that is the point
+        optimizer = space.get("optimizer")
+        if isinstance(optimizer, torch.optim.Optimizer):
+            _set_rate(training.module, float(optimizer.param_groups[0]["lr"]))
+        if options or optimizer is not None:
+            kind = Kind.TRAINING
+        elif _fingerprint(training.module) != before:
+            kind = Kind.NETWORK
+        losses = running.train(training, case.steps, options=options)
+    except Exception:  # noqa: BLE001 - a remedy that raises has failed, and is listed as such
+        return Remedied(case.name, told.code, kind, failure=traceback.format_exc())
+    finally:
+        torch.autograd.set_detect_anomaly(mode=False)  # a remedy may have switched it on, for this whole process
+    return Remedied(case.name, told.code, kind, losses)
+
+
+def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
+    """Return what a remedy may change of a network: its structure, its numbers, and what was hooked to it."""
+    numbers = [tensor.detach().double().numpy().tobytes() for tensor in module.state_dict().values()]
+    hooks = sum(len(part._forward_pre_hooks) + len(part._forward_hooks) for part in module.modules())  # noqa: SLF001 - nothing public lists them
+    return str(module), numbers, hooks
+
+
+def _set_rate(module: pl.LightningModule, rate: float) -> None:
+    """Give the optimizers that the module makes another learning rate."""
+    configure = module.configure_optimizers
+
+    def configured() -> Any:  # noqa: ANN401 - Lightning takes several forms
+        made = configure()
+        for optimizer in _optimizers(made):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return made
+
+    module.configure_optimizers = configured  # type: ignore[method-assign]
+
+
+def _optimizers(made: object) -> Iterator[torch.optim.Optimizer]:
+    """Give the optimizers in what ``configure_optimizers`` returned."""
+    if isinstance(made, torch.optim.Optimizer):
+        yield made
+    elif isinstance(made, (list, tuple)):
+        for one in made:
+            yield from _optimizers(one)
+    elif isinstance(made, dict):
+        yield from _optimizers(made.get("optimizer"))

@@ -1,0 +1,120 @@
+"""Trains all cases over several processes and judges them: labels first, then the monitor, then its remedies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING
+
+from benchmarks.detection import labels, running
+from benchmarks.detection.case import Evidence
+from benchmarks.detection.cases import all_cases
+from benchmarks.detection.efficacy import Remedied, reached, remedy_of, try_remedy
+from benchmarks.detection.scoring import Judged
+from benchmarks.detection.split import halves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from benchmarks.detection.case import Case
+    from benchmarks.detection.running import Outcome, Told
+    from benchmarks.detection.split import Half
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that came out.
+
+    Attributes:
+        judged: the verified cases.
+        dropped: the others, which count in no number.
+        remedied: what came of the remedies of runs that did not reach their twin, with whether they do then.
+        seconds: wall time of it all.
+        jobs: processes.
+    """
+
+    judged: tuple[Judged, ...]
+    dropped: tuple[Judged, ...]
+    remedied: tuple[tuple[Remedied, bool], ...]
+    seconds: float
+    jobs: int
+
+
+@cache
+def _cases() -> dict[str, Case]:
+    return {case.name: case for case in all_cases()}
+
+
+def _run(name: str) -> Outcome:
+    """Run a case by name, because what makes it does not cross to another process."""
+    return running.run(_cases()[name])
+
+
+def _remedy(name: str, told: Told) -> Remedied:
+    return try_remedy(_cases()[name], told)
+
+
+def chosen(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
+    """Return the cases whose name contains or matches one of the patterns, with the twins they need."""
+    names = {case.name for case in cases if any(part in case.name or fnmatchcase(case.name, part) for part in only)}
+    names |= {case.twin for case in cases if case.name in names and case.twin}
+    return [case for case in cases if case.name in names]
+
+
+def judge(
+    cases: Sequence[Case], outcomes: Mapping[str, Outcome], half: Mapping[str, Half]
+) -> tuple[list[Judged], list[Judged]]:
+    """Verify the labels; return the cases whose label holds, and those whose does not or whose twin's does not.
+
+    Args:
+        cases: the cases.
+        outcomes: by name of the case.
+        half: by architecture.
+    """
+    held: list[Judged] = []
+    dropped: list[Judged] = []
+    sound: set[str] = set()
+    for case in sorted(cases, key=lambda one: not one.healthy):
+        outcome, twin = outcomes[case.name], outcomes.get(case.twin)
+        evidence = labels.verify(outcome, twin)
+        if evidence.holds and not case.healthy and case.twin not in sound:
+            evidence = Evidence(holds=False, figure=f"its twin {case.twin} is not verified")
+        if evidence.holds:
+            sound.add(case.name)
+        (held if evidence.holds else dropped).append(Judged(case, outcome, evidence, half[case.architecture]))
+    return held, dropped
+
+
+def measure(
+    cases: Sequence[Case], jobs: int, *, remedies: bool = True, tell: Callable[[Outcome, int], None] = lambda *_: None
+) -> Result:
+    """Train everything and judge it.
+
+    Args:
+        cases: what to train; the twins must be among them.
+        jobs: processes to spread it over.
+        remedies: apply the remedies and train again.
+        tell: told each outcome as it comes, and how many there are by then.
+    """
+    began = time.perf_counter()
+    outcomes: dict[str, Outcome] = {}
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(_run, case.name) for case in cases}
+        for done in as_completed(waiting):
+            outcome = done.result()
+            outcomes[outcome.case] = outcome
+            tell(outcome, len(outcomes))
+        held, dropped = judge(cases, outcomes, halves(case.architecture for case in all_cases()))
+        trials = [
+            (outcomes[run.case.twin], pool.submit(_remedy, run.case.name, told))
+            for run in (held if remedies else [])
+            if not run.case.healthy
+            and not reached(run.outcome, outcomes[run.case.twin])
+            and (told := remedy_of(run.outcome.told, run.case.symptoms)) is not None
+        ]
+        remedied = [(trial.result(), reached(trial.result(), twin)) for twin, trial in trials]
+    return Result(tuple(held), tuple(dropped), tuple(remedied), time.perf_counter() - began, jobs)

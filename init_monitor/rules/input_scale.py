@@ -1,0 +1,235 @@
+"""IM701: the network's input is far from standardised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from init_monitor.records import INPUT, Figure, Finding, Role, Severity
+from init_monitor.rules import remedies, wording
+from init_monitor.rules.optimizers import epsilon_of
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import Layer, StepRecord, Structure
+    from init_monitor.rules.rule import History
+
+LARGE = 30.0
+"""Rms of the input. Digits of 0 … 16 (rms 8) and inputs of twice that train as standardised ones do; at 30 SGD with a
+rate of 0.1 no longer learns the digits (measured, MLP and CNN), and raw pixels of 0 … 255 have 80 to 150."""
+
+LARGE_CRITICAL = 1e3
+"""Rms at which no usual learning rate of SGD is left: 0.01 and 0.1 gave NaN."""
+
+LARGE_CRITICAL_RESCALED = 1e5
+"""The same for optimizers that rescale each gradient: Adam learned at 1e3, and at 1e5 its loss stayed above chance."""
+
+SMALL = 0.03
+"""Rms of the input below which SGD learned nothing in 300 steps at any rate up to 0.1, and Adam an order less."""
+
+SMALL_CRITICAL = 1e-3
+"""Rms at which Adam with its default rate learned nothing either."""
+
+SMALL_PEAK = 0.2
+"""Largest element of an input that is small as a whole. One-hot and sparse inputs have a small rms and elements of 1:
+they are healthy."""
+
+UNCENTRED = 5.0
+"""|mean| over standard deviation: the constant then carries 96 % of what enters, E[x]²/E[x²]. Images in [0, 1] have up
+to 3; digits shifted by 5 standard deviations had twice to five times the loss under Adam, and SGD at 0.1 learned nothing
+(measured, MLP and CNN)."""
+
+RECORDS = 3
+"""Sampled steps that must agree, if there are so many: the scale is the data's, not one batch's."""
+
+CENTRING = ("BatchNorm", "InstanceNorm")
+"""Parts of class names of normalisations that take out each unit's mean over the batch or the positions; others remove
+a scale but let an offset stay."""
+
+SOURCE = "LeCun, Bottou, Orr & Müller 1998, 'Efficient BackProp', 4.3: inputs of mean 0 and variance 1"
+
+
+class Kind(Enum):
+    """What is wrong with an input."""
+
+    LARGE = "too large"
+    SMALL = "too small"
+    UNCENTRED = "far from centred"
+
+
+class _Entry(NamedTuple):
+    """A weight layer that takes the network's input: what it gets, and what is wrong with it."""
+
+    layer: Layer
+    mean: float
+    std: float
+    peak: float
+    kind: Kind
+    severity: Severity
+
+    @property
+    def rms(self) -> float:
+        return math.hypot(self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """IM701: the data that the first layers receive is far too large, too small, or far from centred.
+
+    A normalisation directly behind the first layer takes the scale out again: then it is information.
+
+    Attributes:
+        large: rms from which an input is too large.
+        small: rms below which it is too small, if no element stands out.
+        uncentred: |mean| over standard deviation from which it is far from centred.
+    """
+
+    code: ClassVar[str] = "IM701"
+    name: ClassVar[str] = "input-scale"
+
+    large: float = LARGE
+    small: float = SMALL
+    uncentred: float = UNCENTRED
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding per severity."""
+        entries: dict[str, _Entry] = {}
+        for layer in history.structure.layers:
+            if layer.role is Role.WEIGHT and INPUT in layer.inputs and layer.module not in entries:
+                recent = [self._entry(layer, record, history.structure) for record in history.records[-RECORDS:]]
+                entry = recent[-1]
+                if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
+                    entries[layer.module] = entry
+        for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
+            found = [entry for entry in entries.values() if entry.severity is severity]
+            if found:
+                yield _finding(found, severity, history)
+
+    def _entry(self, layer: Layer, record: StepRecord, structure: Structure) -> _Entry | None:
+        if layer.name not in record.names:
+            return None
+        i = record.names.index(layer.name)
+        mean, variance, peak = (
+            float(record.column(quantity)[i])
+            for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
+        )
+        # The same number everywhere has no scale; what was not measured (indices) has none either.
+        if not variance > 0 or not math.isfinite(mean):
+            return None
+        std = math.sqrt(variance)
+        rms = math.hypot(mean, std)
+        kind = None
+        if abs(mean) >= self.uncentred * std:
+            kind = Kind.UNCENTRED
+        elif rms >= self.large:
+            kind = Kind.LARGE
+        elif rms <= self.small and peak <= SMALL_PEAK:
+            kind = Kind.SMALL
+        if kind is None:
+            return None
+        return _Entry(layer, mean, std, peak, kind, _severity(layer, rms, kind, record, structure))
+
+
+def _severity(layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
+    follows = [x.kind for x in structure.layers if x.role is Role.NORMALISATION and layer.name in x.inputs]
+    centred = bool(follows) and all(any(part in name for part in CENTRING) for name in follows)
+    if centred or (layer.normalised and kind is Kind.LARGE):
+        return Severity.INFO
+    if layer.normalised:
+        return Severity.WARNING
+    rescaled = epsilon_of(record.optimizer) is not None
+    known = bool(record.optimizer)
+    # Without an optimizer (a check before training) only what none of them could cope with is critical.
+    limit = LARGE_CRITICAL if known and not rescaled else LARGE_CRITICAL_RESCALED
+    hopeless = rms >= limit or (kind is Kind.SMALL and rms <= SMALL_CRITICAL)
+    return Severity.CRITICAL if hopeless else Severity.WARNING
+
+
+def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:
+    worst = max(found, key=lambda entry: abs(math.log(entry.rms)))
+    return Finding(
+        rule=InputScale.name,
+        code=InputScale.code,
+        severity=severity,
+        layers=tuple(entry.layer.name for entry in found),
+        step=history.last.step,
+        message=_message(worst, severity, history.last),
+        evidence={
+            "input_mean": Figure(worst.mean),
+            "input_std": Figure(worst.std),
+            "input_abs_max": Figure(worst.peak),
+        },
+        expected={"input_mean": Figure(0.0), "input_std": Figure(1.0)},
+        remedy=_remedy(found, severity),
+        source=SOURCE,
+    )
+
+
+def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
+    mean, std = wording.number(entry.mean), wording.number(entry.std)
+    text = (
+        f"The input of {entry.layer.name} is {entry.kind.value}: mean {mean}, standard deviation {std}, largest"
+        f" {wording.number(entry.peak)}, where about 0 and 1 are usual."
+    )
+    if severity is Severity.INFO:
+        return f"{text} The normalisation behind {entry.layer.name} takes it out again."
+    if entry.kind is Kind.UNCENTRED:
+        share = entry.mean**2 / (entry.mean**2 + entry.std**2)
+        return f"{text} The constant carries {wording.percent(share)} of what enters; what differs between samples is the rest."
+    if entry.kind is Kind.SMALL:
+        return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
+    step = _step_taken(entry, record)
+    return f"{text} {step}"
+
+
+def _step_taken(entry: _Entry, record: StepRecord) -> str:
+    """Return what one update of these weights does to their output, where it can be told."""
+    fan_in, rate = entry.layer.fan_in, record.learning_rate
+    if epsilon_of(record.optimizer) is not None and record.optimizer and fan_in and math.isfinite(rate):
+        reach = rate * fan_in * entry.rms
+        return (
+            f"One step of {record.optimizer} at a rate of {wording.number(rate)} can move each output of that layer by"
+            f" rate · fan_in · |x| = {wording.number(reach)}."
+        )
+    return (
+        f"The largest learning rate at which SGD is stable falls with the mean square of the input:"
+        f" {wording.number(entry.rms**2)} times here."
+    )
+
+
+def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
+    if severity is Severity.INFO:
+        return "Nothing has to change while the normalisation stays; standardised inputs make it independent of it."
+    sentence = (
+        "Standardise the data where it is loaded, with the mean and standard deviation of the training set (per channel or"
+        " feature where they differ), or let a BatchNorm see it first. With the numbers of this very input:"
+    )
+    lines = [f"# the same in the data: x = {_standardised('x', found[0].mean, found[0].std)}"]
+    lines += [standardise(entry.layer, entry.mean, entry.std) for entry in found]
+    return remedies.advice(sentence, "\n".join(lines))
+
+
+def standardise(layer: Layer, mean: float, std: float) -> str:
+    """Return code that standardises what ``layer`` receives, without a change of the forward.
+
+    Args:
+        layer: a layer that takes the network's input as its first argument.
+        mean: of that input.
+        std: its standard deviation, positive.
+    """
+    return "\n".join(
+        [
+            f"{remedies.expression(layer.module)}.register_forward_pre_hook(",
+            f"    lambda module, args: ({_standardised('args[0]', mean, std)}, *args[1:])",
+            ")",
+        ]
+    )
+
+
+def _standardised(name: str, mean: float, std: float) -> str:
+    sign = "-" if mean >= 0 else "+"
+    return f"({name} {sign} {abs(mean):.4g}) / {std:.4g}"

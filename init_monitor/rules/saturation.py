@@ -1,0 +1,269 @@
+"""IM303: bounded activations pushed beyond their knee, where hardly any gradient passes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from init_monitor.records import INPUT, Figure, Finding, Role, Severity
+from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules.bounded import Reading, bounds_of, is_distribution, is_fresh
+from init_monitor.rules.input_scale import standardise
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import Layer
+    from init_monitor.rules.rule import History
+
+
+DISTRIBUTION_INSIDE = 0.15
+"""Share of distributions with 99 % on one class from which a softmax *inside* a network is a warning at the start. Logits
+of standard deviation 8, a dot product of 64 unscaled dimensions, give 17 % to 25 % over 128 to 32 places; those of
+standard deviation 1 give none (Vaswani et al. 2017, 3.2.1)."""
+
+DISTRIBUTION_AT_THE_END = 0.5
+"""The same for the softmax that ends a network, whose loss still sends a gradient to the wrong class: ten classes whose
+logits have a standard deviation of 11, and a first loss of about 17 where ln 10 = 2.3 is what knows nothing."""
+
+START = 10
+"""Optimizer steps: a saturation seen in a record this early is one the network started with."""
+
+LATE_SHARE = 0.85
+"""Share of saturated elements that training is not allowed to make. A tanh network that learned its task perfectly in
+2,000 steps of Adam at 1e-2 reached 80 %; those that steps too large had ended were at 87 % to 100 % within ten."""
+
+LATE_PASSING = 0.05
+"""Part of the gradient's mean square (of what can pass at all) that must not pass any more besides: 7 % did in the
+healthy one, 5 % and less in the others."""
+
+LATE_REACH = 3.5
+"""And the rms of the pre-activations, in knees: 2.7 in the healthy one, 4 to 40 in the others. What is meant to be at
+the edge (an image of black and white) has no reason to go further."""
+
+LATE_RECORDS = 3
+"""Sampled steps in a row that must show it: one may be an odd batch."""
+
+NOTHING_PASSES = 1e-4
+"""Part of the gradient's mean square below which late saturation is critical: an update of a hundredth."""
+
+BY_WEIGHTS = 0.5
+"""An activation that scales or ends a network may start far out by its bias (a forget gate, a rare class): it counts only
+if its input also varies, with a standard deviation of half the knee."""
+
+SOURCE = "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
+ATTENTION_SOURCE = "Vaswani et al. 2017, 'Attention is all you need', 3.2.1"
+
+
+class _Place(NamedTuple):
+    """One saturated activation.
+
+    Attributes:
+        layer: the activation.
+        share: saturated elements (of a softmax: distributions).
+        rms, passing: of its input, and the part of a gradient's mean square that gets through (NaN if unknown).
+        severity: how bad.
+        culprit: the weight layer (or normalisation) that feeds it, if known.
+        distribution: it is a softmax.
+        late: training made it.
+    """
+
+    layer: Layer
+    share: float
+    rms: float
+    passing: float
+    severity: Severity
+    culprit: Layer | None
+    distribution: bool = False
+    late: bool = False
+
+    @property
+    def named(self) -> str:
+        """What is at fault: the layer that makes it so, or the module (an attention) that calls the softmax."""
+        if self.culprit is not None:
+            return self.culprit.name
+        own = self.layer.module if "/" in self.layer.name else self.layer.module.rpartition(".")[0]
+        return own or self.layer.name if self.distribution else self.layer.name
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """IM303: most of a bounded activation's outputs lie beyond its knee, so that the gradient is lost there.
+
+    A network that starts like that has weights or inputs of the wrong scale. One that gets there later had steps that
+    were too large; but a gate, an attention or an output that became sharp by learning is left alone.
+
+    Attributes:
+        late_share: share of saturated elements that training may not make.
+        late_passing: part of the gradient that must be lost besides.
+        distribution: share of distributions with one class at 99 % that a softmax inside may start with.
+    """
+
+    code: ClassVar[str] = "IM303"
+    name: ClassVar[str] = "saturation"
+
+    late_share: float = LATE_SHARE
+    late_passing: float = LATE_PASSING
+    distribution: float = DISTRIBUTION_INSIDE
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most two findings: what the network started with, and what training made."""
+        structure = history.structure
+        end = max((layer.depth for layer in structure.layers if layer.role is Role.WEIGHT), default=-1)
+        first, last = (Reading(record, structure) for record in (history.records[0], history.last))
+        early = history.records[0].step < START and is_fresh(history.records[0], structure)
+        recent = [Reading(record, structure) for record in history.records[-LATE_RECORDS:]]
+        places: list[_Place] = []
+        for layer in structure.layers:
+            if layer.role is not Role.ACTIVATION or not math.isfinite(last.share(layer)):
+                continue
+            ends = layer.depth > end
+            severity = self._start(layer, (first, last), ends=ends) if early else None
+            late = severity is None and not ends and not is_distribution(layer)
+            if late:
+                severity = self._late(layer, recent)
+            if severity is not None:
+                places.append(_place(layer, last, severity, late=late))
+        for late in (False, True):
+            if found := [place for place in places if place.late is late]:
+                yield _finding(found, last, history)
+
+    def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
+        shares = [reading.share(layer) for reading in readings]
+        share = math.nan if any(map(math.isnan, shares)) else min(shares)
+        if is_distribution(layer):
+            bar = DISTRIBUTION_AT_THE_END if ends else self.distribution
+            return Severity.WARNING if share >= bar else None
+        bounds, reading = bounds_of(layer), readings[-1]
+        consumed = any(layer.name in other.inputs for other in reading.known.values())
+        if not share >= bounds.warning:
+            return None
+        if consumed:
+            return Severity.CRITICAL if share >= bounds.critical else Severity.WARNING
+        spread = reading.root(layer, Quantity.VARIANCE)
+        return None if spread < BY_WEIGHTS * bounds.knee else Severity.WARNING
+
+    def _late(self, layer: Layer, recent: Sequence[Reading]) -> Severity | None:
+        if len(recent) < LATE_RECORDS or not all(reading.share(layer) >= self.late_share for reading in recent):
+            return None
+        passing = [reading.passing(layer) for reading in recent]
+        known = [value for value in passing if not math.isnan(value)]
+        reach = recent[-1].root(layer, Quantity.MEAN_SQUARE) / bounds_of(layer).knee
+        if not known or max(known) > self.late_passing or reach < LATE_REACH:
+            return None
+        return Severity.CRITICAL if max(known) < NOTHING_PASSES else Severity.WARNING
+
+
+def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) -> _Place:
+    return _Place(
+        layer,
+        reading.share(layer),
+        reading.root(layer, Quantity.MEAN_SQUARE),
+        reading.passing(layer),
+        severity,
+        reading.culprit(layer),
+        distribution=is_distribution(layer),
+        late=late,
+    )
+
+
+def _finding(found: Sequence[_Place], reading: Reading, history: History) -> Finding:
+    worst = max(found, key=lambda place: (place.severity.rank, place.share))
+    bounds = bounds_of(worst.layer)
+    evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
+    bar = DISTRIBUTION_INSIDE if worst.distribution else LATE_SHARE if worst.late else bounds.warning
+    expected = {"saturated_fraction": Figure(bar, f"{_of(worst)}, or less")}
+    if not math.isnan(worst.rms):
+        evidence["input_rms"] = Figure(worst.rms)
+        if math.isfinite(bounds.knee):
+            expected["input_rms"] = Figure(bounds.knee, "(the knee), or less")
+    if math.isfinite(worst.passing):
+        evidence["gradient_passing"] = Figure(worst.passing, "of the gradient's mean square that can pass")
+        expected["gradient_passing"] = Figure(LATE_PASSING, "of it, or more")
+    gain = _gain(worst, reading)
+    if not math.isnan(gain):
+        evidence["gain"] = Figure(gain, "Var(out)/E[in²]")
+        expected["gain"] = Figure(1.0, "Var(out)/E[in²]")
+    order = sorted(found, key=lambda place: place.layer.depth)
+    return Finding(
+        rule=Saturation.name,
+        code=Saturation.code,
+        severity=worst.severity,
+        layers=tuple(dict.fromkeys(place.named for place in order)),
+        step=history.last.step,
+        message=_message(worst, gain, reading, history, [p.layer.name for p in order if p is not worst]),
+        evidence=evidence,
+        expected=expected,
+        remedy=_remedy(order, worst, reading, history),
+        source=ATTENTION_SOURCE if _is_attention(worst) else SOURCE,
+    )
+
+
+def _of(place: _Place) -> str:
+    return "of the distributions" if place.distribution else "of the elements"
+
+
+def _is_attention(place: _Place) -> bool:
+    return place.distribution and place.culprit is None
+
+
+def _gain(place: _Place, reading: Reading) -> float:
+    return math.nan if place.culprit is None else reading.at(place.culprit.name, Quantity.GAIN)
+
+
+def _message(place: _Place, gain: float, reading: Reading, history: History, others: Sequence[str]) -> str:
+    layer, share = place.layer, wording.percent(place.share)
+    since = f"at step {history.last.step}" if place.late else "from the start"
+    if place.distribution:
+        text = (
+            f"{share} of the distributions of {layer.name} are saturated {since}, with 99 % on one class: the gradient"
+            f" through them is nearly 0, and {place.named} goes on choosing what chance made it choose."
+        )
+    else:
+        text = f"{share} of the outputs of {layer.name} ({layer.kind}) are saturated {since}"
+        lost = f": it lets {wording.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
+        text += f"{lost}."
+    if place.late:
+        text += " Training made it so: steps that were too large threw its input far beyond the bend."
+    elif place.culprit is not None and not math.isnan(place.rms):
+        knee = bounds_of(layer).knee
+        bend = f", and the activation bends at {wording.number(knee)}" if math.isfinite(knee) else ""
+        text += f" It receives an rms of {wording.number(place.rms)} that {place.culprit.name} makes{bend}."
+        arriving = reading.at(place.culprit.name, Quantity.INPUT_MEAN_SQUARE)
+        if reading.passes_on(place.culprit):
+            text += f" What {place.culprit.name} gets has an rms of {wording.number(math.sqrt(arriving))} already, where 1 is usual."
+        elif gain > 1:
+            text += f" {place.culprit.name} multiplies what it gets by {wording.number(gain)}, where 1 keeps it."
+    return text + (f" So are {wording.names(others)}." if others else "")
+
+
+def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: History) -> str:
+    if worst.late:
+        return remedies.advice(*onset.remedy(direction=1))
+    culprits = list({p.culprit.name: p.culprit for p in found if p.culprit is not None}.values())
+    norms = [layer for layer in culprits if layer.role is Role.NORMALISATION]
+    weights = [layer for layer in culprits if layer.role is Role.WEIGHT]
+    if not culprits:
+        if _is_attention(worst):
+            return (
+                "Divide the logits by the square root of the dimension they sum over before the softmax:"
+                " scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])."
+            )
+        return "Scale what this activation receives down to an rms of 1, or normalise before it."
+    by_data = {x.name for x in weights if INPUT in x.inputs and reading.passes_on(x)}
+    std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
+    inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
+    again = [x for x in weights if x not in inputs]
+    sentences = []
+    if inputs:
+        sentences.append("Standardise the input, with the mean and standard deviation of the training set.")
+    if again or norms:
+        sentences.append("Initialise the layers before these activations with Xavier's variance and a zero bias.")
+    code = remedies.together(
+        remedies.initialise(again, remedies.XAVIER, among=history.structure.layers),
+        remedies.initialise(norms, remedies.ONE),
+        *(standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
+    )
+    return remedies.advice(" ".join(sentences), code)
