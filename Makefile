@@ -14,7 +14,7 @@ MODELS := $(VENV)/models
 MODEL_PACKAGES := torchvision timm huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore idna
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo bench format build docs clean
+.PHONY: help demo test lint zoo bench theory examples format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -36,6 +36,12 @@ zoo: $(VENV)/.dev ## find every residual addition of 90 real networks (a few min
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
+
+theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
+	$(BIN)/python benchmarks/theory.py --out docs/theory.md
+
+examples: $(VENV)/.dev ## run the nine experiments of examples/ at full size (minutes), figures in runs/examples
+	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
