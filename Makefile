@@ -15,7 +15,7 @@ MODEL_PACKAGES := torchvision timm transformers huggingface_hub safetensors hf-x
 	idna pyyaml regex tokenizers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo bench bench-detection format build docs clean
+.PHONY: help demo test lint zoo examples bench bench-detection theory format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -35,11 +35,17 @@ lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
 zoo: $(VENV)/.dev ## find every residual addition of 90 real networks (a few minutes)
 	$(BIN)/python tests/zoo.py tests/residual_zoo.json
 
+examples: $(VENV)/.dev ## run the nine experiments of examples/ at full size (minutes), figures in runs/examples
+	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
+
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
 
 bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings (a quarter of an hour); into the docs
 	$(BIN)/python -m benchmarks.detection --out benchmarks/results/detection-cpu.md --docs docs/detection.md
+
+theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
+	$(BIN)/python benchmarks/theory.py --out docs/theory.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .

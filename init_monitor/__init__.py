@@ -13,13 +13,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from init_monitor import recipes as recipes
     from init_monitor.callback import InitMonitor as InitMonitor
     from init_monitor.errors import (
         CriticalFindingError as CriticalFindingError,
         InitMonitorError as InitMonitorError,
         InitMonitorWarning as InitMonitorWarning,
         OptionError as OptionError,
+        RecipeError as RecipeError,
         StoreError as StoreError,
+    )
+    from init_monitor.plan import (
+        Comparison as Comparison,
+        InitPlan as InitPlan,
+        recommend as recommend,
     )
     from init_monitor.records import (
         Figure as Figure,
@@ -41,6 +48,9 @@ _CONTENTS = {
     "InitMonitor": "callback",
     "watch": "standalone",
     "check": "standalone",
+    "recommend": "plan",
+    "InitPlan": "plan",
+    "Comparison": "plan",
     "Report": "report",
     "DEFAULT_RULES": "rules",
     "Rule": "rules.rule",
@@ -57,21 +67,27 @@ _CONTENTS = {
     "InitMonitorError": "errors",
     "InitMonitorWarning": "errors",
     "OptionError": "errors",
+    "RecipeError": "errors",
     "StoreError": "errors",
 }
+_ROOMS = ("recipes",)
+"""Packages that are used by their name: ``init_monitor.recipes.he_normal_``."""
 
 __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
     *_CONTENTS,
+    *_ROOMS,
     "__version__",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"init_monitor.{name}")
     try:
         module = _CONTENTS[name]
     except KeyError:
-        message = f"module 'init_monitor' has no attribute {name!r}; it has {', '.join(sorted(_CONTENTS))}"
+        message = f"module 'init_monitor' has no attribute {name!r}; it has {', '.join(sorted((*_CONTENTS, *_ROOMS)))}"
         raise AttributeError(message) from None
     value = getattr(import_module(f"init_monitor.{module}"), name)
     globals()[name] = value

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; ``None`` takes them from the process.
 
     Returns:
-        0 if all went well, 2 if something the caller can put right is wrong, 130 after Ctrl-C.
+        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong, 130 after Ctrl-C.
 
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or an unknown argument.
@@ -68,7 +68,30 @@ def _parser() -> argparse.ArgumentParser:
         help="where both runs are written (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
+
+    check = commands.add_parser(
+        "check",
+        help="look at a network before it trains: signal propagation, findings, and how to initialise it",
+        description="Calls FACTORY of MODULE, runs the network it returns once forward and backward, and prints what the "
+        "monitor says and what to change. Exit status 1 if there is a critical finding, for use in CI.",
+    )
+    check.add_argument(
+        "factory",
+        metavar="MODULE:FACTORY",
+        help="a function without arguments that returns (model, batch), (model, batch, loss_fn) or a LightningModule",
+    )
+    check.add_argument(
+        "--seed", type=int, default=0, help="torch's seed before FACTORY is called (default: %(default)s)"
+    )
+    check.add_argument("--code", action="store_true", help="print the function that initialises the network, to paste")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE as well")
+    check.set_defaults(run=_check)
     return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    command = import_module("init_monitor.check_command")
+    return int(command.main(options.factory, seed=options.seed, code=options.code, json=options.json))
 
 
 def _demo(options: argparse.Namespace) -> int:

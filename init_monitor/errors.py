@@ -16,6 +16,10 @@ class OptionError(InitMonitorError, ValueError):
     """An argument has a value that cannot be used; the message says what, expected against got."""
 
 
+class RecipeError(InitMonitorError, ValueError):
+    """An initialisation cannot be applied; nothing was changed. The message says where, expected against got."""
+
+
 class StoreError(InitMonitorError):
     """A run on disk cannot be read; the message says which file, what is wrong and what to do."""
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer
 from torch.optim import Optimizer
 
-from init_monitor.capture.tensors import floating_tensors
-from init_monitor.errors import InitMonitorError
+from init_monitor.capture.rehearsal import forward, loss_of, untouched
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
@@ -29,9 +24,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from init_monitor.records import Finding, StepRecord, Structure
-
-COTANGENT_SEED = 0
-"""Seed of the stand-in for a loss gradient in :func:`check`, drawn from a generator of its own."""
 
 
 class _ForwardHook:
@@ -253,13 +245,13 @@ def check(
         raise TypeError(message)
     chosen = Options.of("check()", {"sinks": (), "dense_steps": 1, **options})
     monitor = Monitor(model, chosen, Run(dense_steps=1, settings=chosen.settings()))
-    with _untouched(model), torch.enable_grad():
+    with untouched(model), torch.enable_grad():
         model.train()
         monitor.begin_batch(0)
         try:
-            output, target = _forward(model, batch)
+            output, target = forward(model, batch)
             monitor.end_forward()
-            loss = _loss(output, target, loss_fn)
+            loss = loss_of(output, target, loss_fn, "check(model, batch, loss_fn)")
             if loss.requires_grad:
                 loss.backward()
             monitor.measure_parameters()
@@ -267,72 +259,3 @@ def check(
         finally:
             monitor.close()
     return Report.of(list(monitor.records), monitor.findings, monitor.structure, chosen.settings())
-
-
-def _forward(model: nn.Module, batch: Any) -> tuple[object, object]:  # noqa: ANN401
-    if isinstance(batch, Mapping):
-        return model(**batch), None
-    if isinstance(batch, (tuple, list)):
-        return model(batch[0]), (batch[1] if len(batch) > 1 else None)
-    return model(batch), None
-
-
-def _loss(output: object, target: object, loss_fn: Callable[..., Tensor] | None) -> Tensor:
-    if loss_fn is not None:
-        loss: object = loss_fn(output) if target is None else loss_fn(output, target)
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            shape = f" of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else ""
-            message = (
-                f"check(model, batch, loss_fn): loss_fn returned {type(loss).__name__}{shape}, expected a tensor with one"
-                " number. Reduce it, for instance with .mean()."
-            )
-            raise InitMonitorError(message)
-        return loss
-    own = getattr(output, "loss", None)
-    if isinstance(own, torch.Tensor):
-        return own
-    tensors = [tensor for _, tensor in floating_tensors(output)]
-    if not tensors:
-        message = (
-            f"check(model, batch): the forward returned {type(output).__name__} without a floating tensor, so there is"
-            " nothing to go back from. Give loss_fn=."
-        )
-        raise InitMonitorError(message)
-    total = torch.zeros((), device=tensors[0].device)
-    for tensor in tensors:
-        generator = torch.Generator().manual_seed(COTANGENT_SEED)
-        noise = torch.randn(tensor.shape, generator=generator).to(tensor)
-        total = total + (tensor * noise).sum().to(total.device) / max(1, tensor.numel())
-    return total
-
-
-@contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put gradients, buffers, modes and random state back on the way out."""
-    modes = {module: module.training for module in model.modules()}
-    gradients = {parameter: parameter.grad for parameter in model.parameters()}
-    # By module and name: a forward may put another tensor in a buffer's place. A lazy one has no values yet.
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in modes
-        for name, buffer in module.named_buffers(recurse=False)
-        if not isinstance(buffer, UninitializedBuffer)
-    ]
-    plain_random, numpy_random = random.getstate(), np.random.get_state()  # noqa: NPY002 - what user code draws from
-    for parameter in gradients:
-        parameter.grad = None
-    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        try:
-            yield
-        finally:
-            for module, training in modes.items():
-                module.training = training
-            for parameter, gradient in gradients.items():
-                parameter.grad = gradient
-            with torch.no_grad():
-                for module, name, buffer, value in buffers:
-                    buffer.copy_(value)
-                    setattr(module, name, buffer)
-            random.setstate(plain_random)
-            np.random.set_state(numpy_random)  # noqa: NPY002

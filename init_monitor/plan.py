@@ -1,0 +1,199 @@
+"""What to do about a network before it trains: a recipe per layer, as a table, as code, or carried out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from init_monitor.capture.rehearsal import Rehearsal, rehearse
+from init_monitor.recipes.assignment import assign
+from init_monitor.recipes.carrying_out import carry_out, code_of
+from init_monitor.structure.layers import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from torch import Tensor, nn
+    from typing_extensions import Self
+
+    from init_monitor.records import Structure
+    from init_monitor.records.plan import LayerPlan
+
+COMPARE_SEED = 0
+"""Seed of the weights that a comparison tries out, drawn from a generator of its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InitPlan:
+    """How each layer of a network should be initialised; made by :func:`recommend`. It prints as a table.
+
+    Attributes:
+        layers: one plan per layer with weights, in execution order.
+        left: qualified names of the parameters that no plan is about: they belong to no layer that ran, or to one that
+            no recipe knows. They are left as they are.
+        structure: the network as it was executed.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    left: tuple[str, ...]
+    structure: Structure
+    _model: nn.Module = field(repr=False)
+
+    @property
+    def misfits(self) -> tuple[LayerPlan, ...]:
+        """The layers whose weight variance is off by more than a factor of 1.5."""
+        return tuple(plan for plan in self.layers if not plan.fits)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: how far the network is from its plan."""
+        planned = sum(bool(plan.recipe) for plan in self.layers)
+        if not planned:
+            return "There is no layer that a recipe could initialise."
+        off = len(self.misfits)
+        return (
+            f"{planned - off} of {planned} layers have the weight variance they need"
+            f"{'.' if not off else f'; {off} would be changed by more than a factor of 1.5.'}"
+        )
+
+    def apply_(self, *, generator: torch.Generator | None = None) -> Self:
+        """Initialise the model in place.
+
+        Args:
+            generator: source of the random numbers; torch's own state is then left alone.
+
+        Returns:
+            This plan, whose ``current_variance`` still is what it was before.
+        """
+        carry_out(self.layers, self._model, generator)
+        return self
+
+    def to_code(self) -> str:
+        """Return a function ``initialise(model, generator=None)`` to paste; it needs torch only and draws the same."""
+        return code_of(self.layers, self._model)
+
+    def compare(self, batch: Any, loss_fn: Callable[..., Tensor] | None = None) -> Comparison:  # noqa: ANN401
+        """Measure the signal as the network is and as it would be with this plan; the weights stay as they are.
+
+        Args:
+            batch: as :func:`recommend` takes it.
+            loss_fn: as :func:`recommend` takes it.
+        """
+        before = rehearse(self._model, batch, loss_fn, caller="compare(batch)")
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        kept = [tensor.detach().clone() for tensor in tensors]
+        try:
+            carry_out(self.layers, self._model, torch.Generator().manual_seed(COMPARE_SEED))
+            after = rehearse(self._model, batch, loss_fn, caller="compare(batch)")
+        finally:
+            with torch.no_grad():
+                for tensor, value in zip(tensors, kept, strict=True):
+                    tensor.copy_(value)
+        return Comparison(before, after)
+
+    def __len__(self) -> int:
+        """Count the layers."""
+        return len(self.layers)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the plan as a table, with a line below that sums it up."""
+        from init_monitor.sinks.plan_table import plan_table  # noqa: PLC0415 - printing only
+
+        yield from plan_table(self.layers, self.left, self.verdict, console, options)
+
+    def __str__(self) -> str:
+        """Return the plan as plain text."""
+        return _printed(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """The signal before and after a plan, layer by layer. It prints as a table.
+
+    Attributes:
+        before: the network as it is.
+        after: the network with the plan carried out.
+    """
+
+    before: Rehearsal
+    after: Rehearsal
+
+    def range_of(self, rehearsal: Rehearsal, *, backward: bool = False) -> float:
+        """Return the largest variance over depth divided by the smallest; infinite if one is 0, NaN if none is known.
+
+        Args:
+            rehearsal: ``before`` or ``after``.
+            backward: of the gradients instead of the activations.
+        """
+        moments = [layer.backward if backward else layer.forward for layer in rehearsal.record]
+        known = [one.variance for one in moments if one is not None and not math.isnan(one.variance)]
+        if not known:
+            return math.nan
+        return max(known) / min(known) if min(known) > 0 else math.inf
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw standard deviations before and after, forward and backward."""
+        from init_monitor.sinks.plan_table import comparison_table  # noqa: PLC0415 - printing only
+
+        yield from comparison_table(self.before.record, self.after.record, console, options)
+
+    def __str__(self) -> str:
+        """Return the comparison as plain text."""
+        return _printed(self)
+
+
+def recommend(
+    model: nn.Module,
+    batch: Any,  # noqa: ANN401 - whatever the model takes
+    loss_fn: Callable[..., Tensor] | None = None,
+) -> InitPlan:
+    """Say how each layer of a network should be initialised, and why; nothing is changed.
+
+    The network runs once, forward and backward, to see what follows each layer, where residual branches end, and what is
+    the output. Weights, gradients, buffers, modes and random state are what they were before.
+
+    >>> import torch, init_monitor
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    >>> plan = init_monitor.recommend(net, torch.ones(4, 8))
+    >>> [(layer.layer, layer.recipe) for layer in plan.layers]
+    [('0', 'he_normal_'), ('2', 'small_output_')]
+
+    Args:
+        model: any module; a LightningModule's ``training_step`` is not called, its forward is.
+        batch: a tensor, or ``(input, target)``, or a mapping of keyword arguments.
+        loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target; noise stands in for it.
+
+    Raises:
+        InitMonitorError: the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
+        TypeError: ``model`` is no module.
+    """
+    structure = rehearse(model, batch, loss_fn, caller="recommend(model, batch)").structure
+    layers = assign(model, structure)
+    return InitPlan(layers, _left(model, layers), structure, model)
+
+
+def _left(model: nn.Module, plans: tuple[LayerPlan, ...]) -> tuple[str, ...]:
+    """Return the trainable parameters that belong to no planned layer."""
+    planned = {plan.layer for plan in plans if plan.recipe}
+    tied = {plan.parameter for plan in plans if not plan.recipe}
+    wrapped = hasattr(model, "module")
+    names = [plain_name(name, wrapped_root=wrapped) for name, p in model.named_parameters() if p.requires_grad]
+    return tuple(
+        name
+        for name in names
+        if name not in tied and not any(name.startswith(f"{layer}.") or not layer for layer in planned)
+    )
+
+
+def _printed(what: InitPlan | Comparison) -> str:
+    from io import StringIO  # noqa: PLC0415 - printing only
+
+    from rich.console import Console  # noqa: PLC0415
+
+    out = StringIO()
+    Console(file=out, width=100, color_system=None, force_terminal=False).print(what)
+    return out.getvalue()

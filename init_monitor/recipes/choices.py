@@ -1,0 +1,95 @@
+"""The closed choices of the recipes, and what each activation asks of the weights before it."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from init_monitor.errors import RecipeError
+from init_monitor.rules.gains import GAINS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+class Mode(str, Enum):
+    """Which pass He's initialisation keeps: ``fan_in`` the forward, ``fan_out`` the backward one."""
+
+    FAN_IN = "fan_in"
+    FAN_OUT = "fan_out"
+
+
+class Spread(str, Enum):
+    """Where a factor on a residual branch goes: into its last layer, or evenly into all of them."""
+
+    LAST = "last"
+    EVEN = "even"
+
+
+_LINEAR = ("linear", "sigmoid")
+"""Called like this by ``torch.nn.init``, with gain 1 there as well."""
+
+
+def chosen(value: object, choices: type[Choice], recipe: str, argument: str) -> Choice:
+    """Return the member of ``choices`` that ``value`` names.
+
+    Raises:
+        RecipeError: it names none.
+    """
+    try:
+        return choices(value)
+    except ValueError:
+        refuse(recipe, argument, _alternatives(f'"{choice.value}"' for choice in choices), value)
+
+
+def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = None) -> float:
+    """Return what the weight variance is multiplied by so that the activation that follows takes nothing away.
+
+    ``1 / E[f(z)²]`` for a standard normal z: 2 for ReLU (He et al. 2015, Eq. 10), 2/(1+a²) for a leaky ReLU (Eq. 15);
+    1 by convention for tanh, sigmoid and none (Glorot & Bengio 2010).
+
+    >>> squared_gain("he_normal_", "relu"), squared_gain("he_normal_", "leaky_relu", 1.0)
+    (2.0, 1.0)
+
+    Raises:
+        RecipeError: the name or the slope cannot be used.
+    """
+    if negative_slope is not None:
+        if not isinstance(negative_slope, (int, float)) or not math.isfinite(negative_slope):
+            refuse(recipe, "negative_slope", "a finite number", negative_slope)
+        return 2.0 / (1.0 + float(negative_slope) ** 2)
+    name = nonlinearity.replace("_", "").casefold() if isinstance(nonlinearity, str) else ""
+    if name in _LINEAR:
+        return 1.0
+    if name not in GAINS:
+        names = [f'"{known}"' for known in (*GAINS, *_LINEAR)]
+        refuse(recipe, "nonlinearity", _alternatives(names), nonlinearity)
+    return GAINS[name].forward
+
+
+def positive(recipe: str, argument: str, value: object) -> float:
+    """Return ``value`` if it is a positive finite number.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
+        refuse(recipe, argument, "a positive finite number", value)
+    return float(value)
+
+
+def refuse(recipe: str, argument: str, expected: str, got: object) -> NoReturn:
+    """Raise the error for an argument that cannot be used.
+
+    Raises:
+        RecipeError: always.
+    """
+    message = f"{recipe}: {argument} must be {expected}, got {got!r}."
+    raise RecipeError(message)
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    return " or ".join(names)

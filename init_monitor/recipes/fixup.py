@@ -1,0 +1,82 @@
+"""Fixup: residual networks that train without normalisation because no update can make the output jump."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from init_monitor.errors import RecipeError
+from init_monitor.recipes.blocks import modules_by_name, need_blocks, output_layer, structure_for, without_end
+from init_monitor.recipes.residual import zero_layer
+from init_monitor.recipes.weights import weights_of, zero_biases
+
+if TYPE_CHECKING:
+    import torch
+
+
+def fixup_scale(blocks: int, layers: int) -> float:
+    """Return L^(-1/(2m-2)) for L branches of m weight layers; 1 for a branch of one layer, which starts at zero anyway.
+
+    Source: Zhang, Dauphin & Ma 2019, Section 3, rule 2.
+
+    >>> fixup_scale(16, 2), fixup_scale(16, 3)
+    (0.25, 0.5)
+    """
+    return blocks ** (-1.0 / (2 * layers - 2)) if layers > 1 else 1.0
+
+
+def fixup_(
+    model: nn.Module,
+    seen: Any,  # noqa: ANN401 - whatever the model takes
+    *,
+    generator: torch.Generator | None = None,
+    frozen: bool = False,
+) -> tuple[str, ...]:
+    """Apply Fixup: He everywhere, branches scaled by L^(-1/(2m-2)), the last layer of each branch and the output zero.
+
+    L counts the residual branches of the network, m the weight layers of a branch. Biases are set to 0. The third part of
+    Fixup, a scalar bias before every layer and a scalar multiplier per branch, is a change of architecture that no
+    initialisation can make: add them to your blocks (they start at 0 and 1). Source: Zhang, Dauphin & Ma 2019, "Fixup
+    initialization: residual learning without normalization", Section 3.
+
+    Args:
+        model: the network.
+        seen: a batch, or the network's :class:`~init_monitor.records.Structure`.
+        generator: source of the random numbers; torch's own state is then left alone.
+        frozen: initialise parameters that do not require a gradient, too.
+
+    Returns:
+        The modules that were set to zero.
+
+    Raises:
+        RecipeError: no residual addition was seen, or a branch does not end in a layer that can be set to zero.
+    """
+    recipe = "fixup_"
+    structure = structure_for(model, seen, recipe)
+    blocks = need_blocks(structure, recipe)
+    left = without_end(blocks)
+    if left:
+        message = (
+            f"{recipe}: the branch of {left[0]} does not end in a layer with weights ({len(left)} of {len(blocks)} branches"
+            " do not), so it cannot start at zero. Move the activation after it to the front of the next block."
+        )
+        raise RecipeError(message)
+    modules = modules_by_name(model)
+    scales: dict[int, float] = {}
+    for block in blocks:
+        for layer in block.weights:
+            scales[id(modules[layer.module])] = fixup_scale(len(blocks), len(block.weights))
+    for weight in weights_of(model, recipe, frozen=frozen):
+        std = scales.get(id(weight.owner), 1.0) * math.sqrt(2.0 / weight.fan_in)
+        weight.fill(partial(nn.init.normal_, std=std, generator=generator), generator)
+    zero_biases(model, frozen=frozen)
+    ends = dict.fromkeys(block.end.module for block in blocks if block.end is not None)
+    output = output_layer(structure)
+    if output is not None:
+        ends[output.module] = None
+    for name in ends:
+        zero_layer(modules[name], frozen=frozen)
+    return tuple(ends)

@@ -1,0 +1,288 @@
+"""Which tensors a recipe writes, and how it writes them.
+
+A recipe takes one tensor, one layer, or a whole model. What it finds there are *weights*: matrices and kernels with
+their fans. They are written in place and without autograd; a tied weight once; a frozen one
+(``requires_grad=False``) only if asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter, is_lazy
+from torch.nn.utils import parametrize
+
+from init_monitor.errors import RecipeError
+from init_monitor.structure.layers import fans_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
+_ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
+
+MIXING: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, _Conv, nn.MultiheadAttention)
+"""Layers whose weight mixes units; recurrent layers and embeddings have recipes of their own."""
+
+_WEIGHT_DIMS = 2
+"""A weight with fans has at least so many dimensions; a single vector is a bias or a scale."""
+
+_ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+_PARTS = 3
+"""Query, key and value lie in one tensor of nn.MultiheadAttention."""
+
+_DRAWN_AS_GIVEN = frozenset({torch.float32, torch.float64})
+"""Formats that are drawn in place; a shorter one is drawn in float32 and rounded once."""
+
+
+class Reach(NamedTuple):
+    """What a recipe draws from, and how far it goes.
+
+    Attributes:
+        generator: source of the random numbers; ``None`` for torch's own.
+        frozen: write parameters that do not require a gradient, too.
+        recurse: look into the modules inside the target.
+    """
+
+    generator: torch.Generator | None = None
+    frozen: bool = False
+    recurse: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One weight as a recipe sees it.
+
+    Attributes:
+        name: where it is, for error texts.
+        tensor: what is written; a part of a parameter where one holds several matrices (attention).
+        fan_in: terms that each output sums.
+        fan_out: terms that each input gradient sums.
+        owner: the layer it belongs to; ``None`` for a bare tensor.
+        derived: name in the owner if the weight is computed there by ``torch.nn.utils.parametrize``.
+    """
+
+    name: str
+    tensor: Tensor
+    fan_in: float
+    fan_out: float
+    owner: nn.Module | None = None
+    derived: str = ""
+
+    def fill(self, draw: Callable[[Tensor], object], generator: torch.Generator | None = None) -> None:
+        """Write what ``draw`` makes of a tensor of the same shape; see :func:`fill`."""
+        if not self.derived or self.owner is None:
+            fill(self.tensor, draw, generator)
+            return
+        with torch.no_grad():
+            values = self.tensor.clone()
+            fill(values, draw, generator)
+            try:
+                setattr(self.owner, self.derived, values)
+            except (NotImplementedError, RuntimeError, AttributeError) as error:
+                message = (
+                    f"{self.name} is computed by a parametrization that cannot be given a value ({error}). Remove it,"
+                    " initialise, and add it again."
+                )
+                raise RecipeError(message) from error
+
+    def scale(self, factor: float) -> None:
+        """Multiply by ``factor`` what is there now."""
+        now = getattr(self.owner, self.derived) if self.derived else self.tensor
+        with torch.no_grad():
+            scaled = now * factor
+        self.fill(lambda values: values.copy_(scaled))
+
+
+def fill(tensor: Tensor, draw: Callable[[Tensor], object], generator: torch.Generator | None = None) -> None:
+    """Write into ``tensor`` what ``draw`` makes, in place and outside autograd.
+
+    ``draw`` gets a tensor on the generator's device, so that one seed gives one network on every device, and in float32
+    at least: what half precision cannot compute (a QR decomposition) works for it too.
+    """
+    with torch.no_grad():
+        device = tensor.device if generator is None else generator.device
+        # Drawn in the order of its elements, not of its memory: a network in channels_last starts like any other.
+        if tensor.dtype in _DRAWN_AS_GIVEN and tensor.device == device and tensor.is_contiguous():
+            draw(tensor)
+            return
+        dtype = tensor.dtype if tensor.dtype in _DRAWN_AS_GIVEN else torch.float32
+        values = torch.zeros(tensor.shape, dtype=dtype, device=device)
+        draw(values)
+        tensor.copy_(values)
+
+
+def weights_of(target: Tensor | nn.Module, recipe: str, *, frozen: bool, recurse: bool = True) -> list[Weight]:
+    """Return the weights that a recipe for matrices and kernels writes.
+
+    Args:
+        target: a tensor of two or more dimensions; a layer; or a module, whose linear, bilinear, convolutional and
+            attention layers are meant.
+        recipe: name of the recipe, for error texts.
+        frozen: include parameters that do not require a gradient.
+        recurse: look into the modules inside ``target``.
+
+    Raises:
+        RecipeError: there is nothing to write, or it has no shape yet.
+        TypeError: ``target`` is neither tensor nor module.
+    """
+    if isinstance(target, Tensor):
+        return [_bare(target, recipe, frozen=frozen)]
+    _check_module(target, recipe)
+    seen: set[int] = set()
+    found: list[Weight] = []
+    spared = 0
+    for path, layer in _layers(target, recurse=recurse):
+        for weight, key, is_frozen in _of_layer(path, layer, recipe):
+            if key in seen or not weight.tensor.numel():
+                continue
+            seen.add(key)
+            if is_frozen and not frozen:
+                spared += 1
+            else:
+                found.append(weight)
+    if not found:
+        nothing(recipe, target, "linear, convolutional or attention layer", spared)
+    return found
+
+
+def zero_biases(target: Tensor | nn.Module, *, frozen: bool, recurse: bool = True) -> None:
+    """Set the biases of the layers in ``target`` to 0 (a bare tensor has none)."""
+    if isinstance(target, Tensor):
+        return
+    for _, layer in _layers(target, recurse=recurse):
+        bias = layer.in_proj_bias if isinstance(layer, nn.MultiheadAttention) else layer.bias
+        if isinstance(bias, Tensor) and (frozen or bias.requires_grad):
+            fill(bias, nn.init.zeros_)
+
+
+def check_shape(parameter: Tensor, name: str, recipe: str) -> None:
+    """Refuse a parameter that has no shape yet.
+
+    Raises:
+        RecipeError: it belongs to a lazy layer that has not run.
+    """
+    if isinstance(parameter, UninitializedParameter) or is_lazy(parameter):
+        message = (
+            f"{recipe}: {name} belongs to a lazy layer and has no shape yet. Run one forward of the model first,"
+            " for instance model(batch)."
+        )
+        raise RecipeError(message)
+
+
+def nothing(recipe: str, target: nn.Module, wanted: str, spared: int) -> None:
+    """Raise the error for a target that has nothing to write.
+
+    Raises:
+        RecipeError: always.
+    """
+    what = type(target).__name__
+    if spared:
+        message = (
+            f"{recipe}: every {wanted} of {what} is frozen (requires_grad=False, {spared} in all), so there is nothing to"
+            " initialise. Pass frozen=True if they are meant."
+        )
+    else:
+        message = f"{recipe}: {what} has no {wanted}, so there is nothing to initialise. Give a module that has one."
+    raise RecipeError(message)
+
+
+def is_mixing(module: nn.Module) -> bool:
+    """Say whether a recipe for matrices and kernels writes the weight of this layer."""
+    return isinstance(module, MIXING) or _is_transposed_linear(module)
+
+
+def is_frozen_parameter(tensor: object) -> bool:
+    """Say whether ``tensor`` is a parameter that does not train. A plain tensor is not frozen, it never trains."""
+    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+
+
+def _check_module(target: object, recipe: str) -> None:
+    if not isinstance(target, nn.Module):
+        message = f"{recipe} takes a tensor, a layer or a model, got {type(target).__name__}."
+        raise TypeError(message)
+
+
+def _layers(target: nn.Module, *, recurse: bool) -> Iterator[tuple[str, nn.Module]]:
+    for path, module in target.named_modules() if recurse else [("", target)]:
+        if is_mixing(module):
+            yield path, module
+
+
+def _is_transposed_linear(module: nn.Module) -> bool:
+    # The linear layer of GPT-2 in transformers keeps its weight as [fan_in, fan_out].
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf") and isinstance(module.weight, Tensor)
+
+
+def _bare(tensor: Tensor, recipe: str, *, frozen: bool) -> Weight:
+    check_shape(tensor, "the tensor", recipe)
+    if not tensor.is_floating_point():
+        message = f"{recipe}: the weight must be of a floating dtype, got {tensor.dtype}."
+        raise RecipeError(message)
+    if tensor.dim() < _WEIGHT_DIMS:
+        message = (
+            f"{recipe}: a weight with fan_in and fan_out has 2 dimensions or more, got shape {tuple(tensor.shape)}."
+            " A bias or a scale is set with torch.nn.init.zeros_ or ones_."
+        )
+        raise RecipeError(message)
+    if is_frozen_parameter(tensor) and not frozen:
+        message = f"{recipe}: the parameter is frozen (requires_grad=False). Pass frozen=True if it is meant."
+        raise RecipeError(message)
+    return Weight("the tensor", tensor, *_fans(tensor))
+
+
+def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight, int, bool]]:
+    """Yield each weight of a layer, what tells it from others, and whether it is frozen."""
+    prefix = f"{path}." if path else ""
+    if isinstance(layer, nn.MultiheadAttention):
+        for name in _ATTENTION_WEIGHTS:
+            parameter = getattr(layer, name)
+            if parameter is None:
+                continue
+            # Query, key and value are maps of their own that happen to lie in one tensor.
+            parts = parameter.detach().chunk(_PARTS) if name == "in_proj_weight" else (parameter,)
+            for number, part in enumerate(parts):
+                one = Weight(f"{prefix}{name}", part, *_fans(part), owner=layer)
+                yield one, id(parameter) * _PARTS + number, is_frozen_parameter(parameter)
+        return
+    name = f"{prefix}weight"
+    if parametrize.is_parametrized(layer, "weight"):
+        # Reading it computes it, and spectral norm changes at each reading: once is enough.
+        originals = list(layer.get_submodule("parametrizations.weight").parameters(recurse=False))
+        computed = cast("Tensor", layer.weight).detach()
+        one = Weight(name, computed, *_fans_of(layer, computed), owner=layer, derived="weight")
+        yield one, id(originals[0]) * _PARTS, all(map(is_frozen_parameter, originals))
+        return
+    weight = layer._parameters.get("weight")  # noqa: SLF001 - a weight that is no parameter must be told apart
+    if weight is None:
+        message = (
+            f"{recipe}: {name} is not a parameter (the older torch.nn.utils.weight_norm computes it anew at each forward)."
+            " Use torch.nn.utils.parametrizations instead, which can be given a value."
+        )
+        raise RecipeError(message)
+    check_shape(weight, name, recipe)
+    yield Weight(name, weight, *_fans_of(layer, weight), owner=layer), id(weight) * _PARTS, is_frozen_parameter(weight)
+
+
+def _fans(tensor: Tensor) -> tuple[int, int]:
+    """Return fan_in and fan_out as in ``torch.nn.init``."""
+    area = math.prod(tensor.shape[2:])
+    return int(tensor.shape[1]) * area, int(tensor.shape[0]) * area
+
+
+def _fans_of(layer: nn.Module, weight: Tensor) -> tuple[float, float]:
+    """Return fan_in and fan_out of a layer, as in ``torch.nn.init`` where that is right.
+
+    A transposed convolution's weight is [in, out, ...]: read as if it were [out, in, ...] it would get the variance of
+    the opposite direction. There the number of terms counts, which a stride divides.
+    """
+    if _is_transposed_linear(layer):
+        return _fans(weight.T)
+    if isinstance(layer, _ConvTranspose):
+        fans = fans_of(layer)
+        return fans.forward, fans.backward
+    return _fans(weight)
