@@ -19,6 +19,9 @@ _BAD_INPUT = 2
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
 
+_STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
+"""Ends of a path that lead to the store of a run and do not name it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``init-monitor`` and return its exit status.
@@ -68,10 +71,103 @@ def _parser() -> argparse.ArgumentParser:
         help="where both runs are written (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
+
+    report = commands.add_parser(
+        "report",
+        help="show what a run's monitor saw: on the console, or as an HTML page, Markdown or JSON",
+        description="Reads the run that init_monitor stored beside its logs; the run may still be going on. "
+        "Without an option it prints to the console.",
+    )
+    report.add_argument("run_directory", metavar="RUN", type=Path, help="log directory of the run")
+    forms = report.add_mutually_exclusive_group()
+    _html_option(forms, "init_monitor_report.html")
+    forms.add_argument("--json", action="store_true", help="print as JSON")
+    forms.add_argument("--md", action="store_true", help="print as Markdown, for a pull request")
+    report.set_defaults(run=_report)
+
+    compare = commands.add_parser(
+        "compare",
+        help="show what differs between two runs: settings, layers, findings, numbers",
+        description="Reads two runs that init_monitor stored beside their logs and prints what differs.",
+    )
+    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help="log directory of a run")
+    _html_option(compare, "init_monitor_comparison.html")
+    compare.set_defaults(run=_compare)
     return parser
+
+
+def _html_option(parser: argparse._ActionsContainer, default: str) -> None:
+    parser.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=Path(default),
+        metavar="FILE",
+        help=f"write one self-contained HTML page with all pictures (default FILE: {default})",
+    )
 
 
 def _demo(options: argparse.Namespace) -> int:
     # By name: `init-monitor --version` must not wait for torch.
     demo = import_module("init_monitor.demo")
     return int(demo.main(options.log_dir, fast=options.fast))
+
+
+def _report(options: argparse.Namespace) -> int:
+    from init_monitor.report import Report  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.store import read_run  # noqa: PLC0415
+
+    run = read_run(options.run_directory)
+    newest = run.headers[-1]
+    report = Report(
+        tuple(run.records), tuple(run.findings), run.structure, dict(newest.settings), dict(newest.versions)
+    )
+    if options.html is not None:
+        _write(options.html, report.to_html(name=_run_names([options.run_directory])[0]))
+    elif options.json:
+        sys.stdout.write(report.to_json() + "\n")
+    elif options.md:
+        sys.stdout.write(report.to_markdown())
+    else:
+        _print(report)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from init_monitor.comparison import Comparison  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.store import read_run  # noqa: PLC0415
+
+    first, second = options.run_directories
+    names = _run_names([first, second])
+    comparison = Comparison((names[0], names[1]), (read_run(first), read_run(second)))
+    if options.html is not None:
+        _write(options.html, comparison.to_html())
+    else:
+        _print(comparison)
+    return 0
+
+
+def _print(shown: object) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only where it is needed
+
+    Console().print(shown)
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}; give another file with --html FILE"
+        raise InitMonitorError(message) from error
+    sys.stdout.write(f"Written to {path}: open it in a browser.\n")
+
+
+def _run_names(paths: Sequence[Path]) -> list[str]:
+    """Return the end of each path, as much of it as tells the runs apart."""
+    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    # Twice the same run: it is compared with itself.
+    return [f"{name} ({k})" for k, name in enumerate(names, start=1)]
