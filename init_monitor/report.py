@@ -6,6 +6,7 @@ import html
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.records import Severity, Structure
@@ -23,16 +24,23 @@ if TYPE_CHECKING:
 
 COLUMNS = ("layer", "mean", "std", "max |x|", "gradient std", "dead %", "status")
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1c1e21;background:#fff}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e3e5e8}
-th:first-child,td:first-child,.layers td:last-child,.residuals td:nth-child(2){text-align:left}
-pre{background:#f4f5f7;padding:.8rem;overflow:auto}
-section{border-left:4px solid #888;padding:.1rem 1rem;margin:1.2rem 0}
-.critical{border-color:#b3261e}.warning{border-color:#b26a00}.info{border-color:#1a66b3}
-@media(prefers-color-scheme:dark){body{color:#e4e6ea;background:#17191c}pre{background:#24272b}th,td{border-color:#33373c}}
+STYLE = """
+body{margin:0;color:#1c1e21;background:#fff}
+.report{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem}
+.report table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+.report th,.report td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e3e5e8}
+.report th:first-child,.report td:first-child,.layers td:last-child,.residuals td:nth-child(2),.settings td
+{text-align:left}
+.report pre{background:#f4f5f7;padding:.8rem;overflow:auto;font-size:13px}
+.report section{border-left:4px solid #888;padding:.1rem 1rem;margin:1.2rem 0}
+.report .critical{border-color:#b3261e}.report .warning{border-color:#b26a00}.report .info{border-color:#1a66b3}
+.report summary{cursor:pointer;font-size:1.3rem;font-weight:600;margin:1.5rem 0 .5rem}
+.plots{border-block:1px solid #d3d7dd;height:min(100vh,60rem)}.plots .im{height:100%}
+@media(prefers-color-scheme:dark){body{color:#e4e6ea;background:#17191c}.report pre{background:#24272b}
+.report th,.report td{border-color:#33373c}.plots{border-color:#454a52}}
+@media print{.plots{display:none}}
 """
+"""Of what stands around the pictures; they have their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,14 @@ class Report:
         findings: oldest first.
         structure: the network at the last sampled step.
         settings: the monitor's options.
+        versions: of the packages that the run used, if they are known.
     """
 
     records: tuple[StepRecord, ...] = ()
     findings: tuple[Finding, ...] = ()
     structure: Structure = field(default_factory=Structure)
     settings: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -58,9 +68,10 @@ class Report:
         findings: Sequence[Finding],
         structure: Structure,
         settings: Mapping[str, object],
+        versions: Mapping[str, str] = MappingProxyType({}),
     ) -> Report:
         """Make a report of what a monitor holds."""
-        return cls(tuple(records), tuple(findings), structure, dict(settings))
+        return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions))
 
     @property
     def verdict(self) -> str:
@@ -93,12 +104,24 @@ class Report:
             lines += ["", escaped(growth)] if growth else []
         return "\n".join(lines) + "\n"
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """Return one self-contained HTML page (nothing is loaded from anywhere), and write it to ``path`` if given."""
-        body = self._html_body()
-        page = (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Signal propagation</title>'
-            f"<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
+    def to_html(self, path: str | Path | None = None, *, name: str = "this run") -> str:
+        """Return one self-contained HTML page (nothing is loaded from anywhere), and write it to ``path`` if given.
+
+        It holds the findings, the same pictures as the tab in TensorBoard, the layers at the last step, the network, and
+        the settings of the monitor.
+
+        Args:
+            path: of the file.
+            name: what the pictures call the run.
+        """
+        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415 - printing only
+
+        page = document(
+            "Signal propagation",
+            [ShownRun(name, self.records, self.findings, self.structure)],
+            before=self._html_findings(),
+            after=self._html_tables() + self._html_details(),
+            css=STYLE,
         )
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
@@ -111,6 +134,7 @@ class Report:
                 "schema": SCHEMA_VERSION,
                 "verdict": self.verdict,
                 "settings": json_value(dict(self.settings)),
+                "versions": json_value(dict(self.versions)),
                 "structure": structure_json(self.structure),
                 "findings": [finding_json(finding) for finding in self.findings],
                 "layers": _json_table("layer", LAYER_QUANTITIES, self._long_rows()),
@@ -233,6 +257,9 @@ class Report:
         return RESIDUAL_COLUMNS, rows, "" if growth is None else f"{growth}."
 
     def _html_body(self) -> str:
+        return self._html_findings() + self._html_tables()
+
+    def _html_findings(self) -> str:
         parts = ["<h1>Signal propagation</h1>", f"<p>{html.escape(self.verdict)}</p>"]
         for finding in self.findings:
             figures = "".join(
@@ -247,6 +274,10 @@ class Report:
                 f"<ul>{figures}</ul><p>{html.escape(finding.remedy_sentence)}</p>{code}"
                 f"<p><small>{html.escape(finding.source)}</small></p></section>"
             )
+        return "".join(parts)
+
+    def _html_tables(self) -> str:
+        parts = []
         if self.records:
             parts.append(f"<h2>Layers at step {self.records[-1].step}</h2>")
             parts.append(_html_table(COLUMNS, self._rows()))
@@ -254,6 +285,17 @@ class Report:
         if residuals:
             parts.append(f"<h2>Residual additions at step {self.records[-1].step}</h2>")
             parts.append(f"{_html_table(columns, residuals, 'residuals')}<p>{html.escape(growth)}</p>")
+        return "".join(parts)
+
+    def _html_details(self) -> str:
+        parts = []
+        if len(self.structure):
+            parts.append(f"<details><summary>Network</summary><pre>{html.escape(str(self.structure))}</pre></details>")
+        for title, values in (("Settings", self.settings), ("Versions", self.versions)):
+            rows = [(str(key), json.dumps(json_value(value), ensure_ascii=False)) for key, value in values.items()]
+            if rows:
+                table = _html_table((title.lower(), "value"), rows, "settings")
+                parts.append(f"<details><summary>{title}</summary>{table}</details>")
         return "".join(parts)
 
 

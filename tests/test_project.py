@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-LIGHT = ("errors", "records", "tags", "store", "rules", "sinks", "report", "cli")
+LIGHT = (
+    *("errors", "records", "tags", "store", "rules", "sinks", "report", "comparison", "cli"),
+    *("page.document", "tensorboard_plugin.plugin"),
+)
 """Rooms that must work where torch is not installed."""
 
 
@@ -85,7 +88,8 @@ def test_the_wheel_works_from_an_empty_directory_and_not_from_the_checkout(wheel
 def test_the_wheel_holds_every_module_the_type_marker_and_the_licence_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "init_monitor").rglob("*.py")}
+    files = (path for ending in ("py", "js", "css") for path in (ROOT / "init_monitor").rglob(f"*.{ending}"))
+    modules = {str(path.relative_to(ROOT)) for path in files}
     assert modules <= names
     assert "init_monitor/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.sinks import events
+from init_monitor.sinks.custom_scalars import custom_scalars_layout
 from init_monitor.sinks.file_writer import writer_source
 from init_monitor.sinks.heatmap import heatmap
 from init_monitor.sinks.markdown import finding_markdown
@@ -59,10 +61,13 @@ class TensorBoardSink:
     Args:
         per_layer_scalars: also write a scalar per layer (parameter, residual) and quantity. It costs two orders of magnitude more time per
             step than the vectors, and slows TensorBoard down.
+        custom_scalars: also write a dashboard of the summary scalars for the Custom Scalars tab. TensorBoard knows only one
+            for all runs: leave it out if you have your own.
     """
 
-    def __init__(self, *, per_layer_scalars: bool = False) -> None:
+    def __init__(self, *, per_layer_scalars: bool = False, custom_scalars: bool = False) -> None:
         self.per_layer_scalars = per_layer_scalars
+        self.custom_scalars = custom_scalars
         self._begin(())
 
     def open(self, run: Run) -> None:
@@ -81,6 +86,7 @@ class TensorBoardSink:
             *self._vectors(record),
             *(events.scalar(tag, value) for tag, value in summary_scalars(record, structure).items()),
             *(self._layers(record) if self.per_layer_scalars else ()),
+            *([custom_scalars_layout()] if self.custom_scalars and self._first(CONFIG_SUMMARY_TAG) else ()),
         ]
         self._write(Summary(value=values), record.step, record.time)
         self._last = record.step, record.time

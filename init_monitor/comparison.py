@@ -1,0 +1,192 @@
+"""Two runs beside each other: what was set otherwise, what became of the findings, where the numbers parted."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.records import StepRecord
+from init_monitor.store.lines import json_value
+from init_monitor.tags import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from init_monitor.records import Finding
+    from init_monitor.store import StoredRun
+
+_SHOWN_LAYERS = 8
+"""Layers that are listed: those that differ most."""
+
+_NOTICED = 0.3
+"""Difference of log10 that is listed, a factor of two: batches and seeds alone make less."""
+
+_FIGURES: dict[str, Quantity] = {
+    "median variance": Quantity.VARIANCE,
+    "median gradient variance": Quantity.GRADIENT_VARIANCE,
+    "median dead share": Quantity.DEAD_FRACTION,
+    "median update ratio": Quantity.UPDATE_RATIO,
+    "median residual growth": Quantity.RESIDUAL_GROWTH,
+}
+"""Over all layers (rectifiers, parameters, residual additions) where the quantity was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison.
+
+    Attributes:
+        part: which part it belongs to.
+        what: what is compared.
+        first, second: in the first and the second run, as a person reads it.
+    """
+
+    part: str
+    what: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs that were read back.
+
+    Attributes:
+        names: what the two are called.
+        runs: the two.
+    """
+
+    names: tuple[str, str]
+    runs: tuple[StoredRun, StoredRun]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Everything that differs, and the figures of both."""
+        return [*self._settings(), *self._network(), *self._findings(), *self._numbers(), *self._layers()]
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return one self-contained HTML page with this table and the pictures of both, and write it to ``path``."""
+        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415 - printing only
+        from init_monitor.report import STYLE  # noqa: PLC0415
+
+        body, part = "", ""
+        for row in self.rows:
+            if row.part != part:
+                body += f'<tr><th colspan="3">{html.escape(row.part)}</th></tr>'
+                part = row.part
+            cells = (html.escape(cell) for cell in (row.what, row.first, row.second))
+            body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.names))
+        page = document(
+            "Two runs compared",
+            [
+                ShownRun(name, run.records, run.findings, run.structure)
+                for name, run in zip(self.names, self.runs, strict=True)
+            ],
+            before=f"<h1>Two runs compared</h1><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>",
+            after="",
+            css=STYLE,
+            view="compare",
+        )
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Print as a table, a line for everything that differs."""
+        from rich.table import Table  # noqa: PLC0415 - printing only
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(box=None, pad_edge=False, title=Text("Two runs compared", style="bold"), title_justify="left")
+        for name in ("", *self.names):
+            table.add_column(Text(name), overflow="fold")
+        part = ""
+        for row in self.rows:
+            if row.part != part:
+                table.add_row(Text(row.part, style="bold"))
+                part = row.part
+            table.add_row(*(Text(cell) for cell in (f"  {row.what}", row.first, row.second)))
+        yield table
+
+    def _settings(self) -> Iterator[Row]:
+        for part, taken in (("settings", "settings"), ("versions", "versions")):
+            first, second = (_newest(run, taken) for run in self.runs)
+            for key in dict.fromkeys((*first, *second)):
+                if first.get(key) != second.get(key):
+                    yield Row(part, key, *(_word(one, key) for one in (first, second)))
+
+    def _network(self) -> Iterator[Row]:
+        first, second = (run.structure.by_name() for run in self.runs)
+        yield Row("network", "layers", str(len(first)), str(len(second)))
+        for name in dict.fromkeys((*first, *second)):
+            words = [one[name].kind if name in one else "not there" for one in (first, second)]
+            if words[0] != words[1]:
+                yield Row("network", name, *words)
+
+    def _findings(self) -> Iterator[Row]:
+        first, second = (_by_code(run.findings) for run in self.runs)
+        for code in sorted({*first, *second}):
+            yield Row("findings", code, *(one.get(code, "not found") for one in (first, second)))
+
+    def _numbers(self) -> Iterator[Row]:
+        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+
+        for when, place in (("first sampled step", 0), ("newest step", -1)):
+            records = [run.records[place] if run.records else None for run in self.runs]
+            yield Row(when, "step", *("none" if one is None else f"{one.step:,}" for one in records))
+            for what, quantity in _FIGURES.items():
+                values = [_median(one, quantity) for one in records]
+                if not np.isnan(values).all():
+                    yield Row(when, what, *(compact(one) for one in values))
+
+    def _layers(self) -> Iterator[Row]:
+        """Yield the layers whose variance differs most at the first step: there only initialisation speaks."""
+        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+
+        first, second = (
+            dict(zip(one.names, one.column(Quantity.VARIANCE).tolist(), strict=True))
+            for run in self.runs
+            for one in run.records[:1] or (StepRecord(0, 0.0, (), {}),)
+        )
+        apart = {
+            name: abs(np.log10(second[name] / first[name]))
+            for name in first
+            if first[name] > 0 and second.get(name, 0) > 0 and np.isfinite((first[name], second[name])).all()
+        }
+        differing = [name for name in sorted(apart, key=lambda name: -apart[name]) if apart[name] >= _NOTICED]
+        for name in differing[:_SHOWN_LAYERS]:
+            yield Row("variance at the first sampled step", name, compact(first[name]), compact(second[name]))
+
+
+def _newest(run: StoredRun, taken: str) -> Mapping[str, object]:
+    return dict(getattr(run.headers[-1], taken))
+
+
+def _word(values: Mapping[str, object], key: str) -> str:
+    return json.dumps(json_value(values[key]), ensure_ascii=False) if key in values else "not there"
+
+
+def _by_code(findings: list[Finding]) -> dict[str, str]:
+    """Return, for each rule that complained, how badly and since when."""
+    words: dict[str, list[Finding]] = {}
+    for finding in findings:
+        words.setdefault(f"{finding.code} {finding.rule}", []).append(finding)
+    return {
+        code: f"{max(found, key=lambda one: one.severity.rank).severity} from step {found[0].step:,}"
+        for code, found in words.items()
+    }
+
+
+def _median(record: StepRecord | None, quantity: Quantity) -> float:
+    if record is None:
+        return float("nan")
+    column = record.column(quantity)
+    column = column[~np.isnan(column)]
+    return float(np.median(column)) if column.size else float("nan")

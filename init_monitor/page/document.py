@@ -1,0 +1,157 @@
+"""The HTML report: one file with the page, its style and its numbers, which needs no network and no server."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from init_monitor.page.bundle import script, style
+from init_monitor.page.payload import encoded
+from init_monitor.page.series import COUNTS, assembled, merged_names, thinned
+from init_monitor.records import Structure
+from init_monitor.store import finding_json, structure_json
+from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.page.series import Series
+    from init_monitor.records import Finding, StepRecord
+    from init_monitor.tags import Quantity
+
+BUDGET = 12 * 2**20
+"""Bytes of numbers in a file, before base64: what a mail server takes and a browser reads in a moment. Of a run that has
+more, steps are left out."""
+
+LEAST_COLUMNS = 50
+"""Steps that are kept however many layers there are: fewer are no course of a training."""
+MOST_COLUMNS = 1_000
+"""Steps that a screen has pixels for."""
+
+ROOT = "init-monitor-page"
+DATA = "init-monitor-data"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """A run as the page shows it.
+
+    Attributes:
+        name: what it is called.
+        records: sampled steps, oldest first.
+        findings: oldest first.
+        structure: the network.
+    """
+
+    name: str
+    records: Sequence[StepRecord]
+    findings: Sequence[Finding] = ()
+    structure: Structure = field(default_factory=Structure)
+
+
+def document(  # noqa: PLR0913 - a page has many parts, all named
+    title: str, runs: Sequence[ShownRun], *, before: str, after: str, css: str, view: str = "overview"
+) -> str:
+    """Return the file.
+
+    Args:
+        title: of the browser's window.
+        runs: what the page shows; without a record in any of them the page is left out.
+        before: HTML above the page.
+        after: HTML below it.
+        css: style of both.
+        view: where the page opens.
+    """
+    plots = _plots(runs, view) if any(run.records for run in runs) else ""
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{css}</style>'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
+        f'<body><main class="report">{before}</main>{plots}<main class="report">{after}</main></body></html>\n'
+    )
+
+
+def embedded(runs: Sequence[ShownRun]) -> dict[str, Any]:
+    """Return what the page reads: the runs, their outlines, and every matrix as base64."""
+    series = {run.name: dict(_series(run)) for run in runs}
+    rows = sum(len(one.names) for quantities in series.values() for one in quantities.values())
+    columns = min(max(BUDGET // (4 * max(rows, 1)), LEAST_COLUMNS), MOST_COLUMNS)
+    return {
+        "v": SCHEMA_VERSION,
+        "runs": [
+            {
+                "name": run.name,
+                "step": run.records[-1].step if run.records else 0,
+                "time": run.records[-1].time if run.records else 0.0,
+                "quantities": [str(quantity) for quantity in series[run.name]],
+            }
+            for run in runs
+        ],
+        "outlines": {run.name: _outline(run) for run in runs},
+        "series": {
+            run.name: {
+                str(quantity): _base64(run, quantity, one, columns) for quantity, one in series[run.name].items()
+            }
+            for run in runs
+        },
+    }
+
+
+def _plots(runs: Sequence[ShownRun], view: str) -> str:
+    # In a script "</script>" would end it, wherever it stands; "<" has another form in JSON.
+    text = json.dumps(embedded(runs), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    start = (
+        f'initMonitorPage.renderReport(document.getElementById("{ROOT}"), '
+        f'document.getElementById("{DATA}").textContent, "{view}");'
+    )
+    return (
+        f'<style>{style()}</style><div class="plots"><div id="{ROOT}"></div></div>'
+        f'<script type="application/json" id="{DATA}">{text}</script>'
+        f"<script>{script()}{start}</script>"
+    )
+
+
+def _series(run: ShownRun) -> Iterator[tuple[Quantity, Series]]:
+    for quantity in (*LAYER_VECTORS, *PARAMETER_VECTORS, *RESIDUAL_VECTORS):
+        points = []
+        for record in run.records:
+            # What float32 cannot hold becomes infinite, as in TensorBoard.
+            with np.errstate(over="ignore"):
+                column = record.column(quantity).astype(np.float32)
+            points.append((record.step, _names(record, quantity), column))
+        series = assembled(points)
+        if series.values.size and not np.isnan(series.values).all():
+            yield quantity, series
+
+
+def _names(record: StepRecord, quantity: Quantity) -> tuple[str, ...]:
+    if quantity in LAYER_VECTORS:
+        return record.names
+    return record.parameter_names if quantity in PARAMETER_VECTORS else record.residual_names
+
+
+def _base64(run: ShownRun, quantity: Quantity, series: Series, columns: int) -> str:
+    steps = {finding.step for finding in run.findings}
+    thin = thinned(series, columns, steps, worst=quantity in COUNTS)
+    return base64.b64encode(encoded(thin, run=run.name, quantity=str(quantity))).decode("ascii")
+
+
+def _outline(run: ShownRun) -> dict[str, Any]:
+    last = run.records[-1] if run.records else None
+    return {
+        "run": run.name,
+        "step": last.step if last else 0,
+        "time": last.time if last else 0.0,
+        "names": list(merged_names(dict.fromkeys(one.names for one in run.records))),
+        "parameter_names": list(merged_names(dict.fromkeys(one.parameter_names for one in run.records))),
+        "residual_names": list(merged_names(dict.fromkeys(one.residual_names for one in run.records))),
+        **structure_json(run.structure),
+        "findings": [finding_json(finding) for finding in run.findings],
+        "looked": bool(run.records),
+        "quantities": [],
+        "notices": [],
+    }

@@ -1,0 +1,168 @@
+"""The backend: TensorBoard asks here for the page and for the numbers it shows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tensorboard import plugin_util
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug import wrappers
+
+from init_monitor.page.bundle import STATIC
+from init_monitor.page.payload import encoded
+from init_monitor.page.series import COUNTS, Series, thinned
+from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION, Quantity
+from init_monitor.tensorboard_plugin.reading import NAME_FIELDS, EventReader, RunState, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from werkzeug.wrappers import Request, Response
+
+    App = Callable[..., Any]
+
+MOST_COLUMNS = 2_000
+"""Sampled steps that are sent at most: about what a screen has pixels for."""
+
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+
+class _RequestError(Exception):
+    """What was asked for does not exist; the text is shown to the person."""
+
+
+class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
+    """Serves the tab.
+
+    Args:
+        context: what TensorBoard gives every plugin; its data provider is used.
+    """
+
+    plugin_name = PLUGIN_NAME
+
+    def __init__(self, context: Any) -> None:  # noqa: ANN401 - TensorBoard has no types
+        super().__init__(context)
+        self._reader = None if context.data_provider is None else EventReader(context.data_provider)
+
+    def is_active(self) -> bool:
+        """Say no: TensorBoard itself looks whether a run has data of this plugin's name."""
+        return False
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """Name the tab and its module."""
+        return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="Init Monitor")
+
+    def get_plugin_apps(self) -> dict[str, App]:
+        """Return what answers which address."""
+        return {
+            "/static/*": self._static,
+            "/runs": _answering(self._runs),
+            "/run": _answering(self._run),
+            "/series": _answering(self._series),
+            "/layer": _answering(self._layer),
+        }
+
+    @wrappers.Request.application  # type: ignore[arg-type]
+    def _static(self, request: Request) -> Response:
+        name = request.path.rpartition("/static/")[2]
+        file = next((one for one in STATIC.iterdir() if one.name == name and one.suffix in _TYPES), None)
+        if file is None:
+            return _respond(request, "not found", "text/plain", 404)
+        return _respond(request, file.read_bytes(), _TYPES[file.suffix])
+
+    def _runs(self, source: Source, request: Request) -> dict[str, Any]:  # noqa: ARG002 - all answers have one form
+        runs = self._events.runs(source)
+        return {
+            "v": SCHEMA_VERSION,
+            "runs": [
+                {
+                    "name": name,
+                    "step": state.step,
+                    "time": state.time,
+                    "quantities": [str(quantity) for quantity in state.quantities],
+                }
+                for name, state in runs.items()
+            ],
+        }
+
+    def _run(self, source: Source, request: Request) -> dict[str, Any]:
+        run, state = self._asked(source, request)
+        return self._events.outline(source, run, state)
+
+    def _series(self, source: Source, request: Request) -> bytes:
+        run, state = self._asked(source, request)
+        quantity = _quantity(request)
+        series = self._events.series(source, run, quantity, state)
+        shown = thinned(series, _columns(request), self._events.finding_steps(source, run), worst=quantity in COUNTS)
+        return encoded(shown, run=run, quantity=str(quantity))
+
+    def _layer(self, source: Source, request: Request) -> bytes:
+        """Answer with every quantity of one layer, of its parameters and of the residual additions around it."""
+        run, state = self._asked(source, request)
+        wanted = set(request.args.getlist("name"))
+        rows = [
+            (quantity, name, series, i)
+            for quantity in state.quantities
+            for series in (self._events.series(source, run, quantity, state),)
+            for i, name in enumerate(series.names)
+            if name in wanted
+        ]
+        steps = np.unique(np.concatenate([series.steps for _, _, series, _ in rows] or [np.array([], np.int64)]))
+        values = np.full((len(rows), len(steps)), np.nan, dtype=np.float32)
+        for row, (_, _, series, i) in enumerate(rows):
+            values[row, np.searchsorted(steps, series.steps)] = series.values[i]
+        whole = Series(tuple(name for _, name, _, _ in rows), steps, values, len(steps))
+        shown = thinned(whole, _columns(request), self._events.finding_steps(source, run))
+        return encoded(shown, run=run, quantities=[str(quantity) for quantity, *_ in rows])
+
+    @property
+    def _events(self) -> EventReader:
+        if self._reader is None:
+            message = "TensorBoard was started without a data provider: leave out --generic_data=false."
+            raise _RequestError(message)
+        return self._reader
+
+    def _asked(self, source: Source, request: Request) -> tuple[str, RunState]:
+        run = request.args.get("run", "")
+        state = self._events.runs(source).get(run)
+        if state is None:
+            message = f"There is no run {run!r} that init_monitor watched; it may have been removed."
+            raise _RequestError(message)
+        return run, state
+
+
+def _quantity(request: Request) -> Quantity:
+    asked = request.args.get("quantity", "")
+    for quantity in NAME_FIELDS:
+        if quantity.value == asked:
+            return quantity
+    message = f"There is no quantity {asked!r}; expected one of {', '.join(map(str, NAME_FIELDS))}."
+    raise _RequestError(message)
+
+
+def _columns(request: Request) -> int:
+    asked = request.args.get("columns", type=int, default=MOST_COLUMNS)
+    return min(max(asked, 1), MOST_COLUMNS)
+
+
+def _answering(answer: Callable[[Source, Request], dict[str, Any] | bytes]) -> App:
+    @wrappers.Request.application
+    def app(request: Request) -> Response:
+        source = Source(plugin_util.context(request.environ), plugin_util.experiment_id(request.environ))
+        try:
+            content = answer(source, request)
+        except _RequestError as error:
+            return _respond(request, json.dumps({"error": str(error)}), "application/json", 404)
+        if isinstance(content, bytes):
+            return _respond(request, content, "application/octet-stream")
+        return _respond(request, json.dumps(content, allow_nan=False), "application/json")
+
+    return app
+
+
+def _respond(request: Request, content: str | bytes, content_type: str, code: int = 200) -> Response:
+    response: Response = http_util.Respond(request, content, content_type, code=code)
+    return response

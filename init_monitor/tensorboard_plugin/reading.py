@@ -1,0 +1,224 @@
+"""What the sink wrote, read back through TensorBoard's data provider, whichever loader is behind it.
+
+Steps may come twice, layers may come and go, another program may use our plugin name: what fits is shown, what does not
+is left out and said in a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tensorboard.data import provider as providers
+
+from init_monitor.page.series import Series, assembled, merged_names
+from init_monitor.tags import (
+    FINDINGS_TAG,
+    LAYER_VECTORS,
+    LAYOUT_TAG,
+    PARAMETER_VECTORS,
+    PLUGIN_NAME,
+    RESIDUAL_VECTORS,
+    SCHEMA_VERSION,
+    Quantity,
+    vector_tag,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALL_POINTS = 1_000_000
+"""How many tensors of a tag are asked for: more than the loaders keep."""
+
+REMEMBERED_BYTES = 256 * 2**20
+"""Matrices that are kept between requests: three runs of 500 layers and 1,000 steps have 22 of 2 MB each."""
+
+NAME_FIELDS = {
+    **dict.fromkeys(LAYER_VECTORS, "names"),
+    **dict.fromkeys(PARAMETER_VECTORS, "parameter_names"),
+    **dict.fromkeys(RESIDUAL_VECTORS, "residual_names"),
+}
+"""Where the layout says what the numbers of a quantity are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which experiment is asked for, and on whose behalf."""
+
+    context: Any
+    experiment: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How far a run has come.
+
+    Attributes:
+        step: of the newest vector.
+        time: when it was written, seconds since the epoch.
+        tags: newest step and time of each tag.
+    """
+
+    step: int
+    time: float
+    tags: dict[str, tuple[int, float]]
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """What was measured, in the order the page shows it."""
+        return [quantity for quantity in NAME_FIELDS if vector_tag(quantity) in self.tags]
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    time: float
+    content: dict[str, Any]
+
+
+class EventReader:
+    """Reads runs.
+
+    Args:
+        provider: TensorBoard's data provider.
+    """
+
+    def __init__(self, provider: Any) -> None:  # noqa: ANN401 - TensorBoard has no types
+        self._provider = provider
+        self._remembered: OrderedDict[tuple[str, str, str], tuple[tuple[int, float], Series]] = OrderedDict()
+        self._lock = Lock()
+
+    def runs(self, source: Source) -> dict[str, RunState]:
+        """Return every run that has something of ours, by name."""
+        listed = self._provider.list_tensors(source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME)
+        found = {}
+        for run, series in listed.items():
+            tags = {tag: (int(one.max_step), float(one.max_wall_time)) for tag, one in series.items()}
+            if tags:
+                vectors = [tags[vector_tag(q)] for q in NAME_FIELDS if vector_tag(q) in tags] or list(tags.values())
+                found[run] = RunState(max(s for s, _ in vectors), max(t for _, t in vectors), tags)
+        return dict(sorted(found.items()))
+
+    def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
+        """Return what a run is made of and what was found in it, as JSON values, with what is odd in sentences."""
+        notices: list[str] = []
+        layouts = self._documents(source, run, LAYOUT_TAG, notices)
+        found = self._documents(source, run, FINDINGS_TAG, notices)
+        names = {field: merged_names(_strings(one.content, field) for one in layouts) for field in _FIELDS}
+        if not layouts:
+            notices.append(
+                "The run does not say which layers its numbers belong to: the start of its event file is missing, "
+                "so layers are shown by number."
+            )
+        if not state.quantities:
+            notices.append("No numbers have been written yet: they appear after the first sampled step.")
+        elif Quantity.GRADIENT_VARIANCE not in state.quantities:
+            notices.append("No gradient was measured yet: only the forward pass is shown.")
+        return {
+            "v": SCHEMA_VERSION,
+            "run": run,
+            "step": state.step,
+            "time": state.time,
+            **{field: list(names[field]) for field in _FIELDS},
+            "layers": _merged_objects(layouts, "layers", names["names"]),
+            "residuals": _merged_objects(layouts, "residuals", names["residual_names"]),
+            "findings": _objects(found[-1].content, "findings") if found else [],
+            "looked": bool(found),
+            "quantities": [str(quantity) for quantity in state.quantities],
+            "notices": list(dict.fromkeys(notices)),
+        }
+
+    def finding_steps(self, source: Source, run: str) -> set[int]:
+        """Return the steps at which something was found."""
+        found = self._documents(source, run, FINDINGS_TAG, [])
+        steps = (one.get("step") for one in (_objects(found[-1].content, "findings") if found else ()))
+        return {step for step in steps if isinstance(step, int)}
+
+    def series(self, source: Source, run: str, quantity: Quantity, state: RunState) -> Series:
+        """Return one quantity of a run, every sampled step of it."""
+        tag = vector_tag(quantity)
+        newest = state.tags.get(tag)
+        if newest is None:
+            return assembled(())
+        # The layout may be newer than the last vector of this tag, but then it does not name its numbers.
+        key = (source.experiment, run, tag)
+        with self._lock:
+            known = self._remembered.get(key)
+            if known is not None and known[0] == newest:
+                self._remembered.move_to_end(key)
+                return known[1]
+        series = assembled(self._vectors(source, run, quantity))
+        with self._lock:
+            self._remembered[key] = (newest, series)
+            self._remembered.move_to_end(key)
+            while sum(one.values.nbytes for _, one in self._remembered.values()) > REMEMBERED_BYTES:
+                self._remembered.popitem(last=False)
+        return series
+
+    def _read(self, source: Source, run: str, tag: str) -> list[Any]:
+        read = self._provider.read_tensors(
+            source.context,
+            experiment_id=source.experiment,
+            plugin_name=PLUGIN_NAME,
+            downsample=ALL_POINTS,
+            run_tag_filter=providers.RunTagFilter(runs=[run], tags=[tag]),
+        )
+        return list(read.get(run, {}).get(tag, ()))
+
+    def _documents(self, source: Source, run: str, tag: str, notices: list[str]) -> list[_Document]:
+        """Return JSON objects in the order they were written."""
+        documents = []
+        for datum in self._read(source, run, tag):
+            try:
+                content = json.loads(datum.numpy.item())
+                version = content["v"]
+            except (ValueError, TypeError, KeyError, AttributeError):
+                notices.append(f"A value of {tag} was not written by init_monitor; it is left out.")
+                continue
+            if version != SCHEMA_VERSION:
+                notices.append(
+                    f"Part of the run has format {version}, this tab reads {SCHEMA_VERSION}: "
+                    "install the version of init-monitor that wrote it."
+                )
+                continue
+            documents.append(_Document(float(datum.wall_time), content))
+        return sorted(documents, key=lambda one: one.time)
+
+    def _vectors(self, source: Source, run: str, quantity: Quantity) -> Iterator[tuple[int, tuple[str, ...], Any]]:
+        layouts = self._documents(source, run, LAYOUT_TAG, [])
+        times = [one.time for one in layouts]
+        lists = [_strings(one.content, NAME_FIELDS[quantity]) for one in layouts]
+        for datum in self._read(source, run, vector_tag(quantity)):
+            vector = datum.numpy
+            if vector.ndim != 1 or vector.dtype.kind != "f":
+                continue
+            # The layout lies in the same event as the first vector it names, or in an earlier one; in a resumed run
+            # steps come again with other layers, time does not.
+            newest = bisect_right(times, float(datum.wall_time)) - 1
+            fitting = [i for i in range(newest, -1, -1) if len(lists[i]) == len(vector)]
+            fitting += [i for i in range(newest + 1, len(lists)) if len(lists[i]) == len(vector)]
+            names = lists[fitting[0]] if fitting else tuple(f"[{i}]" for i in range(len(vector)))
+            yield int(datum.step), names, vector.astype(np.float32)
+
+
+_FIELDS = ("names", "parameter_names", "residual_names")
+
+
+def _strings(content: dict[str, Any], field: str) -> tuple[str, ...]:
+    found = content.get(field, ())
+    return tuple(str(one) for one in found) if isinstance(found, list) else ()
+
+
+def _objects(content: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    found = content.get(field, ())
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _merged_objects(layouts: list[_Document], field: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the newest description of everything that has a name."""
+    described = {str(one.get("name")): one for layout in layouts for one in _objects(layout.content, field)}
+    return [described[name] for name in names if name in described]

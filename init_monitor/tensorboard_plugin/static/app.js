@@ -1,0 +1,206 @@
+/**
+ * The page: holds the choices, brings the context up to date, and lets the view draw at the next frame.
+ * @module
+ */
+
+import { compareView } from "./compare.js";
+import { fill, h } from "./dom.js";
+import { findingsView } from "./findings.js";
+import { keyboard, keysBox } from "./keys.js";
+import { layerView } from "./layer.js";
+import { focusOf, matcher, shownRuns, timelineOf } from "./model.js";
+import { overviewView } from "./overview.js";
+import { copyText, nothing, tooltip } from "./parts.js";
+import { columnAt } from "./payload.js";
+import { propagationView } from "./propagation.js";
+import { residualsView } from "./residuals.js";
+import { createSession } from "./session.js";
+import { fromLink, toLink } from "./state.js";
+import { readTheme, theme } from "./surface.js";
+import { toolbar } from "./toolbar.js";
+import { unitsView } from "./units.js";
+
+/** @typedef {import("./types.js").Context} Context */
+/** @typedef {import("./types.js").View} View */
+
+/** @type {Record<string, (ctx: Context) => View>} */
+const MAKERS = {
+  overview: overviewView,
+  propagation: propagationView,
+  residuals: residualsView,
+  units: unitsView,
+  layer: layerView,
+  findings: findingsView,
+  compare: compareView,
+};
+
+/** Playing takes about this long, however many steps there are. */
+const PLAY_SECONDS = 12;
+const FRAME_MS = 60;
+/** The address is written when the person rests: browsers refuse more than 100 changes in half a minute. */
+const LINK_REST_MS = 400;
+
+const GUIDE = `from init_monitor import InitMonitor
+
+trainer = pl.Trainer(callbacks=[InitMonitor()])
+trainer.fit(model)`;
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("./types.js").Source} source
+ * @param {import("./types.js").Host} host
+ */
+export function startApp(root, source, host) {
+  root.classList.add("im");
+  const session = createSession(source, ask);
+  /** @type {Context} */
+  const ctx = {
+    state: fromLink(host.readLink()),
+    set,
+    session,
+    runs: [],
+    focus: null,
+    timeline: [],
+    step: 0,
+    test: () => true,
+    hover: { layer: "", step: null },
+    point,
+    tip: tooltip(root),
+  };
+  let asked = 0;
+  let resting = 0;
+  let playing = 0;
+  /** @type {View | null} */
+  let view = null;
+  let viewName = "";
+
+  const main = h("main.main", { tabindex: "-1" });
+  const keys = {
+    close: () => root.querySelector(".keys-box")?.remove(),
+    toggle: () => (root.querySelector(".keys-box") ? keys.close() : root.append(keysBox(keys.close))),
+  };
+  const bar = toolbar(ctx, {
+    play,
+    playing: () => playing !== 0,
+    copyLink: () => copyText(host.address(toLink({ ...ctx.state, step: ctx.step }))),
+    showKeys: keys.toggle,
+  });
+  root.append(bar.element, main);
+
+  /** @param {Partial<import("./types.js").State>} patch */
+  function set(patch) {
+    Object.assign(ctx.state, patch);
+    if ("step" in patch && playing && patch.step !== ctx.step) stop();
+    clearTimeout(resting);
+    resting = setTimeout(() => host.writeLink(toLink(ctx.state)), LINK_REST_MS);
+    ask();
+  }
+
+  /** @param {import("./types.js").Hover | null} hover */
+  function point(hover) {
+    const next = hover ?? { layer: "", step: null };
+    if (next.layer === ctx.hover.layer && next.step === ctx.hover.step) return;
+    ctx.hover = next;
+    view?.hovered?.();
+  }
+
+  function ask() {
+    if (!asked) asked = requestAnimationFrame(update);
+  }
+
+  function update() {
+    asked = 0;
+    const entries = session.entries();
+    if (entries === null || !entries.length) {
+      bar.element.hidden = entries !== null || !session.trouble();
+      fill(main, entries === null ? waiting() : empty());
+      viewName = "";
+      if (entries === null) bar.update();
+      return;
+    }
+    bar.element.hidden = false;
+    ctx.runs = shownRuns(ctx.state, entries, theme().dark);
+    ctx.focus = focusOf(ctx.state, ctx.runs);
+    ctx.timeline = timelineOf(ctx.runs, session);
+    ctx.test = matcher(ctx.state.filter).test;
+    ctx.step = stepOf();
+    if (viewName !== ctx.state.view) {
+      viewName = ctx.state.view;
+      ctx.tip.hide();
+      ctx.hover = { layer: "", step: null };
+      view = MAKERS[viewName](ctx);
+      fill(main, view.element);
+      main.scrollTop = 0;
+    }
+    bar.update();
+    view?.update();
+    root.dataset.state = session.busy() ? "loading" : "ready";
+    root.dataset.step = String(ctx.step);
+  }
+
+  function stepOf() {
+    const { timeline, state } = ctx;
+    if (!timeline.length) return state.step ?? 0;
+    if (state.step === null) return timeline[timeline.length - 1];
+    return timeline[Math.max(0, columnAt(timeline, state.step))];
+  }
+
+  function waiting() {
+    return session.trouble()
+      ? nothing("The numbers cannot be read", session.trouble())
+      : h("div.waiting", {}, "Loading …");
+  }
+
+  function play() {
+    if (playing) {
+      stop();
+      return;
+    }
+    const { timeline } = ctx;
+    const stride = Math.max(1, Math.ceil((timeline.length * FRAME_MS) / (PLAY_SECONDS * 1000)));
+    let place = columnAt(timeline, ctx.step);
+    if (place >= timeline.length - 1) place = -stride;
+    playing = setInterval(() => {
+      place += stride;
+      const last = place >= ctx.timeline.length - 1;
+      ctx.step = ctx.timeline[Math.min(place, ctx.timeline.length - 1)];
+      set({ step: ctx.step });
+      if (last) stop();
+    }, FRAME_MS);
+    bar.playing();
+  }
+
+  function stop() {
+    clearInterval(playing);
+    playing = 0;
+    bar.playing();
+  }
+
+  /** @type {HTMLElement} */
+  const heard = host.whole ? root.ownerDocument.documentElement : root;
+  heard.addEventListener(
+    "keydown",
+    keyboard(ctx, { layers: () => view?.layers?.() ?? [], play, filter: bar.filter, help: keys }),
+  );
+  host.onDark((dark) => {
+    root.classList.toggle("dark", dark);
+    readTheme(root, dark);
+    // What was drawn has the old colours.
+    viewName = "";
+    ask();
+  });
+  host.onReload(() => void session.refresh());
+  void session.refresh();
+  root.dataset.state = "loading";
+  return { ctx, refresh: session.refresh };
+}
+
+/** No run at all: what to do about it. */
+function empty() {
+  return nothing(
+    "No run here was watched yet",
+    "TensorBoard found no numbers of init_monitor in this log directory. Add the monitor to your training; they appear here after its first step.",
+    h("pre", {}, h("code", {}, GUIDE)),
+    "If a training is running already: it writes through the Trainer's TensorBoardLogger, so check that it has one, and that TensorBoard was started on its log directory.",
+  );
+}

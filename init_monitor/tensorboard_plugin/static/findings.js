@@ -1,0 +1,188 @@
+/**
+ * What was found: what, where, since when, and what to do about it.
+ * @module
+ */
+
+import { fill, h, icon, ICONS } from "./dom.js";
+import { figureNumber, formatNumber, formatStep, layerRange } from "./format.js";
+import { bySeverity } from "./model.js";
+import { copyText, nothing, pill } from "./parts.js";
+
+/** @typedef {import("./types.js").Context} Context */
+/** @typedef {import("./types.js").Finding} Finding */
+
+const SEVERITIES = ["critical", "warning", "info"];
+
+/** Links to layers in a finding: as many as a line holds. */
+const LISTED = 6;
+
+/**
+ * @param {Context} ctx
+ * @returns {import("./types.js").View}
+ */
+export function findingsView(ctx) {
+  const chips = h("div.chips", { role: "group", "aria-label": "Severity" });
+  const list = h("div.findings");
+  const element = h("div.view.narrow", {}, h("header.view-head", {}, h("h2", {}, "Findings"), chips), list);
+  /** Which ones the person opened or closed. @type {Map<string, boolean>} */
+  const opened = new Map();
+
+  function toggle(/** @type {string} */ severity) {
+    const out = new Set(ctx.state.severity.split(",").filter(Boolean));
+    if (!out.delete(severity)) out.add(severity);
+    ctx.set({ severity: [...out].join(",") });
+  }
+
+  return {
+    element,
+    update() {
+      const out = new Set(ctx.state.severity.split(","));
+      const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
+      const every = outlines.flatMap((one) => one?.findings ?? []);
+      fill(
+        chips,
+        ...SEVERITIES.map((severity) =>
+          h(
+            `button.chip.${severity}`,
+            { type: "button", "aria-pressed": String(!out.has(severity)), onclick: () => toggle(severity) },
+            `${every.filter((one) => one.severity === severity).length} ${severity}`,
+          ),
+        ),
+      );
+      const shown = ctx.runs.map((run, k) => ({
+        run,
+        outline: outlines[k],
+        findings: bySeverity(outlines[k]?.findings ?? []).filter(
+          (one) => !out.has(one.severity) && (!ctx.state.filter || one.layers.some((layer) => ctx.test(layer))),
+        ),
+      }));
+      fill(
+        list,
+        ...shown.map(({ run, outline, findings }) => {
+          const mark = h("i.dot");
+          mark.style.background = run.colour;
+          return h(
+            "section.run-findings",
+            {},
+            h("h3", {}, mark, run.name),
+            ...(findings.length
+              ? findings.map((one, i) => entry(ctx, run.name, one, opened, i === 0 && run.name === ctx.focus?.name))
+              : [h("p.muted", {}, why(outline, ctx))]),
+          );
+        }),
+        ctx.runs.length ? null : nothing("No run is shown", "Choose a run above."),
+      );
+    },
+    layers: () => [...new Set(ctx.runs.flatMap((run) => ctx.session.outline(run.name)?.names ?? []))],
+  };
+}
+
+/** @param {import("./types.js").Outline | null} outline @param {Context} ctx */
+function why(outline, ctx) {
+  if (!outline) return ctx.session.busy() ? "Loading …" : "This run could not be read.";
+  if (outline.findings.length) return "All findings of this run are filtered out.";
+  return outline.looked
+    ? "No findings: every rule was asked, none had a complaint."
+    : "Nothing was judged yet: the rules are asked at the first sampled step.";
+}
+
+/**
+ * @param {Context} ctx @param {string} run @param {Finding} finding
+ * @param {Map<string, boolean>} opened @param {boolean} first
+ */
+function entry(ctx, run, finding, opened, first) {
+  const key = `${run}\n${finding.code}\n${finding.step}\n${finding.layers.join()}`;
+  const [sentence, code] = split(finding.remedy);
+  const details = h(
+    `details.finding.${finding.severity}`,
+    { open: opened.get(key) ?? first },
+    h(
+      "summary",
+      {},
+      pill(finding.severity, finding.severity),
+      h("span.code", {}, finding.code),
+      h("b", {}, finding.rule),
+      h("span.muted", {}, layerRange(finding.layers)),
+      h("span.muted.right", {}, `step ${formatStep(finding.step)}`),
+    ),
+    h("p", {}, finding.message),
+    places(ctx, run, finding),
+    figures(finding),
+    sentence ? h("p", {}, h("b", {}, "What to do: "), sentence) : null,
+    code ? codeBlock(code) : null,
+    finding.source ? h("p.source", {}, finding.source) : null,
+  );
+  details.addEventListener("toggle", () => opened.set(key, /** @type {HTMLDetailsElement} */ (details).open));
+  return details;
+}
+
+/** @param {Context} ctx @param {string} run @param {Finding} finding */
+function places(ctx, run, finding) {
+  const links = finding.layers
+    .slice(0, LISTED)
+    .map((layer) =>
+      h("button.link", { type: "button", onclick: () => ctx.set({ view: "layer", layer, focus: run }) }, layer),
+    );
+  const more = finding.layers.length - LISTED;
+  const step = h(
+    "button.link",
+    {
+      type: "button",
+      onclick: () => ctx.set({ view: "propagation", step: finding.step, layer: finding.layers[0] ?? "", focus: run }),
+    },
+    `step ${formatStep(finding.step)}`,
+  );
+  return h(
+    "p.places",
+    {},
+    "At ",
+    step,
+    links.length ? ": " : "",
+    ...links,
+    more > 0 ? h("span.muted", {}, `and ${more} more`) : null,
+  );
+}
+
+/** @param {Finding} finding */
+function figures(finding) {
+  const names = [...new Set([...Object.keys(finding.evidence ?? {}), ...Object.keys(finding.expected ?? {})])];
+  if (!names.length) return null;
+  /** @param {import("./types.js").Figure | undefined} figure */
+  const cell = (figure) =>
+    h("td", {}, figure ? `${formatNumber(figureNumber(figure.value), 4)} ${figure.unit}`.trim() : "");
+  return h(
+    "table.figures",
+    {},
+    h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, "measured"), h("th", {}, "expected"))),
+    h(
+      "tbody",
+      {},
+      ...names.map((name) =>
+        h("tr", {}, h("th", {}, name), cell(finding.evidence?.[name]), cell(finding.expected?.[name])),
+      ),
+    ),
+  );
+}
+
+/** @param {string} code */
+function codeBlock(code) {
+  const copy = h(
+    "button.copy",
+    {
+      type: "button",
+      title: "Copy this code",
+      onclick: async () => {
+        copy.lastChild?.replaceWith((await copyText(code)) ? "Copied" : "Select it and copy by hand");
+      },
+    },
+    icon(ICONS.copy),
+    "Copy",
+  );
+  return h("div.code-block", {}, copy, h("pre", {}, h("code", {}, code)));
+}
+
+/** @param {string} remedy */
+function split(remedy) {
+  const at = remedy.indexOf("\n\n");
+  return at < 0 ? [remedy, ""] : [remedy.slice(0, at), remedy.slice(at + 2)];
+}

@@ -1,0 +1,65 @@
+/**
+ * What the person chose, and the link that brings it back.
+ * @module
+ */
+
+/** @typedef {import("./types.js").State} State */
+
+/** @type {State} */
+export const DEFAULTS = {
+  view: "overview",
+  runs: null,
+  focus: "",
+  step: null,
+  layer: "",
+  filter: "",
+  scale: "log",
+  palette: "auto",
+  quantity: "variance",
+  severity: "",
+};
+
+/** The pages, in the order of their keys 1, 2, 3, … */
+export const VIEWS = {
+  overview: "Overview",
+  propagation: "Propagation",
+  residuals: "Residuals",
+  units: "Units",
+  layer: "Layer",
+  findings: "Findings",
+  compare: "Compare",
+};
+
+/**
+ * What differs from the default, as words.
+ * @param {State} state
+ * @returns {Record<string, string>}
+ */
+export function toLink(state) {
+  /** @type {Record<string, string>} */
+  const link = {};
+  for (const key of /** @type {(keyof State)[]} */ (Object.keys(DEFAULTS))) {
+    const value = state[key];
+    if (value === DEFAULTS[key] || value === null) continue;
+    // A name may hold any character: each is written so that a comma between two cannot be mistaken.
+    link[key] = Array.isArray(value) ? value.map((one) => encodeURIComponent(one)).join(",") : String(value);
+  }
+  return link;
+}
+
+/**
+ * @param {Record<string, string>} link
+ * @returns {State}
+ */
+export function fromLink(link) {
+  const state = { ...DEFAULTS };
+  if (link.view in VIEWS) state.view = link.view;
+  if (link.runs !== undefined) state.runs = link.runs.split(",").filter(Boolean).map(decodeURIComponent);
+  const step = Number(link.step);
+  if (link.step && Number.isFinite(step)) state.step = step;
+  if (link.scale === "linear") state.scale = "linear";
+  for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity"])) {
+    if (link[key] !== undefined) state[key] = link[key];
+  }
+  return state;
+}

@@ -1,0 +1,217 @@
+/**
+ * What stands above every view: the pages, the runs, the filter, and the step with its slider.
+ * @module
+ */
+
+import { fill, h, icon, iconButton, ICONS } from "./dom.js";
+import { formatStep } from "./format.js";
+import { columnAt } from "./payload.js";
+import { PALETTES } from "./palette.js";
+import { matcher } from "./model.js";
+import { VIEWS } from "./state.js";
+
+/** @typedef {import("./types.js").Context} Context */
+
+/**
+ * @param {Context} ctx
+ * @param {object} acts
+ * @param {() => void} acts.play start or stop
+ * @param {() => boolean} acts.playing
+ * @param {() => Promise<boolean>} acts.copyLink
+ * @param {() => void} acts.showKeys
+ */
+export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
+  const tabs = h("nav.tabs", { role: "tablist", "aria-label": "Views" });
+  const runs = h("div.run-list", { role: "group", "aria-label": "Runs" });
+  const filter = /** @type {HTMLInputElement} */ (
+    h("input.filter", {
+      type: "search",
+      placeholder: "Filter layers (regular expression)",
+      "aria-label": "Filter layers by a regular expression",
+      spellcheck: "false",
+      oninput: () => ctx.set({ filter: filter.value }),
+    })
+  );
+  const scale = h("div.segments", { role: "group", "aria-label": "Scale" });
+  const palette = h("select.choose", {
+    "aria-label": "Colours",
+    onchange: (/** @type {Event} */ event) =>
+      ctx.set({ palette: /** @type {HTMLSelectElement} */ (event.target).value }),
+  });
+  const linkButton = iconButton("link", "Copy a link to what you see", async () => {
+    linkButton.classList.toggle("done", await copyLink());
+    setTimeout(() => linkButton.classList.remove("done"), 1500);
+  });
+  const keysButton = h(
+    "button.icon-button",
+    { type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: showKeys },
+    "?",
+  );
+  const playButton = h("button.icon-button.play", { type: "button", onclick: play });
+  const slider = /** @type {HTMLInputElement} */ (
+    h("input.slider", {
+      type: "range",
+      min: 0,
+      "aria-label": "Step",
+      oninput: () => choose(Number(slider.value)),
+    })
+  );
+  const marks = h("div.marks", { "aria-hidden": "true" });
+  const shown = h("output.step");
+  const live = h("button.live", { type: "button", onclick: () => ctx.set({ step: null }) });
+  const trouble = h("p.trouble", { role: "alert" });
+  const element = h(
+    "header.toolbar",
+    {},
+    h("div.row", {}, tabs, h("div.acts", {}, palette, linkButton, keysButton)),
+    h("div.row.choices", {}, runs, filter, scale),
+    h("div.row.time", {}, playButton, h("div.track", {}, marks, slider), shown, live),
+    trouble,
+  );
+
+  /** @param {number} place */
+  function choose(place) {
+    // The right end is the newest step, whatever comes: the page goes on following.
+    const last = place >= ctx.timeline.length - 1;
+    ctx.set({ step: last && ctx.session.live ? null : ctx.timeline[place] });
+  }
+
+  /** @param {string} name */
+  function toggle(name) {
+    const names = ctx.runs.map((run) => run.name);
+    const next = names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
+    ctx.set({ runs: next });
+  }
+
+  function updateRuns() {
+    const entries = ctx.session.entries() ?? [];
+    const byName = new Map(ctx.runs.map((run) => [run.name, run]));
+    fill(
+      runs,
+      ...entries.map((entry) => {
+        const run = byName.get(entry.name);
+        const dot = h("button.dot-button", {
+          type: "button",
+          role: "checkbox",
+          "aria-checked": String(!!run),
+          "aria-label": `Show ${entry.name}`,
+          title: run ? `Hide ${entry.name}` : `Show ${entry.name}`,
+          onclick: () => toggle(entry.name),
+        });
+        const mark = h("i.dot");
+        if (run) mark.style.background = mark.style.borderColor = run.colour;
+        dot.append(mark);
+        const focused = run !== undefined && run.name === ctx.focus?.name;
+        return h(
+          `div.run${run ? ".on" : ""}${focused ? ".focused" : ""}`,
+          {},
+          dot,
+          h(
+            "button.run-name",
+            {
+              type: "button",
+              title: `Look at ${entry.name} (newest step ${formatStep(entry.step)})`,
+              "aria-pressed": String(focused),
+              onclick: () =>
+                ctx.set({
+                  focus: entry.name,
+                  ...(run ? {} : { runs: [...ctx.runs.map((one) => one.name), entry.name] }),
+                }),
+            },
+            entry.name,
+          ),
+        );
+      }),
+    );
+  }
+
+  function updateMarks() {
+    const last = Math.max(1, ctx.timeline.length - 1);
+    fill(
+      marks,
+      ...ctx.runs.flatMap((run) =>
+        (ctx.session.outline(run.name)?.findings ?? []).map((one) => {
+          const mark = h(`i.mark.${one.severity}`, { title: `${one.code} ${one.rule}` });
+          mark.style.left = `${(100 * Math.max(0, columnAt(ctx.timeline, one.step))) / last}%`;
+          return mark;
+        }),
+      ),
+    );
+  }
+
+  return {
+    element,
+    filter,
+    update() {
+      fill(
+        tabs,
+        ...Object.entries(VIEWS).map(([id, title], i) => {
+          const count = id === "findings" ? countFindings(ctx) : 0;
+          return h(
+            "button.tab",
+            {
+              type: "button",
+              role: "tab",
+              "aria-selected": String(id === ctx.state.view),
+              title: `${title} (${i + 1})`,
+              onclick: () => ctx.set({ view: id }),
+            },
+            title,
+            count ? h("span.count", {}, String(count)) : null,
+          );
+        }),
+      );
+      updateRuns();
+      if (filter.value !== ctx.state.filter) filter.value = ctx.state.filter;
+      const { error } = matcher(ctx.state.filter);
+      filter.classList.toggle("wrong", !!error);
+      filter.title = error ? `Not a regular expression: ${error}` : "";
+      fill(
+        scale,
+        .../** @type {const} */ (["log", "linear"]).map((one) =>
+          h(
+            "button.segment",
+            { type: "button", "aria-pressed": String(one === ctx.state.scale), onclick: () => ctx.set({ scale: one }) },
+            one,
+          ),
+        ),
+      );
+      fill(
+        palette,
+        ...Object.entries(PALETTES).map(([id, title]) =>
+          h("option", { value: id, selected: id === ctx.state.palette }, title),
+        ),
+      );
+      slider.max = String(Math.max(0, ctx.timeline.length - 1));
+      slider.value = String(Math.max(0, columnAt(ctx.timeline, ctx.step)));
+      slider.setAttribute("aria-valuetext", `step ${ctx.step}`);
+      slider.disabled = ctx.timeline.length < 2;
+      updateMarks();
+      fill(
+        shown,
+        "step ",
+        h("b", {}, formatStep(ctx.step)),
+        h("span.muted", {}, ` of ${formatStep(ctx.timeline[ctx.timeline.length - 1] ?? 0)}`),
+      );
+      live.hidden = !ctx.session.live;
+      live.textContent = ctx.state.step === null ? "following" : "follow newest";
+      live.setAttribute("aria-pressed", String(ctx.state.step === null));
+      live.title =
+        ctx.state.step === null ? "The newest step is shown as it comes" : "Show the newest step, and go on with it";
+      trouble.textContent = ctx.session.trouble();
+      trouble.hidden = !ctx.session.trouble();
+      this.playing();
+    },
+    playing() {
+      fill(playButton, icon(playing() ? ICONS.pause : ICONS.play, true));
+      const label = playing() ? "Stop (space)" : "Play through the steps (space)";
+      playButton.title = label;
+      playButton.setAttribute("aria-label", label);
+    },
+  };
+}
+
+/** @param {Context} ctx */
+function countFindings(ctx) {
+  return ctx.runs.reduce((sum, run) => sum + (ctx.session.outline(run.name)?.findings.length ?? 0), 0);
+}

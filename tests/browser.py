@@ -1,0 +1,180 @@
+"""A TensorBoard with the tab, and a browser that looks at it and lets nothing improper pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+SCREENSHOTS = ROOT / "screenshots"
+"""Git-ignored; looked at before a change of the page is accepted."""
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LOOPBACK = {"localhost", "127.0.0.1"}
+WAIT_MS = 60_000
+"""Machines are shared and slow at times."""
+
+RUNNER = """
+import sys
+from tensorboard import default, program
+from init_monitor.tensorboard_plugin.loader import InitMonitorLoader
+board = program.TensorBoard(plugins=[*default.get_static_plugins(), InitMonitorLoader()])
+board.configure(argv=["tensorboard", *sys.argv[1:]])
+board.main()
+"""
+
+
+def chromium() -> str:
+    """Where the browser is; without one the tests are skipped, but CI has to have one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found:
+        return found
+    message = "no chromium: the page was not looked at (make test installs it where it may)"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@contextmanager
+def tensorboard(logdir: Path, *arguments: str) -> Iterator[str]:
+    """Start TensorBoard on a free port and give its address, with a slash at its end."""
+    command = [sys.executable, "-c", RUNNER, "--logdir", str(logdir), "--port", "0", "--reload_interval", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    log = logdir.parent / f"{logdir.name}-{time.monotonic_ns()}.log"
+    with log.open("w") as out:
+        server = subprocess.Popen([*command, *arguments], stdout=out, stderr=out, env=environment)
+    try:
+        yield _address(server, log)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _address(server: Any, log: Path) -> str:
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while time.monotonic() < deadline:
+        said = log.read_text()
+        assert server.poll() is None, said
+        found = re.search(r"http://localhost:\d+/\S*", said)
+        if found:
+            address = found.group().rstrip("/") + "/"
+            _wait_for_runs(address)
+            return address
+        time.sleep(0.1)
+    pytest.fail(f"TensorBoard did not start: {log.read_text()}")
+
+
+def _wait_for_runs(address: str) -> None:
+    """TensorBoard answers at once and reads on beside."""
+    before = b""
+    for _ in range(100):
+        with urllib.request.urlopen(f"{address}data/plugin/init_monitor/runs") as answer:  # noqa: S310 - our own server
+            now = answer.read()
+        if now == before:
+            return
+        before = now
+        time.sleep(1.5)
+
+
+class Watched:
+    """A page, and all that went wrong on it."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: self.wrong.append(f"page error: {error}"))
+        page.on("console", self._said)
+        page.on("request", self._asked)
+
+    def _said(self, message: Any) -> None:
+        text = message.text
+        # CSP violations are errors on the console, too. TensorBoard itself looks for its letters beside its path prefix.
+        if message.type == "error" and "/font-roboto/" not in message.location.get("url", ""):
+            self.wrong.append(f"console: {text} ({message.location.get('url')})")
+
+    def _asked(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname not in LOOPBACK:
+            self.wrong.append(f"request beyond loopback: {request.url}")
+
+    def open_tab(self, address: str, *, dark: bool = False, **link: object) -> Any:
+        """Open TensorBoard at our tab, as a link would, and return the tab's frame."""
+        words = "".join(f"&p.init_monitor.{key}={quote(str(value), safe='')}" for key, value in link.items())
+        self.page.goto("about:blank")
+        self.page.goto(f"{address}{'?darkMode=true' if dark else ''}#init_monitor{words}")
+        return self.frame()
+
+    def frame(self) -> Any:
+        """Return the frame of the tab, once it has drawn."""
+        self.page.wait_for_selector("iframe[src*='name=init_monitor']", state="attached")
+        handle = self.page.query_selector("iframe[src*='name=init_monitor']")
+        frame = handle.content_frame()
+        settled(frame)
+        return frame
+
+    def shot(self, name: str) -> None:
+        """Keep a picture for a person to look at."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
+
+
+def settled(frame: Any) -> None:
+    """Wait until nothing is being fetched, and what came is drawn."""
+    frame.wait_for_selector(".im[data-state=ready], .im .nothing")
+    frame.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Start the browser."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=chromium(), args=FLAGS)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+@contextmanager
+def watched(running: Any, **options: Any) -> Iterator[Watched]:
+    """Open a page, and fail if anything went wrong on it."""
+    context = running.new_context(viewport={"width": 1440, "height": 1000}, **options)
+    page = Watched(context.new_page())
+    try:
+        yield page
+    finally:
+        context.close()
+    if page.wrong:
+        pytest.fail("\n".join(page.wrong))
+
+
+COLOURS = """(canvas) => {
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(new Uint32Array(data.buffer)).size;
+}"""
+"""How many colours a canvas shows: an empty one has one, axes alone a few dozen (their letters have soft edges)."""

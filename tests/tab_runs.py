@@ -1,0 +1,117 @@
+"""Runs for the tab: what real trainings write, and one as large as the tab has to bear."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from builders import linears, record
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.tensorboard import SummaryWriter
+
+from init_monitor import InitMonitor
+from init_monitor.sinks import Run, TensorBoardSink
+from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Block(nn.Module):
+    """A residual block without normalisation: its stream doubles."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = x + self.second(nn.functional.relu(self.first(x)))
+        return summed
+
+
+class Learner(pl.LightningModule):
+    """Any network on a regression that it can learn."""
+
+    def __init__(self, net: nn.Module, gain: float, rate: float) -> None:
+        super().__init__()
+        self.net, self.rate = net, rate
+        for layer in net.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=math.sqrt(gain / layer.in_features))
+                nn.init.zeros_(layer.bias)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        inputs, targets = batch
+        loss = nn.functional.mse_loss(self.net(inputs), targets)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=self.rate)
+
+
+def deep(depth: int = 24, width: int = 64) -> nn.Sequential:
+    """ReLU layers one after another."""
+    hidden = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(width, 4))
+
+
+def residual(depth: int = 12, width: int = 64) -> nn.Sequential:
+    """Residual blocks one after another."""
+    return nn.Sequential(nn.Linear(width, width), *(Block(width) for _ in range(depth)), nn.Linear(width, 4))
+
+
+def fit(
+    directory: Path, net: Callable[[], nn.Module], gain: float, steps: int = 40, rate: float = 1e-3, **options: Any
+) -> InitMonitor:
+    """Train for a moment, as a user would, and return the monitor."""
+    torch.manual_seed(0)
+    module = Learner(net(), gain, rate)
+    inputs = torch.randn(256, 64)
+    loader = DataLoader(TensorDataset(inputs, inputs[:, :4]), batch_size=32)
+    monitor = InitMonitor(every_n_steps=2, sinks=[TensorBoardSink()], **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = pl.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            accelerator="cpu",
+            logger=TensorBoardLogger(str(directory.parent), name="", version=directory.name),
+            callbacks=[monitor],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader)
+    return monitor
+
+
+def large(directory: Path, layers: int = 500, steps: int = 1000, seed: int = 0) -> None:
+    """Write as many numbers as the tab has to bear, through the sink, without a training."""
+    rng = np.random.default_rng(seed)
+    net, sink = linears(layers), TensorBoardSink()
+    writer = SummaryWriter(str(directory))
+
+    class Logger:
+        experiment = writer
+
+    sink.open(Run(loggers=(Logger(),)))
+    depth = np.linspace(0, 1, layers)
+    for step in range(steps):
+        columns: dict[Quantity, Any] = {}
+        for i, quantity in enumerate((*LAYER_VECTORS, *PARAMETER_VECTORS)):
+            noise = rng.normal(0, 0.2, layers)
+            columns[quantity] = 10 ** (noise + depth * (3 - 6 * seed) * math.exp(-step / 300) - (i % 3))
+        for share in (Quantity.DEAD_FRACTION, Quantity.ALL_POSITIVE_FRACTION, Quantity.SATURATED_FRACTION):
+            columns[share] = np.clip(rng.normal(0.2 * step / steps, 0.05, layers), 0, 0.5)
+        sink.emit(record(net, columns, step=step * 10), (), net)
+    writer.flush()
+    sink.close()
+    writer.close()
