@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -51,12 +52,12 @@ def main(factory: str, *, seed: int = 0, code: bool = False, json: Path | None =
         1 if there is a critical finding, else 0.
 
     Raises:
-        InitMonitorError: there is no such function, it returns something else, or the report cannot be written.
+        InitMonitorError: there is no such function, it raises or returns something else, or the report cannot be written.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     make = _named(factory)
     torch.manual_seed(seed)
-    subject = _subject(make(), factory)
+    subject = _subject(_called(make, factory), factory)
     report = check(subject.model, subject.batch, subject.loss_fn)
     plan = recommend(subject.model, subject.batch, subject.loss_fn)
     console.print(report)
@@ -101,6 +102,21 @@ def _named(factory: str) -> Callable[[], object]:
         raise InitMonitorError(message)
     make: Callable[[], object] = found
     return make
+
+
+def _called(make: Callable[[], object], factory: str) -> object:
+    try:
+        return make()
+    except Exception as error:
+        # Ours is the first line of the trace, the factory's own the next; there is none if it could not even be called.
+        own = traceback.extract_tb(error.__traceback__)[1:2]
+        where = "".join(f" ({Path(line.filename).name}, line {line.lineno})" for line in own)
+        said = " ".join(str(error).split())
+        message = (
+            f"{factory} raised {type(error).__name__}{f': {said}' if said else ''}{where}. It must run without arguments and"
+            f" return {_SHAPES}."
+        )
+        raise InitMonitorError(message) from error
 
 
 def _subject(made: object, factory: str) -> Subject:

@@ -266,11 +266,12 @@ class Report:
                 f"<li>{html.escape(f'{name}: {figure}{_expected(finding, name)}')}</li>"
                 for name, figure in finding.evidence.items()
             )
+            layers = f"<p>Layers: {html.escape(', '.join(finding.layers))}</p>" if finding.layers else ""
             code = f"<pre>{html.escape(finding.remedy_code)}</pre>" if finding.remedy_code else ""
             parts.append(
                 f'<section class="{finding.severity}"><h2>{html.escape(f"{finding.code} {finding.rule}")}'
                 f" <small>{finding.severity}, step {finding.step}</small></h2>"
-                f"<p>{html.escape(finding.message)}</p><p>Layers: {html.escape(', '.join(finding.layers))}</p>"
+                f"<p>{html.escape(finding.message)}</p>{layers}"
                 f"<ul>{figures}</ul><p>{html.escape(finding.remedy_sentence)}</p>{code}"
                 f"<p><small>{html.escape(finding.source)}</small></p></section>"
             )

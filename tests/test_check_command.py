@@ -68,8 +68,17 @@ def triple():
     return 1, 2, 3
 
 
+def raising():
+    return nn.Linear(8, 2)(torch.zeros(4, 9))
+
+
+def demanding(width):
+    return nn.Linear(width, 2), torch.zeros(4, width)
+
+
 NUMBER = 3
 """
+RAISING_LINE = NETWORKS.splitlines().index("    return nn.Linear(8, 2)(torch.zeros(4, 9))") + 1
 
 
 @pytest.fixture
@@ -122,6 +131,15 @@ def test_the_code_and_the_report_are_given_when_asked_for(
         ("{networks}:goood", "has no 'goood'. Did you mean 'good'?"),
         ("{networks}:NUMBER", "is a int, expected a function that returns (model, batch)"),
         ("{networks}:triple", "returned a tuple of 3, expected (model, batch), (model, batch, loss_fn) or"),
+        ("{networks}:raising", "raising raised RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        (
+            "{networks}:raising",
+            f"{{networks}}.py, line {RAISING_LINE}). It must run without arguments and return (model, b",
+        ),
+        (
+            "{networks}:demanding",
+            "raised TypeError: demanding() missing 1 required positional argument: 'width'. It must",
+        ),
         ("{networks}:nothing", "returned Module without a batch: it has no example_input_array"),
     ],
 )
@@ -129,7 +147,9 @@ def test_what_the_caller_can_put_right_is_exit_status_2_and_a_sentence(
     networks: str, factory: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", factory.format(networks=networks)]) == 2
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words.format(networks=networks) in said
+    assert said.count("\n") == 1
 
 
 def test_a_report_that_cannot_be_written_is_exit_status_2(

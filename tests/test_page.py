@@ -276,6 +276,29 @@ def test_the_report_opens_from_disk_and_shows_every_view(tmp_path: Path, page: W
 
 
 @pytest.mark.slow
+def test_a_finding_without_layers_is_about_the_whole_network_and_passes_every_filter(
+    tmp_path: Path, page: Watched
+) -> None:
+    whole = Finding(
+        "update-ratio", "IM603", Severity.WARNING, (), 2, "The weights hardly move.", remedy="Learn faster."
+    )
+    records = [record(NET, {Quantity.VARIANCE: 1.0}, step=step) for step in range(3)]
+    file = tmp_path / "page.html"
+    Report.of(records, (FOUND, whole), NET, {}).to_html(file)
+    page.page.goto(file.as_uri())
+    page.page.click(".tab[title^=Findings]")
+    settled(page.page)
+    entries = page.page.locator("details.finding")
+    assert [entry.locator("summary .muted").first.inner_text() for entry in entries.all()] == [
+        "net.1",
+        "the whole network",
+    ]
+    page.page.fill(".filter", "net.0")
+    page.page.wait_for_function("document.querySelectorAll('details.finding').length === 1")
+    assert entries.first.locator(".places").text_content() == "At step 2"
+
+
+@pytest.mark.slow
 def test_the_comparison_opens_at_its_pictures(tmp_path: Path, page: Watched) -> None:
     file = tmp_path / "page.html"
     first, second = stored(tmp_path / "a"), stored(tmp_path / "b", 1000.0)

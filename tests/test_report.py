@@ -120,6 +120,14 @@ def test_markdown_has_the_verdict_each_finding_with_code_and_a_row_per_layer() -
     assert text.endswith("\n")
 
 
+def test_a_finding_about_the_whole_network_lists_no_layers() -> None:
+    about_all, about_one = report(findings=(finding(layers=()),)), report(findings=(finding(),))
+    for form in (lambda made: made.to_markdown(), lambda made: made.to_html(), lambda made: made._repr_html_()):
+        assert "Layers: " in form(about_one)
+        assert "Layers:" not in form(about_all)
+    assert "(0 layers)" not in str(about_all)
+
+
 def test_markdown_of_nothing_says_so() -> None:
     assert Report().to_markdown() == "# Signal propagation\n\nNothing was measured yet.\n\n"
 

@@ -53,7 +53,7 @@ export function findingsView(ctx) {
         run,
         outline: outlines[k],
         findings: bySeverity(outlines[k]?.findings ?? []).filter(
-          (one) => !out.has(one.severity) && (!ctx.state.filter || one.layers.some((layer) => ctx.test(layer))),
+          (one) => !out.has(one.severity) && concerns(one, ctx),
         ),
       }));
       fill(
@@ -75,6 +75,14 @@ export function findingsView(ctx) {
     },
     layers: () => [...new Set(ctx.runs.flatMap((run) => ctx.session.outline(run.name)?.names ?? []))],
   };
+}
+
+/**
+ * Does a finding concern the filtered layers? One without layers is about the whole network.
+ * @param {Finding} finding @param {Context} ctx
+ */
+function concerns(finding, ctx) {
+  return !ctx.state.filter || !finding.layers.length || finding.layers.some((layer) => ctx.test(layer));
 }
 
 /** @param {import("./types.js").Outline | null} outline @param {Context} ctx */

@@ -88,6 +88,7 @@ export function fitted(text, room, measure) {
  * @param {string[]} layers
  */
 export function layerRange(layers) {
+  if (!layers.length) return "the whole network";
   if (layers.length <= 2) return layers.join(", ");
   return `${layers[0]} … ${layers[layers.length - 1]} (${layers.length})`;
 }
