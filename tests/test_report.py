@@ -122,7 +122,7 @@ def test_markdown_has_the_verdict_each_finding_with_code_and_a_row_per_layer() -
 
 def test_a_finding_about_the_whole_network_lists_no_layers() -> None:
     about_all, about_one = report(findings=(finding(layers=()),)), report(findings=(finding(),))
-    for form in (lambda made: made.to_markdown(), lambda made: made.to_html(), lambda made: made._repr_html_()):
+    for form in (Report.to_markdown, Report.to_html, Report._repr_html_):
         assert "Layers: " in form(about_one)
         assert "Layers:" not in form(about_all)
     assert "(0 layers)" not in str(about_all)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.fused import FusedNormalisations
+from init_monitor.capture.hook import Hook
 from init_monitor.capture.taps import Provenance, Rows, Tap, TapKey
 from init_monitor.capture.tensors import first_floating, floating_tensors
 from init_monitor.capture.training import is_training_signal
@@ -29,35 +31,6 @@ if TYPE_CHECKING:
     from init_monitor.capture.taps import Origin
 
 OUTSIDE_BACKWARD = -1
-
-
-def _inert(*_args: object, **_kwargs: object) -> None:
-    """Stand in for a hook on a copy of the model (an EMA, a pickled module): copies are not watched."""
-
-
-def _make_inert() -> Callable[..., None]:
-    return _inert
-
-
-class _Hook:
-    """A callable that turns into :func:`_inert` when the model it hangs on is copied or pickled."""
-
-    __slots__ = ("_call", "_name")
-
-    def __init__(self, call: Callable[..., None], name: str) -> None:
-        self._call, self._name = call, name
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
-        self._call(self._name, module, args, kwargs, output)
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Callable[..., None]:
-        return _inert
-
-    def __copy__(self) -> Callable[..., None]:
-        return _inert
-
-    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
-        return _make_inert, ()
 
 
 class _Call(NamedTuple):
@@ -114,6 +87,7 @@ class LayerHooks:
         self._on_failure = on_failure
         self._handles: list[RemovableHandle] = []
         self._provenance = Provenance()
+        self._fused = FusedNormalisations(self._forward, self._switch_off)
         self._calls: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
         self._switched_off: set[str] = set()
@@ -135,10 +109,12 @@ class LayerHooks:
         self.order = {}
         for name, module in self._layers.items():
             if name not in self._switched_off:
-                hook = _Hook(self._forward, name)
-                self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
+                hook = Hook(self._forward, name)
+                self._handles += self._fused.attach(name, module) or [
+                    module.register_forward_hook(hook, with_kwargs=True)
+                ]
         for module in self._plumbing:
-            self._handles.append(module.register_forward_hook(_Hook(self._pass_on, ""), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(Hook(self._pass_on, ""), with_kwargs=True))
         self.begin_batch()
 
     def detach(self) -> None:
@@ -147,12 +123,14 @@ class LayerHooks:
             handle.remove()
         self._handles = []
         self._provenance.clear()
+        self._fused.clear()
 
     def begin_batch(self) -> None:
         """Start a forward: calls are counted from here, so that the k-th call is the same tap in every batch."""
         self._calls.clear()
         self._recomputed.clear()
         self._provenance.clear()
+        self._fused.clear()
         self._late.clear()
         self.position = 0
 

@@ -83,7 +83,8 @@ def role_of(module: nn.Module) -> Role | None:
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
     # What torch.nn.utils.parametrize hangs on a layer does not make a container of it.
-    if any(name != "parametrizations" for name, _ in module.named_children()) or _is_no_layer(module):
+    holds = any(name != "parametrizations" for name, _ in module.named_children()) and not acts_itself(module)
+    if holds or _is_no_layer(module):
         return None
     if nonlinearity_of(module) is not None:
         return Role.ACTIVATION
@@ -95,6 +96,17 @@ def role_of(module: nn.Module) -> Role | None:
         isinstance(parameter, UninitializedParameter) or parameter.dim() > 1 for parameter in module.parameters()
     )
     return Role.WEIGHT if mixes or isinstance(module, RECURRENT) else Role.OTHER
+
+
+def acts_itself(module: nn.Module) -> bool:
+    """Return True for a normalisation that goes on through dropout or an activation of its own, as timm's do."""
+    if not isinstance(module, NORMALISATIONS):
+        return False
+    # Children with weights do other things than follow: they may compute the normalisation's own scale.
+    known = [
+        nonlinearity_of(child) is not None or not any(True for _ in child.parameters()) for child in module.children()
+    ]
+    return bool(known) and all(known)
 
 
 def _is_no_layer(module: nn.Module) -> bool:
