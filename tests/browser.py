@@ -10,8 +10,9 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -47,15 +48,18 @@ board.main()
 """
 
 
-def chromium() -> str:
-    """Where the browser is; without one the tests are skipped, but CI has to have one."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found:
-        return found
-    message = "no chromium: the page was not looked at (make test installs it where it may)"
+def missing(what: str, unproven: str) -> NoReturn:
+    """Skip a test for want of a program that `make test` installs where it may; CI has to have it."""
+    message = f"no {what}: {unproven} (make test installs it where it may)"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def chromium() -> str:
+    """Where the browser is."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    return found or missing("chromium", "the page was not looked at")
 
 
 @contextmanager
@@ -151,7 +155,10 @@ def settled(frame: Any) -> None:
 @contextmanager
 def browser() -> Iterator[Any]:
     """Start the browser."""
-    playwright = pytest.importorskip("playwright.sync_api")
+    try:
+        playwright = import_module("playwright.sync_api")
+    except ImportError:
+        missing("playwright", "the page was not looked at")
     with playwright.sync_playwright() as started:
         running = started.chromium.launch(executable_path=chromium(), args=FLAGS)
         try:

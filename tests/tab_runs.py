@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from init_monitor import InitMonitor
 from init_monitor.sinks import Run, TensorBoardSink
-from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, Quantity
+from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +93,16 @@ def fit(
     return monitor
 
 
-def large(directory: Path, layers: int = 500, steps: int = 1000, seed: int = 0) -> None:
+LARGE = (
+    *(Quantity.VARIANCE, Quantity.GRADIENT_VARIANCE, Quantity.UPDATE_RATIO),
+    *(Quantity.DEAD_FRACTION, Quantity.ALL_POSITIVE_FRACTION, Quantity.SATURATED_FRACTION),
+)
+"""What the pictures of many layers at once are drawn from; the tab asks for no other quantity there."""
+
+
+def large(directory: Path, layers: int = 500, steps: int = 1000) -> None:
     """Write as many numbers as the tab has to bear, through the sink, without a training."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     net, sink = linears(layers), TensorBoardSink()
     writer = SummaryWriter(str(directory))
 
@@ -106,11 +113,11 @@ def large(directory: Path, layers: int = 500, steps: int = 1000, seed: int = 0) 
     depth = np.linspace(0, 1, layers)
     for step in range(steps):
         columns: dict[Quantity, Any] = {}
-        for i, quantity in enumerate((*LAYER_VECTORS, *PARAMETER_VECTORS)):
+        for i, quantity in enumerate(LARGE):
             noise = rng.normal(0, 0.2, layers)
-            columns[quantity] = 10 ** (noise + depth * (3 - 6 * seed) * math.exp(-step / 300) - (i % 3))
-        for share in (Quantity.DEAD_FRACTION, Quantity.ALL_POSITIVE_FRACTION, Quantity.SATURATED_FRACTION):
-            columns[share] = np.clip(rng.normal(0.2 * step / steps, 0.05, layers), 0, 0.5)
+            columns[quantity] = 10 ** (noise + depth * 3 * math.exp(-step / 300) - i)
+            if str(quantity).endswith("fraction"):
+                columns[quantity] = np.clip(rng.normal(0.2 * step / steps, 0.05, layers), 0, 0.5)
         sink.emit(record(net, columns, step=step * 10), (), net)
     writer.flush()
     sink.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browser import COLOURS, Watched, browser, settled, watched
+from browser import COLOURS, Watched, browser, chromium, missing, settled, watched
 from builders import linears, record
 
 from init_monitor import Report, cli
@@ -28,7 +28,7 @@ from init_monitor.store import RunWriter, read_run, run_file
 from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 NET = linears(3)
@@ -48,6 +48,31 @@ def stored(directory: Path, factor: float = 1.0, settings: dict[str, Any] | None
         writer.write(record(net, columns, step=step), (FOUND,) if step == 2 and factor > 1 else (), net)
     writer.close()
     return directory
+
+
+def open_browser() -> None:
+    with browser():
+        pass
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+@pytest.mark.parametrize(
+    ("what", "look"),
+    [
+        ("chromium", chromium),
+        ("playwright", open_browser),
+        ("tsc", lambda: test_the_modules_pass_the_type_checker()),  # noqa: PLW0108 - it is defined below
+    ],
+)
+def test_what_cannot_be_looked_at_here_is_skipped_with_a_reason_and_fails_in_ci(
+    what: str, look: Callable[[], object], ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    if what == "playwright":
+        monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    with pytest.raises(outcome, match=f"no {what}: .* not (looked at|checked)"):
+        look()
 
 
 # --- one script -----------------------------------------------------------------------------------------------------
@@ -84,10 +109,7 @@ def test_another_form_of_module_is_refused(
 def test_the_modules_pass_the_type_checker() -> None:
     tsc = shutil.which("tsc") or shutil.which("tsc", path=str(Path(sys.prefix) / "node" / "node_modules" / ".bin"))
     if tsc is None:
-        message = "no tsc: the types of the page's modules were not checked (make test installs it where it may)"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("tsc", "the types of the page's modules were not checked")
     done = subprocess.run([tsc, "-p", str(ROOT / "tsconfig.json")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import math
 import re
-import statistics
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,17 +97,22 @@ def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_view_draws_what_a_real_fit_wrote(view: str, dark: bool, page: Watched, board: Board) -> None:  # noqa: FBT001
-    frame = page.open_tab(board.address, dark=dark, view=view, focus="residual" if view == "residuals" else "xavier")
-    canvases = frame.locator("canvas.plot")
-    pictures = {"overview": 4, "propagation": 2, "residuals": 6, "units": 3, "layer": 12, "findings": 0, "compare": 3}
-    assert canvases.count() >= pictures[view]
-    for canvas in canvases.all():
-        assert canvas.evaluate(COLOURS) > 20
-    assert frame.locator(".tab[aria-selected=true]").inner_text().lower().startswith(view)
+def test_every_view_draws_what_a_real_fit_wrote(dark: bool, page: Watched, board: Board) -> None:  # noqa: FBT001
+    frame = page.open_tab(board.address, dark=dark, focus="xavier")
     assert frame.locator(".im").evaluate("(e) => e.classList.contains('dark')") is dark
-    page.shot(f"{view}-{'dark' if dark else 'light'}")
+    pictures = {"overview": 4, "propagation": 2, "residuals": 6, "units": 3, "layer": 12, "findings": 0, "compare": 3}
+    assert tuple(pictures) == VIEWS
+    for view, count in pictures.items():
+        if view == "residuals":
+            frame.click(".run-name:has-text('residual')")
+        frame.click(f".tab[title^={view.capitalize()}]")
+        frame.wait_for_selector(f".tab[aria-selected=true][title^={view.capitalize()}]")
+        settled(frame)
+        canvases = frame.locator("canvas.plot")
+        assert canvases.count() >= count, view
+        for canvas in canvases.all():
+            assert canvas.evaluate(COLOURS) > 20, view
+        page.shot(f"{view}-{'dark' if dark else 'light'}")
 
 
 @pytest.mark.parametrize("width", [700, 2200])
@@ -492,32 +497,40 @@ def test_any_character_may_be_in_a_name(tmp_path: Path, page: Watched) -> None:
 FRAME_MS = 50
 """What an interaction may take, and still feels like one's own hand."""
 
-FRAMES = """async () => {
+MOVES = 15
+
+MOVE = """async (moves) => {
   const slider = document.querySelector('.slider');
-  const times = [];
-  for (let i = 0; i < 15; i += 1) {
+  for (let i = 0; i < moves; i += 1) {
     slider.value = String(i * 50);
-    const begun = performance.now();
     slider.dispatchEvent(new Event('input'));
     // The next frame draws; the one after it begins when that is done.
     await new Promise((done) => requestAnimationFrame(() => { requestAnimationFrame(() => done(null)); }));
-    times.push(performance.now() - begun - 16.7);
   }
-  return times;
 }"""
 
 
 def test_three_runs_of_500_layers_and_1000_steps_move_without_a_jerk(tmp_path: Path, page: Watched) -> None:
-    for seed in range(3):
-        tab_runs.large(tmp_path / "logs" / f"run{seed}", seed=seed)
+    tab_runs.large(tmp_path / "logs" / "run0")
+    for k in (1, 2):
+        shutil.copytree(tmp_path / "logs" / "run0", tmp_path / "logs" / f"run{k}")
     with tensorboard(tmp_path / "logs", "--load_fast=true") as address:
         frame = page.open_tab(address)
         page.shot("large-overview")
+        chrome = page.page.context.new_cdp_session(page.page)
+        # The page's own time on a processor: how busy the machine is with other things does not count.
+        chrome.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def worked() -> float:
+            metrics = chrome.send("Performance.getMetrics")["metrics"]
+            (seconds,) = (float(one["value"]) for one in metrics if one["name"] == "TaskDuration")
+            return 1000 * seconds
+
         for view in ("overview", "propagation", "units"):
             frame.click(f".tab[title^={view.capitalize()}]")
             settled(frame)
             frame.wait_for_selector(".im[data-state=ready]")
-            # The best of three: the machine is shared.
-            best = min(statistics.median(frame.evaluate(FRAMES)) for _ in range(3))
-            assert best <= FRAME_MS, view
+            before = worked()
+            frame.evaluate(MOVE, MOVES)
+            assert 0 < (worked() - before) / MOVES <= FRAME_MS, view
         page.shot("large-units")
