@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules import companions, onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, segments, theil_sen
 from init_monitor.rules.gains import gain_source, healthy_backward_gain
 from init_monitor.rules.optimizers import epsilon_of
@@ -242,7 +242,7 @@ class _GradientsOverDepth:
             expected=expected,
             remedy=remedies.advice(*onset.remedy(direction=self.direction))
             if trained
-            else _remedy(back, blamed, severity, history.structure),
+            else _remedy(back, blamed, severity, history),
             source=gain_source(before.activation if before else segment.layers[0].activation),
         )
 
@@ -355,7 +355,7 @@ def _comment(updates: _Updates, severity: Severity) -> str:
     return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
 
 
-def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, structure: Structure) -> str:
+def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, history: History) -> str:
     layers = [back.segment.layers[i] for i in blamed]
     if severity is Severity.INFO:
         return "Nothing has to change while the updates stay in their range; an initialisation that keeps the gradient helps."
@@ -365,8 +365,9 @@ def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, structure: S
         )
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        return remedies.advice(sentence, remedies.initialise(layers, among=structure.layers))
-    return _remedy_for_all(back, structure)
+        layers = companions.off_too(layers, history, direction=1 if back.total > 1 else -1)
+        return remedies.advice(sentence, remedies.initialise(layers, among=history.structure.layers))
+    return _remedy_for_all(back, history.structure)
 
 
 def _remedy_for_all(back: _Back, structure: Structure) -> str:

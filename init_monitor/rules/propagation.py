@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules import branches, companions, onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, segments, theil_sen
 from init_monitor.rules.formats import format_of
 from init_monitor.rules.gains import gain_source
@@ -165,7 +165,7 @@ class _ActivationsOverDepth:
             expected=expected,
             remedy=remedies.advice(*onset.remedy(direction=self.direction))
             if trained
-            else _remedy(layers, history.structure, worst, blamed=blamed or worst.silent_from is not None),
+            else _remedy(layers, history, worst, blamed=blamed or worst.silent_from is not None),
             source=gain_source(lead.activation),
         )
 
@@ -292,10 +292,21 @@ def _limit(verdict: Verdict, at: Profile) -> list[str]:
     return [f"At this pace it passes {limit} ({size}) after {verdict.until:.0f} more."]
 
 
-def _remedy(layers: list[Layer], structure: Structure, verdict: Verdict, *, blamed: bool) -> str:
+def _remedy(layers: list[Layer], history: History, verdict: Verdict, *, blamed: bool) -> str:
+    structure = history.structure
     if blamed:
+        if verdict.silent_from is not None:
+            layers = companions.constant_too(layers, history)
+        layers = companions.off_too(layers, history, direction=1 if verdict.total > 1 else -1)
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        return remedies.advice(sentence, remedies.initialise(layers, among=structure.layers))
+        code = remedies.initialise(layers, among=structure.layers)
+        growing = branches.unnormalised(structure)
+        if len(growing) >= LEAST_LAYERS:
+            sentence += (
+                " No normalisation holds the residual additions: start their branches small, or they explode next."
+            )
+            code = remedies.together(code, branches.start_small(growing, structure))
+        return remedies.advice(sentence, code)
     if verdict.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
     known = structure.by_name()
