@@ -14,7 +14,14 @@ from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, seg
 from init_monitor.rules.gains import gain_source, healthy_backward_gain
 from init_monitor.rules.optimizers import epsilon_of
 from init_monitor.rules.profile import Signal
-from init_monitor.rules.propagation import BLAME_FACTOR, CRITICAL_CHANGE, LEAST_LAYERS, WARNING_CHANGE, to_blame
+from init_monitor.rules.propagation import (
+    BLAME_FACTOR,
+    CRITICAL_CHANGE,
+    FADING_CHANGE,
+    LEAST_LAYERS,
+    WARNING_CHANGE,
+    to_blame,
+)
 from init_monitor.rules.silence import LEAST_RECORDS, LEAST_STEPS
 from init_monitor.tags import Quantity
 
@@ -263,6 +270,8 @@ class VanishingGradients(_GradientsOverDepth):
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
     direction: ClassVar[int] = -1
+
+    warning_change: float = FADING_CHANGE
 
 
 def _over_depth(segment: Segment, logs: Column) -> tuple[float, float]:
