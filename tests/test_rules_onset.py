@@ -29,7 +29,8 @@ from init_monitor.tags import Quantity
         (2.0, 2e6, 1, True),
         (2e6, 2e6, 1, False),
         (1e4, 2e6, 1, False),
-        (10.0, 2e6, 1, True),
+        (8.0, 2e6, 1, True),  # four times too large at the start: in order
+        (20.0, 2e6, 1, False),  # ten times: made to explode
         (2.0, 2e-6, -1, True),
         (2e-6, 2e-6, -1, False),
         (2.0, 2e-6, 1, False),

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import history, linear, linears, parameter, rectifier
 from torch import nn
 
+from init_monitor import check
 from init_monitor.records import Layer, Role
 from init_monitor.rules import ExplodingActivations, remedies
 from init_monitor.tags import Quantity
@@ -125,8 +128,10 @@ def test_recurrent_layers_get_orthogonal_recurrent_weights() -> None:
     torch.manual_seed(0)
     model = nn.ModuleDict({"rnn": nn.LSTM(32, 64)})
     run(remedies.initialise([Layer("rnn", "rnn", "LSTM", Role.WEIGHT, 0)]), model)
-    recurrent = parameter(model["rnn"], "weight_hh_l0")
-    assert torch.allclose(recurrent.T @ recurrent, torch.eye(64), atol=1e-5)
+    gates = parameter(model["rnn"], "weight_hh_l0").chunk(4)
+    assert all(torch.allclose(gate.T @ gate, torch.eye(64), atol=1e-5) for gate in gates)
+    bound = (6 / (32 + 64)) ** 0.5
+    assert bound * 0.95 < float(parameter(model["rnn"], "weight_ih_l0").abs().max()) <= bound
     assert float(parameter(model["rnn"], "bias_ih_l0").abs().max()) == 0
 
 
@@ -150,6 +155,30 @@ def test_the_remedy_of_a_finding_cures_the_model_it_was_found_on() -> None:
     for layer in model.net:
         nn.init.normal_(parameter(layer))
     run(finding.remedy_code, model)
-    assert all(float(parameter(x).var()) == pytest.approx(1 / 512, rel=0.05) for x in model.net)
-    out = model.net(torch.randn(256, 512))
+    *hidden, last = model.net
+    assert all(float(parameter(x).var()) == pytest.approx(1 / 512, rel=0.05) for x in hidden)
+    assert float(parameter(last).std()) == pytest.approx(0.01, rel=0.05), "a wide output starts near zero"
+    out = nn.Sequential(*hidden)(torch.randn(256, 512))
     assert 0.3 < float(out.detach().var()) < 3
+
+
+def test_layers_behind_a_sigmoid_keep_the_variance_and_lose_its_mean() -> None:
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.net = nn.Sequential(*[x for _ in range(8) for x in (nn.Linear(256, 256), nn.Sigmoid())], nn.Linear(256, 10))
+    with torch.no_grad():
+        for module in model.net:
+            if isinstance(module, nn.Linear):
+                module.weight.mul_(9)
+    structure = check(model.net, torch.randn(64, 256)).structure
+    named = [
+        replace(x, module=f"net.{x.module}", weight=f"net.{x.weight}", bias=f"net.{x.bias}") for x in structure.layers
+    ]
+    weights = [layer for layer in named if layer.role is Role.WEIGHT]
+    run(remedies.initialise(weights, among=named), model)
+    x = torch.randn(512, 256)
+    for module in model.net:
+        x = module(x)
+        if isinstance(module, nn.Linear) and module.out_features == 256:
+            assert 0.15 < float(x.detach().var()) < 1.5, "Xavier would have left a 16th of it per layer"
+            assert abs(float(x.detach().mean())) < 0.2

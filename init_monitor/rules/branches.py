@@ -38,6 +38,14 @@ def normalises(residual: Residual, structure: Structure) -> bool:
     return any(layer.role is Role.NORMALISATION for layer in layers_of(residual, structure))
 
 
+def unnormalised(structure: Structure) -> list[Residual]:
+    """Return the additions on a stream that no normalisation holds, in a branch or on the stream."""
+    if any(residual.normalised for residual in structure.residuals):
+        return []
+    streams = [residual for residual in structure.residuals if not residual.nested and not residual.long]
+    return [residual for residual in streams if not normalises(residual, structure)]
+
+
 def end_of(residual: Residual, structure: Structure) -> Layer | None:
     """Return the layer whose weights, set to zero, silence the branch and still get a gradient.
 

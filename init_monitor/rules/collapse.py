@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules import companions, onset, remedies, wording
 from init_monitor.rules.depth import log_of, segments
 from init_monitor.rules.gains import GLOROT, healthy_gain
 from init_monitor.rules.propagation import BLAME_FACTOR, to_blame
@@ -181,7 +181,10 @@ class SampleCollapse:
             message += f" At step {history.records[0].step} they did differ: training made it so."
             remedy = remedies.advice(*onset.remedy(direction=1))
         else:
-            culprits = [layer for layer in blamed if layer.weight]
+            # Where no gain is known (between sigmoids), all of the chain may have a part in it.
+            unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
+            culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight]
+            culprits = companions.off_too(culprits, history, direction=-1)
             message += (
                 f" {wording.names([layer.name for layer in blamed])} let the signal fade beside the biases."
                 if blamed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import remedies, wording
+from init_monitor.rules import companions, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.rules.gains import gain_source, gains_around
 from init_monitor.rules.profile import Signal
@@ -179,7 +179,12 @@ class InitMismatch:
             remedy=remedies.advice(
                 "Initialise the weights of these layers for the activation that follows them, before training.",
                 remedies.together(
-                    remedies.initialise(_without_embeddings(odd), among=history.structure.layers),
+                    remedies.initialise(
+                        companions.off_too(
+                            _without_embeddings(odd), history, direction=1 if worst.gain > worst.healthy else -1
+                        ),
+                        among=history.structure.layers,
+                    ),
                     remedies.initialise(
                         [one.layer for one in odd if _is_embedding(one.layer)], "nn.init.normal_({}, std=0.02)"
                     ),

@@ -18,6 +18,10 @@ OVERTURNED = 10.0
 """A weight whose norm has grown so many times is no longer the one it was initialised with: nine tenths of it are
 updates."""
 
+ORDERLY = 5.0
+"""Factor by which a gain may have been off at the start for the weights to have been in order. Three times the standard
+deviation, which is nine times the variance, is how networks are made to explode."""
+
 CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
 """What stops a single step from overturning the weights, in the terms of Lightning."""
 
@@ -39,6 +43,8 @@ def made_by_training(first: Column, now: Column, healthy: Column, position: int,
     if any(math.isnan(value) for value in logs):
         return False
     before, after, wanted = (direction * value for value in logs)
+    if before - wanted > math.log(ORDERLY):
+        return False
     return after > wanted and after - before > (after - wanted) / 2
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from init_monitor.records import INPUT, Role
 from init_monitor.rules.gains import gains_around
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from init_monitor.records import Layer
 
@@ -33,12 +35,21 @@ _IN_NN = frozenset(
         "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
     }
 )  # fmt: skip
-_RECURRENT = frozenset({"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"})
+_GATES = MappingProxyType({"RNN": 1, "RNNCell": 1, "GRU": 3, "GRUCell": 3, "LSTM": 4, "LSTMCell": 4})
+"""Gates whose weights a recurrent module keeps one above the other in one parameter."""
+_SIGMOIDS = frozenset({"sigmoid", "hardsigmoid"})
 
 XAVIER = "nn.init.xavier_normal_({})"
 KAIMING = 'nn.init.kaiming_normal_({}, nonlinearity="relu")'
 KAIMING_LEAKY = 'nn.init.kaiming_normal_({}, a=0.01, nonlinearity="leaky_relu")'
 LECUN = 'nn.init.kaiming_normal_({}, nonlinearity="linear")'
+SMALL = "nn.init.normal_({}, std=0.01)"
+"""A wide output (a reconstruction, a vocabulary) that starts near zero has nothing to unlearn: Xavier's would give each of
+many numbers a variance near 1, and the first steps are spent on taking it out."""
+AFTER_SIGMOID = "nn.init.xavier_normal_({}, gain=4)"
+"""A sigmoid is z/4 + 1/2 near 0: four times the weights keep the variance (Glorot & Bengio 2010, Sec. 2) ..."""
+CENTRED = "{}.data = {}.data.flatten(1).sum(1) / -2"
+"""... and a bias of minus half their sum takes the constant 1/2 out."""
 ZERO = "nn.init.zeros_({})"
 ONE = "nn.init.ones_({})"
 
@@ -87,12 +98,15 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Lay
     Returns:
         Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
     """
-    modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in _RECURRENT}
-    recurrent = [layer for layer in modules.values() if layer.kind in _RECURRENT and not recipe]
+    modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in _GATES}
+    recurrent = [layer for layer in modules.values() if layer.kind in _GATES and not recipe]
+    among = tuple(among)
+    known = {layer.name: layer for layer in among}
     groups: dict[tuple[str, str, str], list[Layer]] = {}
     for layer in sorted(modules.values(), key=lambda one: one.depth):
         if layer not in recurrent:
-            groups.setdefault((recipe or recipe_for(layer), _weight_of(layer), layer.kind), []).append(layer)
+            chosen = recipe or _recipe_among(layer, known)
+            groups.setdefault((chosen, _weight_of(layer), layer.kind), []).append(layer)
     if not modules:
         return ""
     few = len(modules) <= ONE_LINE_EACH
@@ -136,8 +150,25 @@ def _one(layer: Layer, recipe: str, weight: str) -> list[str]:
     lines = [recipe.format(f"{module}.{weight}")]
     if layer.bias:
         prefix = f"{layer.module}." if layer.module else ""
-        lines.append(ZERO.format(f"{module}.{layer.bias.removeprefix(prefix)}"))
+        lines.append(_bias(recipe, f"{module}.{layer.bias.removeprefix(prefix)}", f"{module}.{weight}"))
     return lines
+
+
+def _bias(recipe: str, bias: str, weight: str) -> str:
+    return CENTRED.format(bias, weight) if recipe == AFTER_SIGMOID else ZERO.format(bias)
+
+
+def _recipe_among(layer: Layer, known: Mapping[str, Layer]) -> str:
+    """Return the initialiser that a layer needs by what comes before it, after it, or not any more."""
+    last = max((x for x in known.values() if x.role is Role.WEIGHT), key=lambda x: x.depth, default=None)
+    ends = layer == last and INPUT not in layer.inputs and layer.activation is None and not layer.normalised
+    if ends and layer.kind == "Linear" and layer.fan_out >= layer.fan_in:
+        return SMALL
+    return AFTER_SIGMOID if _after_sigmoid(layer, known) else recipe_for(layer)
+
+
+def _after_sigmoid(layer: Layer, known: Mapping[str, Layer]) -> bool:
+    return any(known[name].kind.replace("_", "").casefold() in _SIGMOIDS for name in layer.inputs if name in known)
 
 
 def _loop(group: Sequence[Layer], recipe: str, weight: str, spared: Sequence[str] | None) -> list[str]:
@@ -145,7 +176,8 @@ def _loop(group: Sequence[Layer], recipe: str, weight: str, spared: Sequence[str
     lines, indent = _addressed(group, spared)
     lines.append(indent + recipe.format(f"layer.{weight}"))
     for bias in sorted(biases):
-        lines += [f"{indent}if layer.{bias} is not None:", f"{indent}    {ZERO.format(f'layer.{bias}')}"]
+        filled = _bias(recipe, f"layer.{bias}", f"layer.{weight}")
+        lines += [f"{indent}if layer.{bias} is not None:", f"{indent}    {filled}"]
     return lines
 
 
@@ -183,10 +215,11 @@ def _by_name(modules: Sequence[str]) -> list[str]:
 def _recurrent(layer: Layer) -> list[str]:
     return [
         f"for name, parameter in {expression(layer.module)}.named_parameters():",
-        '    if "weight_hh" in name:',
-        "        nn.init.orthogonal_(parameter)",
-        '    elif "weight_ih" in name:',
-        "        nn.init.xavier_uniform_(parameter)",
-        "    else:",
-        "        nn.init.zeros_(parameter)",
+        f"    for gate in parameter.data.chunk({_GATES[layer.kind]}):",
+        '        if "weight_hh" in name:',
+        "            nn.init.orthogonal_(gate)",
+        '        elif "weight_ih" in name:',
+        "            nn.init.xavier_uniform_(gate)",
+        "        else:",
+        "            nn.init.zeros_(gate)",
     ]

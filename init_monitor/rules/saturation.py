@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules import companions, onset, remedies, wording
 from init_monitor.rules.bounded import Reading, bounds_of, is_distribution, is_fresh
 from init_monitor.rules.input_scale import standardise
 from init_monitor.tags import Quantity
@@ -256,13 +256,16 @@ def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: H
     std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
     inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
     again = [x for x in weights if x not in inputs]
+    again = companions.off_too(again, history, direction=1) if again else again
     sentences = []
     if inputs:
         sentences.append("Standardise the input, with the mean and standard deviation of the training set.")
     if again or norms:
-        sentences.append("Initialise the layers before these activations with Xavier's variance and a zero bias.")
+        sentences.append(
+            "Initialise the layers before these activations (and what else is too large) for the activation that follows."
+        )
     code = remedies.together(
-        remedies.initialise(again, remedies.XAVIER, among=history.structure.layers),
+        remedies.initialise(again, among=history.structure.layers),
         remedies.initialise(norms, remedies.ONE),
         *(standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
     )

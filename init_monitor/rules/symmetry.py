@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import remedies, wording
+from init_monitor.rules import companions, remedies, wording
 from init_monitor.rules.propagation import VanishingActivations
 from init_monitor.rules.rule import History
 from init_monitor.tags import Quantity
@@ -148,7 +148,7 @@ class Symmetry:
             expected={"unit_spread": Figure(1.0, spread.unit)},
             remedy=remedies.advice(
                 "Initialise these layers with random weights, before training; zeros are for biases.",
-                remedies.initialise(layers, among=history.structure.layers),
+                remedies.initialise(companions.constant_too(layers, history), among=history.structure.layers),
             ),
             source=SOURCE,
         )

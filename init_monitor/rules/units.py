@@ -100,6 +100,21 @@ def _weights_before(layers: Iterable[Layer], structure: Structure) -> list[Layer
     return [fed for layer in layers if (fed := _feeding(layer, structure)) is not None]
 
 
+def _norms_before(layers: Iterable[Layer], structure: Structure) -> list[Layer]:
+    """Return the normalisations between these rectifiers and the weight layers that feed them: they may shift them off."""
+    known = structure.by_name()
+    norms: dict[str, Layer] = {}
+    open_layers = list(layers)
+    while open_layers:
+        for name in open_layers.pop().inputs:
+            fed = known.get(name)
+            if fed is not None and fed.role is not Role.WEIGHT and fed.name not in norms:
+                open_layers.append(fed)
+                if fed.role is Role.NORMALISATION:
+                    norms[fed.name] = fed
+    return [layer for layer in norms.values() if layer.weight]
+
+
 def _elsewhere(found: list[_Share]) -> str:
     least = wording.percent(min(s.share for s in found))
     return f" In {wording.names([s.layer.name for s in found])} it is at least {least}."
@@ -159,6 +174,10 @@ class DeadReLU:
             "Initialise the layers before these activations anew with a zero bias and take a smaller learning rate; if"
             " the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
         )
+        code = remedies.together(
+            remedies.initialise(weights, among=history.structure.layers),
+            remedies.initialise(_norms_before(layers, history.structure), remedies.ONE),
+        )
         return Finding(
             rule=self.name,
             code=self.code,
@@ -171,7 +190,7 @@ class DeadReLU:
                 "dead_fraction": Figure(self.warning, "of the units, or less"),
                 "samples": Figure(LEAST_SAMPLES, "samples per unit, or more"),
             },
-            remedy=remedies.advice(sentence, remedies.initialise(weights, among=history.structure.layers)),
+            remedy=remedies.advice(sentence, code),
             source=SOURCE,
         )
 
