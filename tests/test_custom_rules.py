@@ -37,8 +37,8 @@ def test_the_rule_of_the_page_is_ten_lines_and_speaks_when_it_should() -> None:
         torch.manual_seed(0)
         net = mlp(2, 16)
         with torch.no_grad():
-            net[-1].weight.mul_(scale)  # type: ignore[operator, union-attr]
-            net[-1].bias.zero_()  # type: ignore[operator, union-attr]
+            net[-1].weight.mul_(scale)  # type: ignore[operator]
+            net[-1].bias.zero_()  # type: ignore[operator]
         monitor = InitMonitor(rules=(rule(),), sinks=())
         fit(Classifier(net, lr=1e-9), loader(16), monitor, steps=4)
         assert [finding.code for finding in monitor.findings] == expected, "once, though it holds at every step"
@@ -83,8 +83,9 @@ def test_a_rule_that_misbehaves_is_reported_once_and_neither_training_nor_other_
 
 
 def test_a_strict_monitor_lets_a_rules_error_through() -> None:
+    monitor = InitMonitor(rules=(Raises(),), sinks=(), strict=True)  # type: ignore[arg-type]
     with pytest.raises((LookupError, InitMonitorError), match="no idea about History"):
-        fit(Classifier(mlp(2, 8)), loader(8), InitMonitor(rules=(Raises(),), sinks=(), strict=True), steps=2)
+        fit(Classifier(mlp(2, 8)), loader(8), monitor, steps=2)
 
 
 class Biased(nn.Module):
