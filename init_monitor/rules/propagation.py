@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.rules import onset, remedies, wording
+from init_monitor.rules.branches import layers_of
 from init_monitor.rules.depth import Segment, bounded_exp, segments, theil_sen
 from init_monitor.rules.formats import format_of
 from init_monitor.rules.gains import gain_source
@@ -101,6 +102,7 @@ class _ActivationsOverDepth:
         """Return at most one finding per severity."""
         signal = Signal(history.last, history.structure)
         verdicts = [v for s in segments(history.structure) if (v := self._verdict(signal, s)) is not None]
+        verdicts = [self._beside(v, in_branches(history.structure)) for v in verdicts]
         for severity in sorted({v.severity for v in verdicts}, reverse=True):
             yield self._finding([v for v in verdicts if v.severity is severity], signal, history)
 
@@ -125,6 +127,13 @@ class _ActivationsOverDepth:
         if limit is not None and not blamed:
             blamed = (limit,)
         return Verdict(segment, severity, bounded_exp(slope), bounded_exp(total), blamed, worst, until, limit=limit)
+
+    def _beside(self, verdict: Verdict, branches: frozenset[str]) -> Verdict:
+        """Return the verdict, no worse than a warning where the signal only fades beside a skip that carries it on."""
+        fades = self.direction < 0 and verdict.silent_from is None and verdict.severity is Severity.CRITICAL
+        if fades and branches.issuperset(layer.name for layer in verdict.segment.layers):
+            return verdict._replace(severity=Severity.WARNING)
+        return verdict
 
     def _severity(self, at: Profile, depth: int, total: float, until: float) -> Severity | None:
         if self.direction > 0 and at.overflows_next():
@@ -188,6 +197,11 @@ class VanishingActivations(_ActivationsOverDepth):
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
     direction: ClassVar[int] = -1
+
+
+def in_branches(structure: Structure) -> frozenset[str]:
+    """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
+    return frozenset(layer.name for residual in structure.residuals for layer in layers_of(residual, structure))
 
 
 def to_blame(off: Column, factor: float) -> tuple[int, ...]:
