@@ -233,7 +233,9 @@ def test_a_tuner_leaves_no_trace_of_its_trials(tune: Any, tmp_path: Path, *, bef
     ],
     ids=["learning rate", "batch size"],
 )
-def test_a_tuner_at_the_start_of_a_fit_is_not_watched_and_the_fit_is(finder: Any, tmp_path: Path, *, first: bool) -> None:
+def test_a_tuner_at_the_start_of_a_fit_is_not_watched_and_the_fit_is(
+    finder: Any, tmp_path: Path, *, first: bool
+) -> None:
     outcomes = []
     for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True, **SCHEDULE)):
         torch.manual_seed(11)
@@ -405,7 +407,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "error", "steps"), [("SIGINT", "SystemExit", [0, 1, 2]), ("SIGTERM", "SIGTERM", [0, 1, 2, 3])])
+@pytest.mark.parametrize(
+    ("name", "error", "steps"), [("SIGINT", "SystemExit", [0, 1, 2]), ("SIGTERM", "SIGTERM", [0, 1, 2, 3])]
+)
 def test_a_signal_from_outside_ends_the_run_with_its_closing_line(
     tmp_path: Path, name: str, error: str, steps: list[int]
 ) -> None:
@@ -438,11 +442,17 @@ def test_a_disk_that_is_full_costs_the_stored_run_and_one_warning(tmp_path: Path
     plain = train(lambda: Classifier(Residual()), loader(16, samples=32 * 30), None, steps=30)
     monitor = InitMonitor(dense_steps=1000)
     logger = CSVLogger(tmp_path)
-    with pytest.warns(InitMonitorWarning, match=r"cannot be stored in .*run\.jsonl \(File too large\)") as caught, full_disk(
-        40_000
+    with (
+        pytest.warns(InitMonitorWarning, match=r"cannot be stored in .*run\.jsonl \(File too large\)") as caught,
+        full_disk(40_000),
     ):
         watched = train(
-            lambda: Classifier(Residual()), loader(16, samples=32 * 30), monitor, steps=30, logger=logger, log_every_n_steps=30
+            lambda: Classifier(Residual()),
+            loader(16, samples=32 * 30),
+            monitor,
+            steps=30,
+            logger=logger,
+            log_every_n_steps=30,
         )
     assert sum(warning.category is InitMonitorWarning for warning in caught) == 1
     assert_equal(plain, watched)
@@ -468,7 +478,9 @@ def test_a_disk_that_fills_under_the_event_file_costs_one_warning_too(
     monkeypatch.setattr(EventFileWriter, "add_event", full)
     plain = train(lambda: Classifier(Residual()), loader(16), None, steps=6)
     monitor = InitMonitor()
-    with pytest.warns(InitMonitorWarning, match=r"event file of TensorBoardLogger could not be written.*No space left") as caught:
+    with pytest.warns(
+        InitMonitorWarning, match=r"event file of TensorBoardLogger could not be written.*No space left"
+    ) as caught:
         watched = train(
             lambda: Classifier(Residual()), loader(16), monitor, steps=6, logger=TensorBoardLogger(tmp_path)
         )

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from models import Classifier, loader
 from torch import nn
-from trainings import Residual, assert_same_records, both, quiet, train
+from trainings import Residual, assert_same_records, both, quiet
 
 from init_monitor.tags import Quantity
 
@@ -38,9 +38,7 @@ def test_one_batch_and_the_same_batch_in_four_pieces_give_the_same_record(networ
     monitors = []
     for accumulate, batch in ((1, 64), (4, 16)):
         data = loader(*shape, samples=64 * 3, batch=batch)
-        monitor, _ = both(
-            lambda: Classifier(network(), lr=0.05), data, steps=3, accumulate_grad_batches=accumulate
-        )
+        monitor, _ = both(lambda: Classifier(network(), lr=0.05), data, steps=3, accumulate_grad_batches=accumulate)
         assert [record.step for record in monitor.records] == [0, 1, 2]
         monitors.append(monitor)
     one, four = monitors
@@ -56,9 +54,7 @@ def test_one_batch_and_the_same_batch_in_four_pieces_give_the_same_record(networ
 
 def test_an_epoch_that_ends_in_the_middle_of_an_accumulation_is_a_step_of_fewer_batches() -> None:
     data = loader(16, samples=32 * 5, batch=32)
-    monitor, _ = both(
-        lambda: Classifier(Residual(), lr=0.05), data, max_epochs=2, steps=-1, accumulate_grad_batches=2
-    )
+    monitor, _ = both(lambda: Classifier(Residual(), lr=0.05), data, max_epochs=2, steps=-1, accumulate_grad_batches=2)
     assert [record.step for record in monitor.records] == list(range(6))
     counts = [record.layers["net.first"].forward.count // (32 * 16) for record in monitor.records]
     assert counts == [2, 2, 1, 2, 2, 1]
@@ -150,7 +146,9 @@ def test_a_generator_and_a_discriminator_in_turn_are_measured_in_every_role() ->
         assert all(parameter.gradient_norm > 0 for parameter in record.parameters.values())
     layers = monitor.records[0].layers
     # The discriminator sees fakes, then real ones, then the generator's; the generator's first run goes nowhere.
-    assert [name for name in layers if name.startswith("discriminator.0")] == [f"discriminator.0#{i}" for i in (1, 2, 3)]
+    assert [name for name in layers if name.startswith("discriminator.0")] == [
+        f"discriminator.0#{i}" for i in (1, 2, 3)
+    ]
     assert layers["generator.2#1"].backward is None
     assert layers["generator.2#2"].backward is not None
 
@@ -158,7 +156,9 @@ def test_a_generator_and_a_discriminator_in_turn_are_measured_in_every_role() ->
 # --- clipping --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{"gradient_clip_val": 1e-3}, {"gradient_clip_val": 1e-4, "gradient_clip_algorithm": "value"}])
+@pytest.mark.parametrize(
+    "how", [{"gradient_clip_val": 1e-3}, {"gradient_clip_val": 1e-4, "gradient_clip_algorithm": "value"}]
+)
 def test_gradients_are_those_before_clipping_and_updates_those_after_it(how: dict[str, Any]) -> None:
     free, clipped = quiet(), quiet()
     both(lambda: Classifier(Residual(), lr=0.05), loader(16), free, steps=1)

@@ -196,7 +196,9 @@ def test_what_is_worked_in_is_given_back_after_every_micro_batch() -> None:
     assert bytes_of(accumulator, nn.Identity()) == before == 0
 
 
-@pytest.mark.parametrize("sizes", [[10], [10] * 400, [1 << 24] * 10, [64, 1 << 12] * 200, [1, 1 << 20, 1 << 8] * 50, []])
+@pytest.mark.parametrize(
+    "sizes", [[10], [10] * 400, [1 << 24] * 10, [64, 1 << 12] * 200, [1, 1 << 20, 1 << 8] * 50, []]
+)
 def test_the_followed_elements_of_all_parameters_keep_to_their_budget(sizes: list[int]) -> None:
     each = elements_each(sizes)
     followed = sum(min(size, each) for size in sizes)

@@ -34,7 +34,8 @@ class Blocks(nn.Module):
         super().__init__()
         self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 10)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(16, 16)) for _ in range(3)
+            nn.Sequential(nn.Linear(16, 16), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(16, 16))
+            for _ in range(3)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -213,7 +213,9 @@ class VanishingActivations(_ActivationsOverDepth):
 
 def in_branches(structure: Structure) -> frozenset[str]:
     """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
-    return frozenset(layer.name for residual in structure.residuals for layer in branches.layers_of(residual, structure))
+    return frozenset(
+        layer.name for residual in structure.residuals for layer in branches.layers_of(residual, structure)
+    )
 
 
 def to_blame(off: Column, factor: float) -> tuple[int, ...]:
