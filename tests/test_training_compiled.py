@@ -209,7 +209,7 @@ def test_a_model_compiled_by_inductor_is_measured_as_in_eager_mode() -> None:
     assert counted.get("graph_break", {}) == expected.get("graph_break", {})
     assert_same_records(reference.records[0], monitor.records[0], rtol=0)
     np.testing.assert_allclose(watched.losses, alone.losses, rtol=1e-5)
-    np.testing.assert_allclose(watched.losses, eager.losses, rtol=1e-5)
+    np.testing.assert_allclose(np.array(watched.losses), np.array(eager.losses), rtol=1e-5)
     for ours, theirs in zip(monitor.records, reference.records, strict=True):
         np.testing.assert_allclose(ours.column(Quantity.VARIANCE), theirs.column(Quantity.VARIANCE), rtol=1e-4)
 

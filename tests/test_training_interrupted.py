@@ -20,7 +20,7 @@ import torch
 from models import Classifier, fit, loader, mlp
 from pytorch_lightning.callbacks import BatchSizeFinder, Callback, EarlyStopping, LearningRateFinder, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.tuner.tuning import Tuner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from trainings import Residual, assert_equal, assert_free, both, quiet, train
@@ -311,9 +311,10 @@ class Breaks(Classifier):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._perhaps("before the forward")
         with torch.device("cpu"):  # a mode of the user's own on top of the stack
-            hidden = self.net[:2](x)
+            net: Any = self.net
+            hidden = net[:2](x)
             self._perhaps("in the forward")
-            output: torch.Tensor = self.net[2:](hidden)
+            output: torch.Tensor = net[2:](hidden)
         output.register_hook(lambda _: self._perhaps("in the backward"))
         return output
 

@@ -72,7 +72,7 @@ class ByHand(Classifier):
         super().__init__(net, **options)
         self.automatic_optimization = False
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
         optimizer: Any = self.optimizers()
         if batch_idx % self.pieces == 0:
             optimizer.zero_grad()
@@ -109,7 +109,8 @@ class Adversaries(pl.LightningModule):
     def training_step(self, batch: Any, _batch_idx: int) -> None:
         real = batch[0]
         noise = torch.randn(real.shape[0], 4)
-        for_generator, for_discriminator = self.optimizers()
+        both: Any = self.optimizers()
+        for_generator, for_discriminator = both
 
         self.toggle_optimizer(for_discriminator)
         fake = self.generator(noise).detach()
@@ -232,7 +233,7 @@ class Penalised(Classifier):
         x = batch[0].requires_grad_()
         output = self.net(x)
         (gradient,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
-        loss = nn.functional.cross_entropy(output, batch[1]) + 0.1 * gradient.square().sum(1).mean()
+        loss: torch.Tensor = nn.functional.cross_entropy(output, batch[1]) + 0.1 * gradient.square().sum(1).mean()
         self.losses.append(float(loss.detach()))
         return loss
 
@@ -258,7 +259,7 @@ class Twice(Classifier):
         super().__init__(net, **options)
         self.automatic_optimization = False
 
-    def training_step(self, batch: Any, _batch_idx: int) -> None:
+    def training_step(self, batch: Any, _batch_idx: int) -> None:  # type: ignore[override]
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         output = self.net(batch[0])

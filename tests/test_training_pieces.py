@@ -103,10 +103,11 @@ def test_residual_additions_inside_a_checkpoint_are_counted_once(network: type[n
         assert record.names == expected.names
         for name, layer in expected.layers.items():
             assert record.layers[name].forward == layer.forward, name
-            assert record.layers[name].backward is not None
+            backward = record.layers[name].backward
+            assert backward is not None
             assert layer.backward is not None
-            assert record.layers[name].backward.count == layer.backward.count, name
-            assert record.layers[name].backward.variance == pytest.approx(layer.backward.variance, rel=1e-6), name
+            assert backward.count == layer.backward.count, name
+            assert backward.variance == pytest.approx(layer.backward.variance, rel=1e-6), name
 
 
 def test_a_network_checkpointed_in_segments_is_measured_whole() -> None:
@@ -199,7 +200,7 @@ class QuantisationAware(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         net = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10)).train()
-        net.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")  # type: ignore[assignment]
+        net.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")
         self.net = torch.ao.quantization.prepare_qat(net)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

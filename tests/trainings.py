@@ -39,7 +39,8 @@ class Residual(nn.Module):
 
 def quiet(**options: Any) -> InitMonitor:
     """Return a monitor that measures every step, shows nothing, and raises what fails in it."""
-    return InitMonitor(**({"sinks": (), "strict": True, "dense_steps": 1000} | options))
+    settings: dict[str, Any] = {"sinks": (), "strict": True, "dense_steps": 1000}
+    return InitMonitor(**(settings | options))
 
 
 def train(

@@ -188,7 +188,8 @@ def test_a_sampled_step_waits_for_the_device_once(*, exact: bool) -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_nothing_is_held_on_the_device_between_steps(network: str) -> None:
     make, shape = NETWORKS[network]
-    peaks, rests = [], []
+    peaks: list[int] = []
+    rests: list[list[int]] = []
 
     class Weighs(pl.Callback):
         def on_train_batch_start(self, *_: Any) -> None:
@@ -220,7 +221,7 @@ def test_unsampled_steps_run_the_compiled_graphs(mode: str) -> None:
         torch.manual_seed(11)
         module = OnDevice(Residual(), lr=0.02)
         module.net.compile(mode=mode)
-        callbacks = [] if monitor is None else [monitor]
+        callbacks: list[pl.Callback] = [] if monitor is None else [monitor]
         pl.Trainer(**QUIET, max_steps=60, accelerator="gpu", devices=1, callbacks=callbacks).fit(
             module, loader(16, samples=16 * 60, batch=16)
         )
