@@ -98,13 +98,21 @@ def test_a_checkpointed_training_gives_the_records_of_the_one_without(network: t
 
 
 @pytest.mark.parametrize("network", [WithSumsInside, WithSumsInsideReentrant])
-def test_residual_additions_inside_a_checkpoint_are_counted_once(network: type[nn.Module]) -> None:
+def test_residual_additions_inside_a_checkpoint_are_counted_once(network: type[WithSumsInside]) -> None:
     for expected, record in zip(records_of(Residual), records_of(network), strict=True):
         assert record.names == expected.names
         for name, layer in expected.layers.items():
             assert record.layers[name].forward == layer.forward, name
+<<<<<<< ours
             backward = record.layers[name].backward
             assert backward is not None
+=======
+            if network.reentrant and name == "net/tanh#1":
+                # Its first run is without gradients, and the probe does not look at the second.
+                assert record.layers[name].backward is None
+                continue
+            assert record.layers[name].backward is not None
+>>>>>>> theirs
             assert layer.backward is not None
             assert backward.count == layer.backward.count, name
             assert backward.variance == pytest.approx(layer.backward.variance, rel=1e-6), name

@@ -203,6 +203,7 @@ def page(results: Sequence[Result]) -> str:
             f" at most {spread[-1]:.2f}). Unless told otherwise, the monitor measures the first 10 steps and then one in 50."
         )
     lines += [
+        "A ratio is that of the medians of two steps each, one training after the other: single ones are rough.",
         "",
         "| network | layers | residuals | measured step | critical | warning | info | faults |",
         "|:--|--:|--:|--:|:--|:--|:--|:--|",
