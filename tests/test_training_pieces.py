@@ -103,16 +103,12 @@ def test_residual_additions_inside_a_checkpoint_are_counted_once(network: type[W
         assert record.names == expected.names
         for name, layer in expected.layers.items():
             assert record.layers[name].forward == layer.forward, name
-<<<<<<< ours
-            backward = record.layers[name].backward
-            assert backward is not None
-=======
             if network.reentrant and name == "net/tanh#1":
                 # Its first run is without gradients, and the probe does not look at the second.
                 assert record.layers[name].backward is None
                 continue
-            assert record.layers[name].backward is not None
->>>>>>> theirs
+            backward = record.layers[name].backward
+            assert backward is not None
             assert layer.backward is not None
             assert backward.count == layer.backward.count, name
             assert backward.variance == pytest.approx(layer.backward.variance, rel=1e-6), name
