@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import conftest  # noqa: F401 - torchvision's operators have to be declared befo
 import pytorch_lightning as pl
 import torch
 from models import Block, Classifier, add, fit
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -208,15 +210,16 @@ def decisions() -> None:
     options: dict[str, Any] = {"callbacks": [monitor, Sabotage(monitor)]}
     trained("fault", module, share(samples(), BATCH // 2), strategy="ddp", monitor=monitor, **options)
     shown = InitMonitor(dense_steps=3)
-    trained("shown", Classifier(exploding(), lr=1e-9), wide(), strategy="ddp", monitor=shown, default_root_dir=OUT)
+    trained("shown", Classifier(exploding(), lr=1e-9), wide(), strategy="ddp", monitor=shown, logger=CSVLogger(OUT))
 
 
 def shards() -> None:
     """FSDP 2 through Lightning; FSDP 1, which Lightning has on GPUs only, in a loop of its own."""
     both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     trained("fsdp2", Sharded(network(), lr=0.05), share(samples(), BATCH // 2), strategy=both)
-    net = network()
-    model = FullyShardedDataParallel(net, use_orig_params=True, device_id=torch.device("cpu"))
+    model = FullyShardedDataParallel(
+        nn.Sequential(OrderedDict(net=network())), use_orig_params=True, device_id=torch.device("cpu")
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     seen, losses = watch(model, optimizer=optimizer, sinks=(), dense_steps=3), []
     seen.join_ranks(2)

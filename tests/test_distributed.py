@@ -89,10 +89,10 @@ def test_batches_of_unlike_size_count_by_their_samples(measured: dict[str, Any])
 def test_a_layer_that_only_one_rank_called_is_part_of_the_step_on_both(measured: dict[str, Any]) -> None:
     for rank in (0, 1):
         names, columns = measured[f"unused.{rank}"]["names"], measured[f"unused.{rank}"]["columns"]
-        assert set(names[0]) == {"first", "third", "head"}
+        assert set(names[0]) == {"net.first", "net.third", "net.head"}
         count = dict(zip(names[0], columns["count"], strict=True))
-        assert count["third"] == 16 * 16, "the samples of the second rank alone"
-        assert count["first"] == 32 * 16
+        assert count["net.third"] == 16 * 16, "the samples of the second rank alone"
+        assert count["net.first"] == 32 * 16
 
 
 @pytest.mark.slow
