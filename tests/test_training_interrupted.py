@@ -20,6 +20,7 @@ import torch
 from models import Classifier, fit, loader, mlp
 from pytorch_lightning.callbacks import BatchSizeFinder, Callback, EarlyStopping, LearningRateFinder, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.tuner.tuning import Tuner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -149,6 +150,27 @@ def test_a_checkpoint_written_while_training_brings_the_state_along(tmp_path: Pa
     told = [(f.code, f.step, f.layers, f.message) for f in monitor.findings]
     assert told
     assert [(f.code, f.step, f.layers, f.message) for f in second.findings] == told
+
+
+class Sharded(SingleDeviceStrategy):
+    """Restores like the strategies that shard a model: only after everything was set up."""
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        return True
+
+
+def test_a_state_that_is_restored_late_is_restored_all_the_same(tmp_path: Path) -> None:
+    first, second, data = quiet(**SCHEDULE), quiet(**SCHEDULE), loader(64, samples=8 * 8, batch=8)
+    trainer = fit(exploding(), data, first, steps=8)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert first.findings
+    trainer = pl.Trainer(
+        **(PLAIN | {"accelerator": "auto"}), max_steps=12, callbacks=[second], strategy=Sharded(torch.device("cpu"))
+    )
+    trainer.fit(exploding(), data, ckpt_path=tmp_path / "half.ckpt")
+    assert [record.step for record in second.records] == [10]
+    assert [(f.code, f.step) for f in second.findings] == [(f.code, f.step) for f in first.findings]
 
 
 # --- several fits, tuners, early ends --------------------------------------------------------------------------------
