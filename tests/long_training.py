@@ -51,7 +51,7 @@ def main(directory: Path) -> None:
         kept = [record.step for record in m.records]
         found = [[finding.code, finding.step] for finding in m.findings]
     store.close()
-    print(json.dumps({"kept": kept, "findings": found, "grown": marks[1] - marks[0]}))
+    sys.stdout.write(json.dumps({"kept": kept, "findings": found, "grown": marks[1] - marks[0]}))
 
 
 main(Path(sys.argv[1]))

@@ -18,12 +18,13 @@ from models import Classifier, fit, loader
 from torch import nn
 from trainings import Residual, both, quiet
 
-from init_monitor import InitMonitor
 from init_monitor.capture.accumulator import CPU_BLOCK, CPU_SCRATCH, Accumulator
 from init_monitor.capture.parameters import FOLLOWED_ELEMENTS, elements_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from init_monitor import InitMonitor
 
 MEGABYTE = 1 << 20
 
