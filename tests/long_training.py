@@ -44,7 +44,7 @@ def main(directory: Path) -> None:
                 optimizer.zero_grad()
                 model(x * (1e4 if step // TURN % 2 else 1.0)).square().mean().backward()
                 optimizer.step()
-            store.emit(m.records[-1], m.findings[findings:], m.structure)
+            store.emit(m.records[-1], tuple(m.findings[findings:]), m.structure)
             findings = len(m.findings)
             if step in {WARM - 1, STEPS - 1}:
                 marks.append(peak())
