@@ -10,14 +10,13 @@ PYTEST_ARGS ?=
 # Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
 # it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
 MODELS := $(VENV)/models
-# Without dependencies, or pip would put a second torch beside them: after the first three is what those need.
-MODEL_PACKAGES := torchvision timm transformers huggingface_hub safetensors hf-xet httpx2 httpcore2 h11 anyio truststore \
-	idna pyyaml regex tokenizers
+# Without dependencies, or pip would put a second torch beside them: what else timm needs, transformers brings along.
+MODEL_PACKAGES := torchvision timm
 # Checks the types of the page's modules.
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint zoo examples bench bench-detection theory format build docs clean
+.PHONY: help demo test test-gpu lint zoo examples bench bench-detection theory format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -28,16 +27,20 @@ demo: $(VENV)/.demo ## train a badly and a well initialised network, and see wha
 test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
 	$(BIN)/python -m pytest --doctest-modules init_monitor tests --cov --cov-branch $(PYTEST_ARGS)
 
+test-gpu: $(VENV)/.dev ## the tests that need a CUDA device (elsewhere each says that it was skipped, and why)
+	$(BIN)/python -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
+
 lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-zoo: $(VENV)/.dev ## find every residual addition of 90 real networks (a few minutes)
+zoo: $(VENV)/.dev ## find every residual addition of 90 real networks, and train 162 of them (half an hour; goes on where it was stopped)
 	$(BIN)/python tests/zoo.py tests/residual_zoo.json
+	$(BIN)/python tests/zoo_fit.py --state build/zoo.jsonl --out benchmarks/results/zoo-cpu.md
 
-examples: $(VENV)/.dev ## run the nine experiments of examples/ at full size (minutes), figures in runs/examples
+examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes), figures in runs/examples
 	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results

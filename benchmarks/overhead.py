@@ -110,7 +110,7 @@ class Trial:
         if capture is not None:
             capture.after_optimizer()
             capture.end_batch()
-            capture.close_step(StepFacts(0))
+            capture.record(capture.close_step(), StepFacts(0))
         return time.perf_counter() - begin
 
 

@@ -146,8 +146,16 @@ class InitMonitor(Callback):
         """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""
         return self.__dict__ | {"_monitor": None, "_past": self.report}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the layers and open the sinks."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Put the fit before aside: until this one trains, its state is what a checkpoint brought."""
+        if stage == "fit":
+            self._past, self._monitor = self.report, None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose the layers and open the sinks.
+
+        Not before: a tuner runs its trials on the way here, and strategies that shard restore their checkpoints there.
+        """
         run = Run(
             loggers=tuple(trainer.loggers),
             log_dir=_log_dir(trainer),
@@ -156,10 +164,10 @@ class InitMonitor(Callback):
             versions=_versions(),
             write=partial(_write, trainer),
         )
-        self._monitor = Monitor(pl_module, self._options, run, show=trainer.is_global_zero)
-        if self._resumed:
-            self._monitor.load_state_dict(self._resumed)
-            self._resumed = {}
+        show, resumed = trainer.is_global_zero, self._resumed
+        self._monitor = Monitor(pl_module, self._options, run, show=show, resumed=resumed)
+        self._monitor.join_ranks()
+        self._resumed = {}
         self._global_step = -1
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -182,6 +190,9 @@ class InitMonitor(Callback):
             scale = _loss_scale(trainer)
             if scale is not None:
                 self._gradient_factor = 1.0 / (scale * trainer.world_size)
+                if not pl_module.automatic_optimization:
+                    # By hand, the scaler may change its scale before the next backward of this batch.
+                    self._monitor.end_backward(self._gradient_factor)
             if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
                 # What it evaluates again within its step is no further call of the layers but a further batch; its own
                 # arithmetic is none of the probe's business.
@@ -194,9 +205,10 @@ class InitMonitor(Callback):
         pl_module: LightningModule,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Look at weights and gradients: unscaled by now, not yet clipped."""
+        """Look at weights and gradients: not yet clipped, and unscaled unless the optimizer does that itself."""
         if self._monitor is not None:
-            self._monitor.before_optimizer(optimizer)
+            scale = _loss_scale(trainer) if getattr(optimizer, "_step_supports_amp_scaling", False) else None
+            self._monitor.before_optimizer(optimizer, None if scale is None else 1.0 / scale)
 
     def on_train_batch_end(
         self,
@@ -240,6 +252,12 @@ class InitMonitor(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind and let the sinks finish, whatever ended the training."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close what is still open, and forget a checkpoint that no training went on from (a tuner's own)."""
+        self._resumed = {}
         if self._monitor is not None:
             self._monitor.close()
 

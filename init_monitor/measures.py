@@ -20,7 +20,7 @@ import torch
 from init_monitor.records import Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -34,14 +34,18 @@ PIVOT_SAMPLE = 32
 """Elements behind a row's pivot. With k elements the pivot is off by at most the largest outlier over k, which bounds
 the cancellation error by n·2⁻²⁴/k² of the variance: 2e-5 for n = 2¹⁸ in the worst case, 1e-7 for ordinary data."""
 
-ORDINARY = 1e12
-"""Elements between one over this and this have squares well inside float32, sums of 2²² of them included."""
+ORDINARY = 1e16
+"""Elements between one over this and this have squares inside float32, those of elements a thousand times smaller
+included; a sum of squares that leaves it is seen to be infinite."""
 
 FAR_MEAN = 10.0
 """E[x²] below this many variances leaves the difference E[x²] - E[x]² within 10 · 2⁻²² of itself."""
 
 FEW_ROWS = 16
 """Up to so many rows a dot product each is quicker than one pass that writes all squares."""
+
+SHORT_ROW = 1 << 16
+"""A row of its own of up to so many elements is read by numpy: it has one thread, but starts five times as fast."""
 
 SMALLEST_SCALE = 1e-37
 """Rows whose largest deviation is below this are scaled by it: 1/scale must stay finite in float32."""
@@ -96,6 +100,11 @@ class Scratch:
             return torch.empty_like(x, memory_format=torch.contiguous_format)
         return self._room[which, : x.numel()].view(x.shape)
 
+    def pieces(self, x: Tensor) -> Sequence[Tensor]:
+        """Cut ``x`` between its columns so that each piece fits; without any memory there is nothing to fit in."""
+        columns = self._room.shape[1] // x.shape[0]
+        return x.split(columns, 1) if 0 < columns < x.shape[1] and x.dtype == self._room.dtype else (x,)
+
 
 def reduce_block(
     block: Tensor, knee: Knee | None = None, *, zeros: bool = True, scratch: Scratch | None = None
@@ -120,13 +129,36 @@ def reduce_block(
     room = scratch or Scratch(0, x.device)
     # Beside the CPU there is no device to wait for, so the numbers themselves may say whether the quick way will do.
     if x.device.type != "cpu" or not _reduce_ordinary(x, rows, room):
-        _reduce_any(x, rows, room)
-    if zeros:
-        rows[:, ZEROS] = torch.eq(x, 0, out=room.like(x, 0)).sum(1)
+        _reduce_in_pieces(x, rows, room)
+    pieces = room.pieces(x)
+    if zeros and _is_short_row(x):
+        rows.numpy()[0, ZEROS] = np.count_nonzero(x.numpy() == 0)
+    elif zeros:
+        rows[:, ZEROS] = sum(torch.eq(piece, 0, out=room.like(piece, 0)).sum(1) for piece in pieces)
     if knee is not None:
-        beyond = torch.sub(x, knee.centre, out=room.like(x, 0)).abs_()
-        rows[:, SATURATED] = torch.ge(beyond, knee.reach, out=beyond).sum(1)
+        rows[:, SATURATED] = sum(_beyond(piece, knee, room) for piece in pieces)
     return rows
+
+
+def _is_short_row(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.shape[0] == 1 and x.shape[1] <= SHORT_ROW
+
+
+def _beyond(x: Tensor, knee: Knee, room: Scratch) -> Tensor:
+    distance = torch.sub(x, knee.centre, out=room.like(x, 0)).abs_()
+    return torch.ge(distance, knee.reach, out=distance).sum(1)
+
+
+def _reduce_in_pieces(x: Tensor, rows: Tensor, room: Scratch) -> None:
+    """Fill in all but zeros and saturation within the memory there is."""
+    pieces = room.pieces(x)
+    if len(pieces) == 1:
+        _reduce_any(x, rows, room)
+        return
+    parts = rows.new_zeros(len(pieces) * x.shape[0], WIDTH)
+    for part, piece in zip(parts.split(x.shape[0]), pieces, strict=True):
+        _reduce_any(piece, part, room)
+    rows.copy_(merge(parts, torch.arange(x.shape[0], device=x.device).repeat(len(pieces)), x.shape[0]))
 
 
 def _reduce_any(x: Tensor, rows: Tensor, room: Scratch) -> None:
@@ -160,24 +192,37 @@ def _reduce_ordinary(x: Tensor, rows: Tensor, room: Scratch) -> bool:
         mean is so far from 0 that Σx² - (Σx)²/n would lose the variance.
     """
     n = x.shape[1]
+    seen = _seen_of_short_row(x) if _is_short_row(x) else _seen(x, room)
+    low, high, total, energy = seen
+    with np.errstate(all="ignore"):  # what is not finite is told apart below
+        m2 = energy - total * total / n
+    largest = np.maximum(np.abs(low), np.abs(high))
+    quick = np.isfinite(seen).all() and np.all(
+        (largest == 0) | ((largest > 1 / ORDINARY) & (largest < ORDINARY) & (energy < FAR_MEAN * m2))
+    )
+    if quick:
+        # In place: every operation of torch costs what ten of numpy do on so few numbers.
+        filled = rows.numpy()
+        filled[:, COUNT], filled[:, MEAN], filled[:, M2] = n, total / n, np.maximum(m2, 0)
+        filled[:, LOW], filled[:, HIGH] = low, high
+    return bool(quick)
+
+
+def _seen(x: Tensor, room: Scratch) -> NDArray[np.float64]:
+    """Return minimum, maximum, Σx and Σx² of each row, ``[4, G]``."""
     if x.shape[0] <= FEW_ROWS:
         squares = torch.stack([torch.dot(row, row) for row in x])
     else:
         squares = torch.mul(x, x, out=room.like(x, 0)).sum(1)
-    seen = torch.stack((x.amin(1), x.amax(1), x.sum(1), squares)).to(torch.float64)
-    low, high, total, energy = seen.numpy()
-    with np.errstate(all="ignore"):  # what is not finite is told apart below
-        m2 = energy - total * total / n
-    largest = np.maximum(np.abs(low), np.abs(high))
-    quick = np.isfinite(seen.numpy()).all() and np.all(
-        (largest == 0) | ((largest > 1 / ORDINARY) & (largest < ORDINARY) & (energy < FAR_MEAN * m2))
-    )
-    if quick:
-        rows[:, COUNT] = n
-        rows[:, MEAN] = seen[2] / n
-        rows[:, M2] = torch.from_numpy(np.maximum(m2, 0))
-        rows[:, LOW], rows[:, HIGH] = seen[0], seen[1]
-    return bool(quick)
+    return torch.stack((x.amin(1), x.amax(1), x.sum(1), squares)).numpy().astype(np.float64)
+
+
+def _seen_of_short_row(x: Tensor) -> NDArray[np.float64]:
+    # Sums by torch: numpy's are slower, and its dot product may start threads of its own.
+    row, numbers = x[0], x.numpy()
+    with np.errstate(all="ignore"):
+        found = numbers.min(), numbers.max(), row.sum().numpy(), torch.dot(row, row).numpy()
+    return np.array(found, np.float64).reshape(4, 1)
 
 
 def merge(partials: Tensor, index: Tensor, rows: int) -> Tensor:

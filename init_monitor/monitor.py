@@ -11,11 +11,13 @@ import sys
 import warnings
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.capture.ranks import Ranks
 from init_monitor.capture.schedule import Schedule
 from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
 from init_monitor.options import Measure, OnCritical
@@ -24,9 +26,11 @@ from init_monitor.rules.docket import Docket
 from init_monitor.rules.rule import History
 from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
+from init_monitor.structure.probe import STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -42,7 +46,8 @@ class Monitor:
         model: the module to watch.
         options: what was asked for.
         run: where the sinks find loggers, directory and console.
-        show: False on every rank but the first: measured, but neither judged nor shown.
+        show: False on every rank but the first: measured and judged, but not shown.
+        resumed: the :meth:`state_dict` of the training that goes on.
 
     Attributes:
         findings: every finding so far, oldest first.
@@ -51,16 +56,26 @@ class Monitor:
         should_stop: a critical finding appeared and ``on_critical="stop"``.
     """
 
-    def __init__(self, model: nn.Module, options: Options, run: Run, *, show: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        options: Options,
+        run: Run,
+        *,
+        show: bool = True,
+        resumed: Mapping[str, Any] | None = None,
+    ) -> None:
         """Choose layers and open the sinks."""
         self.options = options
         self.findings: list[Finding] = []
         self.records: deque[StepRecord] = deque(maxlen=options.window)
         self.notices: list[str] = []
+        self._causes: set[str] = set()
         self.should_stop = False
         self._show = show
         self._off = False
-        self._open = False
+        self._open = self._due = False
+        self._ranks = Ranks(self._notify)
         self._schedule = Schedule(options.dense_steps, options.every_n_steps)
         self._previous = -1
         self._facts = StepFacts(step=-1)
@@ -76,11 +91,13 @@ class Monitor:
                 exact=options.measure == Measure.EXACT.value,
                 window=options.window,
             )
-            self._capture = Capture(model, scope, self._layer_failed, self._not_probed)
+            self._capture = Capture(model, scope, self._layer_failed, self._not_probed, self._notify)
             for notice in self._capture.notices:
                 self._notify(notice)
+        if resumed:
+            self.load_state_dict(resumed)
         try:
-            self._open_sinks(run)
+            self._open_sinks(replace(run, findings=tuple(self.findings)))
         except InitMonitorError:
             self.close()
             raise
@@ -90,6 +107,13 @@ class Monitor:
         """The network as it was executed at the last sampled step."""
         return Structure() if self._capture is None else self._capture.structure
 
+    def join_ranks(self) -> None:
+        """Put the measurements of all processes of the training together from now on.
+
+        All of them have to call it, at the same point, and to go through the same steps.
+        """
+        self._ranks.join()
+
     @property
     def is_open(self) -> bool:
         """Whether a sampled step is under way."""
@@ -97,9 +121,9 @@ class Monitor:
 
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
-        if self._off or self._capture is None:
-            return
-        if not self._open and not self._schedule.is_due(step, self._previous):
+        # A rank whose monitor failed still has to meet the others at the end of the step.
+        self._due = self._due or self._schedule.is_due(step, self._previous)
+        if self._off or self._capture is None or not self._due:
             return
         with self._guard("attaching to the model"):
             # First: tracing a compiled model under the probe's mode would fail.
@@ -116,6 +140,16 @@ class Monitor:
             with self._guard("ending a forward"):
                 self._capture.end_forward()
 
+    def end_backward(self, gradient_factor: float | Tensor) -> None:
+        """End one of several backwards of a micro-batch, if the next one may have another factor.
+
+        Args:
+            gradient_factor: see :meth:`end_batch`.
+        """
+        if self._open and self._capture is not None:
+            with self._guard("merging a backward"), torch.no_grad():
+                self._capture.end_backward(gradient_factor)
+
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """End a micro-batch.
 
@@ -125,11 +159,15 @@ class Monitor:
         """
         if self._open and self._capture is not None:
             with self._guard("merging a batch"), torch.no_grad():
-                self._stance.close()
                 self._capture.end_batch(gradient_factor)
 
-    def before_optimizer(self, optimizer: Optimizer) -> None:
-        """Look at the parameters an optimizer is about to update, and at their (unscaled, unclipped) gradients."""
+    def before_optimizer(self, optimizer: Optimizer, gradient_factor: Tensor | None = None) -> None:
+        """Look at the parameters an optimizer is about to update, and at their unclipped gradients.
+
+        Args:
+            optimizer: about to step.
+            gradient_factor: 1/loss scale, if the gradients are still scaled.
+        """
         if not self.is_open or self._capture is None:
             return
         with self._guard("measuring the parameters"):
@@ -142,7 +180,8 @@ class Monitor:
                 optimizer=", ".join(names if name in names else [*names, name]),
                 learning_rate=max((rate for rate in rates if rate == rate), default=float("nan")),  # noqa: PLR0124 - drops NaN
             )
-            self._capture.before_optimizer(parameter for group in groups for parameter in group["params"])
+            held = (parameter for group in groups for parameter in group["params"])
+            self._capture.before_optimizer(held, gradient_factor)
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
@@ -176,31 +215,51 @@ class Monitor:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
-        if not self.is_open or self._capture is None:
+        if not self._due:
             return
-        record = None
+        self._due = False
+        facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
+        record = self._record(facts, gradient_factor)
+        new = () if record is None else self._judge(record)
+        self._act_on([finding for finding in new if finding.severity is Severity.CRITICAL])
+
+    def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
+        measured = share = record = None
         self.after_optimizer()
         self.end_batch(gradient_factor)
-        if not self.is_open:
-            return
-        with self._guard("reading the measurements"), torch.no_grad():
-            facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
-            record = self._capture.close_step(facts)
-            self._open = False
+        # Not sooner: an evaluation between two batches of the step must not be compiled with the hooks in it.
+        self._stance.close()
+        if self._open and self._capture is not None:
+            with self._guard("reading the measurements"), torch.no_grad():
+                measured = self._capture.close_step()
+                share = measured.share() if self._ranks.size > 1 else None
+                self._open = False
         self._facts = StepFacts(step=-1)
-        if record is None:
-            return
-        self.records.append(record)
-        if self._capture.dropped_calls:
-            self._notify(
-                f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are not."
-                " Raise max_layers, or choose with include= and exclude=."
-            )
-        if self._show:
-            self._judge(record)
+        # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
+        shares = self._ranks.exchange(share)
+        if measured is None or self._capture is None:
+            return None
+        with self._guard("making the record"), torch.no_grad():
+            record = self._capture.record(measured, facts, shares)
+            self.records.append(record)
+            if self._capture.dropped_calls:
+                self._notify(
+                    f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are"
+                    " not. Raise max_layers, or choose with include= and exclude=."
+                )
+        return record
+
+    def guard(self, doing: str) -> AbstractContextManager[None]:
+        """Keep what fails inside from the training, as everything in here is kept: for an adapter's own part."""
+        return self._guard(doing)
 
     def abort_step(self) -> None:
-        """Leave the model as it was: no hook, no stance, nothing of the step kept."""
+        """Give the step up: no hook, no stance, nothing of it kept, and nothing told to other ranks."""
+        self._due = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave the model as it was."""
         self._open = False
         self._facts = StepFacts(step=-1)
         with self._guard("detaching from the model"), ExitStack() as leaving:
@@ -243,19 +302,24 @@ class Monitor:
             if self._capture is not None:
                 self._capture.load_state_dict(state["units"])
 
-    def _judge(self, record: StepRecord) -> None:
+    def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
         new: tuple[Finding, ...] = ()
         with self._guard("judging"):
             new = tuple(self._docket.judge(History(tuple(self.records), self.structure)))
         self.findings.extend(new)
         for sink in tuple(self._sinks):
             self._tell(sink, sink.emit, record, new, self.structure)
-        critical = [finding for finding in new if finding.severity is Severity.CRITICAL]
-        if critical and self.options.on_critical == OnCritical.RAISE.value:
-            first = critical[0]
-            message = f"{first.code} {first.rule} at step {first.step}: {first.message} {first.remedy_sentence}"
-            raise CriticalFindingError(message)
-        if critical and self.options.on_critical == OnCritical.STOP.value:
+        return new
+
+    def _act_on(self, critical: Sequence[Finding]) -> None:
+        """Stop or raise, if that was asked for: on every rank, or those that go on would wait for the others."""
+        if self.options.on_critical == OnCritical.WARN.value:
+            return
+        told = [f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}" for f in critical[:1]]
+        heard = [words for given in self._ranks.exchange(told) for words in given]
+        if heard and self.options.on_critical == OnCritical.RAISE.value:
+            raise CriticalFindingError(heard[0])
+        if heard:
             self.should_stop = True
 
     def _force_eager(self) -> None:
@@ -291,25 +355,33 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - the promise never to break a training
             self._off = True
             if self._capture is not None and doing != "detaching from the model":
-                self.abort_step()
+                self._let_go()
             self._report(f"the monitor failed while {doing} and is switched off", error)
 
     def _not_probed(self, cause: str) -> None:
+        if self.options.strict and STOPPED in cause:
+            raise InitMonitorError(cause)
         self._notify(f"residuals and functional activations are not fully seen. {cause} Modules are still measured.")
 
     def _layer_failed(self, name: str, error: Exception) -> None:
         self._report(f"measuring {name!r} failed and is switched off for it", error)
 
     def _report(self, what: str, error: Exception) -> None:
-        message = f"{what}: {type(error).__name__}: {error}"
+        cause = f"{type(error).__name__}: {error}"
+        message = f"{what}: {cause}"
         if self.options.strict:
-            raise InitMonitorError(message) from error
-        self._notify(f"{message} (the training goes on; strict=True raises this)")
+            raise error if isinstance(error, InitMonitorError) else InitMonitorError(message) from error
+        # What fails in every layer fails for one reason: it is told for the first, and noted for the others.
+        told = cause in self._causes
+        self._causes.add(cause)
+        self._notify(f"{message} (the training goes on; strict=True raises this)", aloud=not told)
 
-    def _notify(self, message: str) -> None:
+    def _notify(self, message: str, *, aloud: bool = True) -> None:
         if message in self.notices:
             return
         self.notices.append(message)
+        if not aloud:
+            return
         try:
             warnings.warn(f"init_monitor: {message}", InitMonitorWarning, stacklevel=3)
         except InitMonitorWarning:  # warnings are errors in this process, but the training must go on

@@ -14,9 +14,10 @@ from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
+from init_monitor.structure.wrappers import own_module, own_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from torch import Tensor
@@ -49,17 +50,44 @@ class _ForwardHook:
 
 
 class Watch:
-    """A training loop under observation; made by :func:`watch`, used as a context manager."""
+    """A training loop under observation; made by :func:`watch`, used as a context manager.
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer | Sequence[Optimizer] | None, options: Options) -> None:
+    An adapter of a training framework, which is told of a step's begin and of its end, uses :meth:`begin_step`,
+    :meth:`end_step` and :meth:`abort_step` in the place of :meth:`step`.
+
+    Args:
+        model: the module that is trained, as it is called; what Fabric or DDP put around it is looked through.
+        optimizer: one or several.
+        options: what was asked for.
+        scaler: a gradient scaler, whose scale is divided out of the gradients of the activations.
+        run: where the sinks find loggers, directory and console.
+        show: False on every process but the first.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a loop consists of
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer] | None,
+        options: Options,
+        *,
+        scaler: object | None = None,
+        run: Run | None = None,
+        show: bool = True,
+    ) -> None:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
-        self._model = model
-        self._optimizers = _optimizers(optimizer)
+        self._model = own_module(model)
+        self._optimizers = tuple(own_optimizer(one) for one in _optimizers(optimizer))
         self._options = options
-        run = Run(dense_steps=options.dense_steps, settings=options.settings())
-        self._monitor = Monitor(model, options, run)
+        # One that is disabled leaves the loss as it is.
+        self._scaler = scaler if getattr(scaler, "is_enabled", bool)() else None
+        run = Run(dense_steps=options.dense_steps, settings=options.settings()) if run is None else run
+        self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
+        self._ranks = 1
+        self._fresh = True
+        self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
+        self._step_handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
         """Begin the run."""
@@ -71,10 +99,15 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the run: nothing stays on the model or the optimizer."""
-        for handle in self._handles:
+        for handle in (*self._handles, *self._step_handles):
             handle.remove()
-        self._handles = []
+        self._handles, self._step_handles = [], []
         self._monitor.close()
+
+    def join_ranks(self, count: int) -> None:
+        """Put the measurements of all ``count`` processes together; each of them has to call this, at the same point."""
+        self._ranks = count
+        self._monitor.join_ranks()
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -101,34 +134,72 @@ class Watch:
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
-        monitor, fresh = self._monitor, True
-        handles: list[RemovableHandle] = []
-
-        def begin() -> None:
-            nonlocal fresh
-            # An evaluation before the first batch must not be counted among its calls.
-            first, fresh = fresh, False
-            if not first and _is_training_signal():
-                monitor.begin_batch(self._step)
-
-        def end() -> None:
-            if _is_training_signal():
-                monitor.end_forward()
-
-        monitor.begin_batch(self._step)
-        if monitor.is_open:
-            handles.append(self._model.register_forward_pre_hook(_ForwardHook(begin)))
-            handles.append(self._model.register_forward_hook(_ForwardHook(end)))
+        self.begin_step()
         try:
             yield
         except BaseException:
-            monitor.abort_step()
+            self.abort_step()
             raise
-        finally:
-            for handle in handles:
-                handle.remove()
+        self.end_step()
+
+    def begin_step(self, step: int | None = None) -> None:
+        """Begin an optimizer step: the next one, or ``step``, counted from 0."""
+        if step is not None:
+            self._step = step
+        # An evaluation before the first batch must not be counted among its calls.
+        self._fresh = True
+        self._gradient_factor = 1.0 / self._ranks
+        self._monitor.begin_batch(self._step)
+        if self._monitor.is_open:
+            self._step_handles = [
+                self._model.register_forward_pre_hook(_ForwardHook(self._begin_forward)),
+                self._model.register_forward_hook(_ForwardHook(self._end_forward)),
+            ]
+
+    def end_step(self) -> None:
+        """End it, after the optimizer has stepped."""
+        self._let_go()
         self._step += 1
-        monitor.end_step(self._step - 1, optimizers=self._optimizers)
+        self._monitor.end_step(
+            self._step - 1,
+            gradient_factor=self._gradient_factor,
+            loss_scaled=self._scaler is not None,
+            optimizers=self._optimizers,
+        )
+
+    def abort_step(self) -> None:
+        """Give a step up that will not be finished."""
+        self._let_go()
+        self._monitor.abort_step()
+
+    def _begin_forward(self) -> None:
+        first, self._fresh = self._fresh, False
+        with self._monitor.guard("following a forward"):
+            if not first and _is_training_signal():
+                self._monitor.begin_batch(self._step)
+
+    def _end_forward(self) -> None:
+        with self._monitor.guard("following a forward"):
+            if not _is_training_signal():
+                return
+            self._monitor.end_forward()
+            scale = _scale_of(self._scaler)
+            if scale is not None:
+                self._gradient_factor = 1.0 / (scale * self._ranks)
+
+    def _let_go(self) -> None:
+        for handle in self._step_handles:
+            handle.remove()
+        self._step_handles = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, as JSON values, for a checkpoint."""
+        return self._monitor.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken; to be called before the first step."""
+        self._monitor.load_state_dict(state)
+        self._step = int(state.get("step", -1)) + 1
 
     @property
     def should_stop(self) -> bool:
@@ -164,6 +235,8 @@ class Watch:
 def watch(
     model: nn.Module,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    *,
+    scaler: object | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Watch:
     """Watch any training loop.
@@ -184,6 +257,7 @@ def watch(
     Args:
         model: the module that is trained.
         optimizer: one or several; without one, weights and updates are not measured.
+        scaler: the ``torch.amp.GradScaler`` of a loop that scales its loss.
         **options: those of :class:`init_monitor.InitMonitor`.
 
     Raises:
@@ -193,12 +267,22 @@ def watch(
     if not isinstance(model, nn.Module):
         message = f"watch(model) needs a torch.nn.Module, got {type(model).__name__}."
         raise TypeError(message)
-    return Watch(model, optimizer, Options.of("watch()", options))
+    return Watch(model, optimizer, Options.of("watch()", options), scaler=scaler)
 
 
 def _is_training_signal() -> bool:
     # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
     return torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0  # noqa: SLF001
+
+
+def _scale_of(scaler: object | None) -> Tensor | float | None:
+    """Return what a gradient scaler multiplies the loss by, on its device; ``None`` without one."""
+    scale = getattr(scaler, "_scale", None)  # get_scale() would wait for the device
+    if isinstance(scale, torch.Tensor):
+        return scale.double()
+    # Before its first loss it has none yet, and answers with the one it is going to begin with.
+    ask = getattr(scaler, "get_scale", None)
+    return float(ask()) if callable(ask) else None
 
 
 def _optimizers(given: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimizer, ...]:

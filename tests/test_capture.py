@@ -56,7 +56,7 @@ def one_step(
     capture.after_optimizer()
     capture.end_batch()
     optimizer.zero_grad()
-    return capture.close_step(StepFacts(0)), capture
+    return capture.record(capture.close_step(), StepFacts(0)), capture
 
 
 def _tensors(value: object) -> list[torch.Tensor]:
@@ -158,7 +158,7 @@ def test_local_gains_agree_with_theory_and_with_autograd() -> None:
     (output * torch.randn_like(output)).mean().backward()
     capture.measure_parameters()
     capture.end_batch()
-    record = capture.close_step(StepFacts(0))
+    record = capture.record(capture.close_step(), StepFacts(0))
     last = record.layers["2"]
     linear = model[2]
     assert isinstance(linear, nn.Linear)
@@ -243,7 +243,7 @@ def test_a_sampled_step_makes_exactly_one_transfer_to_the_host(
         capture.end_batch()
         assert counter.seen == {}
         assert set(calls) <= {"numpy"}
-        capture.close_step(StepFacts(0))
+        capture.record(capture.close_step(), StepFacts(0))
     assert counter.seen == {}
     # One copy, and the view of that copy as an array.
     assert calls["cpu"] == 1
@@ -368,7 +368,7 @@ def test_forwards_without_gradients_are_not_training_signal() -> None:
         model(torch.randn(4, 8) * 1e6)
     model(torch.ones(4, 8)).sum().backward()
     capture.end_batch()
-    record = capture.close_step(StepFacts(0))
+    record = capture.record(capture.close_step(), StepFacts(0))
     assert record.layers["0"].forward.count == 32
     assert record.layers["0"].forward.abs_max < 100
 
@@ -409,7 +409,7 @@ def test_a_gradient_penalty_does_not_pass_for_the_gradient_of_the_loss() -> None
     (gradient,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
     gradient.square().sum().backward()
     capture.end_batch()
-    record = capture.close_step(StepFacts(0))
+    record = capture.record(capture.close_step(), StepFacts(0))
     backward = record.layers["1"].backward
     assert backward is not None
     assert backward.count == 16 * 8
@@ -436,7 +436,7 @@ def test_copies_of_a_hooked_model_do_not_report() -> None:
         other(torch.randn(4, 8) * 1e6).sum().backward()
     model(torch.ones(4, 8)).sum().backward()
     capture.end_batch()
-    record = capture.close_step(StepFacts(0))
+    record = capture.record(capture.close_step(), StepFacts(0))
     assert record.layers["0"].forward.count == 32
     assert record.layers["0"].forward.abs_max < 100
 

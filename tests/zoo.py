@@ -20,6 +20,9 @@ from torch import nn
 
 from init_monitor.structure.probe import Probe
 
+RESIZABLE = ("vit_", "deit", "beit", "eva02", "mixer", "resmlp", "gmlp", "cait", "convit")
+"""Families of timm that are built for one size of pictures, and can be built for another than 224."""
+
 SMALL = Path(__file__).with_name("residual_zoo_small.json")
 
 
@@ -74,7 +77,7 @@ def _timm(name: str, size: int) -> nn.Module:
     options: dict[str, Any] = {}
     if name == "vit_small(drop_path)":
         name, options = "vit_small_patch16_224", {"drop_path_rate": 0.1}
-    if name.startswith("vit_") and size != 224:
+    if name.startswith(RESIZABLE) and size != 224:
         options["img_size"] = size
     model: nn.Module = timm.create_model(name, pretrained=False, **options)
     return model

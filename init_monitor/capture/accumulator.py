@@ -2,8 +2,9 @@
 
 Every distinct small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
 are not reduced one by one. Small ones are copied aside and, once a block's worth of elements waits, those of one shape
-are stacked and reduced together; large ones are reduced at once in pieces of a block. Both ways the arithmetic runs on
-blocks that fit the cache. Nothing here waits for the device before :meth:`Accumulator.drain`.
+are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. What is worked in
+is small, and given back at the end of each micro-batch. Nothing here waits for the device before
+:meth:`Accumulator.drain`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from init_monitor.capture.tensors import local
 from init_monitor.measures import (
     WIDTH,
     Knee,
@@ -34,8 +36,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-CPU_BLOCK = 1 << 18
-"""Elements of a block on the CPU: 1 MB of float32, measured as the fastest of 2¹⁴ … 2²³ for the whole reduction."""
+CPU_BLOCK = 1 << 15
+"""Elements that may wait on the CPU: 128 kB, and as many again to stack them in."""
+
+CPU_SCRATCH = 1 << 16
+"""Elements of each of the two pieces of scratch on the CPU: 512 kB. The monitor as a whole may take up 1 MB."""
+
+CPU_PIECE = 1 << 18
+"""Elements of a large tensor that are read at once on the CPU: 1 MB, measured as the fastest of 2¹⁴ … 2²³."""
 
 ACCELERATOR_BLOCK = 1 << 22
 """Elements of a block elsewhere: few launches per tensor, and its counts are still exact in float32."""
@@ -45,8 +53,6 @@ LARGE_SHARE = 4
 
 STAGED_ELEMENTS = 4096
 """Elements kept of a tensor by ``measure="staged"``: a variance is then within 3 % in the median, 8 % at p90."""
-
-FIRST_ROWS = 256
 
 
 class Plan(NamedTuple):
@@ -104,19 +110,30 @@ class Drained:
     positions: dict[int, int] = field(default_factory=dict)
 
 
+class _Bench:
+    """What is worked in: where small tensors wait, where those of a shape are stacked, and scratch."""
+
+    __slots__ = ("scratch", "shelf", "stack")
+
+    def __init__(self, elements: int, device: torch.device) -> None:
+        """Allocate two blocks of so many elements, and scratch."""
+        self.shelf, self.stack = (torch.empty(elements, dtype=torch.float32, device=device) for _ in range(2))
+        self.scratch = Scratch(CPU_SCRATCH if device.type == "cpu" else elements, device)
+
+
 class Accumulator:
     """Collects the tensors of one device over the micro-batches of one optimizer step."""
 
     def __init__(self, device: torch.device, *, exact: bool) -> None:
-        """Allocate the row buffer on ``device``; ``exact=False`` keeps a strided sample of every tensor."""
+        """Prepare for tensors on ``device``; ``exact=False`` keeps a strided sample of every tensor."""
         self.device = device
         self.exact = exact
-        self.block = CPU_BLOCK if device.type == "cpu" else ACCELERATOR_BLOCK
+        on_cpu = device.type == "cpu"
+        self.block, self.piece = (CPU_BLOCK, CPU_PIECE) if on_cpu else (ACCELERATOR_BLOCK, ACCELERATOR_BLOCK)
+        self.widened = CPU_SCRATCH if on_cpu else ACCELERATOR_BLOCK
         self.rows = 0
-        self._state = torch.zeros(FIRST_ROWS, WIDTH, dtype=wide_dtype(device), device=device)
-        self._fresh = True
-        self._scratch = Scratch(self.block, device)
-        self._shelf, self._stack = (torch.empty(self.block, dtype=torch.float32, device=device) for _ in range(2))
+        self._state: Tensor | None = None
+        self._bench: _Bench | None = None
         self._waiting: dict[tuple[torch.Size, torch.dtype, Plan], list[tuple[int, Tensor]]] = {}
         self._waiting_elements = 0
         self._partials: list[Tensor] = []
@@ -134,7 +151,7 @@ class Accumulator:
 
     def take(self, row: int, tensor: Tensor, plan: Plan = Plan()) -> None:  # noqa: B008 - an immutable tuple
         """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive."""
-        x = tensor.detach()
+        x = local(tensor.detach())
         if not self.exact:
             x, plan = strided_sample(x), plan._replace(layout=None, rectifier=False)
         if plan.layout is not None and x.numel():
@@ -153,6 +170,7 @@ class Accumulator:
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
         self._flush()
+        self._bench = None
         if self._partials:
             self._merge_rows(gradient_factor)
         if self._units:
@@ -160,8 +178,7 @@ class Accumulator:
 
     def drain(self) -> Drained:
         """Copy everything to the host, once, and start afresh."""
-        self._make_room()
-        state = self._state[: self.rows]
+        state = self._all_rows()
         parts = [state.reshape(-1).view(torch.uint8)]
         for block in self._unit_state:
             parts += [block.sums.view(torch.uint8), block.squares.view(torch.uint8)]
@@ -170,43 +187,50 @@ class Accumulator:
                 parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
                 parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
         packed = torch.cat(parts).cpu().numpy()
-        drained = self._unpack(packed, np.dtype(str(self._state.dtype).removeprefix("torch.")))
+        drained = self._unpack(packed, np.dtype(str(state.dtype).removeprefix("torch.")))
         self.discard()
         return drained
 
     def discard(self) -> None:
         """Forget everything that was added since the last drain."""
-        self._fresh = True
+        self._state, self._bench = None, None
         self._waiting, self._waiting_elements = {}, 0
         self._partials, self._index, self._is_gradient, self._units = [], [], [], []
         self._unit_state, self._samples, self._positions = [], {}, {}
 
-    def _make_room(self) -> None:
-        if self.rows > self._state.shape[0]:
-            grown = torch.zeros(2 * self.rows, WIDTH, dtype=self._state.dtype, device=self.device)
-            grown[: self._state.shape[0]] = self._state
-            self._state = grown
+    def _all_rows(self) -> Tensor:
+        """Return the rows as they stand; those that nothing was merged into since the last drain are zeros."""
+        state = torch.empty(0, WIDTH, dtype=wide_dtype(self.device), device=self.device)
+        state = state if self._state is None else self._state
+        return torch.cat((state, state.new_zeros(self.rows - state.shape[0], WIDTH)))
+
+    def _work(self) -> _Bench:
+        if self._bench is None:
+            self._bench = _Bench(self.block, self.device)
+        return self._bench
 
     def _hold(self, x: Tensor) -> Tensor:
-        if working_dtype(x.dtype) != self._shelf.dtype:
-            return x.to(working_dtype(x.dtype), copy=True, memory_format=torch.contiguous_format)
+        if working_dtype(x.dtype) == torch.float64:
+            return x.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
         at = self._waiting_elements
-        return self._shelf[at : at + x.numel()].view(x.shape).copy_(x)
+        return self._work().shelf[at : at + x.numel()].view(x.shape).copy_(x)
 
     def _stacked(self, held: Sequence[Tensor]) -> Tensor:
         first = held[0]
         shape = (len(held), *first.shape)
         if len(held) == 1:
             return first.unsqueeze(0)
-        if first.dtype != self._stack.dtype:
+        if first.dtype == torch.float64:
             return torch.stack(tuple(held))
-        return torch.stack(tuple(held), out=self._stack[: len(held) * first.numel()].view(shape))
+        return torch.stack(tuple(held), out=self._work().stack[: len(held) * first.numel()].view(shape))
 
     def _take_large(self, row: int, x: Tensor, plan: Plan) -> None:
-        flat = _flat(x)
-        for start in range(0, flat.numel(), self.block):
-            piece = flat[start : start + self.block].unsqueeze(0)
-            self._add_partials((row,), reduce_block(piece, plan.knee, zeros=plan.zeros, scratch=self._scratch), plan)
+        flat, scratch = _flat(x), self._work().scratch
+        # What has to be widened first is copied by that.
+        step = self.piece if x.dtype == working_dtype(x.dtype) else self.widened
+        for piece in flat.split(step) if flat.numel() > step else (flat,):
+            partials = reduce_block(piece.unsqueeze(0), plan.knee, zeros=plan.zeros, scratch=scratch)
+            self._add_partials((row,), partials, plan)
         if plan.layout is not None:
             wide = x if x.dtype == torch.float64 else x.float()
             self._add_units((row,), wide.unsqueeze(0), plan, plan.layout)
@@ -215,7 +239,8 @@ class Accumulator:
         for (_, _, plan), held in self._waiting.items():
             rows = tuple(row for row, _ in held)
             block = self._stacked([tensor for _, tensor in held])
-            self._add_partials(rows, reduce_block(block, plan.knee, zeros=plan.zeros, scratch=self._scratch), plan)
+            scratch = self._work().scratch
+            self._add_partials(rows, reduce_block(block, plan.knee, zeros=plan.zeros, scratch=scratch), plan)
             if plan.layout is not None and block.numel():
                 self._add_units(rows, block, plan, plan.layout)
         self._waiting, self._waiting_elements = {}, 0
@@ -231,18 +256,16 @@ class Accumulator:
         self._units.append((rows, sums, squares, high, low))
 
     def _merge_rows(self, gradient_factor: float | Tensor) -> None:
-        self._make_room()
         partials = torch.cat(self._partials)
         index = self._sent(self._index)
         if isinstance(gradient_factor, torch.Tensor) or gradient_factor != 1.0:
             is_gradient = self._sent(self._is_gradient)
             one = torch.ones((), dtype=partials.dtype, device=self.device)
             partials = rescale(partials, torch.where(is_gradient, one * gradient_factor, one))
-        if not self._fresh:
-            partials = torch.cat((self._state[: self.rows], partials))
-            index = torch.cat((torch.arange(self.rows, device=self.device), index))
-        self._state[: self.rows] = merge(partials, index, self.rows)
-        self._fresh = False
+        if self._state is not None:
+            partials = torch.cat((self._state, partials))
+            index = torch.cat((torch.arange(self._state.shape[0], device=self.device), index))
+        self._state = merge(partials, index, self.rows)
         self._partials, self._index, self._is_gradient = [], [], []
 
     def _sent(self, numbers: list[int] | list[bool]) -> Tensor:
@@ -270,8 +293,6 @@ class Accumulator:
     def _unpack(self, packed: NDArray[np.uint8], wide: np.dtype[np.float64]) -> Drained:
         cursor = _Cursor(packed, wide)
         drained = Drained(cursor.numbers(self.rows * WIDTH).reshape(self.rows, WIDTH))
-        if self._fresh:
-            drained.rows[:] = 0
         drained.samples, drained.positions = self._samples, self._positions
         for block in self._unit_state:
             sums, squares = cursor.numbers(block.sums.numel()), cursor.numbers(block.squares.numel())

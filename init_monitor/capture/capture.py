@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.probing import ForwardProbe
+from init_monitor.capture.ranks import Place, Share, merged, one_copy, put_back, seen_in, share_of
 from init_monitor.capture.reading import (
     Reader,
     expected_gains,
     layer_columns,
     parameter_columns,
+    parameters_moved,
     structure_of,
     tap_names,
 )
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.ranks import Key
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.taps import Tap, TapKey
 
@@ -42,6 +44,18 @@ class StepFacts(NamedTuple):
     learning_rate: float = float("nan")
     loss_scaled: bool = False
     optimizers: tuple[Optimizer, ...] = ()
+
+
+class Measured(NamedTuple):
+    """A step as this process saw it: the numbers by device, where each is, and which taps ran."""
+
+    drained: dict[Accumulator, Drained]
+    places: dict[Key, Place]
+    order: tuple[TapKey, ...]
+
+    def share(self) -> Share:
+        """Return it as the other ranks can read it."""
+        return share_of(self.places, self.order, self.drained)
 
 
 class Scope(NamedTuple):
@@ -68,6 +82,7 @@ class Capture:
         scope: what of it to measure.
         on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
         on_cause: told in words why residuals and functional activations are not looked for (any more).
+        on_notice: told in words what cannot be measured.
 
     Attributes:
         notices: what the user should know about the choice of layers.
@@ -80,6 +95,7 @@ class Capture:
         scope: Scope,
         on_failure: Callable[[str, Exception], None],
         on_cause: Callable[[str], None] = lambda _: None,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Choose the layers; nothing is attached yet."""
         selection = select(model, scope.include, scope.exclude, scope.max_layers)
@@ -87,13 +103,20 @@ class Capture:
         self.structure = Structure()
         self._scope = scope
         self._hooks = LayerHooks(
-            model, selection.layers, exact=scope.exact, max_taps=scope.max_layers, on_failure=on_failure
+            model,
+            selection.layers,
+            exact=scope.exact,
+            max_taps=scope.max_layers,
+            on_failure=on_failure,
+            on_unreadable=self._unreadable,
         )
         self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
-        self._parameters = ParameterTaps(named, self._hooks.accumulator)
+        self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
         self._on_failure = on_failure
+        self._on_notice = on_notice
+        self._unreadable_kinds: set[str] = set()
         self._windows: dict[TapKey, UnitWindow] = {}
         self._signature: tuple[object, ...] = ()
         self._names: dict[TapKey, str] = {}
@@ -131,13 +154,17 @@ class Capture:
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """End a micro-batch; its activation gradients are multiplied by ``gradient_factor``."""
         self._probe.leave()
+        self.end_backward(gradient_factor)
+
+    def end_backward(self, gradient_factor: float | Tensor) -> None:
+        """End one of several backwards of a micro-batch, where each has a ``gradient_factor`` of its own."""
         for accumulator in self._hooks.accumulators.values():
             accumulator.end_batch(gradient_factor)
 
-    def before_optimizer(self, parameters: Iterable[Tensor]) -> None:
-        """Measure weights and gradients that an optimizer is about to use."""
+    def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
+        """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self._parameters.before_step(parameters)
+            self._parameters.before_step(parameters, gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)
@@ -155,11 +182,24 @@ class Capture:
             self._parameters.forget()
             self._on_failure("the parameter updates", error)
 
-    def close_step(self, facts: StepFacts) -> StepRecord:
-        """Detach, copy the step's numbers to the host (one copy per device) and return them as a record."""
+    def close_step(self) -> Measured:
+        """Detach, and copy the step's numbers to the host (one copy per device)."""
         self._probe.leave()
         self._hooks.detach()
-        reader = Reader({accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()})
+        drained = {accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()}
+        return Measured(drained, self._places(), tuple(self._hooks.order))
+
+    def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
+        """Return what was measured in a step as a record.
+
+        Args:
+            measured: by this process.
+            facts: what the training loop knows.
+            shares: by all processes, if there are several; ``None`` for one that has nothing to tell.
+        """
+        if len(shares) > 1:
+            self._take_over([share for share in shares if share is not None], measured)
+        reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
         self._update_structure(taps, additions)
@@ -169,7 +209,6 @@ class Capture:
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         expected_gains(columns, taps, self.structure, variances)
-        updates = weights[Quantity.UPDATE_RATIO]
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
         squares = loss_decrease(self.structure.residuals, norms, self.structure.by_name())
@@ -189,9 +228,43 @@ class Capture:
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
             loss_scaled=facts.loss_scaled,
-            stepped=not updates.size or bool(np.any(updates != 0)),
+            stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
         )
+
+    def _places(self) -> dict[Key, Place]:
+        """Return where every measured tensor is kept, by names that are the same on all ranks."""
+        places: dict[Key, Place] = {}
+        for key, tap in self._hooks.taps.items():
+            here = tap.rows.accumulator
+            for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
+                places[("layer", *key, what)] = Place(here, row)
+        for name, addition in self._probe.residuals.order.items():
+            for term, rows in addition.own.items():
+                places["sum", name, term, ""] = Place(rows.accumulator, rows.forward)
+                places["sum", name, term, "gradient"] = Place(rows.accumulator, rows.backward)
+        for name, at in self._parameters.rows.items():
+            for what, row in at.by_name().items():
+                places["parameter", name, what] = Place(at.accumulator, row)
+        return {key: place for key, place in places.items() if place.row >= 0}
+
+    def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
+        """Put what all ranks measured in the place of what this one did."""
+        streams = merged(shares)
+        for name in self._parameters.rows:
+            for what in ("weight", "gradient"):
+                key = ("parameter", name, what)
+                if key in streams:
+                    row = streams[key].row
+                    copies = self._parameters.copies(name, seen_in(row))
+                    streams[key] = streams[key]._replace(row=one_copy(row, copies))
+        put_back(streams, measured.places, measured.drained)
+        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step.
+        for share in shares:
+            for ran in share.order:
+                tap = self._hooks.taps.get(ran)
+                if tap is not None:
+                    self._hooks.order.setdefault(ran, tap)
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""
@@ -212,6 +285,12 @@ class Capture:
     def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
         """Go on with saved unit windows; each is taken up when its layer is next seen."""
         self._saved_windows = dict(state)
+
+    def _unreadable(self, kind: str, what: str) -> None:
+        """Tell of the first tensor of a kind that cannot be measured."""
+        if kind not in self._unreadable_kinds:
+            self._unreadable_kinds.add(kind)
+            self._on_notice(f"{what} is a {kind} tensor. Tensors of that kind are not measured; all others are.")
 
     def _restore_windows(self) -> None:
         for key, name in self._names.items() if self._saved_windows else ():

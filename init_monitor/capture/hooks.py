@@ -16,7 +16,7 @@ from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.capture.fused import FusedNormalisations
 from init_monitor.capture.hook import Hook
 from init_monitor.capture.taps import Provenance, Rows, Tap, TapKey
-from init_monitor.capture.tensors import first_floating, floating_tensors
+from init_monitor.capture.tensors import first_floating, floating_tensors, unreadable
 from init_monitor.capture.training import is_training_signal
 from init_monitor.records import Role
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
@@ -60,6 +60,7 @@ class LayerHooks:
         exact: whole tensors, or a strided sample of each.
         max_taps: calls of layers beyond so many are not measured.
         on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
+        on_unreadable: told ``(kind, what)`` of an output that cannot be measured because it is of such a kind.
 
     Attributes:
         taps: everything that was ever measured.
@@ -69,7 +70,7 @@ class LayerHooks:
         paused: forwards are ignored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what to watch, how much of it, and whom to tell
         self,
         model: nn.Module,
         layers: Mapping[str, nn.Module],
@@ -77,6 +78,7 @@ class LayerHooks:
         exact: bool,
         max_taps: int,
         on_failure: Callable[[str, Exception], None],
+        on_unreadable: Callable[[str, str], None],
     ) -> None:
         """Prepare; nothing is attached yet."""
         self._layers = dict(layers)
@@ -85,6 +87,7 @@ class LayerHooks:
         self._exact = exact
         self._max_taps = max_taps
         self._on_failure = on_failure
+        self._on_unreadable = on_unreadable
         self._handles: list[RemovableHandle] = []
         self._provenance = Provenance()
         self._fused = FusedNormalisations(self._forward, self._switch_off)
@@ -181,11 +184,13 @@ class LayerHooks:
             given: its input, ``None`` if it was overwritten.
             output: its output.
         """
-        if self.paused or name in self._switched_off or not is_training_signal():
+        if self.paused or name in self._switched_off:
             return
-        # In place the output is the very tensor that was the input.
-        origin = self._find(output if given is None else given)
         try:
+            if not is_training_signal():
+                return
+            # In place the output is the very tensor that was the input.
+            origin = self._find(output if given is None else given)
             key = TapKey(name, 0, "")
             tap = self._tap(_Call(key, None, owner, kind), output, origin)
             if tap is not None:
@@ -196,9 +201,11 @@ class LayerHooks:
     def _forward(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
     ) -> None:
-        if self.paused or name in self._switched_off or not is_training_signal():
+        if self.paused or name in self._switched_off:
             return
         try:
+            if not is_training_signal():
+                return
             received = first_floating(args, kwargs)
             data = _is_data(received)
             # What is computed in here is none of the probe's business.
@@ -218,13 +225,17 @@ class LayerHooks:
         call = calls[name]
         calls[name] += 1
         origin = None if received is None else self._find(received)
+        found = False
         for path, tensor in floating_tensors(output):
+            found = True
             what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
             tap = self._tap(what, tensor, origin)
             if tap is None:
                 return
             tap.takes_input = data and origin is None
             self._take(tap, received, tensor)
+        if not found and (kind := unreadable(output)):
+            self._on_unreadable(kind, f"The output of {name!r}")
 
     def _find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from init_monitor.capture.accumulator import Plan, strided_sample
+from init_monitor.capture.tensors import local, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
     from init_monitor.capture.accumulator import Accumulator
 
-UPDATE_ELEMENTS = 1 << 16
-"""Elements of a parameter whose update is followed: all of a smaller one, else an even sample (ratio within about
-0.4 %). A copy of every weight of a large model could be the one that no longer fits."""
+FOLLOWED_ELEMENTS = 1 << 16
+"""Elements of all parameters together whose update is followed: 256 kB. A copy of every weight of a large model could be
+the one that no longer fits. They are shared out evenly; what a small parameter does not need goes to the others."""
 
+LEAST_FOLLOWED = 256
+"""Elements followed of a parameter that has as many: the ratio of two norms is then within about 6 %, where the rules
+ask for its order of magnitude. A network of 60 parameters has 1,000 of each (3 %), one of 10 has 6,500 (1 %)."""
 
 COMPARED_UNITS = 256
 """Units of a weight that are compared with one another, evenly spread: if these are alike, it is no accident."""
@@ -53,6 +57,16 @@ class ParameterRows:
     unit_count: int = 0
     trainable: bool = True
 
+    def by_name(self) -> dict[str, int]:
+        """Return its rows by what they hold."""
+        return {
+            "weight": self.weight,
+            "gradient": self.gradient,
+            "update": self.update,
+            "reference": self.reference,
+            "units": self.units,
+        }
+
 
 class ParameterTaps:
     """Measures parameters before and after the optimizer step of a sampled step.
@@ -60,37 +74,63 @@ class ParameterTaps:
     Args:
         parameters: by qualified name; a tied parameter appears once.
         accumulator: returns the accumulator of a device.
+        on_unreadable: told ``(kind, what)`` of a parameter or gradient that cannot be measured because it is of such a
+            kind.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], accumulator: Callable[[torch.device], Accumulator]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        accumulator: Callable[[torch.device], Accumulator],
+        on_unreadable: Callable[[str, str], None],
+    ) -> None:
         """Prepare; nothing is allocated before a parameter is first measured."""
+        self._on_unreadable = on_unreadable
         self._parameters = dict(parameters)
         self._accumulator = accumulator
         self.rows: dict[str, ParameterRows] = {}
         self._before: dict[str, Tensor] = {}
+        self._followed = 0
+
+    def copies(self, name: str, seen: float) -> float:
+        """Return how many times a parameter was seen if all ranks together saw ``seen`` elements of it.
+
+        DDP keeps a whole one on every rank, FSDP a part on each; a hybrid keeps copies of the parts.
+        """
+        parameter = self._parameters[name]
+        # FSDP 1 leaves a view of its own part; FSDP 2 a DTensor, which knows how many elements the whole has.
+        flattened = getattr(parameter, "_fsdp_flattened", False)
+        return 1.0 if flattened or not parameter.numel() else seen / parameter.numel()
 
     def all(self) -> list[Tensor]:
         """Return every parameter of the model."""
         return list(self._parameters.values())
 
-    def before_step(self, held: Iterable[Tensor]) -> None:
+    def before_step(self, held: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weight and gradient of the parameters that an optimizer is about to update.
 
         Args:
             held: the optimizer's parameters. Ones that the model does not have are ignored.
+            gradient_factor: what makes their gradients those of the loss, ``None`` if they are.
         """
         ids = {id(parameter) for parameter in held}
+        if not self._before:
+            self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                if id(parameter) in ids and _measurable(parameter):
-                    self._measure(name, parameter)
+                if id(parameter) not in ids:
+                    continue
+                if _measurable(parameter):
+                    self._measure(name, parameter, gradient_factor)
+                elif kind := unreadable(parameter):
+                    self._on_unreadable(kind, f"The parameter {name!r}")
 
     def after_step(self) -> None:
         """Measure how far each of those parameters was moved."""
         with torch.no_grad():
             for name, before in self._before.items():
                 rows = self.rows[name]
-                after = strided_sample(self._parameters[name].detach(), UPDATE_ELEMENTS)
+                after = strided_sample(local(self._parameters[name].detach()), self._followed)
                 rows.accumulator.take(rows.update, after - before, _MOMENTS)
                 rows.accumulator.take(rows.reference, before, _MOMENTS)
         self._before = {}
@@ -109,7 +149,7 @@ class ParameterTaps:
         """Drop the copies of a step that will not be finished."""
         self._before = {}
 
-    def _measure(self, name: str, parameter: Tensor) -> None:
+    def _measure(self, name: str, parameter: Tensor, gradient_factor: Tensor | None) -> None:
         rows = self.rows.get(name)
         if rows is None or rows.accumulator.device != parameter.device:
             accumulator = self._accumulator(parameter.device)
@@ -122,12 +162,35 @@ class ParameterTaps:
         rows.accumulator.take(rows.weight, parameter, _MOMENTS)
         rows.trainable = parameter.requires_grad
         rows.unit_count = parameter.shape[0] if parameter.dim() > 1 and parameter.shape[0] > 1 else 0
-        if rows.unit_count:
-            rows.accumulator.take(rows.units, unit_projections(parameter.detach()), _MOMENTS)
+        own = local(parameter.detach())
+        if rows.unit_count and own.numel():
+            rows.accumulator.take(rows.units, unit_projections(own), _MOMENTS)
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
-            rows.accumulator.take(rows.gradient, gradient, _MOMENTS)
-        self._before[name] = strided_sample(parameter.detach(), UPDATE_ELEMENTS).clone()
+            wanted = gradient if gradient_factor is None else gradient * gradient_factor
+            rows.accumulator.take(rows.gradient, wanted, _MOMENTS)
+        elif kind := unreadable(gradient):
+            self._on_unreadable(kind, f"The gradient of {name!r}")
+        self._before[name] = strided_sample(own, self._followed).clone()
+
+
+def elements_each(sizes: Iterable[int], budget: int = FOLLOWED_ELEMENTS) -> int:
+    """Return how many elements of each parameter can be followed within a budget for all of them.
+
+    >>> elements_each([10, 10, 5000, 5000], budget=2020), elements_each([10, 20], budget=2020)
+    (1000, 1010)
+
+    Args:
+        sizes: elements of each parameter.
+        budget: for all of them together; at least 256 are followed of each all the same.
+    """
+    ordered, left = sorted(sizes), budget
+    for place, size in enumerate(ordered):
+        fair = left // (len(ordered) - place)
+        if size > fair:
+            return max(LEAST_FOLLOWED, fair)
+        left -= size
+    return max(LEAST_FOLLOWED, budget // max(1, len(ordered)))
 
 
 def unit_projections(weight: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.capture.training import is_training_signal
-from init_monitor.structure.probe import Probe
+from init_monitor.structure.probe import STOPPED, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +62,15 @@ class ForwardProbe:
         if not self._inside:
             self._probe.settle()
             return
-        self._inside = False
         try:
             self.residuals.settle(self._probe.sites)
             causes = list(self._probe.causes)
         finally:
             self._probe.__exit__(None, None, None)
+            self._inside = False  # not before: a probe that could not be left is left again on the way out
         for cause in causes:
             # A probe that failed in this model would fail at every step.
-            self._off = self._off or "stopped" in cause
+            self._off = self._off or STOPPED in cause
             if cause not in self._told:
                 self._told.add(cause)
                 self._on_cause(cause)

@@ -146,6 +146,16 @@ def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tupl
     return names, columns
 
 
+def parameters_moved(rows: Mapping[str, ParameterRows], reader: Reader) -> bool:
+    """Say whether the optimizer changed any parameter; True where that was not measured.
+
+    Not by the update ratios: a parameter that is all zeros has none.
+    """
+    measured = [r for r in rows.values() if reader.arrived(r.accumulator, r.update)]
+    # What an update made NaN was changed, too.
+    return not measured or any(_norm(reader, r.accumulator, r.update) != 0 for r in measured)
+
+
 def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Mapping[int, str]) -> Structure:
     """Describe what was executed.
 

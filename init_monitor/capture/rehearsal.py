@@ -85,7 +85,7 @@ def rehearse(
             with torch.no_grad():
                 capture.measure_parameters()
                 capture.end_batch()
-                record = capture.close_step(StepFacts(step=0))
+                record = capture.record(capture.close_step(), StepFacts(step=0))
         except BaseException:
             capture.abort()
             raise

@@ -42,6 +42,37 @@ def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[
         yield from floating_tensors(item, f"{path}[{key}]", depth + 1)
 
 
+def unreadable(value: object) -> str:
+    """Return, in a word, what keeps the tensors of a value that has no readable one from being measured, or ``""``.
+
+    >>> import torch
+    >>> unreadable((None, torch.eye(2).to_sparse())), unreadable(torch.ones(2)), unreadable(torch.ones(2).int())
+    ('sparse', '', '')
+    """
+    if isinstance(value, (tuple, list)):
+        return next(filter(None, map(unreadable, value)), "")
+    if not isinstance(value, Tensor):
+        return ""
+    if value.is_nested:
+        return "nested"
+    if value.is_quantized:
+        return "quantised"
+    if value.is_complex():
+        return "complex"
+    return "sparse" if value.layout != torch.strided and value.is_floating_point() else ""
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Return what this process holds of a tensor that is spread over several (a ``DTensor``); any other as it is.
+
+    Operations on the whole would be collectives, which no hook may start.
+    """
+    return tensor if type(tensor) in _PLAIN or not hasattr(tensor, "to_local") else tensor.to_local()
+
+
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+
+
 def _wrapped(tensor: Tensor) -> bool:
     """Say whether ``torch.func`` (vmap, grad) stands between the tensor and its elements: it may not leave its call."""
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - no public way to ask

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.records import INPUT
 from init_monitor.rules.accounted import beside_the_branch, by_additions, on_the_stream
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.rules.formats import format_of, layers_until
@@ -60,6 +61,7 @@ class Signal:
             weights_give=weights_give,
             accounted=self._forward[list(segment.indices)],
             skip=self._skip[list(segment.indices)],
+            arriving=self.column(Quantity.INPUT_VARIANCE, segment),
         )
 
 
@@ -74,6 +76,7 @@ class Profile:
     weights_give: Column
     accounted: Column
     skip: Column
+    arriving: Column
 
     def healthy(self) -> Column:
         """Return the gain each layer needs; NaN where none is asked for."""
@@ -147,11 +150,14 @@ class Profile:
         """Return the position from which every output is constant, over two levels or more to the segment's end.
 
         One last layer with zero weights is a healthy start (a head, the end of a residual branch); two in a row are
-        not.
+        not. A constant that is given to the network (the zeros that the queries of a decoder start from) is no signal
+        that could have stopped.
         """
         measured = np.flatnonzero(~np.isnan(self.variance))
         alive = np.flatnonzero(self.variance > 0)
         silent = [int(i) for i in measured if not alive.size or i > alive[-1]]
+        if silent and INPUT in self.segment.layers[silent[0]].inputs and self.arriving[silent[0]] == 0:
+            return None
         return silent[0] if len({self.segment.levels[i] for i in silent}) > 1 else None
 
     def silenced_by(self, start: int) -> tuple[int, ...]:

@@ -110,6 +110,7 @@ class _ActivationsOverDepth:
         signal = Signal(history.last, history.structure)
         parts = segments(history.structure)
         verdicts = [v for s in parts if (v := self._verdict(signal, s, history.structure)) is not None]
+        verdicts = [self._beside(v, in_branches(history.structure)) for v in verdicts]
         for severity in sorted({v.severity for v in verdicts}, reverse=True):
             yield self._finding([v for v in verdicts if v.severity is severity], signal, history)
 
@@ -136,6 +137,13 @@ class _ActivationsOverDepth:
         if limit is not None and not blamed:
             blamed = (limit,)
         return Verdict(segment, severity, bounded_exp(slope), bounded_exp(total), blamed, worst, until, limit=limit)
+
+    def _beside(self, verdict: Verdict, inside: frozenset[str]) -> Verdict:
+        """Return the verdict, no worse than a warning where the signal only fades beside a skip that carries it on."""
+        fades = self.direction < 0 and verdict.silent_from is None and verdict.severity is Severity.CRITICAL
+        if fades and inside.issuperset(layer.name for layer in verdict.segment.layers):
+            return verdict._replace(severity=Severity.WARNING)
+        return verdict
 
     def _severity(self, at: Profile, depth: int, total: float, until: float) -> Severity | None:
         if self.direction > 0 and at.overflows_next():
@@ -201,6 +209,13 @@ class VanishingActivations(_ActivationsOverDepth):
     direction: ClassVar[int] = -1
 
     warning_change: float = FADING_CHANGE
+
+
+def in_branches(structure: Structure) -> frozenset[str]:
+    """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
+    return frozenset(
+        layer.name for residual in structure.residuals for layer in branches.layers_of(residual, structure)
+    )
 
 
 def to_blame(off: Column, factor: float) -> tuple[int, ...]:

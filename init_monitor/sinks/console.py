@@ -51,6 +51,8 @@ class ConsoleSink:
     def open(self, run: Run) -> None:
         """Begin a run."""
         self._begin(run)
+        for finding in run.findings:
+            self._is_new(finding)
 
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
         """Print what is new."""

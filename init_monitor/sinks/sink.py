@@ -22,6 +22,7 @@ class Run:
         dense_steps: how many first steps are all sampled; the start of the network is known after them.
         settings: the monitor's options, as JSON values.
         versions: package versions of the run.
+        findings: what is known already: what was found before the training that is now resumed.
         write: prints a finished text above a live progress bar; ``None`` means standard output.
     """
 
@@ -30,6 +31,7 @@ class Run:
     dense_steps: int = 10
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
     write: Callable[[str], None] | None = None
 
 

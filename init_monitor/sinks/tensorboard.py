@@ -74,6 +74,7 @@ class TensorBoardSink:
         """Find the writers."""
         found = [(type(logger).__name__, writer_source(logger)) for logger in run.loggers]
         self._begin(tuple((name, source) for name, source in found if source is not None))
+        self._findings += run.findings
 
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
         """Write one event."""

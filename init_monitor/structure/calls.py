@@ -82,10 +82,9 @@ class ModuleCalls:
         return self._stack[-1][1] if self._stack else self._outside
 
     def _enter(self, module: nn.Module, _: object) -> None:
-        if not self._watching():
-            return
         try:
-            self._push(module)
+            if self._watching():
+                self._push(module)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"entering a {type(module).__name__}", error)
 
@@ -98,9 +97,9 @@ class ModuleCalls:
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:
         # A hook that is removed while its module's hooks run is still called, without the keyword arguments.
         kwargs, output = more if len(more) > 1 else ({}, *more)
-        if not self._watching():
-            return
         try:
+            if not self._watching():
+                return
             if all(identity != id(module) for identity, _ in self._stack):
                 return  # it was entered before the probe was
             while True:

@@ -60,6 +60,9 @@ CONTAINERS: tuple[type[nn.Module], ...] = (
 )
 """Hold layers or come after the last of them; empty ones have no children that would tell."""
 
+_HANGERS = frozenset({"parametrizations", "weight_fake_quant", "activation_post_process"})
+"""What torch.nn.utils.parametrize and quantisation-aware training hang on a layer does not make a container of it."""
+
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _ROOT_WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
 
@@ -82,8 +85,8 @@ def role_of(module: nn.Module) -> Role | None:
     """Return what a module is for, or ``None`` if it is no layer (a container, plumbing, a loss, a metric)."""
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
-    # What torch.nn.utils.parametrize hangs on a layer does not make a container of it.
-    holds = any(name != "parametrizations" for name, _ in module.named_children()) and not acts_itself(module)
+    # What torch hangs on a layer (a parametrization, an observer) does not make a container of it.
+    holds = any(name not in _HANGERS for name, _ in module.named_children()) and not acts_itself(module)
     if holds or _is_no_layer(module):
         return None
     if nonlinearity_of(module) is not None:
@@ -148,7 +151,7 @@ def select(
     wrapped = type(model).__name__ in _ROOT_WRAPPERS
     every: dict[str, nn.Module] = {}
     for path, module in model.named_modules():
-        if ".parametrizations." in f".{path}.":
+        if not _HANGERS.isdisjoint(path.split(".")):
             continue
         name = plain_name(path, wrapped_root=wrapped)
         # A wrapper and what it wraps have one name: a wrapped leaf is the layer, its wrapper a mere container.
@@ -178,6 +181,8 @@ def select(
 
     chosen = {name: module for name, module in candidates.items() if accepts(name)}
     notices += _about_scripted(scripted)
+    packed = (name for name, module in every.items() if hasattr(module, "_packed_params"))
+    notices += _about_packed([name for name in packed if not name.endswith("_packed_params")])
     if len(chosen) > max_layers:
         notices.append(
             f"{len(chosen)} layers are to be watched but max_layers={max_layers}; the first {max_layers} are."
@@ -195,6 +200,16 @@ def _about_scripted(names: Sequence[str]) -> list[str]:
     message = (
         f"{names[0]!r} is compiled by TorchScript ({len(names)} modules), which takes no hooks: what happens inside it is"
         " not measured. Watch the model before torch.jit.script."
+    )
+    return [message]
+
+
+def _about_packed(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    message = (
+        f"{names[0]!r} is quantised ({len(names)} modules): it holds packed numbers, not parameters, and cannot be"
+        " measured. Watch the model before it is converted."
     )
     return [message]
 

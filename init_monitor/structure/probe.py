@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     OnResidual = Callable[[ResidualSite, Tensor, Tensor, Tensor], object]
     OnActivation = Callable[[ActivationSite, Tensor | None, Tensor], object]
 
+STOPPED = "The structure probe stopped"
+"""How a cause begins that is a failure, and no limit of what can be seen."""
+
 _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 
@@ -147,9 +150,11 @@ class Probe(TorchFunctionMode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live = False
-        self._calls.detach()
         self._graph = Provenance()
-        self.settle()
+        try:
+            self._calls.detach()
+        finally:
+            self.settle()
 
     def settle(self) -> bool:
         """Take the mode off the stack, if it is on top of it; until then it stays there, switched off.
@@ -172,23 +177,30 @@ class Probe(TorchFunctionMode):
     ) -> object:
         """Run a torch function, and note what it made of what."""
         kwargs = kwargs or {}
-        operation = self._operations.get(func)
-        if operation is None:
-            operation = self._operations[func] = describe(func)
-        if operation.family is Family.IGNORED or not self._watches():
+        if not self._live:
             return func(*args, **kwargs)
+        operation: Operation | None = None
         pending: _Pending | None = None
         try:
-            pending = self._before(operation, args, kwargs)
+            operation = self._concerned(func)
+            if operation is not None:
+                pending = self._before(operation, args, kwargs)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
-            self._fail(f"before {operation.name}", error)
+            self._fail(f"before {getattr(func, '__name__', func)}", error)
         result = func(*args, **kwargs)
-        if pending is not None:
+        if operation is not None and pending is not None:
             try:
                 self._after(operation, args, kwargs, result, pending)
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail(f"after {operation.name}", error)
         return result
+
+    def _concerned(self, func: Callable[..., object]) -> Operation | None:
+        """Return what a function does, if it is to be looked at now."""
+        operation = self._operations.get(func)
+        if operation is None:
+            operation = self._operations[func] = describe(func)
+        return None if operation.family is Family.IGNORED or not self._watches() else operation
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
@@ -204,8 +216,10 @@ class Probe(TorchFunctionMode):
         return True
 
     def _fail(self, where: str, error: Exception) -> None:
+        if not self._live:
+            return
         self._live = False
-        self.causes.append(f"The structure probe stopped {where}: {type(error).__name__}: {error}")
+        self.causes.append(f"{STOPPED} {where}: {type(error).__name__}: {error}")
 
     def _before(self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object]) -> _Pending:
         frame = self._calls.running

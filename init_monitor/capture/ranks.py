@@ -1,0 +1,177 @@
+"""Several processes, one training: what each measured of its share of the batch, put together once per sampled step.
+
+Counts, means and squared deviations merge exactly (Chan, Golub, LeVeque 1979), so that the record of a step is the one
+a single process would have written of the whole batch. Every rank gets the same numbers and so comes to the same
+findings. The exchange has a process group of its own (gloo, on the host): it can neither overtake nor delay a collective
+of the training, and its time is limited. A rank whose monitor failed still takes part, with nothing to tell.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import distributed
+
+from init_monitor.measures import COUNT, M2, NONFINITE, SATURATED, ZEROS, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from init_monitor.capture.accumulator import Accumulator, Drained, UnitReading
+    from init_monitor.capture.taps import TapKey
+    from init_monitor.records import Column
+
+    Key = tuple[str | int, ...]
+
+PATIENCE = dt.timedelta(minutes=5)
+"""How long a rank waits for the others at a sampled step. They meet at every backward, so that a wait of minutes means
+that one is gone (or writes a very large checkpoint alone)."""
+
+
+class Stream(NamedTuple):
+    """One measured tensor on one rank: its row of partial sums, its units, and how much of them was seen."""
+
+    row: Column
+    units: Sequence[UnitReading] = ()
+    samples: int = 0
+    positions: int = 0
+
+
+class Share(NamedTuple):
+    """What one rank tells the others: which taps ran, in order, and what was measured, by a name all ranks use."""
+
+    order: tuple[TapKey, ...]
+    streams: Mapping[Key, Stream]
+
+
+class Place(NamedTuple):
+    """Where a stream is kept on this rank."""
+
+    accumulator: Accumulator
+    row: int
+
+
+class Ranks:
+    """The processes of a training and their exchange; with one process nothing is exchanged.
+
+    Args:
+        notify: told in words, once, when the others could not be reached: each rank then goes on for itself.
+
+    Attributes:
+        size: how many there are; 1 once they could not be reached.
+    """
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        """Be alone."""
+        self._notify = notify
+        self._group: Any = None
+        self.size = 1
+
+    def join(self) -> None:
+        """Meet the other processes. All of them have to call it, at the same point of the training."""
+        if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+            return
+        try:
+            self._group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            self.size = distributed.get_world_size(self._group)
+        except Exception as error:  # noqa: BLE001 - measuring must not stop a training
+            self._leave(error)
+
+    def exchange(self, own: object) -> list[Any]:
+        """Return what every rank gave, in their order. Blocks until all have; never raises."""
+        if self.size == 1:
+            return [own]
+        given: list[Any] = [None] * self.size
+        try:
+            distributed.all_gather_object(given, own, group=self._group)
+        except Exception as error:  # noqa: BLE001 - a rank that is gone must not stop the others
+            self._leave(error)
+            return [own]
+        return given
+
+    def leave(self) -> None:
+        """Part from the others at the end of a training."""
+        if self._group is not None and distributed.is_initialized():
+            distributed.destroy_process_group(self._group)
+        self._group, self.size = None, 1
+
+    def _leave(self, error: Exception) -> None:
+        # The group is left to itself: taking it down could wait for the others again.
+        self._group, self.size = None, 1
+        self._notify(
+            f"the other processes could not be reached ({type(error).__name__}: {error}): from now on the numbers are"
+            " those of each process alone."
+        )
+
+
+def share_of(places: Mapping[Key, Place], order: Iterable[TapKey], drained: Mapping[Accumulator, Drained]) -> Share:
+    """Return what this rank measured in a step, as the others can read it."""
+    streams = {}
+    for key, (accumulator, row) in places.items():
+        found = drained.get(accumulator)
+        if found is None or row >= len(found.rows) or not seen_in(found.rows[row]):
+            continue
+        streams[key] = Stream(
+            found.rows[row].copy(),
+            tuple(found.units.get(row, ())),
+            found.samples.get(row, 0),
+            found.positions.get(row, 0),
+        )
+    return Share(tuple(order), streams)
+
+
+def merged(shares: Sequence[Share]) -> dict[Key, Stream]:
+    """Put the shares of all ranks together: what one process would have measured of everything."""
+    keys: dict[Key, int] = {}
+    for share in shares:
+        for key in share.streams:
+            keys.setdefault(key, len(keys))
+    if not keys:
+        return {}
+    streams = [(keys[key], stream) for share in shares for key, stream in share.streams.items()]
+    partials = torch.from_numpy(np.stack([stream.row for _, stream in streams]).astype(np.float64))
+    rows = merge(partials, torch.tensor([position for position, _ in streams]), len(keys)).numpy()
+    together: list[list[Stream]] = [[] for _ in keys]
+    for position, stream in streams:
+        together[position].append(stream)
+    return {
+        key: Stream(
+            rows[position],
+            tuple(units for stream in together[position] for units in stream.units),
+            sum(stream.samples for stream in together[position]),
+            sum(stream.positions for stream in together[position]),
+        )
+        for key, position in keys.items()
+    }
+
+
+def put_back(
+    streams: Mapping[Key, Stream], places: Mapping[Key, Place], drained: Mapping[Accumulator, Drained]
+) -> None:
+    """Write merged streams where this rank keeps its own; what it has no place for is left out."""
+    for key, stream in streams.items():
+        place = places.get(key)
+        found = None if place is None else drained.get(place.accumulator)
+        if place is None or found is None or place.row >= len(found.rows):
+            continue
+        found.rows[place.row] = stream.row
+        found.samples[place.row], found.positions[place.row] = stream.samples, stream.positions
+        if stream.units:
+            found.units[place.row] = list(stream.units)
+
+
+def one_copy(row: Column, copies: float) -> NDArray[np.float64]:
+    """Return a row that was merged from so many copies of one tensor as that of one."""
+    result = row.copy()
+    result[[COUNT, M2, ZEROS, NONFINITE, SATURATED]] /= copies
+    return result
+
+
+def seen_in(row: Column) -> float:
+    """Return how many elements a row stands for."""
+    return float(row[COUNT] + row[NONFINITE])
