@@ -28,6 +28,8 @@ export function layerView(ctx) {
   const made = new Map();
   /** @type {string[]} */
   let order = [];
+  /** What the page was drawn from: where only the step is another, only the cursors move. @type {unknown[]} */
+  let drawn = [];
 
   const known = () => {
     const outline = ctx.focus && ctx.session.outline(ctx.focus.name);
@@ -40,20 +42,29 @@ export function layerView(ctx) {
       const outline = ctx.focus && ctx.session.outline(ctx.focus.name);
       const names = known().filter((name) => ctx.test(name));
       if (!outline) {
+        drawn = [];
         fill(grid, mapNothing(ctx));
         return;
       }
       const layer = ctx.state.layer || names[0] || "";
+      const all = ctx.runs.map((run) => {
+        const own = ctx.session.outline(run.name);
+        return own ? ctx.session.layer(run.name, relatedTo(own, ownerOf(own, layer))) : null;
+      });
+      const runs = ctx.runs.map((run) => `${run.name}\n${run.colour}`).join("\n");
+      const { scale, filter } = ctx.state;
+      const from = [layer, outline, runs, scale, filter, ctx.timeline.length, ctx.session.busy(), ...all];
+      if (from.length === drawn.length && from.every((one, i) => one === drawn[i])) {
+        for (const key of order) made.get(key)?.cursor();
+        return;
+      }
+      drawn = from;
       fill(head, ...heading(ctx, layer, names));
       if (!layer) {
         fill(grid, nothing("No layer", "No layer of this run fits the filter."));
         order = [];
         return;
       }
-      const all = ctx.runs.map((run) => {
-        const own = ctx.session.outline(run.name);
-        return own ? ctx.session.layer(run.name, relatedTo(own, ownerOf(own, layer))) : null;
-      });
       const shown = chartsOf(ctx, all);
       if (!shown.length) {
         fill(
