@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 INSTALLED := pyproject.toml constraints.txt
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
+# Files are tested side by side, one process per core; WORKERS=0 tests them one after the other.
+WORKERS ?= auto
 # Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
 # it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
 MODELS := $(VENV)/models
@@ -25,7 +27,8 @@ demo: $(VENV)/.demo ## train a badly and a well initialised network, and see wha
 	@$(BIN)/init-monitor demo
 
 test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
-	$(BIN)/python -m pytest --doctest-modules init_monitor tests --cov --cov-branch $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --doctest-modules init_monitor tests \
+		--cov --cov-branch $(PYTEST_ARGS)
 
 test-gpu: $(VENV)/.dev ## the tests that need a CUDA device (elsewhere each says that it was skipped, and why)
 	$(BIN)/python -m pytest -m gpu tests/gpu $(PYTEST_ARGS)

@@ -14,6 +14,10 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("local", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many processes as cores are at work already.
+    torch.set_num_threads(1)
+
 MODELS = Path(sys.prefix) / "models"
 """Where the Makefile puts torchvision, out of the way of everything but these tests."""
 

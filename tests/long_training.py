@@ -54,4 +54,5 @@ def main(directory: Path) -> None:
     sys.stdout.write(json.dumps({"kept": kept, "findings": found, "grown": marks[1] - marks[0]}))
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class LayerScale(nn.Module):
     """A learned vector: scales units, mixes none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *shape: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.ones(4))
+        self.gamma = nn.Parameter(torch.ones(shape or (4,)))
 
 
 class OwnNorm2d(nn.Module):
@@ -44,9 +44,9 @@ class OwnNorm2d(nn.Module):
 class OwnLinear(nn.Module):
     """A layer of somebody's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 4) -> None:
         super().__init__()
-        self.matrix = nn.Parameter(torch.ones(4, 4))
+        self.matrix = nn.Parameter(torch.ones(outputs, 4))
 
 
 class LoudReLU(nn.ReLU):
@@ -72,6 +72,7 @@ ROLES: list[tuple[Role | None, list[Callable[[], nn.Module]]]] = [
             lambda: nn.ConvTranspose3d(2, 2, 1), lambda: nn.Embedding(3, 2), lambda: nn.EmbeddingBag(3, 2),
             lambda: nn.LSTM(2, 2), lambda: nn.GRU(2, 2), lambda: nn.RNN(2, 2), lambda: nn.LSTMCell(2, 2),
             lambda: nn.GRUCell(2, 2), lambda: nn.RNNCell(2, 2), lambda: nn.MultiheadAttention(4, 2), OwnLinear,
+            lambda: OwnLinear(1), lambda: nn.Linear(1, 2), lambda: nn.Conv1d(1, 2, 1), lambda: nn.Conv2d(2, 1, 1),
         ],
     ),
     (
@@ -92,7 +93,10 @@ ROLES: list[tuple[Role | None, list[Callable[[], nn.Module]]]] = [
             lambda: nn.Softmin(-1), lambda: nn.Threshold(0, 0), LoudReLU,
         ],
     ),
-    (Role.OTHER, [LayerScale, nn.CosineSimilarity, nn.Module]),
+    (
+        Role.OTHER,
+        [LayerScale, lambda: LayerScale(4, 1, 1), lambda: LayerScale(1, 4, 1, 1), nn.CosineSimilarity, nn.Module],
+    ),
     (
         None,
         [

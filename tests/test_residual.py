@@ -230,6 +230,28 @@ class Residuals(nn.Module):
         return x
 
 
+class TwoSums(nn.Module):
+    """A block whose second addition begins where a module inside it added, as FastViT's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mixer = Block(width, add)
+        self.up, self.down = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.mixer(x)
+        summed: torch.Tensor = x + self.down(torch.relu(self.up(x)))
+        return summed
+
+
+def test_a_block_that_begins_at_the_sum_of_a_module_inside_has_only_its_own_layers() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), TwoSums(8), TwoSums(8), nn.Linear(8, 10))
+    monitor = fit_one_step(net, 8)
+    assert [(one.name, one.skip, one.layers) for one in monitor.structure.residuals][1::2] == [
+        (f"net.{i}#1", f"net.{i}.mixer#1", (f"net.{i}.up", f"net.{i}/relu#1", f"net.{i}.down")) for i in (1, 2)
+    ]
+
+
 def test_the_structure_is_rebuilt_when_another_branch_is_taken_and_only_then() -> None:
     model = Residuals()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

@@ -347,3 +347,26 @@ def test_growth_that_residual_additions_bring_is_no_layers_fault() -> None:
     fell = np.log(record.column(Quantity.GRADIENT_VARIANCE))[firsts]
     assert fell[0] - fell[-1] > 10
     assert np.abs((fell - backward[firsts]) - fell[-1]).max() < 1
+
+
+class Faint(nn.Module):
+    """What its map makes of x is almost nothing beside x, which passes it by."""
+
+    def __init__(self, width: int, *, std: float, normalise: bool = False) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width) if normalise else nn.Identity()
+        self.map = nn.Linear(width, width)
+        nn.init.normal_(self.map.weight, std=std)
+        nn.init.zeros_(self.map.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        summed: torch.Tensor = x + self.map(self.norm(x))
+        return summed
+
+
+@pytest.mark.parametrize("std", [1e-4, 1e-7])
+def test_a_branch_that_starts_faint_beside_its_skip_is_no_fading_even_where_it_begins_a_segment(std: float) -> None:
+    # The normalisation begins a segment, whose first layer has a gain that is far off on purpose.
+    net = nn.Sequential(Faint(64, std=std, normalise=True), *(Faint(64, std=std) for _ in range(4)))
+    found = init_monitor.check(net, torch.randn(256, 64)).findings
+    assert [finding for finding in found if finding.code == "IM102"] == []

@@ -176,7 +176,8 @@ def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], lay
 def residuals_of(taps: Sequence[ResidualTap], names: Sequence[str], owners: Sequence[str]) -> tuple[Residual, ...]:
     """Describe the additions of a step in the words of the records.
 
-    A block's layers are those of its owner that were called since its skip was made, or since the addition before it.
+    A block's layers are those of its owner that were called since its skip was made (by a layer, or by an addition in a
+    module inside the owner), or since the owner's addition before it.
 
     Args:
         taps: in execution order.
@@ -185,19 +186,21 @@ def residuals_of(taps: Sequence[ResidualTap], names: Sequence[str], owners: Sequ
     """
     described = []
     begun: dict[str, int] = {}
+    ended: dict[str, int] = {}
     for tap in taps:
         residual = tap.site.residual
         prefix = f"{residual.owner}." if residual.owner else ""
         since = begun.get(_call_of(residual.name), 0)
         makers = [i for i in range(since, tap.depth) if residual.skip and owners[i] == residual.skip]
         # What made the skip is not part of the block that starts from it (a stem in the same owner).
-        since = makers[-1] + 1 if makers and residual.kind == "identity" else since
+        if residual.kind == "identity":
+            since = max(makers[-1] + 1 if makers else since, ended.get(residual.skip, 0))
         layers = tuple(
             name
             for name, owner in zip(names[since : tap.depth], owners[since : tap.depth], strict=True)
             if owner.startswith(prefix) or owner == residual.owner
         )
-        begun[_call_of(residual.name)] = tap.depth
+        begun[_call_of(residual.name)] = ended[residual.name] = tap.depth
         described.append(replace(residual, depth=tap.depth, layers=layers, dtype=tap.dtype))
     return tuple(described)
 

@@ -16,6 +16,8 @@ from init_monitor.rules.gains import healthy_gain
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from init_monitor.records import Column, StepRecord, Structure
 
 HEADROOM = 2.0
@@ -95,11 +97,10 @@ class Profile:
         branch counts for the branch.
         """
         logs = log_of(self.variance)
-        if direction < 0:
-            logs = np.where(np.isnan(logs), logs, np.fmax(logs, self.skip))
-        logs = logs - self.accounted
+        carried = (self.skip > logs) & (direction < 0)
+        logs = np.where(carried, self.skip, logs) - self.accounted
         levels, profile = by_level(self.segment.levels, logs)
-        entering = self._entering(logs)
+        entering = self._entering(logs, carried)
         if math.isfinite(entering) and levels.size and levels[0] == self.segment.levels[0]:
             levels, profile = np.append(levels[0] - 1, levels), np.append(entering, profile)
         return levels, profile
@@ -170,17 +171,18 @@ class Profile:
             return constant or (start,)
         return (start - 1,)
 
-    def _entering(self, logs: Column) -> float:
+    def _entering(self, logs: Column, carried: NDArray[np.bool_]) -> float:
         """Return the log variance that the first layers would have had with a healthy gain; NaN if unknown.
 
         The measured gain and the one that the weights give must agree on the direction, and the smaller counts: a bias
-        on top of a faint input makes the measured one huge without any signal growing.
+        on top of a faint input makes the measured one huge without any signal growing. Where a skip counts for a layer
+        (``carried``) it is what enters, whatever the layer's gain.
         """
         measured = self.gain_excess()
         given = log_of(self.weights_give) - log_of(self.healthy())
         given = np.where(np.isfinite(given), given, measured)
         agreed = np.where(np.abs(measured) < np.abs(given), measured, given)
-        agreed = np.where(measured * given < 0, 0.0, agreed)
+        agreed = np.where((measured * given < 0) | carried, 0.0, agreed)
         entering = (logs - agreed)[np.asarray(self.segment.levels) == self.segment.levels[0]]
         entering = entering[np.isfinite(entering)]
         return float(np.median(entering)) if entering.size else math.nan

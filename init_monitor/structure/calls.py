@@ -83,7 +83,8 @@ class ModuleCalls:
 
     def _enter(self, module: nn.Module, _: object) -> None:
         try:
-            if self._watching():
+            # A shallow copy of a module shares its hooks, and is none of the model's.
+            if id(module) in self._traits and self._watching():
                 self._push(module)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"entering a {type(module).__name__}", error)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+_MATRIX = 2
+"""Dimensions of a weight that mixes units."""
+
 _Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
 _ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
 _BatchNorm = nn.modules.batchnorm._NormBase  # noqa: SLF001 - batch and instance norm
@@ -94,11 +97,16 @@ def role_of(module: nn.Module) -> Role | None:
     if isinstance(module, NORMALISATIONS) or "Norm" in type(module).__name__:
         return Role.NORMALISATION
     # A weight of two or more dimensions mixes units; a single vector (layer scale, a learned gain) does not.
+    mixes = isinstance(module, (*RECURRENT, _Conv)) or any(map(_mixes, module.parameters()))
+    return Role.WEIGHT if mixes else Role.OTHER
+
+
+def _mixes(parameter: nn.Parameter) -> bool:
     # The shape of a lazy module's parameters is not known before its first forward; only such layers have any.
-    mixes = any(
-        isinstance(parameter, UninitializedParameter) or parameter.dim() > 1 for parameter in module.parameters()
-    )
-    return Role.WEIGHT if mixes or isinstance(module, RECURRENT) else Role.OTHER
+    if isinstance(parameter, UninitializedParameter):
+        return True
+    # A vector in the shape (C, 1, 1) is one all the same; (1, C) may be the weight of a layer with one output.
+    return parameter.dim() == _MATRIX or sum(size > 1 for size in parameter.shape) >= _MATRIX
 
 
 def acts_itself(module: nn.Module) -> bool:
