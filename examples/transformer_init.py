@@ -81,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
     losses = {style: train(made(style, width, depths[0], images[:2, :-1]), images, steps) for style in styles}
     with figure(given, 1, 2, "A transformer, GPT-style and by default") as (stream, curve):
         for (style, depth), values in gained.items():
-            stream.semilogy(range(1, 2 * depth + 1), values, label=f"{style}, {depth} blocks")
-        stream.set(xlabel="addition", ylabel="variance added to the stream")
-        stream.legend(fontsize=7)
-        for values in losses.values():
-            curve.semilogy(values)
+            line = {"color": f"C{styles.index(style)}", "linestyle": "--" if depth == depths[0] else "-"}
+            stream.semilogy(range(1, 2 * depth + 1), values, label=f"{style}, {depth} blocks", **line)
+        stream.set(xlabel="addition", ylabel="variance added to the stream", ylim=(1e-7, None))
+        stream.legend(fontsize=7, ncols=len(styles), loc="lower center")
+        for style, values in losses.items():
+            curve.semilogy(values, label=f"{style}, {depths[0]} blocks", alpha=0.8)
         curve.set(xlabel="step", ylabel="loss")
+        curve.legend(fontsize=8)
     few, more = depths
     growth = {style: gained[style, more][-1] / gained[style, few][-1] for style in styles}
     what = f"variance added, {more} over {few} blocks"

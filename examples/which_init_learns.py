@@ -73,9 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
     runs = {recipe: train(recipe, 4 if given.small else 30) for recipe in RECIPES}
     with figure(given, 1, 2, "Which initialisation learns to read digits") as (curve, bars):
         for recipe, (losses, _, _, _) in runs.items():
-            curve.semilogy([min(loss, 1e3) for loss in losses], label=recipe, linewidth=0.8)
-        curve.set(xlabel="step", ylabel="loss", title="cross entropy")
-        curve.legend()
+            means = torch.tensor(losses).unfold(0, 10, 10).mean(dim=1)
+            note = "" if math.isfinite(sum(losses)) else " (not finite)"
+            curve.semilogy(range(0, 10 * len(means), 10), means.tolist(), label=f"{recipe}{note}")
+        curve.set(xlabel="step", ylabel="loss, mean of 10 steps", title="cross entropy", ylim=(1e-3, 1e3))
+        curve.legend(fontsize=8)
+        bars.tick_params("x", labelsize=8)
         bars.bar(list(runs), [accuracy for _, accuracy, _, _ in runs.values()])
         bars.set(ylabel="share of held-out digits right", ylim=(0, 1))
     for recipe, (_, accuracy, _, findings) in runs.items():
