@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
             line = "--" if depth == depths[0] else "-"
             stream.semilogy(values, f"C{styles.index(style)}{line}", label=f"{style}, {depth} blocks")
         stream.set(xlabel="additions before", ylabel="variance added to the stream", ylim=(1e-7, None))
-        stream.legend(fontsize=7, ncols=len(styles), loc="lower center")
+        stream.legend(fontsize=6, ncols=len(styles), loc="lower center", columnspacing=1)
         for style, values in losses.items():
             curve.semilogy(values, label=style, alpha=0.8)
         curve.set(xlabel="step", ylabel=f"loss, {depths[0]} blocks")
