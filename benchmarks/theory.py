@@ -72,6 +72,11 @@ class Size(NamedTuple):
 
 FULL, SMALL = Size(512, 1024, 50), Size(256, 256, 20)
 
+HALF_MAX = 65504.0
+"""The largest float16."""
+LINEAR_REGIME = {10: 0.146, 20: 0.368, 30: 0.49, 40: 0.57, 50: 0.64}
+"""Share of units in the linear regime by layer, from an independent run: 1024 wide, 4096 inputs."""
+
 
 def seeded(seed: int) -> torch.Generator:
     """Return a generator of its own."""
@@ -133,6 +138,13 @@ def one_layer(size: Size) -> Iterator[Claim]:
     yield Claim("Var(Wx) = fan_in · Var(W) · E[x²]", glorot, d * w * square, variance(y), 1.15)
     back = variance(given.grad) if given.grad is not None else math.nan
     yield Claim("Var(∂L/∂x) = fan_out · Var(W) · Var(∂L/∂y)", glorot, 2 * d * w * variance(cotangent), back, 1.05)
+    square_layer = nn.Linear(d, d)
+    for name, recipe, gain in (("He", recipes.he_normal_, 2.0), ("Xavier", recipes.xavier_normal_, 1.0)):
+        local = variance(recipe(square_layer, generator=seeded(3))(x)) / square
+        yield Claim(f"local gain Var(y)/E[x²] of a square layer, {name}", "n_in · Var(W)", gain, local, 1.15)
+    near = 0.1 * torch.randn(size.samples, d, generator=seeded(11))
+    flat = float(torch.tanh(near).square().mean()) / variance(near)
+    yield Claim("tanh is the identity near 0: E[tanh(z)²]/Var(z) at std 0.1", "Glorot & Bengio 2010", 1.0, flat, 1.03)
     z = torch.randn(4 * size.samples, d, generator=seeded(10), requires_grad=True)
     torch.relu(z).backward(torch.randn(z.shape, generator=seeded(2)))
     he = "He et al. 2015, Section 2.2"
@@ -163,6 +175,46 @@ def drawn(size: Size) -> Iterator[Claim]:
     yield Claim("He: bound sqrt(6/n_in)", he, math.sqrt(6 / fan_in), float(weight(uniform).abs().max()), 1.001)
     leaky = weight(partial(normal, nonlinearity="leaky_relu", negative_slope=0.3))
     yield Claim("He, leaky 0.3: Var(W) = 2/((1 + a²) n_in)", he, 2 / 1.09 / fan_in, variance(leaky), 1.02)
+
+
+def by_layer(size: Size) -> Iterator[Claim]:
+    """Measure what the recipes for particular layers give."""
+    d = size.width
+    x = torch.randn(size.samples, d, generator=seeded(0))
+    table = recipes.embedding_(nn.Embedding(1000, d), generator=seeded(4))
+    yield Claim("embedding: Var(W) of N(0, 1)", "torch.nn.Embedding", 1.0, variance(table.weight), 1.02)
+    head = recipes.small_output_(nn.Linear(d, 100), generator=seeded(4))
+    yield Claim(
+        "output layer: Var(W) of N(0, 0.01²)", "Krizhevsky et al. 2012, Section 5", 1e-4, variance(head.weight), 1.03
+    )
+    for name, layer in (("LSTM", recipes.lstm_(nn.LSTM(d, d), generator=seeded(4))), ("GRU", nn.GRU(d, d))):
+        if isinstance(layer, nn.GRU):
+            recipes.gru_(layer, generator=seeded(4))
+        gate = layer.get_parameter("weight_hh_l0").detach()[:d]
+        off = float((gate @ gate.T - torch.eye(d)).abs().max())
+        yield Claim(f"{name}: largest element of UUᵀ - 1 in a recurrent gate", "Saxe et al. 2014", 0.0, off, 1 + 1e-5)
+        into = variance(layer.get_parameter("weight_ih_l0")[:d])
+        yield Claim(
+            f"{name}: Var of an input gate, 2/(n_in + n_out)", "Glorot & Bengio 2010, Eq. 16", 1 / d, into, 1.03
+        )
+    writers = stack(size)
+    recipes.gpt_(writers, x[:4], generator=seeded(4))
+    for name, share in (("first", 1), ("second", size.depth)):
+        what = "weights" if share == 1 else f"what writes into a stream of {share} additions"
+        found = variance(writers.get_parameter(f"0.{name}.weight"))
+        yield Claim(f"GPT-style: Var of {what}", "Radford et al. 2018, 2019", 0.0004 / share, found, 1.03)
+    scaled = mlp(size, nn.Tanh, 10)
+    worst = max(recipes.lsuv_(scaled, 3 * x, tolerance=0.02, generator=seeded(4)).values(), key=lambda v: abs(v - 1))
+    yield Claim(
+        "LSUV to 0.02: Var of the output farthest from 1, of 10", "Mishkin & Matas 2016, Alg. 1", 1.0, worst, 1.021
+    )
+    for kind in (nn.BatchNorm1d, nn.LayerNorm):
+        fresh = nn.Sequential(kind(d))
+        nn.init.constant_(fresh.get_parameter("0.weight"), 3.0)
+        normed = variance(recipes.normalisation_defaults_(fresh)(3 * x + 1))
+        yield Claim(
+            f"{kind.__name__}, weight 1 and bias 0: Var(y)", "Ioffe & Szegedy 2015; Ba et al. 2016", 1.0, normed, 1.01
+        )
 
 
 def depth(size: Size) -> Iterator[Claim]:
@@ -232,6 +284,18 @@ def residual(size: Size) -> Iterator[Claim]:
     yield Claim("He, x + F(x): Var grows per block by", prince, 2.0, forward ** (1 / blocks), 1.05)
     yield Claim("the same for the gradient", prince, 2.0, backward ** (1 / blocks), 1.05)
     found: StepRecord = init_monitor.check(plain, x, rules=()).records[0]
+    one = found.residuals[blocks // 2]
+    parts = one.skip_var + one.branch_var + 2 * one.correlation * math.sqrt(one.skip_var * one.branch_var)
+    middle = f"block {blocks // 2 + 1}"
+    yield Claim(
+        f"Var(x + F)/Var(x) = 1 + Var(F)/Var(x) + 2 Cov/Var(x), {middle}",
+        "variance of a sum",
+        parts / one.skip_var,
+        one.sum_var / one.skip_var,
+        1.001,
+    )
+    ratios = sorted(one.branch_var / one.skip_var for one in found.residuals)
+    yield Claim("He in the branch: Var(F)/Var(x), median", f"{prince}", 1.0, ratios[blocks // 2], 1.1)
     correlations = sorted(abs(one.correlation) for one in found.residuals)
     root = math.sqrt(size.width)
     yield Claim(
@@ -275,6 +339,106 @@ def residual(size: Size) -> Iterator[Claim]:
     )
 
 
+def overflow(size: Size) -> Iterator[Claim]:
+    """Measure how many doublings float16 has room for, and what a normalised branch adds instead."""
+    h = torch.randn(size.samples, size.width, generator=seeded(0))
+    doublings = 0
+    with torch.no_grad():
+        for block in recipes.he_normal_(stack(size._replace(depth=40)), generator=seeded(7)):
+            if float(h.double().square().mean()) >= HALF_MAX**2:
+                break
+            h, doublings = block(h), doublings + 1
+    yield Claim(
+        "x + F(x): blocks until the rms passes float16's 65504",
+        "log2(65504²)",
+        2 * math.log2(HALF_MAX),
+        doublings,
+        1.07,
+    )
+    h = torch.randn(size.samples, size.width, generator=seeded(0))
+    with torch.no_grad():
+        for block in recipes.he_normal_(stack(size), generator=seeded(7)):
+            # The branch of He gives E[relu²]·2·E[relu²]·2 = 1 of a normalised input, whatever the stream has become.
+            h = (
+                h
+                + block(nn.functional.batch_norm(h, None, None, training=True))
+                - nn.functional.batch_norm(h, None, None, training=True)
+            )
+    yield Claim(
+        f"BatchNorm in the branch: Var after {size.depth} blocks", "1 + L, not 2^L", 1.0 + size.depth, variance(h), 1.15
+    )
+
+
+def contributions(size: Size) -> Iterator[Claim]:
+    """Measure what each block of RescaleNet adds to the output, and what a step on its weights takes off the loss."""
+    blocks, width, shao = 16, size.width // 2, "Shao et al. 2020"
+    small = Size(width, 256, blocks)
+
+    def net(total: Callable[..., torch.Tensor], seed: int) -> nn.Sequential:
+        made = stack(small, lambda k: partial(total, block=k, blocks=blocks))
+        recipes.rescale_residual_(made, torch.ones(2, width), generator=seeded(seed))
+        return made
+
+    h, added = torch.randn(4096, width, generator=seeded(0)), []
+    with torch.no_grad():
+        for k, block in enumerate(net(recipes.rescaled_sum, 1), 1):
+            alpha, _ = recipes.rescale_factors(k, blocks)
+            after = block(h)
+            later = math.prod(recipes.rescale_factors(i, blocks)[0] ** 2 for i in range(k + 1, blocks + 1))
+            added.append(variance(after - alpha * h) * later)
+            h = after
+    share = f"RescaleNet, 1/β_k² = k + L: block {blocks} adds to the output as block 1 does"
+    yield Claim(share, f"{shao}, Eq. 14", 1.0, added[-1] / added[0], 1.2)
+
+    names = (
+        ("β_k = 1/sqrt(k+L)", recipes.rescaled_sum, (blocks + 1) / (2 * blocks)),
+        ("fixed weight, N = 2", recipes.fixed_weight_sum, ((blocks + 1) / (2 * blocks)) ** 0.5),
+    )
+    for name, total, theory in names:
+        logs = torch.zeros(blocks)
+        for draw in range(12):
+            made = net(total, draw)
+            x, cotangent = torch.randn(2, 256, width, generator=seeded(100 + draw))
+            (made(x) * cotangent).mean().backward()
+            squared = [
+                sum(float(p.grad.square().sum()) for p in block.parameters() if p.grad is not None) for block in made
+            ]
+            logs += torch.tensor(squared).log() / 12
+        place = torch.arange(blocks) - (blocks - 1) / 2
+        line = float((place * logs).sum() / place.square().sum())
+        what = f"‖∂L/∂w‖² of block {blocks} over block 1, {name}"
+        yield Claim(what, f"{shao}, A.4", theory, math.exp(line * (blocks - 1)), 1.2)
+
+    made = net(recipes.rescaled_sum, 1).double()
+    x, y = torch.randn(2, 256, width, generator=seeded(5), dtype=torch.float64)
+    before, rate = (made(x) - y).square().mean(), 1e-4
+    before.backward()
+    squared_norm = sum(float(p.grad.square().sum()) for p in made[3].parameters() if p.grad is not None)
+    with torch.no_grad():
+        for parameter in made[3].parameters():
+            if parameter.grad is not None:
+                parameter.sub_(rate * parameter.grad)
+        fell = float(before) - float((made(x) - y).square().mean())
+    what = "an SGD step on one block's weights: loss decrease over η‖∂L/∂w‖²"
+    yield Claim(what, f"{shao}, Eq. 15", 1.0, fell / (rate * squared_norm), 1.01)
+
+
+def linear_regime(size: Size) -> Iterator[Claim]:
+    """Measure the share of units whose ReLU does nothing, in He's deep network."""
+    width, samples = 2 * size.width, 4 * size.samples
+    h, weights = torch.randn(samples, width, generator=seeded(1)), seeded(0)
+    # Narrower layers and fewer inputs raise the share; at full size a draw of weights moves it by a few points.
+    factor = 1.35 if width >= 2 * FULL.width else 1.8
+    with torch.no_grad():
+        for layer in range(1, max(LINEAR_REGIME) + 1):
+            h = h @ recipes.he_normal_(torch.empty(width, width), generator=weights).T
+            if layer in LINEAR_REGIME:
+                same = float(((h > 0).all(dim=0) | (h <= 0).all(dim=0)).float().mean())
+                what = f"He, ReLU: share of units in the linear regime at layer {layer}"
+                yield Claim(what, "Shao et al. 2020, Fig. 3a, run anew", LINEAR_REGIME[layer], same, factor)
+            h = torch.relu(h)
+
+
 def rectifiers(size: Size) -> Iterator[Claim]:
     """Measure dead units and zero elements, which are two quantities."""
     z = torch.randn(4 * size.samples, size.width, generator=seeded(0)) - 1.75
@@ -290,7 +454,18 @@ def rectifiers(size: Size) -> Iterator[Claim]:
     yield Claim("40 % dead units: share of zero elements", "0.4 + 0.6/2", 0.7, zeros, 1.02)
 
 
-PARTS: tuple[Callable[[Size], Iterator[Claim]], ...] = (one_layer, drawn, depth, symmetry, residual, rectifiers)
+PARTS: tuple[Callable[[Size], Iterator[Claim]], ...] = (
+    one_layer,
+    drawn,
+    by_layer,
+    depth,
+    symmetry,
+    residual,
+    overflow,
+    contributions,
+    linear_regime,
+    rectifiers,
+)
 
 
 def claims(size: Size) -> list[Claim]:

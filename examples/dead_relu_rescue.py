@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
             curve.plot(losses, label=name)
             share.plot(dead, label=name)
         curve.set(xlabel="step", ylabel="loss")
-        share.set(xlabel="step", ylabel="dead share of the killed layers", ylim=(0, 1))
+        share.set(xlabel="step", ylabel="dead share of the killed layers", ylim=(0, 1.05))
         curve.legend()
     print(f"right without rescue: {left[2]:.0%}, with: {rescued[2]:.0%}; the monitor named {sorted(rescued[3])}")
     claims = [

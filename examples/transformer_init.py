@@ -37,8 +37,8 @@ class Writer(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return one number per shade of grey for every next pixel."""
         mask = nn.Transformer.generate_square_subsequent_mask(pixels.shape[1])
-        h = self.embed(pixels) + self.place(torch.arange(pixels.shape[1]))
-        return self.head(self.body(h, mask=mask, is_causal=True))
+        places = self.place(torch.arange(pixels.shape[1]))
+        return self.head(self.body(self.embed(pixels) + places, mask=mask, is_causal=True))
 
 
 def made(style: str, width: int, blocks: int, pixels: torch.Tensor) -> Writer:
@@ -54,16 +54,15 @@ def made(style: str, width: int, blocks: int, pixels: torch.Tensor) -> Writer:
 
 def added(net: Writer, pixels: torch.Tensor) -> list[float]:
     """Return what the stream has gained after each addition."""
-    residuals = init_monitor.check(net, pixels, rules=()).records[0].residuals
-    return [one.sum_var - residuals[0].skip_var for one in residuals]
+    found = init_monitor.check(net, pixels, rules=()).records[0].residuals
+    return [one.sum_var - found[0].skip_var for one in found]
 
 
 def train(net: Writer, images: torch.Tensor, steps: int) -> list[float]:
     """Return the losses of a short training."""
-    optimizer, losses, rows = torch.optim.AdamW(net.parameters(), lr=1e-3), [], torch.Generator()
-    for _ in range(steps):
-        batch = images[torch.randint(len(images), (16,), generator=rows)]
-        loss = nn.functional.cross_entropy(net(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+    optimizer, losses = torch.optim.AdamW(net.parameters(), lr=1e-3), []
+    for rows in torch.randint(len(images), (steps, 16), generator=torch.Generator()):
+        loss = nn.functional.cross_entropy(net(images[rows, :-1]).flatten(0, 1), images[rows, 1:].flatten())
         net.zero_grad()
         loss.backward()
         optimizer.step()
@@ -81,18 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
     losses = {style: train(made(style, width, depths[0], images[:2, :-1]), images, steps) for style in styles}
     with figure(given, 1, 2, "A transformer, GPT-style and by default") as (stream, curve):
         for (style, depth), values in gained.items():
-            stream.semilogy(range(1, 2 * depth + 1), values, label=f"{style}, {depth} blocks")
-        stream.set(xlabel="addition", ylabel="variance added to the stream")
-        stream.legend(fontsize=7)
-        for values in losses.values():
-            curve.semilogy(values)
-        curve.set(xlabel="step", ylabel="loss")
-    few, more = depths
-    growth = {style: gained[style, more][-1] / gained[style, few][-1] for style in styles}
-    what = f"variance added, {more} over {few} blocks"
-    gpt = Claim(f"GPT-style: {what}", 1.0, growth["GPT-style"], 1.4)
+            line = "--" if depth == depths[0] else "-"
+            stream.semilogy(values, f"C{styles.index(style)}{line}", label=f"{style}, {depth} blocks")
+        stream.set(xlabel="additions before", ylabel="variance added to the stream", ylim=(1e-7, None))
+        stream.legend(fontsize=6, ncols=len(styles), loc="lower center", columnspacing=1)
+        for style, values in losses.items():
+            curve.semilogy(values, label=style, alpha=0.8)
+        curve.set(xlabel="step", ylabel=f"loss, {depths[0]} blocks")
+        curve.legend(fontsize=8)
     # Faster than in proportion, if at all: blocks see what those before them wrote, and write a little of it again.
-    return report(given, [gpt, Claim(f"unscaled: {what}", more / few, growth["unscaled"], 1.6)])
+    what = f"variance added, {depths[1]} over {depths[0]} blocks"
+    theory = (("GPT-style", 1.0, 1.4), ("unscaled", depths[1] / depths[0], 1.6))
+    grown = {style: gained[style, depths[1]][-1] / gained[style, depths[0]][-1] for style in styles}
+    return report(given, [Claim(f"{style}: {what}", says, grown[style], by) for style, says, by in theory])
 
 
 if __name__ == "__main__":

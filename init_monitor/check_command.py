@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from init_monitor.records import Severity
 from init_monitor.standalone import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 WIDTH = 100
 """Columns where the output is no terminal (a CI log)."""
@@ -52,14 +53,26 @@ def main(factory: str, *, seed: int = 0, code: bool = False, json: Path | None =
         1 if there is a critical finding, else 0.
 
     Raises:
-        InitMonitorError: there is no such function, it raises or returns something else, or the report cannot be written.
+        InitMonitorError: there is no such function, it raises or returns something else, its model does not run on its
+            batch, or the report cannot be written. The status is then 2.
     """
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    # rich itself reads COLUMNS, for a CI log of another width.
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH, highlight=False)
     make = _named(factory)
     torch.manual_seed(seed)
     subject = _subject(_called(make, factory), factory)
-    report = check(subject.model, subject.batch, subject.loss_fn)
-    plan = recommend(subject.model, subject.batch, subject.loss_fn)
+    try:
+        report = check(subject.model, subject.batch, subject.loss_fn)
+        plan = recommend(subject.model, subject.batch, subject.loss_fn)
+    except InitMonitorError:
+        raise
+    except Exception as error:
+        # Left alone it would end with status 1, which says that a critical finding was made.
+        message = (
+            f"the model of {factory} could not be run on its batch: {_said(error)}. Try model.train(); model(batch) in"
+            " Python; a batch is a tensor, (input, target) or a mapping of keyword arguments."
+        )
+        raise InitMonitorError(message) from error
     console.print(report)
     console.print()
     console.print(plan)
@@ -88,9 +101,12 @@ def _named(factory: str) -> Callable[[], object]:
         module = import_module(path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise  # the module is there, but not what it imports
+            # The module is there, but not what it imports.
+            raise _failed_import(path, error) from error
         message = f"there is no module {error.name!r} to import here or among the installed packages."
         raise InitMonitorError(f"{message} Start init-monitor where {path.partition('.')[0]!r} is.") from error  # noqa: EM102, TRY003
+    except Exception as error:
+        raise _failed_import(path, error) from error
     found = getattr(module, name, None)
     if found is None:
         near = get_close_matches(name, vars(module), n=1)
@@ -110,18 +126,28 @@ def _called(make: Callable[[], object], factory: str) -> object:
     except Exception as error:
         # Ours is the first line of the trace, the factory's own the next; there is none if it could not even be called.
         own = traceback.extract_tb(error.__traceback__)[1:2]
-        where = "".join(f" ({Path(line.filename).name}, line {line.lineno})" for line in own)
-        said = " ".join(str(error).split())
-        message = (
-            f"{factory} raised {type(error).__name__}{f': {said}' if said else ''}{where}. It must run without arguments and"
-            f" return {_SHAPES}."
-        )
+        message = f"{factory} raised {_said(error, own)}. It must run without arguments and return {_SHAPES}."
         raise InitMonitorError(message) from error
+
+
+def _failed_import(path: str, error: Exception) -> InitMonitorError:
+    inside = [line for line in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in line.filename]
+    return InitMonitorError(f"importing {path!r} raised {_said(error, inside[-1:])}. Mend that first.")
+
+
+def _said(error: Exception, lines: Sequence[traceback.FrameSummary] = ()) -> str:
+    said = " ".join(str(error).split())
+    where = "".join(f" ({Path(line.filename).name}, line {line.lineno})" for line in lines)
+    return f"{type(error).__name__}{f': {said}' if said else ''}{where}".rstrip(".")
 
 
 def _subject(made: object, factory: str) -> Subject:
     if isinstance(made, tuple) and len(made) in {2, 3} and isinstance(made[0], nn.Module):
-        return Subject(*made)
+        subject = Subject(*made)
+        if subject.loss_fn is not None and not callable(subject.loss_fn):
+            message = f"{factory} returned a {type(subject.loss_fn).__name__} as loss_fn, expected a function."
+            raise InitMonitorError(message)
+        return subject
     if isinstance(made, nn.Module):
         return Subject(made, _batch_of(made, factory))
     got = f"a tuple of {len(made)}" if isinstance(made, tuple) else type(made).__name__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from init_monitor.capture.rehearsal import Rehearsal, rehearse
+from init_monitor.capture.rehearsal import Rehearsal, rehearse, untouched
 from init_monitor.recipes.assignment import assign
 from init_monitor.recipes.carrying_out import carry_out, code_of
 from init_monitor.structure.layers import plain_name
@@ -172,7 +172,8 @@ def recommend(
         TypeError: ``model`` is no module.
     """
     structure = rehearse(model, batch, loss_fn, caller="recommend(model, batch)").structure
-    layers = assign(model, structure)
+    with untouched(model):  # reading a weight under spectral normalisation moves its buffers
+        layers = assign(model, structure)
     return InitPlan(layers, _left(model, layers), structure, model)
 
 

@@ -72,6 +72,14 @@ def raising():
     return nn.Linear(8, 2)(torch.zeros(4, 9))
 
 
+def unfit():
+    return nn.Linear(8, 2), torch.zeros(4, 9)
+
+
+def lossless():
+    return nn.Linear(8, 2), torch.zeros(4, 8), 3
+
+
 def demanding(width):
     return nn.Linear(width, 2), torch.zeros(4, width)
 
@@ -140,6 +148,10 @@ def test_the_code_and_the_report_are_given_when_asked_for(
             "{networks}:demanding",
             "raised TypeError: demanding() missing 1 required positional argument: 'width'. It must",
         ),
+        ("{networks}:unfit", "unfit could not be run on its batch: RuntimeError: mat1 and mat2 shapes"),
+        ("{networks}:lossless", "lossless returned a int as loss_fn, expected a function."),
+        ("broken_import:make", "importing 'broken_import' raised ModuleNotFoundError: No module named"),
+        ("broken_import:make", "(broken_import.py, line 1). Mend that first."),
         ("{networks}:nothing", "returned Module without a batch: it has no example_input_array"),
     ],
 )
@@ -159,9 +171,21 @@ def test_a_report_that_cannot_be_written_is_exit_status_2(
     assert "cannot write --json" in capsys.readouterr().err
 
 
-def test_an_import_that_fails_inside_the_module_is_shown_as_it_is(networks: str) -> None:
-    with pytest.raises(ModuleNotFoundError, match="no_such_library_here"):
-        main(["check", "broken_import:make"])
+@pytest.mark.parametrize(("columns", "width"), [(None, 100), ("80", 80), ("120", 120)])
+def test_through_a_pipe_the_output_is_as_wide_as_columns_says_and_no_wider(
+    networks: str,
+    columns: str | None,
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    main(["check", f"{networks}:bad"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert max(map(len, lines)) > width - 20
 
 
 def test_the_installed_command_finds_modules_in_the_directory_it_is_started_in(tmp_path: Path) -> None:

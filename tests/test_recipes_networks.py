@@ -366,3 +366,47 @@ def test_a_generator_makes_a_network_repeatable_and_leaves_torchs_state(name: st
         getattr(recipes, name)(model, x, generator=seeded(3))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+# --- what must not become zero twice, or at all ----------------------------------------------------------------------
+
+
+class OwnFactor(nn.Module):
+    """A block whose forward multiplies the branch by a parameter: ReZero, LayerScale."""
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.factor = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + self.factor * self.second(torch.relu(self.first(x)))
+        return out
+
+
+def test_a_branch_with_a_factor_of_its_own_is_zeroed_with_a_warning() -> None:
+    model = nn.Sequential(OwnFactor(8, 0.0), OwnFactor(8, 0.0))
+    with pytest.warns(InitMonitorWarning, match=r"multiplies 2 of 2 branches by a tensor.*two zeros in a row"):
+        assert recipes.zero_init_residual_(model, torch.randn(4, 8)) == ("0.second", "1.second")
+
+
+def test_fixup_does_not_zero_an_output_layer_that_is_the_embedding_too() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.block, self.head = nn.Embedding(20, 16), Block(16, add), nn.Linear(16, 20, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.head(self.block(self.embed(tokens)))
+            return out
+
+    model = Tied()
+    assert recipes.fixup_(model, torch.arange(8).view(2, 4), generator=seeded()) == ("block.second",)
+    assert float(model.embed.weight.detach().abs().max()) > 0
+
+
+def test_what_is_frozen_is_not_among_the_modules_that_were_set_to_zero() -> None:
+    model = stack(2, 8)
+    model[0].requires_grad_(requires_grad=False)
+    assert recipes.zero_init_residual_(model, torch.randn(2, 8)) == ("1.second",)

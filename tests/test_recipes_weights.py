@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrizations import weight_norm
 
-from init_monitor import RecipeError, recipes
+from init_monitor import InitMonitorWarning, RecipeError, recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,7 +328,15 @@ def frozen_linear() -> nn.Linear:
         (lambda: recipes.gru_(nn.GRU(2, 2).requires_grad_(requires_grad=False)), r"every GRU of GRU is frozen"),
         (lambda: recipes.embedding_(nn.Linear(2, 2)), r"embedding_: Linear has no embedding"),
         (lambda: recipes.normalisation_defaults_(nn.Linear(2, 2)), r"Linear has no normalisation"),
-        (lambda: recipes.rescale_factors(0, 4), r"block must be from 1 to blocks=4, got 0"),
+        (lambda: recipes.rescale_factors(0, 4), r"block must be a whole number from 1 to blocks=4, got 0"),
+        (lambda: recipes.rescale_factors(1, 0), r"blocks must be a whole number from 1, got 0"),
+        (lambda: recipes.fixup_scale(0, 2), r"fixup_scale: blocks must be a whole number from 1, got 0"),
+        (lambda: recipes.gpt_std(0), r"gpt_std: additions must be a whole number from 1, got 0"),
+        (lambda: recipes.lstm_(nn.LSTM(2, 2), forget_bias=math.inf), r"forget_bias must be a finite number, got inf"),
+        (lambda: recipes.he_normal_(nn.Linear(2, 2, device="meta")), r"weight is on the meta device.*to_empty"),
+        (lambda: recipes.embedding_(nn.Embedding(2, 2, device="meta")), r"embedding_: weight is on the meta device"),
+        (lambda: recipes.he_normal_(nn.Linear(2, 2, dtype=torch.complex64)), r"floating dtype, got torch.complex64"),
+        (lambda: recipes.lstm_(weight_norm(nn.LSTM(2, 2), "weight_hh_l0")), r"weight_hh_l0 of .*LSTM is no parameter"),
     ],
 )
 def test_what_cannot_be_initialised_is_refused_in_words(call: Callable[[], object], words: str) -> None:
@@ -356,3 +365,73 @@ def test_a_refused_call_changes_nothing() -> None:
     with pytest.raises(RecipeError):
         recipes.he_normal_(layer, mode="both")
     assert torch.equal(layer.weight, before)
+
+
+# --- fans, parametrizations, sources of random numbers ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [1, 4, 64])
+def test_a_grouped_or_depthwise_convolution_keeps_the_variance_both_ways(groups: int) -> None:
+    layer = recipes.xavier_normal_(nn.Conv2d(64, 64, 3, groups=groups, bias=False), generator=seeded())
+    x = torch.randn(16, 64, 12, 12, generator=seeded(1), requires_grad=True)
+    y = layer(x)
+    y.backward(torch.randn(y.shape, generator=seeded(2)))
+    assert x.grad is not None
+    # 576 weights of a depthwise layer scatter by sqrt(2/576), 6 %; padding is none, so the inner places are looked at.
+    assert variance(y) == pytest.approx(1, rel=0.2)
+    assert variance(x.grad[:, :, 2:-2, 2:-2]) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (4, 4), (1, 2)])
+def test_he_by_fan_out_keeps_the_gradient_of_a_convolution_with_a_stride(kernel: int, stride: int) -> None:
+    layer = recipes.he_normal_(nn.Conv2d(32, 64, kernel, stride, bias=False), mode="fan_out", generator=seeded())
+    x = torch.randn(16, 32, 33, 33, generator=seeded(1), requires_grad=True)
+    y = layer(x)
+    y.backward(torch.randn(y.shape, generator=seeded(2)))
+    assert x.grad is not None
+    inner = x.grad[:, :, 4:-5, 4:-5][..., : 24 // stride * stride, : 24 // stride * stride]
+    assert variance(inner) == pytest.approx(2, rel=0.1)
+
+
+def test_an_embedding_under_weight_normalisation_is_drawn_and_its_padding_row_as_zero_as_can_be() -> None:
+    table = recipes.embedding_(weight_norm(nn.Embedding(200, 64)), std=5.0, generator=seeded())
+    assert float(table.weight.detach().std()) == pytest.approx(5, rel=0.05)
+
+
+def test_a_parametrization_that_does_not_hold_the_scale_is_told() -> None:
+    layer = parametrizations.spectral_norm(nn.Linear(64, 64))
+    with pytest.warns(InitMonitorWarning, match=r"parametrization of weight does not keep the scale.*the recipe gives"):
+        recipes.small_output_(layer, generator=seeded())
+
+
+@pytest.mark.parametrize("recipe", [*DRAWING.values(), recipes.embedding_, recipes.lstm_])
+def test_a_bare_seed_is_no_generator_and_nothing_is_changed(recipe: Recipe) -> None:
+    layer = (
+        nn.Embedding(4, 4)
+        if recipe is recipes.embedding_
+        else nn.LSTM(4, 4)
+        if recipe is recipes.lstm_
+        else nn.Linear(4, 4)
+    )
+    before = [parameter.clone() for parameter in layer.parameters()]
+    with pytest.raises(TypeError, match=r"generator must be a torch.Generator, got int.*manual_seed"):
+        recipe(layer, generator=3)
+    assert all(map(torch.equal, layer.parameters(), before))
+
+
+def test_a_frozen_integer_weight_does_not_keep_the_others_from_being_drawn() -> None:
+    quantised = nn.Linear(4, 4)
+    quantised.weight = nn.Parameter(torch.ones(4, 4, dtype=torch.int8), requires_grad=False)
+    model = nn.Sequential(quantised, nn.Linear(64, 64))
+    recipes.he_normal_(model, generator=seeded())
+    assert bool((quantised.weight == 1).all())
+    assert variance(model.get_parameter("1.weight")) == pytest.approx(2 / 64, rel=0.1)
+    with pytest.raises(RecipeError, match=r"0.weight must be of a floating dtype, got torch.int8"):
+        recipes.he_normal_(model, frozen=True)
+
+
+def test_the_gain_of_hardswish_is_one_over_its_second_moment() -> None:
+    z = torch.linspace(-12, 12, 240_001, dtype=torch.float64)
+    density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    moment = torch.trapezoid(nn.functional.hardswish(z).square() * density, z)
+    assert recipes.he_variance(1.0, "hardswish") == pytest.approx(float(1 / moment), rel=1e-4)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from models import Block, add, mlp
 from rich.console import Console
-from test_recipes_networks import TOKENS, Language, ScaledBlock
+from test_recipes_networks import TOKENS, Language, OwnFactor, ScaledBlock
 from torch import nn
 
 import init_monitor
@@ -409,3 +409,170 @@ def test_a_compiled_model_is_planned_by_the_names_of_the_model_itself() -> None:
     plan = init_monitor.recommend(model, torch.randn(8, 6))  # type: ignore[arg-type]
     assert [one.layer for one in plan.layers] == ["0", "2"]
     plan.apply_()
+
+
+# --- a good default is not mended into something worse ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [0.0, 1e-6])
+def test_a_branch_that_a_factor_of_its_own_starts_small_keeps_its_weights_so_that_both_can_learn(start: float) -> None:
+    model, x = (
+        nn.Sequential(nn.Linear(8, 8), OwnFactor(8, start), OwnFactor(8, start), nn.Linear(8, 2)),
+        torch.randn(32, 8),
+    )
+    plan = init_monitor.recommend(model, x)
+    end = {one.layer: one for one in plan.layers}["1.second"]
+    assert (end.place, end.recipe) == (Place.RESIDUAL_END, "xavier_normal_")
+    assert "LayerScale, ReZero" in end.reason
+    plan.apply_(generator=seeded())
+    model(x).square().sum().backward()
+    for block in (1, 2):
+        gradient = model.get_parameter(f"{block}.factor").grad
+        assert gradient is not None
+        assert float(gradient.abs().max()) > 0
+
+
+def test_an_end_that_is_zero_beside_a_factor_of_its_own_is_left_at_zero() -> None:
+    model, x = nn.Sequential(OwnFactor(8, 1.0), nn.Linear(8, 2)), torch.randn(4, 8)
+    nn.init.zeros_(model.get_parameter("0.second.weight"))
+    plan = {one.layer: one for one in init_monitor.recommend(model, x).layers}["0.second"]
+    assert (plan.recipe, plan.fits) == ("", True)
+
+
+def test_a_gate_whose_bias_was_chosen_is_left_but_constant_weights_are_not() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 2))
+    nn.init.constant_(model.get_parameter("0.bias"), 1.0)
+    plan = planned(model, torch.randn(4, 8))["0"]
+    assert plan.recipe == ""
+    assert "as a gate has" in plan.reason
+    nn.init.constant_(model.get_parameter("0.weight"), 1.0)
+    assert planned(model, torch.randn(4, 8))["0"].recipe == "xavier_normal_"
+
+
+def test_spectral_normalisation_sets_the_scale_itself_and_recommending_moves_none_of_its_buffers() -> None:
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 2))
+    x, before = torch.randn(8, 16), {name: value.clone() for name, value in model.state_dict().items()}
+    plan = init_monitor.recommend(model, x)
+    plan.compare(x)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert plan.layers[0].recipe == ""
+    assert "parametrization sets the scale" in plan.layers[0].reason
+
+
+def test_a_weight_that_holds_no_floating_numbers_is_left_and_said_so() -> None:
+    class Quantised(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ (self.weight.float() / 127).T
+
+    class Real(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.real
+
+    quantised = Quantised(4, 4, bias=False)
+    quantised.weight = nn.Parameter(torch.ones(4, 4, dtype=torch.int8), requires_grad=False)
+    model = nn.Sequential(nn.Linear(4, 4, dtype=torch.complex64), Real(), quantised, nn.Linear(4, 2))
+    plan = init_monitor.recommend(model, torch.randn(8, 4, dtype=torch.complex64))
+    assert plan.left == ("0.weight", "0.bias")
+    assert [(one.layer, one.recipe) for one in plan.layers] == [("2", ""), ("3", "small_output_")]
+    assert "torch.int8" in plan.layers[0].reason
+
+
+class ChannelAttention(nn.Module):
+    """Weighs the channels of a feature map; linear layers, and no transformer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(width, 4), nn.Linear(4, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = torch.sigmoid(self.up(torch.relu(self.down(x.mean(dim=(2, 3))))))
+        return x * gate[:, :, None, None]
+
+
+def test_attention_over_channels_does_not_make_a_convolutional_network_a_transformer() -> None:
+    class Convolutional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.attn, self.last = nn.Conv2d(8, 8, 3, padding=1), ChannelAttention(8), nn.Conv2d(8, 8, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = x + self.last(self.attn(torch.relu(self.conv(x))))
+            return out
+
+    plans = planned(
+        nn.Sequential(Convolutional(), Convolutional(), nn.Flatten(), nn.Linear(512, 3)), torch.randn(2, 8, 8, 8)
+    )
+    assert plans["0.conv"].recipe == "he_normal_"
+    assert plans["0.last"].recipe == "zero_init_residual_"
+    assert not any("transformer" in plan.reason for plan in plans.values())
+
+
+class Attention(nn.Module):
+    """Self-attention from linear layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        out: torch.Tensor = self.out(nn.functional.scaled_dot_product_attention(q, k, v))
+        return out
+
+
+def test_a_post_norm_transformer_whose_parts_add_for_themselves_is_a_transformer_throughout() -> None:
+    class AddNorm(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.dense, self.norm = nn.Linear(width, 16), nn.LayerNorm(16)
+
+        def forward(self, h: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.norm(self.dense(h) + x)
+            return out
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.first = Attention(16), AddNorm(16)
+            self.wide, self.second = nn.Linear(16, 64), AddNorm(64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(self.attention(x), x)
+            out: torch.Tensor = self.second(nn.functional.gelu(self.wide(x)), x)
+            return out
+
+    plans = planned(
+        nn.Sequential(nn.Embedding(20, 16), Layer(), Layer(), nn.Linear(16, 20)), torch.arange(8).view(2, 4)
+    )
+    for name in ("attention.qkv", "wide", "first.dense", "second.dense"):
+        plan = plans[f"1.{name}"]
+        assert (plan.recipe, plan.options, plan.reason) == ("gpt_", {"std": 0.02}, "It lies in a transformer block.")
+
+
+def test_the_code_draws_for_groups_and_strides_what_apply_draws() -> None:
+    layers = [nn.Conv2d(3, 16, 4, 4), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 4, 1), nn.Flatten()]
+    model, x = nn.Sequential(*layers, nn.Linear(64, 3)), torch.randn(2, 3, 16, 16)
+    plan, copied = init_monitor.recommend(model, x), copy.deepcopy(model)
+    # 9 terms in and 9 out, not the 144 that the shape suggests; 48 in, and 256/16 out of each input.
+    assert [one.target_variance for one in plan.layers[:2]] == pytest.approx([2 / (48 + 16), 2 / 18])
+    names: dict[str, Any] = {}
+    exec(compile(plan.to_code(), "plan", "exec"), names)  # noqa: S102 - it is the code a user is asked to paste
+    names["initialise"](copied, seeded(4))
+    plan.apply_(generator=seeded(4))
+    assert all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(model.parameters(), copied.parameters(), strict=True)
+    )
+
+
+def test_a_normalisation_of_its_own_class_is_left_for_a_reason_that_is_true() -> None:
+    class MyRMSNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x / x.square().mean(-1, keepdim=True).sqrt() * (1 + self.weight)
+
+    plan = planned(nn.Sequential(nn.Linear(8, 8), MyRMSNorm(), nn.Linear(8, 2)), torch.randn(4, 8))["1"]
+    assert plan.recipe == ""
+    assert "whether its weight starts at 1 or at 0 cannot be told" in plan.reason

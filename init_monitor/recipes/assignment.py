@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from init_monitor.recipes.blocks import Block, blocks_of, modules_by_name, output_layer
+from init_monitor.recipes.choices import forward_gain
 from init_monitor.recipes.embedding import TABLES
 from init_monitor.recipes.gpt import GPT_STD, gpt_std
 from init_monitor.recipes.output import OUTPUT_STD
 from init_monitor.recipes.recurrent import recipe_of
 from init_monitor.recipes.residual import input_activation
+from init_monitor.recipes.spared import spared, unknown
+from init_monitor.recipes.transformer import Transformer
 from init_monitor.recipes.variance_scaling import he_variance, xavier_variance
-from init_monitor.recipes.weights import Weight, is_frozen_parameter, is_mixing, weights_of
+from init_monitor.recipes.weights import Weight, is_mixing, shared_weights, weights_of
 from init_monitor.records import Role
 from init_monitor.records.plan import LayerPlan, Place
-from init_monitor.rules.gains import GAINS
 from init_monitor.rules.streams import streams
 from init_monitor.structure.layers import NORMALISATIONS
 
@@ -39,6 +41,11 @@ FRESH_NORMALISATION = "Ioffe & Szegedy 2015, Algorithm 1; Ba et al. 2016"
 ZERO_END = "Goyal et al. 2017, Section 5.1; Zhang et al. 2019, Section 3"
 GPT = "Radford et al. 2018, Section 4.1; 2019, Section 2.3"
 RESCALED = "Shao et al. 2020, Eq. 6; Prince 2023, Section 11.4"
+
+OWN_FACTOR = (
+    "The forward multiplies its branch by a tensor (LayerScale, ReZero), which starts the block small; two zeros in a row"
+    " would get no gradient."
+)
 
 _TORCH_NAMES = {"leakyrelu": "leaky_relu"}
 _UNDECIDED = frozenset({"softmax", "logsoftmax"})
@@ -71,7 +78,6 @@ class _Assignment:
         self._structure = structure
         self._known = structure.by_name()
         self._ends = {block.end.module: block for block in blocks_of(structure) if block.end is not None}
-        self._within = {name for residual in structure.residuals for name in residual.layers}
         # A factor on the last sum of a stream is not seen, because no addition follows it: the others speak for it.
         self._scaled = {
             residual.name
@@ -80,8 +86,8 @@ class _Assignment:
             for residual in stream.residuals
         }
         self._output = output_layer(structure)
-        self._is_transformer = bool(self._ends) and any(_is_attention(module) for module in model.modules())
-        self._shared = _shared_weights(model)
+        self._transformer = Transformer(self._modules, structure)
+        self._shared = shared_weights(model)
         self._done: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[LayerPlan]:
@@ -102,17 +108,16 @@ class _Assignment:
         parameter, tensor = _weight_of(module)
         plan = LayerPlan(name, type(module).__name__, self._place(name, module), f"{prefix}{parameter}")
         if tensor is None:
-            reason = f"{plan.kind} is not a layer that a recipe knows: what its weight does cannot be told."
-            if plan.place is Place.NORMALISATION:
-                reason = "It has no weight."
-            return replace(plan, reason=reason)
-        plan = replace(plan, current_variance=_variance(tensor, module))
-        if is_frozen_parameter(tensor):
-            return replace(plan, reason="It is frozen (requires_grad=False).")
-        first = self._done.setdefault(id(tensor), plan.parameter)
+            return replace(plan, reason=unknown(layer, plan))
+        if tensor.is_floating_point():
+            plan = replace(plan, current_variance=_variance(tensor, module))
+        reason = spared(module, tensor)
+        first = plan.parameter if reason else self._done.setdefault(id(tensor), plan.parameter)
         if first != plan.parameter:
-            return replace(plan, reason=f"It is tied to {first}, which is initialised.")
-        choice = self._choice(layer, name, module)
+            reason = f"It is tied to {first}, which is initialised."
+        choice = Choice(plan.place, "", {}, reason, "") if reason else self._choice(layer, name, module)
+        if not choice.recipe:
+            return replace(plan, reason=choice.reason)
         target = _target(choice, module)
         return replace(plan, target_variance=target, scale_free=layer.normalised, **choice._asdict())
 
@@ -134,20 +139,20 @@ class _Assignment:
         if place is Place.OUTPUT:
             return self._answer(layer, module)
         if place is Place.HIDDEN:
-            if self._is_transformer and layer.name in self._within:
+            if self._transformer.has(layer, name, module):
                 return Choice(place, "gpt_", {"std": GPT_STD}, "It lies in a transformer block.", GPT)
             return self._hidden(layer)
         return self._table(module) if place is Place.EMBEDDING else _by_class(place, module)
 
     def _hidden(self, layer: Layer, place: Place = Place.HIDDEN) -> Choice:
         name = (layer.activation or "").replace("_", "").casefold()
-        gain = GAINS.get(name)
+        gain = forward_gain(name)
         behind = " behind a normalisation" if layer.normalised else ""
         if name == "selu":
             return Choice(
                 place, "lecun_normal_", {}, "SELU keeps mean 0 and variance 1 with 1/fan_in.", SELF_NORMALISING
             )
-        if gain is None or gain.forward == 1:
+        if gain is None or gain == 1:
             if not name:
                 reason = f"No activation follows{behind}: it is to keep the variance, forward and backward."
             else:
@@ -184,7 +189,7 @@ class _Assignment:
         if isinstance(weight, Tensor) and id(weight) in self._shared:
             reason = "It is tied to another layer: N(0, 1) would make the logits as large as sqrt(dimension)."
             return Choice(Place.EMBEDDING, "embedding_", {"std": GPT_STD}, reason, GPT)
-        if self._is_transformer:
+        if self._transformer:
             reason = "It feeds the residual stream of a transformer."
             return Choice(Place.EMBEDDING, "embedding_", {"std": GPT_STD}, reason, GPT)
         reason = "Each output is one row: variance 1 is a standard input for the next layer."
@@ -192,13 +197,21 @@ class _Assignment:
 
     def _end(self, block: Block, layer: Layer, module: nn.Module) -> Choice:
         place = Place.RESIDUAL_END
-        if self._is_transformer and is_mixing(module):
+        if self._transformer.has(layer, layer.module, module):
             reason = f"It writes into a stream of {block.blocks} additions, whose variances add up."
+            if block.blocks == 1:
+                reason = "It lies in a transformer block."
             return Choice(place, "gpt_", {"std": gpt_std(block.blocks)}, reason, GPT)
         if is_mixing(module) and block.residual.name in self._scaled:
             fed_by = input_activation(layer, self._known)
             reason = "The forward scales the addition itself: the branch is to have the variance of the skip."
             return Choice(place, "he_normal_", {"nonlinearity": fed_by}, reason, RESCALED)
+        if block.has_own_factor:
+            # Where it starts at zero already it stays so: somebody weighed it against the factor.
+            if not is_mixing(module) or _own(module)[0].tensor.any():
+                plain = self._hidden(layer, place) if is_mixing(module) else _by_class(Place.NORMALISATION, module)
+                return plain._replace(place=place, reason=OWN_FACTOR)
+            return Choice(place, "", {}, OWN_FACTOR, "")
         reason = "It ends a residual branch: at zero the block starts as the identity."
         return Choice(place, "zero_init_residual_", {}, reason, ZERO_END)
 
@@ -211,21 +224,6 @@ def _by_class(place: Place, module: nn.Module) -> Choice:
     return Choice(
         place, recipe, {}, f"Orthogonal recurrent weights keep the state's length over time{forget}.", RECURRENT
     )
-
-
-def _is_attention(module: nn.Module) -> bool:
-    name = type(module).__name__.casefold()
-    return "attention" in name or "attn" in name
-
-
-def _shared_weights(model: nn.Module) -> set[int]:
-    """Return the identities of the weights that more than one module holds."""
-    holders: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module._parameters.values():  # noqa: SLF001 - named_parameters() leaves tied ones out
-            if parameter is not None:
-                holders[id(parameter)] = holders.get(id(parameter), 0) + 1
-    return {identity for identity, count in holders.items() if count > 1}
 
 
 def _weight_of(module: nn.Module) -> tuple[str, Tensor | None]:

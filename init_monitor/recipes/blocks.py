@@ -6,6 +6,7 @@ Where the additions are is seen by running the network once; so these recipes ta
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ class Block:
     blocks: int
     weights: tuple[Layer, ...]
     end: Layer | None
+
+    @property
+    def has_own_factor(self) -> bool:
+        """Whether the forward multiplies the branch by a tensor, such as a LayerScale or ReZero parameter."""
+        return math.isnan(self.residual.branch_scale)
 
 
 def structure_for(model: nn.Module, seen: Any, recipe: str) -> Structure:  # noqa: ANN401 - whatever the model takes

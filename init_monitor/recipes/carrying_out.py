@@ -132,6 +132,9 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
     if "std" in options:
         return f"nn.init.normal_({weight}, std={options['std']:.6g}, generator=generator)"
     plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention))
+    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
+        # torch.nn.init reads fan_out off the shape, which is not so with groups or a stride.
+        plain &= module.groups == 1 and math.prod(module.stride) == 1
     if plain and plan.recipe == "xavier_normal_":
         return f"nn.init.xavier_normal_({weight}, generator=generator)"
     if plain and options == {"nonlinearity": "relu"}:

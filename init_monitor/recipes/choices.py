@@ -33,6 +33,10 @@ _LINEAR = ("linear", "sigmoid")
 """Called like this by ``torch.nn.init``, with gain 1 there as well."""
 
 
+_MORE = {"hardswish": 3.0160}
+"""Beside those that rules know. Second moment under a standard normal, by quadrature (the tests compute it again)."""
+
+
 def chosen(value: object, choices: type[Choice], recipe: str, argument: str) -> Choice:
     """Return the member of ``choices`` that ``value`` names.
 
@@ -58,16 +62,24 @@ def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = Non
         RecipeError: the name or the slope cannot be used.
     """
     if negative_slope is not None:
-        if not isinstance(negative_slope, (int, float)) or not math.isfinite(negative_slope):
-            refuse(recipe, "negative_slope", "a finite number", negative_slope)
-        return 2.0 / (1.0 + float(negative_slope) ** 2)
+        return 2.0 / (1.0 + finite(recipe, "negative_slope", negative_slope) ** 2)
     name = nonlinearity.replace("_", "").casefold() if isinstance(nonlinearity, str) else ""
     if name in _LINEAR:
         return 1.0
-    if name not in GAINS:
-        names = [f'"{known}"' for known in (*GAINS, *_LINEAR)]
+    gain = forward_gain(name)
+    if gain is None:
+        names = [f'"{known}"' for known in (*GAINS, *_MORE, *_LINEAR)]
         refuse(recipe, "nonlinearity", _alternatives(names), nonlinearity)
-    return GAINS[name].forward
+    return gain
+
+
+def forward_gain(activation: str) -> float | None:
+    """Return ``1 / E[f(z)²]`` by the activation's name (lower case, no underscores), ``None`` if it is not known.
+
+    >>> forward_gain("relu"), forward_gain("softmax")
+    (2.0, None)
+    """
+    return GAINS[activation].forward if activation in GAINS else _MORE.get(activation)
 
 
 def positive(recipe: str, argument: str, value: object) -> float:
@@ -79,6 +91,28 @@ def positive(recipe: str, argument: str, value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
         refuse(recipe, argument, "a positive finite number", value)
     return float(value)
+
+
+def finite(recipe: str, argument: str, value: object) -> float:
+    """Return ``value`` if it is a finite number.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        refuse(recipe, argument, "a finite number", value)
+    return float(value)
+
+
+def count(recipe: str, argument: str, value: object) -> int:
+    """Return ``value`` if it is a whole number from 1.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        refuse(recipe, argument, "a whole number from 1", value)
+    return value
 
 
 def refuse(recipe: str, argument: str, expected: str, got: object) -> NoReturn:

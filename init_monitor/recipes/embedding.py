@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from init_monitor.recipes.choices import positive
-from init_monitor.recipes.weights import check_shape, fill, is_frozen_parameter, nothing
+from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
+from init_monitor.recipes.writing import assign_computed, fill
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from init_monitor.recipes.recurrent import Recurrent as Module
 
 TABLES: tuple[type[nn.Module], ...] = (nn.Embedding, nn.EmbeddingBag)
@@ -50,20 +50,31 @@ def embedding_(
     if not isinstance(target, nn.Module):
         message = f"embedding_ takes an embedding or a model, got {type(target).__name__}."
         raise TypeError(message)
-    tables: dict[int, tuple[Tensor, int | None]] = {}
+    tables: dict[int, tuple[str, nn.Embedding | nn.EmbeddingBag]] = {}
     spared = 0
     for path, module in target.named_modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-            check_shape(module.weight, f"{path}.weight".lstrip("."), "embedding_")
-            if is_frozen_parameter(module.weight) and not frozen:
+            name = f"{path}.weight".lstrip(".")
+            # A weight that a parametrization computes is another tensor at each reading.
+            held = next(module.parameters(), module.weight)
+            if is_frozen_parameter(held) and not frozen:
                 spared += 1
             else:
-                tables.setdefault(id(module.weight), (module.weight, module.padding_idx))
+                check_values(held, name, "embedding_")
+                tables.setdefault(id(held), (name, module))
     if not tables:
         nothing("embedding_", target, "embedding", spared)
-    for weight, padding in tables.values():
-        fill(weight, partial(nn.init.normal_, std=std, generator=generator), generator)
-        if padding is not None:
-            with torch.no_grad():
-                weight[padding].zero_()
+    for name, module in tables.values():
+        _draw(name, module, std, generator)
     return target
+
+
+def _draw(name: str, module: nn.Embedding | nn.EmbeddingBag, std: float, generator: torch.Generator | None) -> None:
+    computed = parametrize.is_parametrized(module, "weight")
+    with torch.no_grad():
+        weight = module.weight.detach().clone() if computed else module.weight
+        fill(weight, partial(nn.init.normal_, std=std, generator=generator), generator)
+        if module.padding_idx is not None:
+            weight[module.padding_idx].zero_()
+        if computed:
+            assign_computed(module, "weight", weight, name)

@@ -10,8 +10,9 @@ from torch import nn
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.blocks import modules_by_name, need_blocks, output_layer, structure_for, without_end
+from init_monitor.recipes.choices import count
 from init_monitor.recipes.residual import zero_layer
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import is_shared, weights_of, zero_biases
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,11 @@ def fixup_scale(blocks: int, layers: int) -> float:
 
     >>> fixup_scale(16, 2), fixup_scale(16, 3)
     (0.25, 0.5)
+
+    Raises:
+        RecipeError: ``blocks`` or ``layers`` is no whole number from 1.
     """
+    blocks, layers = count("fixup_scale", "blocks", blocks), count("fixup_scale", "layers", layers)
     return blocks ** (-1.0 / (2 * layers - 2)) if layers > 1 else 1.0
 
 
@@ -49,7 +54,7 @@ def fixup_(
         frozen: initialise parameters that do not require a gradient, too.
 
     Returns:
-        The modules that were set to zero.
+        The modules that were set to zero. The output layer is not among them if its weight is tied to another layer's.
 
     Raises:
         RecipeError: no residual addition was seen, or a branch does not end in a layer that can be set to zero.
@@ -75,8 +80,7 @@ def fixup_(
     zero_biases(model, frozen=frozen)
     ends = dict.fromkeys(block.end.module for block in blocks if block.end is not None)
     output = output_layer(structure)
-    if output is not None:
+    if output is not None and not is_shared(modules[output.module], model):
+        # A weight that is also the embedding cannot be zero: nothing would enter the network.
         ends[output.module] = None
-    for name in ends:
-        zero_layer(modules[name], frozen=frozen)
-    return tuple(ends)
+    return tuple(name for name in ends if zero_layer(modules[name], frozen=frozen))

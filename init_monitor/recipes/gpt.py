@@ -10,7 +10,7 @@ from torch import nn
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.blocks import blocks_of, modules_by_name, structure_for
-from init_monitor.recipes.choices import positive
+from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.embedding import TABLES, embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.weights import weights_of, zero_biases
@@ -91,8 +91,11 @@ def gpt_std(additions: int, std: float = GPT_STD) -> float:
 
     >>> f"{gpt_std(24):.5f}"  # GPT-2 small: 12 blocks of 2 additions
     '0.00408'
+
+    Raises:
+        RecipeError: ``additions`` is no whole number from 1, or ``std`` not positive.
     """
-    return std / math.sqrt(additions)
+    return positive("gpt_std", "std", std) / math.sqrt(count("gpt_std", "additions", additions))
 
 
 def _normalisations(model: nn.Module, *, frozen: bool) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from init_monitor.capture.rehearsal import eager, forward, untouched
 from init_monitor.errors import RecipeError
-from init_monitor.recipes.choices import positive
+from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.weights import weights_of, zero_biases
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def lsuv_(  # noqa: PLR0913 - each is a knob of the algorithm
         tolerance: how far from 1 the variance of each output may stay, positive.
         attempts: corrections per layer at most, at least 1.
         orthogonal: start from orthogonal weights; False only scales what is there.
-        generator: source of the random numbers; torch's own state is left alone with or without it in the forward.
+        generator: source of the random numbers; torch's own state is then left alone. The forward (dropout) leaves it
+            alone in any case.
         frozen: scale parameters that do not require a gradient, too.
 
     Returns:
@@ -68,7 +69,7 @@ def lsuv_(  # noqa: PLR0913 - each is a knob of the algorithm
             nothing to scale. The weights are then what they were before.
     """
     tolerance = positive("lsuv_", "tolerance", tolerance)
-    attempts = int(positive("lsuv_", "attempts", attempts))
+    attempts = count("lsuv_", "attempts", attempts)
     if not isinstance(model, nn.Module):
         message = f"lsuv_ needs a torch.nn.Module as its model, got {type(model).__name__}."
         raise TypeError(message)

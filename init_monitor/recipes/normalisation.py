@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from init_monitor.recipes.weights import check_shape, fill, is_frozen_parameter, nothing
+from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
+from init_monitor.recipes.writing import fill
 from init_monitor.structure.layers import NORMALISATIONS
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def normalisation_defaults_(target: Module, *, frozen: bool = False) -> Module:
 def _parts(path: str, module: nn.Module) -> dict[str, nn.Parameter]:
     own = {name: parameter for name, parameter in module.named_parameters(recurse=False) if name in _VALUES}
     for name, parameter in own.items():
-        check_shape(parameter, f"{path}.{name}".lstrip("."), "normalisation_defaults_")
+        check_values(parameter, f"{path}.{name}".lstrip("."), "normalisation_defaults_")
     return own
 
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
-from init_monitor.recipes.weights import check_shape, fill, is_frozen_parameter, nothing
+from init_monitor.errors import RecipeError
+from init_monitor.recipes.choices import finite
+from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
+from init_monitor.recipes.writing import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +28,8 @@ _GRU: tuple[type[nn.Module], ...] = (nn.GRU, nn.GRUCell)
 _PLAIN: tuple[type[nn.Module], ...] = (nn.RNN, nn.RNNCell)
 
 _GATES = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3, nn.RNN: 1, nn.RNNCell: 1}
+_CELL = ("weight_ih", "weight_hh")
+"""The matrices of a cell; a layer lists its own."""
 _FORGET_GATE = 1
 """Place of the forget gate in torch's LSTM: input, forget, cell, output."""
 
@@ -59,8 +64,10 @@ def lstm_(
         ``target``.
 
     Raises:
-        RecipeError: ``target`` has no LSTM.
+        RecipeError: ``target`` has no LSTM, or one whose matrices are computed from others; ``forget_bias`` is no finite
+            number. Nothing was changed.
     """
+    forget_bias = finite("lstm_", "forget_bias", forget_bias)
     for layer in _found(target, _LSTM, "lstm_", "LSTM", frozen=frozen):
         _initialise(layer, generator, frozen=frozen)
         for name, parameter in layer.named_parameters(recurse=False):
@@ -110,13 +117,27 @@ def _found(
         raise TypeError(message)
     layers = [module for module in target.modules() if isinstance(module, kinds)]
     for layer in layers:
+        _check_whole(layer, recipe)
         for name, parameter in layer.named_parameters(recurse=False):
-            check_shape(parameter, name, recipe)
+            if frozen or not is_frozen_parameter(parameter):
+                check_values(parameter, name, recipe)
     parameters = [parameter for layer in layers for parameter in layer.parameters(recurse=False)]
     spared = sum(map(is_frozen_parameter, parameters))
     if not layers or (spared == len(parameters) and not frozen):
         nothing(recipe, target, word, spared)
     return layers
+
+
+def _check_whole(layer: nn.Module, recipe: str) -> None:
+    # Of a computed matrix only the parts are parameters, which mean something else: a length, a direction.
+    computed = [name for name in getattr(layer, "_flat_weights_names", _CELL) if name.startswith("weight")]
+    computed = [name for name in computed if name not in layer._parameters]  # noqa: SLF001
+    if computed:
+        message = (
+            f"{recipe}: {computed[0]} of {type(layer).__name__} is no parameter but computed from others (weight"
+            " normalisation and its like). Remove the parametrization, initialise, and add it again."
+        )
+        raise RecipeError(message)
 
 
 def _initialise(layer: nn.Module, generator: torch.Generator | None, *, frozen: bool) -> None:

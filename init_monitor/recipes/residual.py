@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from init_monitor.errors import InitMonitorWarning, RecipeError
 from init_monitor.recipes.blocks import modules_by_name, need_blocks, structure_for, without_end
-from init_monitor.recipes.choices import Spread, chosen, squared_gain
-from init_monitor.recipes.weights import fill, is_frozen_parameter, weights_of, zero_biases
+from init_monitor.recipes.choices import Spread, chosen, count, squared_gain
+from init_monitor.recipes.weights import is_frozen_parameter, weights_of, zero_biases
+from init_monitor.recipes.writing import fill
 from init_monitor.records import Role
 from init_monitor.rules.gains import gains_around
 
@@ -58,7 +59,8 @@ def zero_init_residual_(
 
     Returns:
         The modules that were set to zero. A branch that ends in an activation is left alone with a warning: behind a
-        ReLU a zero gets no gradient.
+        ReLU a zero gets no gradient. There is a warning, too, if the forward multiplies a branch by a tensor of its own
+        (LayerScale, ReZero), which must then not be zero as well.
 
     Raises:
         RecipeError: no residual addition was seen, or no branch has an end that can be set to zero.
@@ -76,9 +78,14 @@ def zero_init_residual_(
         _warn(f"{recipe} left {len(left)} of {len(blocks)} branches alone, which do not end in a layer: {_some(left)}.")
     modules = modules_by_name(model)
     zeroed = dict.fromkeys(block.end.module for block in blocks if block.end is not None)
-    for name in zeroed:
-        zero_layer(modules[name], frozen=frozen)
-    return tuple(zeroed)
+    written = tuple(name for name in zeroed if zero_layer(modules[name], frozen=frozen))
+    factored = [block.residual.name for block in blocks if block.end is not None and block.has_own_factor]
+    if factored:
+        _warn(
+            f"{recipe}: the forward multiplies {len(factored)} of {len(blocks)} branches by a tensor (LayerScale, ReZero):"
+            f" {_some(factored)}. It must not start at or near 0 as well: two zeros in a row get no gradient."
+        )
+    return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +181,10 @@ def rescale_factors(block: int, blocks: int) -> tuple[float, float]:
     (0.5, 0.5)
 
     Raises:
-        RecipeError: not 1 ≤ k ≤ L.
+        RecipeError: ``block`` and ``blocks`` are no whole numbers with 1 ≤ k ≤ L.
     """
-    if not 1 <= block <= blocks:
-        message = f"rescale_factors: block must be from 1 to blocks={blocks}, got {block}. The first block is 1."
+    if block not in range(1, count("rescale_factors", "blocks", blocks) + 1):
+        message = f"rescale_factors: block must be a whole number from 1 to blocks={blocks}, got {block}. The first block is 1."
         raise RecipeError(message)
     return math.sqrt((block - 1 + blocks) / (block + blocks)), 1.0 / math.sqrt(block + blocks)
 
@@ -218,17 +225,20 @@ def halved_sum(skip: Tensor, branch: Tensor) -> Tensor:
     return total
 
 
-def zero_layer(layer: nn.Module, *, frozen: bool) -> None:
-    """Set weight and bias of one layer to 0."""
+def zero_layer(layer: nn.Module, *, frozen: bool) -> bool:
+    """Set weight and bias of one layer to 0, and return whether there was one that may be written."""
+    if all(map(is_frozen_parameter, layer.parameters())) and not frozen:
+        return False
     if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):  # noqa: SLF001
         for weight in weights_of(layer, "zero_init_residual_", frozen=True, recurse=False):
             if frozen or not is_frozen_parameter(weight.tensor):
                 weight.fill(nn.init.zeros_)
         zero_biases(layer, frozen=frozen, recurse=False)
-        return
+        return True
     for name, parameter in layer.named_parameters(recurse=False):
         if name in {"weight", "bias"} and (frozen or not is_frozen_parameter(parameter)):
             fill(parameter, nn.init.zeros_)
+    return True
 
 
 def _check_scalable(blocks: tuple[Block, ...], structure: Structure, recipe: str) -> None:

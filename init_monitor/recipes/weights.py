@@ -17,6 +17,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
+from init_monitor.recipes.writing import assign_computed, fill
 from init_monitor.structure.layers import fans_of
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ _WEIGHT_DIMS = 2
 _ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _PARTS = 3
 """Query, key and value lie in one tensor of nn.MultiheadAttention."""
-
-_DRAWN_AS_GIVEN = frozenset({torch.float32, torch.float64})
-"""Formats that are drawn in place; a shorter one is drawn in float32 and rounded once."""
 
 
 class Reach(NamedTuple):
@@ -73,47 +71,25 @@ class Weight:
     owner: nn.Module | None = None
     derived: str = ""
 
-    def fill(self, draw: Callable[[Tensor], object], generator: torch.Generator | None = None) -> None:
-        """Write what ``draw`` makes of a tensor of the same shape; see :func:`fill`."""
+    def fill(
+        self, draw: Callable[[Tensor], object], generator: torch.Generator | None = None, *, tell: bool = True
+    ) -> None:
+        """Write what ``draw`` makes of a tensor of the same shape; see :func:`fill` and :func:`assign_computed`."""
         if not self.derived or self.owner is None:
             fill(self.tensor, draw, generator)
             return
         with torch.no_grad():
             values = self.tensor.clone()
             fill(values, draw, generator)
-            try:
-                setattr(self.owner, self.derived, values)
-            except (NotImplementedError, RuntimeError, AttributeError) as error:
-                message = (
-                    f"{self.name} is computed by a parametrization that cannot be given a value ({error}). Remove it,"
-                    " initialise, and add it again."
-                )
-                raise RecipeError(message) from error
+            assign_computed(self.owner, self.derived, values, self.name, tell=tell)
 
     def scale(self, factor: float) -> None:
         """Multiply by ``factor`` what is there now."""
         now = getattr(self.owner, self.derived) if self.derived else self.tensor
         with torch.no_grad():
             scaled = now * factor
-        self.fill(lambda values: values.copy_(scaled))
-
-
-def fill(tensor: Tensor, draw: Callable[[Tensor], object], generator: torch.Generator | None = None) -> None:
-    """Write into ``tensor`` what ``draw`` makes, in place and outside autograd.
-
-    ``draw`` gets a tensor on the generator's device, so that one seed gives one network on every device, and in float32
-    at least: what half precision cannot compute (a QR decomposition) works for it too.
-    """
-    with torch.no_grad():
-        device = tensor.device if generator is None else generator.device
-        # Drawn in the order of its elements, not of its memory: a network in channels_last starts like any other.
-        if tensor.dtype in _DRAWN_AS_GIVEN and tensor.device == device and tensor.is_contiguous():
-            draw(tensor)
-            return
-        dtype = tensor.dtype if tensor.dtype in _DRAWN_AS_GIVEN else torch.float32
-        values = torch.zeros(tensor.shape, dtype=dtype, device=device)
-        draw(values)
-        tensor.copy_(values)
+        # Whoever scales looks at the output: a scale that is not held shows there.
+        self.fill(lambda values: values.copy_(scaled), tell=False)
 
 
 def weights_of(target: Tensor | nn.Module, recipe: str, *, frozen: bool, recurse: bool = True) -> list[Weight]:
@@ -144,6 +120,7 @@ def weights_of(target: Tensor | nn.Module, recipe: str, *, frozen: bool, recurse
             if is_frozen and not frozen:
                 spared += 1
             else:
+                check_values(weight.tensor, weight.name, recipe)
                 found.append(weight)
     if not found:
         nothing(recipe, target, "linear, convolutional or attention layer", spared)
@@ -160,12 +137,25 @@ def zero_biases(target: Tensor | nn.Module, *, frozen: bool, recurse: bool = Tru
             fill(bias, nn.init.zeros_)
 
 
-def check_shape(parameter: Tensor, name: str, recipe: str) -> None:
-    """Refuse a parameter that has no shape yet.
+def check_values(parameter: Tensor, name: str, recipe: str) -> None:
+    """Refuse a parameter that cannot hold what a recipe draws.
 
     Raises:
-        RecipeError: it belongs to a lazy layer that has not run.
+        RecipeError: it belongs to a lazy layer that has not run, is on the meta device, or is not of a floating dtype.
     """
+    _check_lazy(parameter, name, recipe)
+    if parameter.is_meta:
+        message = (
+            f"{recipe}: {name} is on the meta device, where nothing can be drawn. Give the model memory first, with"
+            ' model.to_empty(device="cpu").'
+        )
+        raise RecipeError(message)
+    if not parameter.is_floating_point():
+        message = f"{recipe}: {name} must be of a floating dtype, got {parameter.dtype}."
+        raise RecipeError(message)
+
+
+def _check_lazy(parameter: Tensor, name: str, recipe: str) -> None:
     if isinstance(parameter, UninitializedParameter) or is_lazy(parameter):
         message = (
             f"{recipe}: {name} belongs to a lazy layer and has no shape yet. Run one forward of the model first,"
@@ -191,9 +181,25 @@ def nothing(recipe: str, target: nn.Module, wanted: str, spared: int) -> None:
     raise RecipeError(message)
 
 
+def shared_weights(model: nn.Module) -> set[int]:
+    """Return the identities of the parameters that more than one module holds."""
+    holders: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module._parameters.values():  # noqa: SLF001 - named_parameters() leaves tied ones out
+            if parameter is not None:
+                holders[id(parameter)] = holders.get(id(parameter), 0) + 1
+    return {identity for identity, count in holders.items() if count > 1}
+
+
+def is_shared(layer: nn.Module, model: nn.Module) -> bool:
+    """Say whether a weight of ``layer`` is held by another module of ``model``, too."""
+    shared = shared_weights(model)
+    return any(id(parameter) in shared for parameter in layer.parameters(recurse=False) if parameter.dim() > 1)
+
+
 def is_mixing(module: nn.Module) -> bool:
     """Say whether a recipe for matrices and kernels writes the weight of this layer."""
-    return isinstance(module, MIXING) or _is_transposed_linear(module)
+    return isinstance(module, MIXING) or is_transposed_linear(module)
 
 
 def is_frozen_parameter(tensor: object) -> bool:
@@ -213,16 +219,13 @@ def _layers(target: nn.Module, *, recurse: bool) -> Iterator[tuple[str, nn.Modul
             yield path, module
 
 
-def _is_transposed_linear(module: nn.Module) -> bool:
-    # The linear layer of GPT-2 in transformers keeps its weight as [fan_in, fan_out].
+def is_transposed_linear(module: nn.Module) -> bool:
+    """Say whether this is the linear layer of GPT-2 in transformers, which keeps its weight as [fan_in, fan_out]."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf") and isinstance(module.weight, Tensor)
 
 
 def _bare(tensor: Tensor, recipe: str, *, frozen: bool) -> Weight:
-    check_shape(tensor, "the tensor", recipe)
-    if not tensor.is_floating_point():
-        message = f"{recipe}: the weight must be of a floating dtype, got {tensor.dtype}."
-        raise RecipeError(message)
+    check_values(tensor, "the weight", recipe)
     if tensor.dim() < _WEIGHT_DIMS:
         message = (
             f"{recipe}: a weight with fan_in and fan_out has 2 dimensions or more, got shape {tuple(tensor.shape)}."
@@ -264,7 +267,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
             " Use torch.nn.utils.parametrizations instead, which can be given a value."
         )
         raise RecipeError(message)
-    check_shape(weight, name, recipe)
+    _check_lazy(weight, name, recipe)
     yield Weight(name, weight, *_fans_of(layer, weight), owner=layer), id(weight) * _PARTS, is_frozen_parameter(weight)
 
 
@@ -275,14 +278,15 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 
 
 def _fans_of(layer: nn.Module, weight: Tensor) -> tuple[float, float]:
-    """Return fan_in and fan_out of a layer, as in ``torch.nn.init`` where that is right.
+    """Return fan_in and fan_out of a layer: how many terms each output and each input gradient sums.
 
-    A transposed convolution's weight is [in, out, ...]: read as if it were [out, in, ...] it would get the variance of
-    the opposite direction. There the number of terms counts, which a stride divides.
+    For linear layers and plain convolutions that is what ``torch.nn.init`` reads off the shape. It is not for a transposed
+    convolution, whose weight is [in, out, ...]; for groups, where an input feeds out/groups channels only; and for a
+    stride, which each input meets at one in ``stride`` places.
     """
-    if _is_transposed_linear(layer):
+    if is_transposed_linear(layer):
         return _fans(weight.T)
-    if isinstance(layer, _ConvTranspose):
+    if isinstance(layer, _Conv):
         fans = fans_of(layer)
         return fans.forward, fans.backward
     return _fans(weight)

@@ -43,7 +43,7 @@ def plan_table(
         options: of the console.
     """
     drawing = UNICODE if has_unicode(options.encoding) else PLAIN
-    table = blank_table(f"Initialisation of {len(layers):,} layers", drawing, _GAP)
+    table = blank_table(f"Initialisation of {len(layers):,} layer{'s' * (len(layers) != 1)}", drawing, _GAP)
     for header in ("layer", "kind", "Var(W) now", "target", "recipe", "why"):
         is_number = header in {"Var(W) now", "target"}
         table.add_column(words(header), justify="right" if is_number else "left", no_wrap=True)
@@ -69,7 +69,9 @@ def plan_table(
     lines = [f"({number}) {note}" for note, number in notes.items()]
     if left:
         named = ", ".join(shown(name) for name in left[:_LISTED]) + (f" {drawing.dots}" if len(left) > _LISTED else "")
-        lines.append(f"Left as they are, because no recipe knows them: {named} ({len(left):,} in all).")
+        lines.append(
+            f"Left as they are, for no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
+        )
     yield from _drawn([table, Text(""), *map(Text, (*lines, verdict))], console, options)
 
 
