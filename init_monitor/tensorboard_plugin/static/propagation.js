@@ -176,7 +176,11 @@ export function propagationView(ctx) {
             ? h("div.waiting", {}, "Loading …")
             : nothing(
                 "Nothing to draw",
-                ctx.state.filter ? "No layer of these runs fits the filter." : "Choose a run above.",
+                ctx.state.filter
+                  ? "No layer of these runs fits the filter."
+                  : ctx.runs.length
+                    ? "No layer of these runs has a number: each was NaN at every step, or not measured."
+                    : "Choose a run above.",
               ),
         );
         return;

@@ -83,6 +83,16 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     ctx.set({ runs: next });
   }
 
+  /** Of many runs the list shows two lines: the one in focus is brought into sight, once. */
+  let sighted = "";
+  function sight() {
+    const name = ctx.focus?.name ?? "";
+    const chip = /** @type {HTMLElement | null} */ (runs.querySelector(".focused"));
+    if (name === sighted || !chip) return;
+    sighted = name;
+    runs.scrollTop = chip.offsetTop - runs.offsetTop - runs.clientHeight / 2 + chip.offsetHeight / 2;
+  }
+
   function updateRuns() {
     const entries = ctx.session.entries() ?? [];
     const byName = new Map(ctx.runs.map((run) => [run.name, run]));
@@ -166,6 +176,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
         }),
       );
       updateRuns();
+      sight();
       if (filter.value !== ctx.state.filter) filter.value = ctx.state.filter;
       const { error } = matcher(ctx.state.filter);
       filter.classList.toggle("wrong", !!error);
