@@ -356,7 +356,9 @@ def test_a_link_that_was_cut_or_made_up_opens_the_tab_all_the_same(
     link: dict[str, str], page: Watched, board: Board
 ) -> None:
     frame = page.open_tab(board.address, **link)
-    assert frame.locator("canvas.plot").count() >= 1
+    # A picture, or the words that say why there is none.
+    assert frame.locator("canvas.plot, .nothing").count() >= 1
+    assert frame.locator(".run.on").count() >= 1
     assert frame.locator(".tab[aria-selected=true]").count() == 1
 
 

@@ -54,7 +54,12 @@ export function toLink(state) {
 export function fromLink(link) {
   const state = { ...DEFAULTS };
   if (Object.hasOwn(VIEWS, link.view ?? "")) state.view = link.view;
-  if (link.runs !== undefined) state.runs = link.runs.split(",").filter(Boolean).flatMap(decoded);
+  if (link.runs !== undefined) {
+    const names = link.runs.split(",").filter(Boolean);
+    const runs = names.flatMap(decoded);
+    // A link to no run shows none; one whose every name is broken shows what it would without them.
+    state.runs = runs.length || !names.length ? runs : null;
+  }
   const step = Number(link.step);
   if (link.step && Number.isFinite(step)) state.step = step;
   if (link.scale === "linear") state.scale = "linear";
