@@ -353,7 +353,7 @@ def test_ticks_are_evenly_apart_and_never_closer_than_their_letters(
     ids=str,
 )
 def test_a_link_that_was_cut_or_made_up_opens_the_tab_all_the_same(
-    link: dict[str, str], page: Watched, board: Board
+    link: dict[str, Any], page: Watched, board: Board
 ) -> None:
     frame = page.open_tab(board.address, **link)
     # A picture, or the words that say why there is none.
