@@ -105,15 +105,21 @@ class Comparison:
         from rich.table import Table  # noqa: PLC0415 - printing only
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.sinks.wording import shown, spelled  # noqa: PLC0415
+
+        def cell(text: str) -> Text:
+            # A directory or a layer may be called what a terminal cannot print, or would obey.
+            return Text(spelled(shown(text), options.encoding))
+
         table = Table(box=None, pad_edge=False, title=Text("Two runs compared", style="bold"), title_justify="left")
         for name in ("", *self.names):
-            table.add_column(Text(name), overflow="fold")
+            table.add_column(cell(name), overflow="fold")
         part = ""
         for row in self.rows:
             if row.part != part:
                 table.add_row(Text(row.part, style="bold"))
                 part = row.part
-            table.add_row(*(Text(cell) for cell in (f"  {row.what}", row.first, row.second)))
+            table.add_row(*map(cell, (f"  {row.what}", row.first, row.second)))
         yield table
 
     def _settings(self) -> Iterator[Row]:

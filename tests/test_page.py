@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import math
 import os
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NET = linears(3)
 FOUND = Finding(
-    "exploding-activations", "IM101", Severity.CRITICAL, ("net.1",), 2, "It grows </script> fast.", remedy="Use He."
+    *("exploding-activations", "IM101", Severity.CRITICAL, ("net.1",), 2, "It grows </script> fast."),
+    remedy="Use He.",
+    source="‖Δw‖",
 )
 
 
@@ -212,6 +215,20 @@ def test_of_two_different_networks_compare_lists_a_few_layers_and_counts_the_oth
     runs = (read_run(stored(tmp_path / "a", layers=2)), read_run(stored(tmp_path / "b", layers=100)))
     rows = [row for row in Comparison(("a", "b"), runs).rows if row.part == "network"]
     assert [row.what for row in rows] == ["layers", *(f"net.{i}" for i in range(2, 10)), "and 90 more layers"]
+
+
+@pytest.mark.parametrize("words", [["report", "--md"], ["report"], ["compare", "é"]], ids=" ".join)
+def test_where_there_is_no_unicode_every_sign_is_spelled(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ä", "é"):
+        stored(tmp_path / name, 2.0)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main([words[0], "ä", *words[1:]]) == 0
+    out.flush()
+    assert b"IM101" in out.buffer.getvalue() or words[0] == "compare"
 
 
 def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
