@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from init_monitor.records import Finding
+    from init_monitor.records import Finding, Layer
     from init_monitor.store import StoredRun
 
 _SHOWN_LAYERS = 8
-"""Layers that are listed: those that differ most."""
+"""Layers that are listed, of a part: those that differ most, or come first. Two networks may have a thousand others."""
 
 _NOTICED = 0.3
 """Difference of log10 that is listed, a factor of two: batches and seeds alone make less."""
@@ -85,12 +85,13 @@ class Comparison:
             body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
         heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.names))
         page = document(
-            "Two runs compared",
+            " and ".join(self.names) + " · Two runs compared",
             [
                 ShownRun(name, run.records, run.findings, run.structure)
                 for name, run in zip(self.names, self.runs, strict=True)
             ],
-            before=f"<h1>Two runs compared</h1><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>",
+            before=f'<h1>Two runs compared</h1><div class="wide"><table><thead><tr>{heads}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>",
             after="",
             css=STYLE,
             view="compare",
@@ -104,15 +105,21 @@ class Comparison:
         from rich.table import Table  # noqa: PLC0415 - printing only
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.sinks.wording import shown, spelled  # noqa: PLC0415
+
+        def cell(text: str) -> Text:
+            # A directory or a layer may be called what a terminal cannot print, or would obey.
+            return Text(spelled(shown(text), options.encoding))
+
         table = Table(box=None, pad_edge=False, title=Text("Two runs compared", style="bold"), title_justify="left")
         for name in ("", *self.names):
-            table.add_column(Text(name), overflow="fold")
+            table.add_column(cell(name), overflow="fold")
         part = ""
         for row in self.rows:
             if row.part != part:
                 table.add_row(Text(row.part, style="bold"))
                 part = row.part
-            table.add_row(*(Text(cell) for cell in (f"  {row.what}", row.first, row.second)))
+            table.add_row(*map(cell, (f"  {row.what}", row.first, row.second)))
         yield table
 
     def _settings(self) -> Iterator[Row]:
@@ -125,10 +132,15 @@ class Comparison:
     def _network(self) -> Iterator[Row]:
         first, second = (run.structure.by_name() for run in self.runs)
         yield Row("network", "layers", str(len(first)), str(len(second)))
+        differing = []
         for name in dict.fromkeys((*first, *second)):
-            words = [one[name].kind if name in one else "not there" for one in (first, second)]
+            words = _described(first.get(name), second.get(name))
             if words[0] != words[1]:
-                yield Row("network", name, *words)
+                differing.append(Row("network", name, *words))
+        yield from differing[:_SHOWN_LAYERS]
+        more = len(differing) - _SHOWN_LAYERS
+        if more > 0:
+            yield Row("network", f"and {more} more layer{'s' if more > 1 else ''}", "", "")
 
     def _findings(self) -> Iterator[Row]:
         first, second = (_by_code(run.findings) for run in self.runs)
@@ -171,6 +183,14 @@ def _newest(run: StoredRun, taken: str) -> Mapping[str, object]:
 
 def _word(values: Mapping[str, object], key: str) -> str:
     return json.dumps(json_value(values[key]), ensure_ascii=False) if key in values else "not there"
+
+
+def _described(*pair: Layer | None) -> tuple[str, str]:
+    """Return what each layer is, as far as the two differ; of the same kind it is the size or the format that does."""
+    words = [one.kind if one else "not there" for one in pair]
+    if words[0] == words[1]:
+        words = [f"{one.kind}, fan_in {one.fan_in}, fan_out {one.fan_out}, {one.dtype}" for one in pair if one]
+    return words[0], words[1]
 
 
 def _by_code(findings: list[Finding]) -> dict[str, str]:

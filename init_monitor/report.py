@@ -29,8 +29,9 @@ body{margin:0;color:#1c1e21;background:#fff}
 .report{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem}
 .report table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 .report th,.report td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e3e5e8}
-.report th:first-child,.report td:first-child,.layers td:last-child,.residuals td:nth-child(2),.settings td
-{text-align:left}
+.report th:first-child,.report td:first-child,.layers :is(th,td):last-child,.residuals :is(th,td):nth-child(2),
+.settings :is(th,td){text-align:left}
+.wide{overflow-x:auto}
 .report pre{background:#f4f5f7;padding:.8rem;overflow:auto;font-size:13px}
 .report section{border-left:4px solid #888;padding:.1rem 1rem;margin:1.2rem 0}
 .report .critical{border-color:#b3261e}.report .warning{border-color:#b26a00}.report .info{border-color:#1a66b3}
@@ -117,7 +118,8 @@ class Report:
         from init_monitor.page.document import ShownRun, document  # noqa: PLC0415 - printing only
 
         page = document(
-            "Signal propagation",
+            # What the browser's tab is called: one may have the reports of several runs open.
+            f"{name} · Signal propagation",
             [ShownRun(name, self.records, self.findings, self.structure)],
             before=self._html_findings(),
             after=self._html_tables() + self._html_details(),
@@ -307,7 +309,9 @@ def _expected(finding: Finding, name: str) -> str:
 def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "layers") -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    # On a narrow screen the table is moved, not the page.
+    return f'<div class="wide">{table}</div>'
 
 
 def _dataframe(method: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import io
 import json
 import math
 import os
@@ -16,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from browser import COLOURS, Watched, browser, chromium, missing, settled, watched
-from builders import linears, record
+from builders import blocks, linears, record
 
 from init_monitor import Report, cli
 from init_monitor.comparison import Comparison
 from init_monitor.page import bundle
 from init_monitor.page.document import BUDGET, LEAST_COLUMNS, ShownRun, document, embedded
 from init_monitor.page.payload import decoded
-from init_monitor.records import Finding, Severity
+from init_monitor.records import Finding, Role, Severity
 from init_monitor.store import RunWriter, read_run, run_file
-from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, Quantity
+from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NET = linears(3)
 FOUND = Finding(
-    "exploding-activations", "IM101", Severity.CRITICAL, ("net.1",), 2, "It grows </script> fast.", remedy="Use He."
+    *("exploding-activations", "IM101", Severity.CRITICAL, ("net.1",), 2, "It grows </script> fast."),
+    remedy="Use He.",
+    source="‖Δw‖",
 )
 
 
@@ -207,6 +211,37 @@ def test_compare_prints_what_differs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not any("torch" in line or "median gradient variance" in line for line in lines)
 
 
+def test_of_two_different_networks_compare_lists_a_few_layers_and_counts_the_others(tmp_path: Path) -> None:
+    runs = (read_run(stored(tmp_path / "a", layers=2)), read_run(stored(tmp_path / "b", layers=100)))
+    rows = [row for row in Comparison(("a", "b"), runs).rows if row.part == "network"]
+    assert [row.what for row in rows] == ["layers", *(f"net.{i}" for i in range(2, 10)), "and 90 more layers"]
+
+
+@pytest.mark.parametrize("words", [["report", "--md"], ["report"], ["compare", "é"]], ids=" ".join)
+def test_where_there_is_no_unicode_every_sign_is_spelled(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ä", "é"):
+        stored(tmp_path / name, 2.0)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main([words[0], "ä", *words[1:]]) == 0
+    out.flush()
+    assert b"IM101" in out.buffer.getvalue() or words[0] == "compare"
+
+
+def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
+    first, second = read_run(stored(tmp_path / "a")), read_run(stored(tmp_path / "b"))
+    narrow, *others = second.structure.layers
+    narrow = dataclasses.replace(narrow, fan_out=7)
+    second = dataclasses.replace(second, structure=dataclasses.replace(second.structure, layers=(narrow, *others)))
+    rows = [row for row in Comparison(("a", "b"), (first, second)).rows if row.part == "network"]
+    assert [(row.what, row.first, row.second) for row in rows[1:]] == [
+        ("net.0", "Linear, fan_in 512, fan_out 512, float32", "Linear, fan_in 512, fan_out 7, float32")
+    ]
+
+
 def test_the_same_run_twice_differs_in_nothing(tmp_path: Path) -> None:
     run = read_run(stored(tmp_path / "run"))
     rows = Comparison(("a", "b"), (run, run)).rows
@@ -318,6 +353,67 @@ def test_a_finding_without_layers_is_about_the_whole_network_and_passes_every_fi
     page.page.fill(".filter", "net.0")
     page.page.wait_for_function("document.querySelectorAll('details.finding').length === 1")
     assert entries.first.locator(".places").text_content() == "At step 2"
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_in_nan_says_so_and_leads_back(tmp_path: Path, page: Watched) -> None:
+    well, broken = {Quantity.VARIANCE: 1.0, Quantity.NONFINITE_COUNT: 0.0}, {Quantity.VARIANCE: math.nan}
+    dead = {Quantity.DEAD_FRACTION: 0.25, Quantity.ALL_POSITIVE_FRACTION: 0.0}
+    records = [record(NET, {**well, **dead}, step=step) for step in range(3)]
+    records += [record(NET, {**broken, **dead, Quantity.NONFINITE_COUNT: 8.0}, step=step) for step in range(3, 6)]
+    file = tmp_path / "page.html"
+    Report.of(records, (), NET, {}).to_html(file)
+    page.page.goto(file.as_uri())
+    page.page.click(".tab[title^=Units]")
+    settled(page.page)
+    for step, category in ((5, "not finite (NaN or ∞)"), (2, "both signs (working)")):
+        page.page.locator(".slider").fill(str(step))
+        page.page.wait_for_selector(f".im[data-step='{step}']")
+        settled(page.page)
+        box = page.page.locator(".card .surface").first.bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 12)
+        page.page.wait_for_selector(".tooltip:not([hidden])")
+        shares = page.page.locator(".tooltip .reading").all_inner_texts()
+        assert f"{category}75 %" in [one.replace("\n", "") for one in shares]
+        page.page.mouse.move(0, 0)
+        page.page.wait_for_selector(".tooltip", state="hidden")
+    page.page.locator(".slider").fill("5")
+    page.page.click(".tab[title^=Propagation]")
+    page.page.click(".way-back .link:has-text('Go back to step 2')")
+    page.page.wait_for_selector(".im[data-step='2']")
+    settled(page.page)
+    assert page.page.locator(".way-back").count() == 0
+
+
+@pytest.mark.slow
+def test_the_weights_of_attention_are_in_the_picture_of_the_updates(tmp_path: Path, page: Watched) -> None:
+    names = ("a.in_proj_weight", "a.in_proj_bias", "a.out_proj.weight", "a.out_proj.bias")
+    (layer,) = linears(1).layers
+    attention = dataclasses.replace(layer, name="a[0]", role=Role.OTHER, weight="", bias="", parameters=names)
+    scale = dataclasses.replace(layer, name="n", role=Role.NORMALISATION, weight="n.weight", parameters=("n.weight",))
+    net = dataclasses.replace(NET, layers=(attention, scale))
+    columns = {Quantity.VARIANCE: 1.0, Quantity.UPDATE_RATIO: 1e-3}
+    records = [record(net, columns, step=step, parameter_names=[*names, "n.weight"]) for step in range(2)]
+    file = tmp_path / "page.html"
+    Report.of(records, (), net, {}).to_html(file)
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    with page.page.expect_download() as saved:
+        page.page.locator("section[data-quantity=update_ratio] [aria-label*=CSV]").click()
+    rows = Path(saved.value.path()).read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["name", "a.in_proj_weight", "a.out_proj.weight"]
+
+
+@pytest.mark.slow
+def test_on_a_narrow_screen_tables_are_moved_and_the_page_is_not(tmp_path: Path, page: Watched) -> None:
+    net, file = blocks(2, named="a_rather_long_name_of_a_stage_of_the_network"), tmp_path / "page.html"
+    residual = dict.fromkeys(RESIDUAL_VECTORS, 1.0)
+    Report.of([record(net, {Quantity.VARIANCE: 1.0, **residual})], (), net, {}).to_html(file)
+    page.page.set_viewport_size({"width": 600, "height": 800})
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    assert page.page.evaluate("document.querySelector('table.residuals').scrollWidth") > 600
+    assert page.page.evaluate("document.documentElement.scrollWidth") == 600
 
 
 @pytest.mark.slow

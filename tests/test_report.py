@@ -9,7 +9,8 @@ import math
 import re
 import sys
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,6 @@ import init_monitor
 from init_monitor import Figure, Finding, Report, Severity, StepRecord, Structure
 from init_monitor.store.lines import finding_from, structure_from
 from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, SCHEMA_VERSION, Quantity
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EVIL = "net.<script>alert(1)</script>|`x`"
 """What a layer may be called: ModuleDict takes almost any key."""
@@ -240,6 +238,16 @@ def test_json_is_strict_and_holds_everything(tmp_path: Path) -> None:
         [step, f"{name}.weight"] for step in (0, 50) for name in ("net.0", EVIL)
     ]
     assert {row[parameters["columns"].index("weight_norm")] for row in parameters["rows"]} == {1.5}
+
+
+def test_the_guide_lists_every_field_of_the_json() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "storage.md").read_text(encoding="utf-8")
+    section = guide.partition("## The report as JSON")[2].partition("\n## ")[0]
+    content = strict(report().to_json())
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(content)
+    assert f"| `schema` | {SCHEMA_VERSION};" in section
+    (row,) = re.findall(r"^\| `findings` \| (.*)$", section, flags=re.MULTILINE)
+    assert set(content["findings"][0]) <= set(re.findall(r"`(\w+)`", row))
 
 
 @given(st.lists(st.floats(width=32), min_size=3, max_size=3))

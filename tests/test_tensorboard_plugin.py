@@ -216,6 +216,17 @@ def test_a_resumed_run_continues_where_it_was_resumed(tmp_path: Path, ask: Any) 
     assert values[0].tolist() == [1.0, 1.0, 2.0, 2.0, 2.0]
 
 
+def test_runs_are_ordered_as_a_person_counts(tmp_path: Path, ask: Any) -> None:
+    for k in (10, 9, 2):
+        logger, sink = Logger(tmp_path / f"version_{k}"), TensorBoardSink()
+        sink.open(Run(loggers=(logger,)))
+        sink.emit(record(linears(1), {Quantity.VARIANCE: 1.0}), (), linears(1))
+        sink.close()
+        logger.experiment.close()
+    names = [one["name"] for one in ask(tmp_path).json("/runs")["runs"]]
+    assert names == ["version_2", "version_9", "version_10"]
+
+
 def test_layers_may_come_and_go(tmp_path: Path, ask: Any) -> None:
     logger, sink = Logger(tmp_path / "run"), TensorBoardSink()
     sink.open(Run(loggers=(logger,)))

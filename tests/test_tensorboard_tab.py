@@ -239,6 +239,18 @@ def test_the_slider_and_play_move_through_the_steps(page: Watched, board: Board)
     frame.wait_for_selector(".play[aria-label^=Play]")
 
 
+def test_a_press_that_lasts_while_the_steps_play_is_a_click(page: Watched, board: Board) -> None:
+    frame = page.open_tab(board.address, runs="he")
+    frame.click(".play")
+    box = frame.locator(".tab[title^=Compare]").bounding_box()
+    page.page.mouse.move(box["x"] + 9, box["y"] + 9)
+    page.page.mouse.down()
+    before = frame.get_attribute(".im", "data-step")
+    frame.wait_for_selector(f".im:not([data-step='{before}'])")
+    page.page.mouse.up()
+    frame.wait_for_selector(".tab[aria-selected=true]:has-text('Compare')")
+
+
 def test_the_filter_is_a_regular_expression_over_names(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address, focus="xavier")
     frame.fill(".filter", r"net\.(4|6)$")
@@ -265,6 +277,13 @@ def test_runs_are_switched_on_off_and_into_focus(page: Watched, board: Board) ->
     frame.click(".run-name:has-text('he')")
     frame.wait_for_function("document.querySelectorAll('.grid.columns h3').length === 3")
     assert frame.locator(".run.focused").inner_text().strip() == "he"
+
+
+def test_the_verdict_names_its_run_where_several_are_shown(page: Watched, board: Board) -> None:
+    frame = page.open_tab(board.address, focus="xavier")
+    assert frame.inner_text(".verdict-line b") == "xavier"
+    frame = page.open_tab(board.address, runs="he")
+    assert frame.locator(".verdict-line b").count() == 0
 
 
 def test_log_and_linear_draw_differently(page: Watched, board: Board) -> None:
@@ -295,6 +314,54 @@ def test_other_colours_can_be_chosen(page: Watched, board: Board) -> None:
     assert max(abs(red - blue) for red, blue in zip(pixels[::4], pixels[2::4], strict=True)) < 12
 
 
+TICKS = """async ([address, ...asked]) => {
+  const {spread} = await import(`${address}data/plugin/init_monitor/static/scales.js`);
+  return spread(...asked);
+}"""
+
+
+@pytest.mark.parametrize(("count", "room", "pitch"), [(49, 255, 14), (26, 245, 14), (3, 5, 14), (500, 620, 14)])
+def test_ticks_are_evenly_apart_and_never_closer_than_their_letters(
+    count: int, room: int, pitch: int, page: Watched, board: Board
+) -> None:
+    frame = page.open_tab(board.address)
+    ticks = np.array(frame.evaluate(TICKS, [board.address, count, room, pitch]))
+    gaps = np.diff(ticks)
+    assert (ticks[0], ticks[-1]) == (0, count - 1)
+    assert len(set(gaps[:-1])) <= 1
+    assert gaps[-1] >= gaps[0]
+    if count > 3:
+        assert gaps.min() * room / (count - 1) >= pitch
+        # As many as fit: one row closer, and letters would touch.
+        assert (gaps[0] - 1) * room / (count - 1) < pitch
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"view": "constructor"},
+        {"runs": "%E0%A4%A"},
+        {"runs": "he,%"},
+        {"step": "1e99"},
+        {"layer": "nowhere", "view": "layer"},
+        {"quantity": "__proto__", "view": "compare"},
+        {"palette": "__proto__"},
+    ],
+    ids=str,
+)
+def test_a_link_that_was_cut_or_made_up_opens_the_tab_all_the_same(
+    link: dict[str, Any], page: Watched, board: Board
+) -> None:
+    frame = page.open_tab(board.address, **link)
+    # A picture, or the words that say why there is none.
+    assert frame.locator("canvas.plot, .nothing").count() >= 1
+    assert frame.locator(".run.on").count() >= 1
+    assert frame.locator(".tab[aria-selected=true]").count() == 1
+
+
 # --- findings -------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +373,11 @@ def test_findings_lead_to_their_layer_and_step_and_their_code_can_be_copied(runn
         worst = max(found, key=lambda one: one.severity.rank)
         entry = frame.locator(f"details:has-text('{worst.code}')").first
         assert worst.message in entry.inner_text()
+        # Closed, it says in a line what it is about.
+        assert not entry.locator(".gist").is_visible()
+        entry.locator("summary").click()
+        assert entry.locator(".gist").inner_text() == worst.message
+        entry.locator("summary").click()
         entry.locator(".copy").click()
         frame.wait_for_selector(".copy:has-text('Copied')")
         assert page.page.evaluate("navigator.clipboard.readText()") == worst.remedy_code

@@ -7,6 +7,7 @@ is left out and said in a sentence.
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class EventReader:
         self._lock = Lock()
 
     def runs(self, source: Source) -> dict[str, RunState]:
-        """Return every run that has something of ours, by name."""
+        """Return every run that has something of ours, by name: version_2 before version_10."""
         listed = self._provider.list_tensors(source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME)
         found = {}
         for run, series in listed.items():
@@ -101,7 +102,7 @@ class EventReader:
             if tags:
                 vectors = [tags[vector_tag(q)] for q in NAME_FIELDS if vector_tag(q) in tags] or list(tags.values())
                 found[run] = RunState(max(s for s, _ in vectors), max(t for _, t in vectors), tags)
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
     def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
         """Return what a run is made of and what was found in it, as JSON values, with what is odd in sentences."""
@@ -203,6 +204,11 @@ class EventReader:
             fitting += [i for i in range(newest + 1, len(lists)) if len(lists[i]) == len(vector)]
             names = lists[fitting[0]] if fitting else tuple(f"[{i}]" for i in range(len(vector)))
             yield int(datum.step), names, vector.astype(np.float32)
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Return what orders names as a person counts: each piece of text with the number after it."""
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
 
 
 _FIELDS = ("names", "parameter_names", "residual_names")

@@ -33,6 +33,26 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
 }
 
+/** @type {WeakMap<Element, string>} */
+const shownKeys = new WeakMap();
+
+/**
+ * Replace what is inside only where it would be otherwise: while time passes, a button that is pressed down must still be
+ * there when it is let go, or there is no click. The focus stays on the button at the same place.
+ * @param {Element} element
+ * @param {unknown} key all that the inside is made of
+ * @param {() => (Node | null)[]} make
+ */
+export function refill(element, key, make) {
+  const text = JSON.stringify(key);
+  if (shownKeys.get(element) === text) return;
+  shownKeys.set(element, text);
+  const focusable = () => /** @type {HTMLElement[]} */ ([...element.querySelectorAll("button, summary")]);
+  const place = focusable().findIndex((one) => one === document.activeElement);
+  fill(element, ...make());
+  if (place >= 0) focusable()[place]?.focus({ preventScroll: true });
+}
+
 /**
  * A small drawing for a button.
  * @param {string} path of a 16 × 16 view box, drawn as strokes

@@ -3,8 +3,8 @@
  * @module
  */
 
-import { fill, h, icon, ICONS } from "./dom.js";
-import { figureNumber, formatNumber, formatStep, layerRange } from "./format.js";
+import { h, icon, ICONS, refill } from "./dom.js";
+import { counted, figureNumber, formatNumber, formatStep, layerRange } from "./format.js";
 import { bySeverity } from "./model.js";
 import { copyText, nothing, pill } from "./parts.js";
 
@@ -39,13 +39,13 @@ export function findingsView(ctx) {
       const out = new Set(ctx.state.severity.split(","));
       const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
       const every = outlines.flatMap((one) => one?.findings ?? []);
-      fill(
-        chips,
-        ...SEVERITIES.map((severity) =>
+      const numbers = SEVERITIES.map((severity) => every.filter((one) => one.severity === severity).length);
+      refill(chips, [numbers, ctx.state.severity], () =>
+        SEVERITIES.map((severity, i) =>
           h(
             `button.chip.${severity}`,
             { type: "button", "aria-pressed": String(!out.has(severity)), onclick: () => toggle(severity) },
-            `${every.filter((one) => one.severity === severity).length} ${severity}`,
+            counted(numbers[i], severity),
           ),
         ),
       );
@@ -56,8 +56,8 @@ export function findingsView(ctx) {
           (one) => !out.has(one.severity) && concerns(one, ctx),
         ),
       }));
-      fill(
-        list,
+      const key = shown.map(({ run, outline, findings }) => [run.name, run.colour, why(outline, ctx), findings]);
+      refill(list, [key, ctx.focus?.name], () => [
         ...shown.map(({ run, outline, findings }) => {
           const mark = h("i.dot");
           mark.style.background = run.colour;
@@ -71,7 +71,7 @@ export function findingsView(ctx) {
           );
         }),
         ctx.runs.length ? null : nothing("No run is shown", "Choose a run above."),
-      );
+      ]);
     },
     layers: () => [...new Set(ctx.runs.flatMap((run) => ctx.session.outline(run.name)?.names ?? []))],
   };
@@ -112,6 +112,7 @@ function entry(ctx, run, finding, opened, first) {
       h("b", {}, finding.rule),
       h("span.muted", {}, layerRange(finding.layers)),
       h("span.muted.right", {}, `step ${formatStep(finding.step)}`),
+      h("span.gist", { title: finding.message }, finding.message),
     ),
     h("p", {}, finding.message),
     places(ctx, run, finding),

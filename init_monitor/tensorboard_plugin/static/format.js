@@ -5,6 +5,9 @@
 
 const SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
+/** A NaN may say either: a layer that was not measured, and one whose every number is NaN. */
+const NO_NUMBER = "no number";
+
 /**
  * 10 to a whole power: "10⁻⁶".
  * @param {number} exponent
@@ -25,7 +28,7 @@ function raised(exponent) {
  * @param {number} [digits]
  */
 export function formatNumber(value, digits = 3) {
-  if (Number.isNaN(value)) return "not measured";
+  if (Number.isNaN(value)) return NO_NUMBER;
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
@@ -40,9 +43,17 @@ export function formatNumber(value, digits = 3) {
 
 /** @param {number} share in [0, 1] */
 export function formatShare(share) {
-  if (Number.isNaN(share)) return "not measured";
+  if (Number.isNaN(share)) return NO_NUMBER;
   const percent = 100 * share;
   return `${percent > 0 && percent < 1 ? percent.toFixed(1) : Math.round(percent)} %`;
+}
+
+/**
+ * Findings of a severity, counted: "2 warnings". The others are adjectives.
+ * @param {number} n @param {string} severity
+ */
+export function counted(n, severity) {
+  return `${n} ${severity}${severity === "warning" && n !== 1 ? "s" : ""}`;
 }
 
 /** @param {number} step */

@@ -5,7 +5,7 @@
 
 import { fill, h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
-import { formatNumber, formatShare, formatStep } from "./format.js";
+import { counted, formatNumber, formatShare, formatStep } from "./format.js";
 import { heatmap, heightFor, leftFor } from "./heatmap.js";
 import { bySeverity, mainParameters, ownerOf, relatedTo, rowsOf } from "./model.js";
 import { card, nothing, pill, reading } from "./parts.js";
@@ -86,7 +86,7 @@ export function overviewView(ctx) {
 function verdictOf(ctx, outline) {
   const counts = { critical: 0, warning: 0, info: 0 };
   for (const one of outline.findings) counts[one.severity] += 1;
-  const pills = Object.entries(counts).flatMap(([severity, n]) => (n ? [pill(severity, `${n} ${severity}`)] : []));
+  const pills = Object.entries(counts).flatMap(([severity, n]) => (n ? [pill(severity, counted(n, severity))] : []));
   const [worst] = bySeverity(outline.findings);
   const said = worst
     ? h(
@@ -106,6 +106,8 @@ function verdictOf(ctx, outline) {
     h(
       "div.verdict-line",
       {},
+      // The pictures below are of one run, whose name stands nowhere else if several are shown.
+      ctx.runs.length > 1 ? h("b", {}, outline.run) : null,
       ...(pills.length ? pills : [pill("fine", outline.looked ? "healthy" : "no findings yet")]),
       said,
     ),

@@ -69,12 +69,15 @@ function usualRange(series, rows) {
 }
 
 /**
- * The range of an axis that stands still while time passes, but for what is out of the ordinary at the step itself.
+ * The range of an axis that stands still while time passes, but for what is out of the ordinary at the step itself. A run
+ * that ended in NaN does not stretch it for the others.
  * @param {Context} ctx @param {(Series | null)[]} all @param {ArrayLike<number>[]} now
  */
 export function steadyRange(ctx, all, now) {
+  const drawn = now.map((one) => Array.from(one).some(Number.isFinite));
+  const counted = drawn.some(Boolean) ? all.filter((_, k) => drawn[k]) : all;
   return joined([
-    ...all.flatMap((one) => (one ? [usualRange(one, rowsOf(one, ctx.state.filter, ctx.test))] : [])),
+    ...counted.flatMap((one) => (one ? [usualRange(one, rowsOf(one, ctx.state.filter, ctx.test))] : [])),
     ...now.map((one) => extent(Array.from(one))),
   ]);
 }
@@ -173,7 +176,11 @@ export function propagationView(ctx) {
             ? h("div.waiting", {}, "Loading …")
             : nothing(
                 "Nothing to draw",
-                ctx.state.filter ? "No layer of these runs fits the filter." : "Choose a run above.",
+                ctx.state.filter
+                  ? "No layer of these runs fits the filter."
+                  : ctx.runs.length
+                    ? "No layer of these runs has a number: each was NaN at every step, or not measured."
+                    : "Choose a run above.",
               ),
         );
         return;
@@ -182,6 +189,7 @@ export function propagationView(ctx) {
       holder.legend(
         ...ctx.runs.map((run, k) => swatch(run.colour, run.dash, `${run.name}${measuredAt(all[k], ctx.step)}`)),
         depth.alike ? null : h("span.muted", {}, "different networks: laid over each other by position"),
+        wayBack(ctx, all),
       );
       const marked = new Set(
         ctx.focus
@@ -233,11 +241,40 @@ export function measuredAt(series, step) {
   if (!series) return "";
   const column = columnAt(series.steps, step);
   if (column < 0) return ` (begins at step ${formatStep(series.steps[0] ?? 0)})`;
-  const columns = series.steps.length;
-  if (series.names.every((_, row) => !Number.isFinite(series.values[row * columns + column]))) {
-    return " (no finite number at this step)";
-  }
+  if (!finiteAt(series, column)) return " (no finite number at this step)";
   return series.steps[column] === step ? "" : ` (step ${formatStep(series.steps[column])})`;
+}
+
+/** @param {Series} series @param {number} column */
+function finiteAt(series, column) {
+  const columns = series.steps.length;
+  return series.names.some((_, row) => Number.isFinite(series.values[row * columns + column]));
+}
+
+/**
+ * Where every run that is shown has become NaN: a way back to where there is something to see.
+ * @param {Context} ctx @param {(Series | null)[]} all
+ */
+export function wayBack(ctx, all) {
+  const begun = all.flatMap((series) => {
+    const column = series ? columnAt(series.steps, ctx.step) : -1;
+    return series && column >= 0 ? [{ series, column }] : [];
+  });
+  if (!begun.length || begun.some(({ series, column }) => finiteAt(series, column))) return null;
+  const found = begun.flatMap(({ series, column }) => {
+    let last = column;
+    while (last >= 0 && !finiteAt(series, last)) last -= 1;
+    return last < 0 ? [] : [series.steps[last]];
+  });
+  const step = Math.max(...found);
+  return h(
+    "p.way-back",
+    {},
+    "Nothing is finite any more at this step. ",
+    found.length
+      ? h("button.link", { type: "button", onclick: () => ctx.set({ step }) }, `Go back to step ${formatStep(step)}`)
+      : "Nothing was before, either.",
+  );
 }
 
 /** @param {Series | null} series @param {number} step */

@@ -10,7 +10,7 @@ import { lineChart } from "./lines.js";
 import { mergedNames, profile, rowsOf } from "./model.js";
 import { mapCard, worded } from "./overview.js";
 import { card, nothing, reading, swatch } from "./parts.js";
-import { measuredAt, steadyRange } from "./propagation.js";
+import { measuredAt, steadyRange, wayBack } from "./propagation.js";
 import { quantityOf } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -122,6 +122,7 @@ export function residualsView(ctx) {
         ...ctx.runs.flatMap((run, k) =>
           all[k] ? [swatch(run.colour, run.dash, `${run.name}${measuredAt(all[k], ctx.step)}`)] : [],
         ),
+        wayBack(ctx, all),
       );
       sentence.textContent = growthSentence(ctx);
       const aside = new Set(

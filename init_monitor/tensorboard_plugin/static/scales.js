@@ -144,13 +144,18 @@ export function scaleOf(quantity, wanted, range, most, { colour = false } = {}) 
 }
 
 /**
- * Indices to label: the first, the last, and evenly between them as many as there is room for.
+ * Indices to label: every so-manyth from the first on, and the last. No two of them are closer than `pitch`, but for the
+ * first and the last themselves.
  * @param {number} count
- * @param {number} room
+ * @param {number} room from the first to the last
  * @param {number} pitch least room per label
  */
 export function spread(count, room, pitch) {
-  const labels = Math.max(2, Math.min(count, Math.floor(room / pitch) + 1));
   if (count <= 2) return [0, 1].slice(0, count);
-  return Array.from({ length: labels }, (_, k) => Math.round((k * (count - 1)) / (labels - 1)));
+  const last = count - 1;
+  const stride = Math.min(last, Math.max(1, Math.ceil((pitch * last) / Math.max(room, 1) - 1e-9)));
+  const indices = [];
+  // The last is labelled whatever comes; what would stand too close before it gives way.
+  for (let i = 0; i <= last - stride; i += stride) indices.push(i);
+  return [...indices, last];
 }

@@ -53,8 +53,13 @@ export function toLink(state) {
  */
 export function fromLink(link) {
   const state = { ...DEFAULTS };
-  if (link.view in VIEWS) state.view = link.view;
-  if (link.runs !== undefined) state.runs = link.runs.split(",").filter(Boolean).map(decodeURIComponent);
+  if (Object.hasOwn(VIEWS, link.view ?? "")) state.view = link.view;
+  if (link.runs !== undefined) {
+    const names = link.runs.split(",").filter(Boolean);
+    const runs = names.flatMap(decoded);
+    // A link to no run shows none; one whose every name is broken shows what it would without them.
+    state.runs = runs.length || !names.length ? runs : null;
+  }
   const step = Number(link.step);
   if (link.step && Number.isFinite(step)) state.step = step;
   if (link.scale === "linear") state.scale = "linear";
@@ -62,4 +67,16 @@ export function fromLink(link) {
     if (link[key] !== undefined) state[key] = link[key];
   }
   return state;
+}
+
+/**
+ * A name as it was, or nothing if the link was cut in the middle of one of its characters.
+ * @param {string} name
+ */
+function decoded(name) {
+  try {
+    return [decodeURIComponent(name)];
+  } catch {
+    return [];
+  }
 }

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { fill, h, icon, iconButton, ICONS } from "./dom.js";
+import { fill, h, icon, iconButton, ICONS, refill } from "./dom.js";
 import { formatStep } from "./format.js";
 import { columnAt } from "./payload.js";
 import { PALETTES } from "./palette.js";
@@ -26,7 +26,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
   const filter = /** @type {HTMLInputElement} */ (
     h("input.filter", {
       type: "search",
-      placeholder: "Filter layers (regular expression)",
+      placeholder: "Filter layers (regex)",
       "aria-label": "Filter layers by a regular expression",
       spellcheck: "false",
       oninput: () => ctx.set({ filter: filter.value }),
@@ -83,12 +83,22 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     ctx.set({ runs: next });
   }
 
+  /** Of many runs the list shows two lines: the one in focus is brought into sight, once. */
+  let sighted = "";
+  function sight() {
+    const name = ctx.focus?.name ?? "";
+    const chip = /** @type {HTMLElement | null} */ (runs.querySelector(".focused"));
+    if (name === sighted || !chip) return;
+    sighted = name;
+    runs.scrollTop = chip.offsetTop - runs.offsetTop - runs.clientHeight / 2 + chip.offsetHeight / 2;
+  }
+
   function updateRuns() {
     const entries = ctx.session.entries() ?? [];
     const byName = new Map(ctx.runs.map((run) => [run.name, run]));
-    fill(
-      runs,
-      ...entries.map((entry) => {
+    const key = entries.map(({ name, step }) => [name, step, byName.get(name)?.colour, name === ctx.focus?.name]);
+    refill(runs, key, () =>
+      entries.map((entry) => {
         const run = byName.get(entry.name);
         const dot = h("button.dot-button", {
           type: "button",
@@ -127,15 +137,19 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
 
   function updateMarks() {
     const last = Math.max(1, ctx.timeline.length - 1);
-    fill(
-      marks,
-      ...ctx.runs.flatMap((run) =>
-        (ctx.session.outline(run.name)?.findings ?? []).map((one) => {
-          const mark = h(`i.mark.${one.severity}`, { title: `${one.code} ${one.rule}` });
-          mark.style.left = `${(100 * Math.max(0, columnAt(ctx.timeline, one.step))) / last}%`;
-          return mark;
-        }),
-      ),
+    const places = ctx.runs.flatMap((run) =>
+      (ctx.session.outline(run.name)?.findings ?? []).map(({ severity, code, rule, step }) => ({
+        severity,
+        title: `${code} ${rule}`,
+        left: `${(100 * Math.max(0, columnAt(ctx.timeline, step))) / last}%`,
+      })),
+    );
+    refill(marks, places, () =>
+      places.map(({ severity, title, left }) => {
+        const mark = h(`i.mark.${severity}`, { title });
+        mark.style.left = left;
+        return mark;
+      }),
     );
   }
 
@@ -143,10 +157,10 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     element,
     filter,
     update() {
-      fill(
-        tabs,
-        ...Object.entries(VIEWS).map(([id, title], i) => {
-          const count = id === "findings" ? countFindings(ctx) : 0;
+      const found = countFindings(ctx);
+      refill(tabs, [ctx.state.view, found], () =>
+        Object.entries(VIEWS).map(([id, title], i) => {
+          const count = id === "findings" ? found : 0;
           return h(
             "button.tab",
             {
@@ -162,13 +176,13 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
         }),
       );
       updateRuns();
+      sight();
       if (filter.value !== ctx.state.filter) filter.value = ctx.state.filter;
       const { error } = matcher(ctx.state.filter);
       filter.classList.toggle("wrong", !!error);
       filter.title = error ? `Not a regular expression: ${error}` : "";
-      fill(
-        scale,
-        .../** @type {const} */ (["log", "linear"]).map((one) =>
+      refill(scale, ctx.state.scale, () =>
+        /** @type {const} */ (["log", "linear"]).map((one) =>
           h(
             "button.segment",
             { type: "button", "aria-pressed": String(one === ctx.state.scale), onclick: () => ctx.set({ scale: one }) },
@@ -176,9 +190,8 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
           ),
         ),
       );
-      fill(
-        palette,
-        ...Object.entries(PALETTES).map(([id, title]) =>
+      refill(palette, ctx.state.palette, () =>
+        Object.entries(PALETTES).map(([id, title]) =>
           h("option", { value: id, selected: id === ctx.state.palette }, title),
         ),
       );
@@ -203,7 +216,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
       this.playing();
     },
     playing() {
-      fill(playButton, icon(playing() ? ICONS.pause : ICONS.play, true));
+      refill(playButton, playing(), () => [icon(playing() ? ICONS.pause : ICONS.play, true)]);
       const label = playing() ? "Stop (space)" : "Play through the steps (space)";
       playButton.title = label;
       playButton.setAttribute("aria-label", label);

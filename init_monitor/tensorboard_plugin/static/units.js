@@ -8,6 +8,7 @@ import { barChart } from "./bars.js";
 import { saveCsv, savePng } from "./download.js";
 import { formatShare, formatStep } from "./format.js";
 import { profile, rowsOf } from "./model.js";
+import { BEYOND } from "./palette.js";
 import { block, card, nothing, reading } from "./parts.js";
 import { measuredAt } from "./propagation.js";
 import { theme } from "./surface.js";
@@ -16,11 +17,11 @@ import { theme } from "./surface.js";
 
 /** Dead, always positive, both signs: told apart by lightness alone, too. */
 const COLOURS = {
-  light: ["#5b1a75", "#e69f00", "#d9e2ea"],
-  dark: ["#c9a0e0", "#e69f00", "#3a424c"],
+  light: ["#5b1a75", "#e69f00", "#d9e2ea", BEYOND.light],
+  dark: ["#c9a0e0", "#e69f00", "#3a424c", BEYOND.dark],
 };
 
-const LABELS = ["dead (never positive)", "always positive (linear)", "both signs (working)"];
+const LABELS = ["dead (never positive)", "always positive (linear)", "both signs (working)", "not finite (NaN or ∞)"];
 
 /**
  * @param {Context} ctx
@@ -117,13 +118,17 @@ function runBars(ctx, run) {
       const positive = ctx.session.series(run, "all_positive_fraction");
       holder.title(run, `at step ${formatStep(ctx.step)}${measuredAt(dead, ctx.step)}`);
       names = dead ? rowsOf(dead, ctx.state.filter, ctx.test).map((row) => dead.names[row]) : [];
+      const broken = profile(ctx.session.series(run, "nonfinite_count"), names, ctx.step);
       const lost = profile(dead, names, ctx.step);
       const linear = profile(positive, names, ctx.step);
       const known = names.flatMap((_, i) => (Number.isNaN(lost[i]) ? [] : [i]));
       names = known.map((i) => names[i]);
       const first = Float32Array.from(known, (i) => lost[i]);
       const second = Float32Array.from(known, (i) => linear[i] || 0);
-      parts = [first, second, first.map((one, i) => Math.max(0, 1 - one - second[i]))];
+      const rest = first.map((one, i) => Math.max(0, 1 - one - second[i]));
+      // A NaN is neither dead nor always positive, but a layer that puts it out does not work.
+      const lies = (/** @type {number} */ i) => broken[known[i]] > 0;
+      parts = [first, second, rest.map((one, i) => (lies(i) ? 0 : one)), rest.map((one, i) => (lies(i) ? one : 0))];
       if (!names.length) {
         holder.body(
           ctx.session.busy()
