@@ -166,12 +166,22 @@ def test_layers_of_zeros_in_a_row_that_stay_are_told() -> None:
         ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1e-9, 1.0], {}),  # the second is about to leave
         ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0], {"count": 3}),
         ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0], {"trainable": 0.0}),
-        # the signal stops there: IM102 tells it
-        ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0], {"variance": [1.0, 0.0, 0.0, 0.0], "expected_gain": [2, 0, 0, 1]}),
     ],
 )
 def test_other_layers_of_zeros_are_not(norms: list[float], gradients: list[float], more: dict[str, Any]) -> None:
     assert stuck(norms, gradients, **more) == []
+
+
+def test_zeros_keep_units_the_same_for_ever_and_that_is_told_beside_the_signal_that_stops() -> None:
+    module = Classifier(mlp(3, 16, nn.init.zeros_), lr=0.1)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(module, loader(16), monitor)
+    told = {finding.code: finding for finding in monitor.findings}
+    assert told["IM102"].step == 0
+    assert told["IM501"].step == 3
+    assert told["IM501"].layers == ("net.0", "net.2", "net.4", "net.6")
+    # The fault itself: twelve steps of training have changed nothing but the last bias.
+    assert all(not parameter(layer_of(module, i)).any() for i in (0, 2, 4, 6))
 
 
 def constant_(weight: torch.Tensor) -> None:

@@ -41,9 +41,10 @@ SOURCE = "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initia
 class Symmetry:
     """IM501: all units of a layer have the same incoming weights, and keep them.
 
-    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient. Elsewhere once updates moved the layer and its units together. A single constant layer, a head or the end
-    of a residual branch that starts at zero, breaks with the first step and is never mentioned; layers of zeros that
-    stop the whole signal are IM102's, others in a row are told when they stay.
+    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient. Elsewhere
+    once updates moved the layer and its units together. A single constant layer, a head or the end of a residual branch
+    that starts at zero, breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay;
+    that they stop a signal, if they do, is IM102's and told at once.
 
     Attributes:
         alike: spread of the units up to which they are the same.
@@ -94,13 +95,13 @@ class Symmetry:
             if after.weight in stuck
             for name in (layer.weight, after.weight)
         }
-        silent = _silent(history) if paired else frozenset()
-        layers = [x for x in history.structure.layers if x.weight in paired and x.name not in silent]
+        layers = [x for x in history.structure.layers if x.weight in paired]
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
             message = (
                 f"The weights of {wording.names(names)} are all 0 and so are their gradients, in the last"
-                f" {wording.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning."
+                f" {wording.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
+                " and all their units the same for ever."
             )
             yield self._finding(layers, message, Figure(0.0, "of the weights, in norm"), history)
 
