@@ -27,6 +27,7 @@ DENSITY = torch.exp(-(Z**2) / 2) / math.sqrt(2 * math.pi)
         nn.GELU(),
         nn.SiLU(),
         nn.Mish(),
+        nn.Hardswish(),
         nn.ELU(),
         nn.CELU(),
         nn.SELU(),

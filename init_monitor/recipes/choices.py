@@ -33,10 +33,6 @@ _LINEAR = ("linear", "sigmoid")
 """Called like this by ``torch.nn.init``, with gain 1 there as well."""
 
 
-_MORE = {"hardswish": 3.0160}
-"""Beside those that rules know. Second moment under a standard normal, by quadrature (the tests compute it again)."""
-
-
 def chosen(value: object, choices: type[Choice], recipe: str, argument: str) -> Choice:
     """Return the member of ``choices`` that ``value`` names.
 
@@ -68,7 +64,7 @@ def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = Non
         return 1.0
     gain = forward_gain(name)
     if gain is None:
-        names = [f'"{known}"' for known in (*GAINS, *_MORE, *_LINEAR)]
+        names = [f'"{known}"' for known in (*GAINS, *_LINEAR)]
         refuse(recipe, "nonlinearity", _alternatives(names), nonlinearity)
     return gain
 
@@ -79,7 +75,7 @@ def forward_gain(activation: str) -> float | None:
     >>> forward_gain("relu"), forward_gain("softmax")
     (2.0, None)
     """
-    return GAINS[activation].forward if activation in GAINS else _MORE.get(activation)
+    return GAINS[activation].forward if activation in GAINS else None
 
 
 def positive(recipe: str, argument: str, value: object) -> float:

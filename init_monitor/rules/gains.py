@@ -48,6 +48,7 @@ GAINS: Mapping[str, Gains] = MappingProxyType(
         "gelu": Gains(2.3517, 2.1937),
         "silu": Gains(2.8108, 2.6352),
         "mish": Gains(2.2107, 2.0873),
+        "hardswish": Gains(3.0160, 2.7892),
         "elu": Gains(1.5505, 1.4968),
         "celu": Gains(1.5505, 1.4968),
         "selu": Gains(1.0, 0.9332),
