@@ -125,12 +125,19 @@ class Comparison:
     def range_of(self, rehearsal: Rehearsal, *, backward: bool = False) -> float:
         """Return the largest variance over depth divided by the smallest; infinite if one is 0, NaN if none is known.
 
+        A layer of a residual branch that is exactly 0 counts for nothing: the skip carries the signal past it.
+
         Args:
             rehearsal: ``before`` or ``after``.
             backward: of the gradients instead of the activations.
         """
-        moments = [layer.backward if backward else layer.forward for layer in rehearsal.record]
-        known = [one.variance for one in moments if one is not None and not math.isnan(one.variance)]
+        beside = {name for residual in rehearsal.structure.residuals for name in residual.layers}
+        known = [
+            moments.variance
+            for name, layer in rehearsal.record.layers.items()
+            for moments in (layer.backward if backward else layer.forward,)
+            if moments is not None and not math.isnan(moments.variance) and (moments.variance or name not in beside)
+        ]
         if not known:
             return math.nan
         return max(known) / min(known) if min(known) > 0 else math.inf

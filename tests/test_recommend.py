@@ -138,14 +138,18 @@ def test_the_last_layer_of_a_residual_block_starts_at_zero() -> None:
     assert torch.equal(model(x), x)
 
 
-def test_a_transformer_gets_002_and_what_writes_into_its_stream_less_by_the_root_of_its_additions() -> None:
-    plans = planned(Language(blocks=3), TOKENS)
-    assert plans["body.layers.1.linear1"].options == {"std": 0.02}
-    assert plans["body.layers.1.self_attn"].options == {"std": 0.02}
+@pytest.mark.parametrize(("width", "std"), [(768, 0.02), (16, math.sqrt(2 / (5 * 16)))])
+def test_a_transformer_gets_small_weights_and_what_writes_into_its_stream_less_by_the_root_of_its_additions(
+    width: int, std: float
+) -> None:
+    plans = planned(Language(blocks=3, width=width), TOKENS)
+    assert plans["body.layers.1.linear1"].options == {"std": std}
+    assert plans["body.layers.1.self_attn"].options == {"std": std}
+    assert ("of only 16 units" in plans["body.layers.1.linear1"].reason) == (width == 16)
     for writer in ("self_attn.out_proj", "linear2"):
         plan = plans[f"body.layers.1.{writer}"]
         assert plan.place is Place.RESIDUAL_END
-        assert plan.target_variance == pytest.approx(0.02**2 / 6)
+        assert plan.target_variance == pytest.approx(std**2 / 6)
         assert "6 additions" in plan.reason
     assert plans["embed"].target_variance == pytest.approx(0.02**2)
     assert plans["head"].recipe == "small_output_"
@@ -350,6 +354,21 @@ def test_the_comparison_shows_the_explosion_cured() -> None:
     assert len(text.splitlines()) >= 22
 
 
+def test_the_range_of_a_signal_leaves_out_branches_that_a_plan_starts_at_zero() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(16, 16), *(Block(16, add) for _ in range(6))), torch.randn(64, 16)
+    comparison = init_monitor.recommend(model, x).compare(x)
+    ends = [one.forward.variance for one in comparison.after.record if one.forward.variance == 0]
+    assert len(ends) == 6
+    assert comparison.range_of(comparison.after) < 10
+    assert comparison.range_of(comparison.after, backward=True) < math.inf
+    silent = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
+    nn.init.zeros_(silent[0].weight)
+    nn.init.zeros_(silent[0].bias)
+    comparison = init_monitor.recommend(silent, x).compare(x)
+    assert comparison.range_of(comparison.before) == math.inf
+
+
 def test_the_table_says_what_is_how_it_should_be_and_why() -> None:
     plan, _ = exploding()
     text = str(plan)
@@ -546,7 +565,8 @@ def test_a_post_norm_transformer_whose_parts_add_for_themselves_is_a_transformer
     )
     for name in ("attention.qkv", "wide", "first.dense", "second.dense"):
         plan = plans[f"1.{name}"]
-        assert (plan.recipe, plan.options, plan.reason) == ("gpt_", {"std": 0.02}, "It lies in a transformer block.")
+        assert (plan.recipe, plan.options["std"]) == ("gpt_", recipes.width_std(16))
+        assert plan.reason.startswith("It lies in a transformer block")
 
 
 def test_the_code_draws_for_groups_and_strides_what_apply_draws() -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from init_monitor.recipes.embedding import embedding_ as embedding_
 from init_monitor.recipes.fixup import fixup_ as fixup_, fixup_scale as fixup_scale
-from init_monitor.recipes.gpt import gpt_ as gpt_, gpt_std as gpt_std
+from init_monitor.recipes.gpt import gpt_ as gpt_, gpt_std as gpt_std, width_std as width_std
 from init_monitor.recipes.lsuv import lsuv_ as lsuv_
 from init_monitor.recipes.normalisation import normalisation_defaults_ as normalisation_defaults_
 from init_monitor.recipes.orthogonal import orthogonal_ as orthogonal_

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from init_monitor.recipes.blocks import Block, blocks_of, modules_by_name, output_layer
 from init_monitor.recipes.choices import forward_gain
 from init_monitor.recipes.embedding import TABLES
-from init_monitor.recipes.gpt import GPT_STD, gpt_std
+from init_monitor.recipes.gpt import GPT_STD, gpt_std, width_std
 from init_monitor.recipes.output import OUTPUT_STD
 from init_monitor.recipes.recurrent import recipe_of
 from init_monitor.recipes.residual import input_activation
@@ -40,6 +40,7 @@ RECURRENT = "Saxe et al. 2014; Jozefowicz et al. 2015, Section 2.2"
 FRESH_NORMALISATION = "Ioffe & Szegedy 2015, Algorithm 1; Ba et al. 2016"
 ZERO_END = "Goyal et al. 2017, Section 5.1; Zhang et al. 2019, Section 3"
 GPT = "Radford et al. 2018, Section 4.1; 2019, Section 2.3"
+SMALL = f"{GPT}; Nguyen & Salazar 2019, Section 2.2"
 RESCALED = "Shao et al. 2020, Eq. 6; Prince 2023, Section 11.4"
 
 OWN_FACTOR = (
@@ -140,7 +141,7 @@ class _Assignment:
             return self._answer(layer, module)
         if place is Place.HIDDEN:
             if self._transformer.has(layer, name, module):
-                return Choice(place, "gpt_", {"std": GPT_STD}, "It lies in a transformer block.", GPT)
+                return _gpt(place, "It lies in a transformer block", module)
             return self._hidden(layer)
         return self._table(module) if place is Place.EMBEDDING else _by_class(place, module)
 
@@ -198,10 +199,10 @@ class _Assignment:
     def _end(self, block: Block, layer: Layer, module: nn.Module) -> Choice:
         place = Place.RESIDUAL_END
         if self._transformer.has(layer, layer.module, module):
-            reason = f"It writes into a stream of {block.blocks} additions, whose variances add up."
+            reason = f"It writes into a stream of {block.blocks} additions, whose variances add up"
             if block.blocks == 1:
-                reason = "It lies in a transformer block."
-            return Choice(place, "gpt_", {"std": gpt_std(block.blocks)}, reason, GPT)
+                reason = "It lies in a transformer block"
+            return _gpt(place, reason, module, block.blocks)
         if is_mixing(module) and block.residual.name in self._scaled:
             fed_by = input_activation(layer, self._known)
             reason = "The forward scales the addition itself: the branch is to have the variance of the skip."
@@ -214,6 +215,16 @@ class _Assignment:
             return Choice(place, "", {}, OWN_FACTOR, "")
         reason = "It ends a residual branch: at zero the block starts as the identity."
         return Choice(place, "zero_init_residual_", {}, reason, ZERO_END)
+
+
+def _gpt(place: Place, reason: str, module: nn.Module, additions: int = 0) -> Choice:
+    """Return the choice for a linear layer of a transformer block, by the width of the stream that it reads or writes."""
+    (weight, *_) = _own(module)
+    width = int(weight.fan_out if additions else weight.fan_in)
+    std = width_std(width)
+    narrow = f", of only {width} units: 0.02 is for wide ones" if std != GPT_STD else ""
+    options = {"std": gpt_std(additions or 1, std)}
+    return Choice(place, "gpt_", options, f"{reason}{narrow}.", SMALL if narrow else GPT)
 
 
 def _by_class(place: Place, module: nn.Module) -> Choice:
