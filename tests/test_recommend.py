@@ -363,8 +363,8 @@ def test_the_range_of_a_signal_leaves_out_branches_that_a_plan_starts_at_zero() 
     assert comparison.range_of(comparison.after) < 10
     assert comparison.range_of(comparison.after, backward=True) < math.inf
     silent = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
-    nn.init.zeros_(silent[0].weight)
-    nn.init.zeros_(silent[0].bias)
+    nn.init.zeros_(silent.get_parameter("0.weight"))
+    nn.init.zeros_(silent.get_parameter("0.bias"))
     comparison = init_monitor.recommend(silent, x).compare(x)
     assert comparison.range_of(comparison.before) == math.inf
 
