@@ -497,6 +497,16 @@ def test_nonfinite_activations_are_counted_at_the_layer_that_made_them() -> None
     assert math.isfinite(record.layers["2"].forward.variance)
 
 
+def test_an_output_without_a_single_number_says_nothing_about_its_units() -> None:
+    model = mlp(1, 8)
+    record, capture = one_step(model, [torch.randn(16, 8)])
+    assert record.layers["1"].units is not None
+    broken, _ = one_step(model, [torch.full((16, 8), math.nan)], capture=capture)
+    assert broken.layers["1"].forward.nonfinite_count == 16 * 8
+    assert np.isnan(broken.column(Quantity.DEAD_FRACTION)).all()
+    assert np.isnan(broken.column(Quantity.UNIT_SAMPLES)).all()
+
+
 def test_saturation_is_the_share_beyond_the_knee() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(

@@ -262,6 +262,22 @@ def test_the_code_of_a_panel_can_be_copied_line_by_line() -> None:
     assert [line[2:] for line in lines[start : start + 3]] == code.split("\n")
 
 
+def test_a_comment_in_the_code_stays_a_comment_at_any_width() -> None:
+    code = "def remedy(x):\n    # " + "as good as in the data " * 8 + "\n    return x / 2"
+    for width in (40, 80, 120):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(findings_panel(finding(remedy=f"Change it.\n\n{code}\n"), plain=True))
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        begin = next(i for i, line in enumerate(lines) if line.strip() == "def remedy(x):")
+        end = next(i for i, line in enumerate(lines) if line.strip() == "return x / 2")
+        assert all(len(line) <= width for line in lines)
+        assert all(line.strip().startswith("# ") for line in lines[begin + 1 : end])
+        assert (
+            " ".join(line.strip().removeprefix("# ") for line in lines[begin + 1 : end])
+            == ("as good as in the data " * 8).strip()
+        )
+
+
 def test_a_bare_finding_gives_a_short_panel() -> None:
     bare = Finding("symmetry", "IM501", Severity.INFO, (), 0, "All units are equal.")
     assert [line.strip() for line in rendered(findings_panel(bare))[1:-1]] == ["All units are equal."]

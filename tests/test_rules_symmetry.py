@@ -158,6 +158,11 @@ def test_layers_of_zeros_in_a_row_that_stay_are_told() -> None:
     assert "kaiming_normal_(model.net[1].weight" in finding.remedy_code
 
 
+def test_layers_of_zeros_that_are_all_that_is_trained_are_told_although_no_step_moves_anything() -> None:
+    given = columns(np.nan, weight_norm=[1.0, 0.0, 0.0, 1.0], weight_gradient_norm=[0.0] * 4, update=0.0)
+    assert only(Symmetry().judge(history(linears(4), *[given] * 4, stepped=False))).layers == ("net.1", "net.2")
+
+
 @pytest.mark.parametrize(
     ("norms", "gradients", "more"),
     [

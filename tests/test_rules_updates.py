@@ -56,6 +56,13 @@ def test_three_steps_that_replace_the_weights_are_a_warning_with_a_learning_rate
     assert finding.remedy_code.startswith("optimizer = torch.optim.Adam(model.parameters(), lr=0.0003)")
 
 
+def test_a_gradient_that_exploded_is_not_told_to_learn_at_a_rate_of_next_to_nothing() -> None:
+    finding = only(judge(*[1e24] * 4, learning_rate=0.1))
+    assert finding.remedy.startswith("No learning rate makes up for a gradient of this size: first mend")
+    assert finding.remedy_code == ""
+    assert "lr=" in only(judge(*[3e3] * 4, learning_rate=0.1)).remedy_code
+
+
 @pytest.mark.parametrize("ratios", [[1.0, 0.9, 0.2], [0.3] * 10, [0.2] * 10, [0.9] * 2 + [0.01] * 10])
 def test_a_first_step_of_adam_and_one_spike_are_healthy(ratios: list[float]) -> None:
     assert judge(*ratios) == []

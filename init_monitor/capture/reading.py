@@ -98,7 +98,8 @@ def layer_columns(
             [(u.sums, u.squares) for u in units], energy, samples, variance
         )
         signs = [(u.positive, u.nonpositive) for u in units if u.positive is not None and u.nonpositive is not None]
-        if signs:
+        # An output without a single number says nothing about what its units do.
+        if signs and columns[Quantity.COUNT][i] > 0:
             window = windows.setdefault(tap.key, UnitWindow(longest))
             window.add(
                 _any([positive for positive, _ in signs]),

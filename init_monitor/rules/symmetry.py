@@ -80,7 +80,8 @@ class Symmetry:
 
     def _zeros(self, weights: _Weights, history: History) -> Iterator[Finding]:
         """Yield the finding about layers of zeros in a row that keep each other's gradient at zero."""
-        records = [r for r in history.records if r.stepped][-self.least_records :]
+        # Steps that moved nothing count, too: where these layers are all that is trained, nothing can move.
+        records = history.records[-self.least_records :]
         if len(records) < self.least_records:
             return
         stuck = set(weights.zero)

@@ -51,6 +51,9 @@ HOPELESS_RATE = 1e4
 """If it needed a larger one than this from the first step on, the gradient was lost before it arrived: a loss that is
 divided by too much. A converged network that is trained on has a gradient ten to a thousand times that."""
 
+SMALLEST_SHARE = 1e-6
+"""If the rate had to be a smaller part of what it is, it is not the rate that is wrong: the gradient has exploded."""
+
 RISEN = 2.0
 """Factor over the stretch by which updates that rise must have grown: a warm-up from next to nothing, and momentum that
 builds up (0.9 multiplies by ten), do; a gradient that drifts does not."""
@@ -61,6 +64,11 @@ TAIL = 0.5
 LOST = (
     "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
     " half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
+)
+
+EXPLODED = (
+    "No learning rate makes up for a gradient of this size: first mend what the other findings name (initialisation, the"
+    " scale of the input), or clip the gradient."
 )
 
 SOURCE = (
@@ -221,6 +229,8 @@ def _slower(record: StepRecord, ratio: float) -> str:
         "Lower the learning rate to where a step changes the weights by a few thousandths of their size, warm it up, and"
         " clip the gradient."
     )
+    if math.isfinite(rate) and rate < SMALLEST_SHARE * record.learning_rate:
+        return EXPLODED
     if not (math.isfinite(rate) and rate > 0):
         return sentence
     sentence += f" By the first of these steps that is about {_rounded(rate):g}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.box import HORIZONTALS, Box
@@ -15,7 +16,7 @@ from init_monitor.records import Severity
 from init_monitor.sinks.wording import layer_range, shown
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from init_monitor.records import Finding
 
@@ -45,10 +46,7 @@ def findings_panel(finding: Finding, *, plain: bool = False) -> Panel:
     if finding.remedy_sentence:
         parts += [Text(""), Text("What to do: ", style="bold").append_text(text(finding.remedy_sentence))]
     if finding.remedy_code:
-        # The colours of the terminal itself: readable on a dark and on a light background.
-        code = shown(finding.remedy_code.rstrip(), lines=True)
-        syntax = Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True)
-        parts += [Text(""), syntax]
+        parts += [Text(""), _Code(shown(finding.remedy_code.rstrip(), lines=True))]
     if finding.source:
         parts += [Text(""), text(f"Source: {finding.source}", "dim")]
     title = text(f"{finding.severity}: {finding.code} {finding.rule}, step {finding.step:,}", style)
@@ -60,6 +58,25 @@ def findings_panel(finding: Finding, *, plain: bool = False) -> Panel:
         box=_PLAIN_RULES if plain else HORIZONTALS,
         padding=(0, 1),
     )
+
+
+class _Code:
+    """Code that can be copied at any width: a comment that is too long for a line goes on in a comment."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [part for line in self._code.splitlines() for part in _commented(line, options.max_width)]
+        # The colours of the terminal itself: readable on a dark and on a light background.
+        yield Syntax("\n".join(lines), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+
+
+def _commented(line: str, width: int) -> list[str]:
+    begin = line[: len(line) - len(line.lstrip())] + "# "
+    if len(line) <= width or not line.startswith(begin):
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=begin, break_long_words=False, break_on_hyphens=False)
 
 
 def _figures(finding: Finding) -> Table:
