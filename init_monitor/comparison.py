@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.records import StepRecord
+from init_monitor.rules.pace import weights_of
 from init_monitor.store.lines import json_value
 from init_monitor.tags import Quantity
 
@@ -154,7 +155,7 @@ class Comparison:
             records = [run.records[place] if run.records else None for run in self.runs]
             yield Row(when, "step", *("none" if one is None else f"{one.step:,}" for one in records))
             for what, quantity in _FIGURES.items():
-                values = [_median(one, quantity) for one in records]
+                values = [_median(one, quantity, run) for one, run in zip(records, self.runs, strict=True)]
                 if not np.isnan(values).all():
                     yield Row(when, what, *(compact(one) for one in values))
 
@@ -204,9 +205,13 @@ def _by_code(findings: list[Finding]) -> dict[str, str]:
     }
 
 
-def _median(record: StepRecord | None, quantity: Quantity) -> float:
+def _median(record: StepRecord | None, quantity: Quantity, run: StoredRun) -> float:
     if record is None:
         return float("nan")
     column = record.column(quantity)
+    if quantity is Quantity.UPDATE_RATIO:
+        # As in the pictures: biases begin at 0, so that a step changes them by any share of their size.
+        weights = weights_of(run.structure)
+        column = column[[name in weights for name in record.parameter_names]] if weights else column
     column = column[~np.isnan(column)]
     return float(np.median(column)) if column.size else float("nan")

@@ -211,6 +211,24 @@ def test_compare_prints_what_differs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not any("torch" in line or "median gradient variance" in line for line in lines)
 
 
+def test_compare_takes_the_median_update_ratio_of_the_weights_alone(tmp_path: Path) -> None:
+    net = linears(3)
+    path = run_file(tmp_path)
+    path.parent.mkdir(parents=True)
+    writer = RunWriter(path, settings={}, versions={})
+    names = [name for layer in net.layers for name in (layer.weight, layer.bias)]
+    ratios = {Quantity.UPDATE_RATIO: [1e-3, 5.0, 2e-3, 6.0, 4e-3, math.nan]}
+    writer.write(record(net, ratios, parameter_names=names), (), net)
+    writer.close()
+    run = read_run(tmp_path)
+    (row,) = {
+        row
+        for row in Comparison(("a", "b"), (run, run)).rows
+        if row.what == "median update ratio" and row.part == "newest step"
+    }
+    assert row.first == row.second == "0.002"
+
+
 def test_of_two_different_networks_compare_lists_a_few_layers_and_counts_the_others(tmp_path: Path) -> None:
     runs = (read_run(stored(tmp_path / "a", layers=2)), read_run(stored(tmp_path / "b", layers=100)))
     rows = [row for row in Comparison(("a", "b"), runs).rows if row.part == "network"]

@@ -6,7 +6,7 @@
 import { fill, h } from "./dom.js";
 import { saveCsv } from "./download.js";
 import { formatStep } from "./format.js";
-import { profile, rowsOf, stepsOf } from "./model.js";
+import { mainParameters, profile, rowsOf, stepsOf } from "./model.js";
 import { mapCard, worded } from "./overview.js";
 import { card, nothing } from "./parts.js";
 import { joined, rangeOf } from "./propagation.js";
@@ -115,7 +115,12 @@ function rowsFor(ctx) {
   /** @param {ShownRun} run @param {string} id */
   const measured = (run, id) => {
     const series = ctx.session.series(run.name, id);
-    return [...profile(series, series?.names ?? [], ctx.step)].filter((one) => one === one);
+    if (!series) return [];
+    const every = series.names.map((_, row) => row);
+    const rows =
+      quantityOf(id).of === "parameters" ? mainParameters(ctx.session.outline(run.name), series, every) : every;
+    const names = rows.map((row) => series.names[row]);
+    return [...profile(series, names, ctx.step)].filter((one) => one === one);
   };
   /** @param {string} title @param {string} id @param {(all: number[]) => number} reduce @returns {Row} */
   const figure = (title, id, reduce) => ({
