@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint zoo examples bench bench-detection theory format build docs clean
+.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection theory format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -48,6 +48,9 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
+
+bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
+	$(BIN)/python benchmarks/page.py --out benchmarks/results/page-cpu.md
 
 bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings (a quarter of an hour); into the docs
 	$(BIN)/python -m benchmarks.detection --out benchmarks/results/detection-cpu.md --docs docs/detection.md
