@@ -419,6 +419,8 @@ class Interrupted(Classifier):
         return loss
 
 if __name__ == "__main__":
+    # Whoever started the tests may have told them to ignore it: a shell does in the background, Lightning after a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     module, monitor = Interrupted(mlp(2, 16)), InitMonitor()
     try:
         fit(module, loader(16), monitor)
