@@ -6,7 +6,6 @@ import copy
 import math
 import pickle
 import warnings
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +31,7 @@ from init_monitor.sinks import RunStoreSink
 from init_monitor.store import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from init_monitor.sinks.sink import Run
@@ -261,7 +260,7 @@ def test_the_run_is_stored_beside_the_first_logger_that_has_a_directory(tmp_path
 
     loggers = [Nowhere(tmp_path, "nowhere"), CSVLogger(tmp_path, "somewhere")]
     sinks = (RunStoreSink(),)
-    fit(Quiet(), loader(8), InitMonitor(sinks=sinks, strict=True), steps=2, logger=loggers[1:])
+    fit(Classifier(mlp(2, 8)), loader(8), InitMonitor(sinks=sinks, strict=True), steps=2, logger=loggers[1:])
     assert len(read_run(tmp_path / "somewhere/version_0").records) == 2
     assert _log_dir(cast("Any", SimpleNamespace(loggers=loggers))) == tmp_path / "somewhere/version_0"
     assert _log_dir(cast("Any", SimpleNamespace(loggers=loggers[:1]))) is None
@@ -329,116 +328,3 @@ def test_a_twin_keeps_what_was_found_and_can_watch_a_fit_of_its_own(
         assert [record.step for record in one.records] == [0]
         assert one.findings == []
     assert [record.step for record in monitor.records] == [0, 1]
-
-
-# --- torch.compile ---------------------------------------------------------------------------------------------------
-
-
-class Quiet(pl.LightningModule):
-    """Its training step holds nothing that breaks a graph; losses are noted outside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = mlp(2, 8)
-        self.losses: list[float] = []
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.net(x)
-        return output
-
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
-
-    def on_train_batch_end(self, outputs: Any, _batch: Any, _batch_idx: int) -> None:
-        self.losses.append(float(outputs["loss"].detach()))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-class Backend:
-    """The eager backend, which counts graphs compiled and graphs run."""
-
-    def __init__(self) -> None:
-        self.compiled = self.runs = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., Any]:
-        self.compiled += 1
-
-        def run(*args: Any) -> Any:
-            self.runs += 1
-            return graph(*args)
-
-        return run
-
-
-@contextmanager
-def fresh_compiler() -> Iterator[None]:
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    yield
-    torch._dynamo.reset()
-
-
-def whole(module: Quiet, backend: Backend) -> Any:
-    return torch.compile(module, backend=backend)
-
-
-def in_place(module: Quiet, backend: Backend) -> Any:
-    module.compile(backend=backend)
-    return module
-
-
-def only_the_net(module: Quiet, backend: Backend) -> Any:
-    module.net = torch.compile(module.net, backend=backend)  # type: ignore[assignment]
-    return module
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("compiled", [whole, in_place, only_the_net])
-def test_a_compiled_model_is_measured_eagerly_when_sampled_and_runs_compiled_otherwise(
-    compiled: Callable[[Quiet, Backend], Any],
-) -> None:
-    steps, sampled = 12, [0, 1, 4, 8]
-    data = loader(8, samples=16 * steps, batch=16)
-
-    def monitor() -> InitMonitor:
-        return InitMonitor(dense_steps=2, every_n_steps=4, sinks=(), strict=True)
-
-    eager, reference = Quiet(), monitor()
-    fit(eager, data, reference, steps=steps)
-    with fresh_compiler():
-        alone, unwatched = Quiet(), Backend()
-        fit(compiled(alone, unwatched), data, None, steps=steps)
-        graphs = dict(torch._dynamo.utils.counters["stats"])
-    assert unwatched.runs == steps * unwatched.compiled
-    with fresh_compiler():
-        module, backend, watching = Quiet(), Backend(), monitor()
-        fit(compiled(module, backend), data, watching, steps=steps)
-        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs["unique_graphs"]
-        assert not torch._dynamo.utils.counters["recompile_limit"]
-    # Nothing is compiled more often than without the monitor, and every step that is not sampled runs compiled.
-    assert backend.compiled == unwatched.compiled
-    assert backend.runs == (steps - len(sampled)) * unwatched.compiled
-    assert module.losses == alone.losses == eager.losses
-    assert [record.step for record in watching.records] == sampled
-    assert watching.notices == []
-    for record, expected in zip(watching.records, reference.records, strict=True):
-        assert record.names == expected.names
-        for name, layer in expected.layers.items():
-            assert record.layers[name].forward == layer.forward
-            assert record.layers[name].backward == layer.backward
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_compiled_model_can_be_watched_without_lightning() -> None:
-    with fresh_compiler():
-        net, backend = mlp(1, 8), Backend()
-        model: Any = torch.compile(net, backend=backend)
-        with init_monitor.watch(model, dense_steps=1, every_n_steps=3, sinks=(), strict=True) as m:
-            for _ in range(4):
-                with m.step():
-                    model(torch.ones(4, 8)).mean().backward()
-    assert (backend.compiled, backend.runs) == (1, 2)
-    assert [(record.step, record.names) for record in m.records] == [(0, ("0", "1", "2")), (3, ("0", "1", "2"))]

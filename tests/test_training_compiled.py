@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from models import loader
+from models import loader, mlp
 from torch import nn
 from trainings import Residual, assert_equal, assert_free, assert_same_records, quiet, train
 
+import init_monitor
 from init_monitor import InitMonitor
 from init_monitor.tags import Quantity
 
@@ -219,3 +220,15 @@ def test_a_compiled_model_under_mixed_precision_is_measured_in_its_formats() -> 
     run(the_module_in_place, backend, monitor, max_steps=8, precision="bf16-mixed")
     assert backend.runs == 5 * backend.compiled
     assert monitor.structure.by_name()["net.0.first"].dtype == "bfloat16"
+
+
+def test_a_compiled_model_can_be_watched_without_lightning() -> None:
+    with fresh_compiler():
+        net, backend = mlp(1, 8), Backend()
+        model: Any = torch.compile(net, backend=backend)
+        with init_monitor.watch(model, dense_steps=1, every_n_steps=3, sinks=(), strict=True) as m:
+            for _ in range(4):
+                with m.step():
+                    model(torch.ones(4, 8)).mean().backward()
+    assert (backend.compiled, backend.runs) == (1, 2)
+    assert [(record.step, record.names) for record in m.records] == [(0, ("0", "1", "2")), (3, ("0", "1", "2"))]
