@@ -17,6 +17,7 @@ import torch
 from models import Classifier, fit, loader, mlp
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
+from trainings import Listener
 
 from init_monitor import (
     CriticalFindingError,
@@ -35,8 +36,6 @@ from init_monitor.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from init_monitor.sinks.sink import Run
-
 
 def no_hooks(model: nn.Module) -> bool:
     return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
@@ -45,28 +44,6 @@ def no_hooks(model: nn.Module) -> bool:
 def from_us(caught: pytest.WarningsRecorder) -> int:
     """Count the monitor's warnings among Lightning's."""
     return sum(warning.category is InitMonitorWarning for warning in caught)
-
-
-class Listener:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.steps: list[int] = []
-        self.found: list[Finding] = []
-
-    def open(self, run: Run) -> None:
-        self.calls.append("open")
-        self.run = run
-
-    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
-        self.calls.append("emit")
-        self.steps.append(record.step)
-        self.found.extend(findings)
-        self.structure = structure
-
-    def close(self) -> None:
-        self.calls.append("close")
 
 
 def test_the_dense_start_and_then_every_so_many_steps_are_recorded() -> None:

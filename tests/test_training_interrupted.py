@@ -24,9 +24,9 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.tuner.tuning import Tuner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from trainings import Residual, assert_equal, assert_free, both, quiet, train
+from trainings import Listener, Residual, assert_equal, assert_free, both, quiet, train
 
-from init_monitor import Finding, InitMonitor, InitMonitorWarning, StepRecord, Structure
+from init_monitor import InitMonitor, InitMonitorWarning
 from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.store import read_run
 from init_monitor.tags import FINDINGS_TAG, Quantity, vector_tag
@@ -34,7 +34,6 @@ from init_monitor.tags import FINDINGS_TAG, Quantity, vector_tag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from init_monitor.sinks.sink import Run
 
 PLAIN: dict[str, Any] = {
     "enable_progress_bar": False,
@@ -43,26 +42,6 @@ PLAIN: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
 }
-
-
-class Listener:
-    """A sink that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.steps: list[int] = []
-        self.found: list[Finding] = []
-
-    def open(self, run: Run) -> None:
-        self.calls.append("open")
-
-    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
-        self.calls.append("emit")
-        self.steps.append(record.step)
-        self.found.extend(findings)
-
-    def close(self) -> None:
-        self.calls.append("close")
 
 
 def exploding() -> Classifier:

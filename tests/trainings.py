@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import pytorch_lightning as pl
 
-    from init_monitor import StepRecord
+    from init_monitor import Finding, StepRecord, Structure
+    from init_monitor.sinks.sink import Run
 
 
 class Residual(nn.Module):
@@ -35,6 +36,28 @@ class Residual(nn.Module):
         x = x + torch.tanh(self.first(x))
         output: torch.Tensor = self.head(self.relu(self.norm(x + self.second(x))))
         return output
+
+
+class Listener:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.steps: list[int] = []
+        self.found: list[Finding] = []
+
+    def open(self, run: Run) -> None:
+        self.calls.append("open")
+        self.run = run
+
+    def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
+        self.calls.append("emit")
+        self.steps.append(record.step)
+        self.found.extend(findings)
+        self.structure = structure
+
+    def close(self) -> None:
+        self.calls.append("close")
 
 
 def quiet(**options: Any) -> InitMonitor:
