@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,33 @@ def test_a_learning_rate_that_blows_a_healthy_network_up_is_what_the_findings_bl
     for code in ("IM101", "IM601"):
         assert "learning rate" in found[code].remedy_sentence, found[code]
         assert "nn.init" not in found[code].remedy
+
+
+def test_at_the_rate_that_the_remedy_tells_the_network_learns() -> None:
+    def trained(rate: float) -> tuple[Classifier, InitMonitor]:
+        torch.manual_seed(0)
+        module, monitor = Classifier(mlp(5, 64), lr=rate), InitMonitor(sinks=(), strict=True)
+        fit(module, loader(64, samples=256, batch=32), monitor, steps=24)
+        return module, monitor
+
+    finding = next(f for f in trained(100.0)[1].findings if f.code == "IM101")
+    (told,) = re.findall(r"optimizer = torch\.optim\.SGD\(model\.parameters\(\), lr=(\S+)\)", finding.remedy_code)
+    assert onset.CLIP in finding.remedy_code
+    assert f"a rate of about {told} is right" in finding.remedy_sentence
+    module, monitor = trained(float(told))
+    assert [f.code for f in monitor.findings if f.severity is not Severity.INFO] == []
+    assert sum(module.losses[-8:]) < sum(module.losses[:8])
+
+
+def test_where_no_step_was_too_large_or_all_exploded_no_rate_is_told() -> None:
+    structure = linears(2)
+    for ratio, told in ((0.05, False), (0.2, True), (1e30, False)):
+        columns = {Quantity.UPDATE_RATIO: ratio, Quantity.WEIGHT_NORM: 1.0, Quantity.TRAINABLE: 1.0}
+        past = history(structure, columns, columns, optimizer="SGD", learning_rate=0.1)
+        remedy = onset.remedy(past, direction=1)
+        assert ("torch.optim.SGD" in remedy) is told
+        assert onset.CLIP in remedy
+    assert onset.remedy(past, direction=-1).startswith("Lower the learning rate or the weight decay")
 
 
 def test_an_overflow_behind_weights_that_grew_names_the_updates() -> None:

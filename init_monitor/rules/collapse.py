@@ -179,7 +179,7 @@ class SampleCollapse:
         )
         if trained:
             message += f" At step {history.records[0].step} they did differ: training made it so."
-            remedy = remedies.advice(*onset.remedy(direction=1))
+            remedy = onset.remedy(history, direction=1)
         else:
             # Where no gain is known (between sigmoids), all of the chain may have a part in it.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)

@@ -13,6 +13,7 @@ from init_monitor.rules import companions, onset, remedies, wording
 from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, segments, theil_sen
 from init_monitor.rules.gains import gain_source, healthy_backward_gain
 from init_monitor.rules.optimizers import epsilon_of
+from init_monitor.rules.pace import HEALTHY_UPDATE
 from init_monitor.rules.profile import Signal
 from init_monitor.rules.propagation import (
     BLAME_FACTOR,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 FADING_GRADIENT = 2e5
 """Variance factor towards the input from which a gradient that fades is a warning: AlexNet's, in the default initialisation
 of PyTorch, fades to 1/76,000, and learns; that of 20 layers of Xavier in front of ReLUs to 1/430,000."""
-
-HEALTHY_UPDATE = (1e-4, 1e-1)
-"""‖Δw‖/‖w‖ of one step within which a weight learns: a decade and more around the 1e-3 that is usually aimed at. Below,
-thousands of steps change nothing; above, ten steps replace the weight."""
 
 EVEN = 10.0
 """Updates within this factor of those near the output count as rescaled, whatever the learning rate (warm-up)."""
@@ -250,7 +247,7 @@ class _GradientsOverDepth:
             message=message,
             evidence=evidence,
             expected=expected,
-            remedy=remedies.advice(*onset.remedy(direction=self.direction))
+            remedy=onset.remedy(history, direction=self.direction)
             if trained
             else _remedy(back, blamed, severity, history),
             source=gain_source(before.activation if before else segment.layers[0].activation),

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.rules import rates, remedies
 from init_monitor.rules.depth import log_of
+from init_monitor.rules.optimizers import optimizer_code
 from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
@@ -60,11 +62,17 @@ def told(history: History, *, direction: int) -> str:
     return f"At step {history.records[0].step} its weights were in order: training made them too {made}."
 
 
-def remedy(*, direction: int) -> tuple[str, str]:
+def remedy(history: History, *, direction: int) -> str:
     """Return what to do about it, in a sentence and in code."""
     if direction < 0:
-        return "Lower the learning rate or the weight decay: the weights began well.", ""
-    return "Lower the learning rate (or warm it up) and clip the gradient: the weights began well.", CLIP
+        return "Lower the learning rate or the weight decay: the weights began well."
+    sentence = "Lower the learning rate (or warm it up) and clip the gradient: the weights began well."
+    rate = rates.rate_of_the_start(history)
+    if math.isnan(rate):
+        return remedies.advice(sentence, CLIP)
+    sentence += f" By the first step that was too large, a rate of about {rate:g} is right."
+    code = (optimizer_code(history.last.optimizer, rate), CLIP)
+    return remedies.advice(sentence, "\n".join(line for line in code if line))
 
 
 def _norm(record: StepRecord, weight: str) -> float:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, StepRecord, Structure
     from init_monitor.rules.rule import History
 
+HEALTHY_UPDATE = (1e-4, 1e-1)
+"""‖Δw‖/‖w‖ of one step within which a weight learns: a decade and more around the 1e-3 that is usually aimed at. Below,
+thousands of steps change nothing; above, ten steps replace the weight."""
+
 FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
 

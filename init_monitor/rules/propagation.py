@@ -175,7 +175,7 @@ class _ActivationsOverDepth:
             message=_message(worst, signal.of(worst.segment)) + others,
             evidence=evidence,
             expected=expected,
-            remedy=remedies.advice(*onset.remedy(direction=self.direction))
+            remedy=onset.remedy(history, direction=self.direction)
             if trained
             else _remedy(layers, history, worst, blamed=blamed or worst.silent_from is not None),
             source=gain_source(lead.activation),

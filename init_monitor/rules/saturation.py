@@ -241,7 +241,7 @@ def _message(place: _Place, gain: float, reading: Reading, history: History, oth
 
 def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: History) -> str:
     if worst.late:
-        return remedies.advice(*onset.remedy(direction=1))
+        return onset.remedy(history, direction=1)
     culprits = list({p.culprit.name: p.culprit for p in found if p.culprit is not None}.values())
     norms = [layer for layer in culprits if layer.role is Role.NORMALISATION]
     weights = [layer for layer in culprits if layer.role is Role.WEIGHT]

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import onset, remedies, wording
-from init_monitor.rules.gradients import HEALTHY_UPDATE
-from init_monitor.rules.optimizers import optimizer_code
+from init_monitor.rules import onset, rates, wording
 from init_monitor.rules.pace import growth_of, judged_weights, pace_of, pull_of
 from init_monitor.rules.silence import RISING_PAIRS, rising_share
 
@@ -51,9 +49,6 @@ HOPELESS_RATE = 1e4
 """If it needed a larger one than this from the first step on, the gradient was lost before it arrived: a loss that is
 divided by too much. A converged network that is trained on has a gradient ten to a thousand times that."""
 
-SMALLEST_SHARE = 1e-6
-"""If the rate had to be a smaller part of what it is, it is not the rate that is wrong: the gradient has exploded."""
-
 RISEN = 2.0
 """Factor over the stretch by which updates that rise must have grown: a warm-up from next to nothing, and momentum that
 builds up (0.9 multiplies by ten), do; a gradient that drifts does not."""
@@ -64,11 +59,6 @@ TAIL = 0.5
 LOST = (
     "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
     " half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
-)
-
-EXPLODED = (
-    "No learning rate makes up for a gradient of this size: first mend what the other findings name (initialisation, the"
-    " scale of the input), or clip the gradient."
 )
 
 SOURCE = (
@@ -132,7 +122,7 @@ class UpdateRatio:
         return replace(
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
             expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
-            remedy=_slower(record, per_step),
+            remedy=rates.slower(record, per_step),
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -148,8 +138,8 @@ class UpdateRatio:
             return None
         record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
         pull = pull_of(stretch)
-        faint = pull < _aim() / HOPELESS_RATE and history.records[0].step == 0
-        if ratio == 0 or (pull < _aim() / LARGEST_RATE and not faint):
+        faint = pull < rates.AIM / HOPELESS_RATE and history.records[0].step == 0
+        if ratio == 0 or (pull < rates.AIM / LARGEST_RATE and not faint):
             return None
         steps = stretch[-1].record.step - stretch[0].record.step
         message = (
@@ -173,7 +163,7 @@ class UpdateRatio:
                 },
             ),
             expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
-            remedy=LOST if faint else _faster(record, ratio),
+            remedy=LOST if faint else rates.faster(record, ratio),
         )
 
     def _finding(self, history: History, severity: Severity, message: str, measured: Mapping[str, Figure]) -> Finding:
@@ -214,37 +204,6 @@ def _scheduled(paces: Sequence[Pace], stretch: Sequence[Pace]) -> bool:
     return paces[0].record.step > 0 and rates[-1] < TAIL * largest
 
 
-def _aim() -> float:
-    return math.sqrt(math.prod(HEALTHY_UPDATE))
-
-
 def _optimizer(record: StepRecord) -> str:
     rate = f" at a learning rate of {wording.number(record.learning_rate)}"
     return f"{record.optimizer or 'The optimizer'}{rate if math.isfinite(record.learning_rate) else ''}"
-
-
-def _slower(record: StepRecord, ratio: float) -> str:
-    rate = record.learning_rate * _aim() / ratio
-    sentence = (
-        "Lower the learning rate to where a step changes the weights by a few thousandths of their size, warm it up, and"
-        " clip the gradient."
-    )
-    if math.isfinite(rate) and rate < SMALLEST_SHARE * record.learning_rate:
-        return EXPLODED
-    if not (math.isfinite(rate) and rate > 0):
-        return sentence
-    sentence += f" By the first of these steps that is about {_rounded(rate):g}."
-    return remedies.advice(sentence, optimizer_code(record.optimizer, _rounded(rate)))
-
-
-def _faster(record: StepRecord, ratio: float) -> str:
-    rate = record.learning_rate * _aim() / ratio
-    sentence = "Raise the learning rate until a step changes the weights by about a thousandth of their size."
-    if not (math.isfinite(rate) and rate > 0):
-        return sentence
-    sentence += f" By these steps that is about {_rounded(rate):g}."
-    return remedies.advice(sentence, optimizer_code(record.optimizer, _rounded(rate)))
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.0e}")
