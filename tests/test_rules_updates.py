@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from builders import history, linear, linears, only, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
 
-from init_monitor import InitMonitor, Severity, Structure
+from init_monitor import InitMonitor, Severity, Structure, watch
 from init_monitor.rules import UpdateRatio
 from init_monitor.rules.optimizers import optimizer_code
 from init_monitor.rules.rule import History
@@ -168,6 +169,62 @@ def test_steps_that_moved_nothing_do_not_count() -> None:
     assert judge(*[math.nan] * 12) == []
     assert list(UpdateRatio().judge(history(NET, {}))) == []
     assert list(UpdateRatio().judge(history(Structure(), {}))) == []
+
+
+def half(*dtypes: str) -> Structure:
+    return Structure(tuple(replace(layer, dtype=dtype) for layer, dtype in zip(NET.layers, dtypes, strict=True)))
+
+
+def test_updates_that_bfloat16_rounds_away_are_told_with_the_format_or_the_rate() -> None:
+    still = [[0.0, 0.0, 1e-7]] * 8
+    finding = only(judge(*still, structure=half(*["bfloat16"] * 3), learning_rate=1e-4))
+    assert finding.severity is Severity.WARNING
+    assert "for 70 steps the median layer has not changed at all, although there is a gradient" in finding.message
+    assert finding.remedy_code == 'trainer = pl.Trainer(precision="bf16-mixed")'
+    # Plain gradient descent would not get anywhere in float32 either: 1e-6 of 0.1 of the weights' size.
+    slow = only(judge(*still, structure=half(*["bfloat16"] * 3), optimizer="SGD", learning_rate=1e-6, gradient=0.1))
+    assert slow.remedy_code.startswith("optimizer = torch.optim.SGD(model.parameters(), lr=0.03)")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "more"),
+    [
+        ([[0.0, 0.0, 1e-7]] * 7, {}),
+        ([[0.0, 0.0, 1e-2]] * 8, {}),  # a layer learns
+        ([[0.0, 1e-7, 1e-7]] * 8, {}),  # too small, but for another reason
+        ([[0.0, 0.0, 1e-7]] * 8, {"structure": half("bfloat16", "bfloat16", "float32")}),
+        ([[0.0, 0.0, 1e-7]] * 8, {"structure": NET}),
+        ([[0.0, 0.0, 1e-7]] * 8, {"gradient": 0.0}),
+        ([[0.0, 0.0, 1e-7]] * 8, {"learning_rate": 0.0}),
+        ([[0.0, 0.0, 1e-7]] * 8, {"loss_scaled": True}),
+        ([[0.0, 0.0, 1e-7]] * 8, {"every": 2}),
+    ],
+)
+def test_other_weights_that_do_not_move_are_not_called_rounded(ratios: list[Any], more: dict[str, Any]) -> None:
+    found = judge(*ratios, **{"structure": half(*["bfloat16"] * 3), "learning_rate": 1e-4} | more)
+    assert not any("rounded away" in finding.message for finding in found)
+
+
+def test_a_real_training_in_bfloat16_whose_updates_are_lost_is_told_why_and_its_twin_in_float32_is_not() -> None:
+    def finding(dtype: torch.dtype) -> Finding:
+        torch.manual_seed(0)
+        net = mlp(3, 64).to(dtype)
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+        x, y = torch.randn(64, 64, dtype=dtype), torch.randint(0, 10, (64,))
+        with watch(net, optimizer=optimizer, sinks=(), strict=True, rules=(UpdateRatio(),), dense_steps=30) as m:
+            for _ in range(30):
+                with m.step():
+                    optimizer.zero_grad()
+                    torch.nn.functional.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+        return only(m.findings)
+
+    assert "bfloat16 tells numbers apart to 0.00781 of their size" in finding(torch.bfloat16).message
+    assert "has changed by" in finding(torch.float32).message
+    rate = re.compile(r"lr=(\S+)\)")
+    told = [float(rate.findall(finding(dtype).remedy_code)[0]) for dtype in (torch.bfloat16, torch.float32)]
+    # It cannot be read off the updates, of which there are none, but off the gradient.
+    assert told[0] == pytest.approx(told[1], rel=1.0)
 
 
 def test_an_unknown_optimizer_gets_words_and_no_code() -> None:

@@ -19,19 +19,21 @@ class Format:
         name: as in torch, without ``torch.``.
         largest: largest finite number.
         smallest_normal: smallest positive number with full precision; below it digits are lost.
+        spacing: of the numbers just above 1; what is added to 1 and is less than half of it is rounded away.
     """
 
     name: str
     largest: float
     smallest_normal: float
+    spacing: float
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "float16": Format("float16", 65504.0, 2.0**-14),
-        "bfloat16": Format("bfloat16", (2 - 2.0**-7) * 2.0**127, 2.0**-126),
-        "float32": Format("float32", (2 - 2.0**-23) * 2.0**127, 2.0**-126),
-        "float64": Format("float64", (2 - 2.0**-52) * 2.0**1023, 2.0**-1022),
+        "float16": Format("float16", 65504.0, 2.0**-14, 2.0**-10),
+        "bfloat16": Format("bfloat16", (2 - 2.0**-7) * 2.0**127, 2.0**-126, 2.0**-7),
+        "float32": Format("float32", (2 - 2.0**-23) * 2.0**127, 2.0**-126, 2.0**-23),
+        "float64": Format("float64", (2 - 2.0**-52) * 2.0**1023, 2.0**-1022, 2.0**-52),
     }
 )
 """Formats by name. Others (the 8-bit ones) are never the format of an activation outside a fused kernel."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import onset, rates, wording
+from init_monitor.rules import onset, rates, remedies, wording
+from init_monitor.rules.formats import format_of
 from init_monitor.rules.pace import growth_of, judged_weights, pace_of, pull_of
 from init_monitor.rules.silence import RISING_PAIRS, rising_share
+from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,6 +64,12 @@ LOST = (
     " half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
 )
 
+FEW_DIGITS = frozenset({"bfloat16", "float16"})
+"""Formats to which an update of a healthy size may be too small to be added."""
+
+IN_MORE_DIGITS = "Keep the weights in float32 and compute in half precision beside them, or raise the learning rate."
+MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
+
 SOURCE = (
     "Measured (see the constants of init_monitor.rules.updates); Karpathy 2019, 'A recipe for training neural networks'"
 )
@@ -71,7 +80,8 @@ class UpdateRatio:
     """IM603: the median layer's ‖Δw‖/‖w‖ is so large that steps replace the weights, or too small to learn.
 
     Only weights of two dimensions or more that did not start at zero count. Warm-ups, learning rates that decay to zero
-    and networks that have converged are left alone. One step that makes all weights ten times larger is enough.
+    and networks that have converged are left alone. One step that makes all weights ten times larger is enough. Weights in
+    half precision that no update reaches, although there is a gradient, are told too.
 
     Attributes:
         too_large: ratio above which a step is too large.
@@ -92,7 +102,7 @@ class UpdateRatio:
         """Return at most one finding."""
         judged = judged_weights(history)
         if judged:
-            finding = self._large(history, judged) or self._small(history, judged)
+            finding = self._large(history, judged) or self._small(history, judged) or self._lost(history, judged)
             if finding is not None:
                 yield finding
 
@@ -165,6 +175,45 @@ class UpdateRatio:
             expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
             remedy=LOST if faint else rates.faster(record, ratio),
         )
+
+    def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
+        """Return the finding about weights of few digits, to which every update is too small to be added."""
+        still = list(takewhile(lambda record: self._is_still(record, judged), reversed(history.records)))
+        if len(still) < self.least_records or still[0].step - still[-1].step < self.least_steps:
+            return None
+        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
+        paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
+        # A gradient of zero changes nothing in any format, and a step that the scaler skipped is not lost but left out.
+        scaled = any(record.loss_scaled for record in still)
+        if len(held) != 1 or not held <= FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
+            return None
+        (dtype,), record, steps = held, history.last, still[0].step - still[-1].step
+        spacing = format_of(dtype).spacing
+        message = (
+            f"{_optimizer(record)}: for {wording.count(steps, 'step')} the median layer has not changed at all, although there"
+            f" is a gradient. {dtype} tells numbers apart to {wording.number(spacing)} of their size, and what is less than"
+            " half of that is rounded away when it is added."
+        )
+        # What plain gradient descent would have added; one that rescales the gradient adds about its rate.
+        ratio = record.learning_rate * pull_of(paces)
+        finding = self._finding(
+            history,
+            Severity.WARNING,
+            message,
+            {"update_ratio": Figure(0.0, "‖Δw‖/‖w‖ per step"), "steps": Figure(steps, "optimizer steps")},
+        )
+        return replace(
+            finding,
+            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            remedy=rates.faster(record, ratio) if ratio < self.too_small else remedies.advice(IN_MORE_DIGITS, MIXED),
+        )
+
+    def _is_still(self, record: StepRecord, judged: frozenset[str]) -> bool:
+        """Say whether half of the weights did not move at all in a step, and none by enough to learn."""
+        inside = [name in judged for name in record.parameter_names]
+        moved = record.column(Quantity.UPDATE_RATIO)[inside]
+        moved = moved[~np.isnan(moved)]
+        return bool(record.learning_rate > 0 and moved.size and np.median(moved) == 0 and moved.max() < self.too_small)
 
     def _finding(self, history: History, severity: Severity, message: str, measured: Mapping[str, Figure]) -> Finding:
         record = history.last
