@@ -104,6 +104,7 @@ LAYER_VECTORS: tuple[Quantity, ...] = (
     Quantity.GAIN,
     Quantity.DEAD_FRACTION,
     Quantity.ALL_POSITIVE_FRACTION,
+    Quantity.UNIT_SAMPLES,
     Quantity.SATURATED_FRACTION,
     Quantity.BETWEEN_SAMPLE_SHARE,
 )

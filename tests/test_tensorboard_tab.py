@@ -220,6 +220,19 @@ def test_the_unit_bars_add_up(page: Watched, board: Board) -> None:
     assert sum(shares.values()) == pytest.approx(1.0, abs=0.02)
 
 
+def test_dead_units_say_over_how_many_positions_they_were_counted(page: Watched, board: Board) -> None:
+    monitor = board.monitors["xavier"]
+    frame = page.open_tab(board.address, focus="xavier")
+    for x in (0.15, 0.8):
+        said = hover(page, frame, MAP.format("dead_fraction"), x, 0.5)
+        seen = measured(monitor, Quantity.UNIT_SAMPLES, said["title"], int(said["step"]))
+        assert said["positions per unit"] == f"{seen:.0f} (few)"
+        assert seen < 1000
+    frame = page.open_tab(board.address, view="units", runs="xavier")
+    newest = next(iter(u.units.samples for u in monitor.records[-1] if u.units is not None))
+    assert f"from {newest:.0f} positions per unit, too few to call one dead" in frame.inner_text(".card h3")
+
+
 # --- choosing -------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import { heatmap, heightFor, leftFor } from "./heatmap.js";
 import { bySeverity, mainParameters, ownerOf, relatedTo, rowsOf } from "./model.js";
 import { card, nothing, pill, reading } from "./parts.js";
 import { columnAt } from "./payload.js";
-import { OVERVIEW, quantityOf } from "./quantities.js";
+import { FEW, OVERVIEW, quantityOf } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -149,6 +149,7 @@ export function mapCard(ctx, first, runName) {
         h("div.tip-title", {}, cell.name),
         reading("step", formatStep(cell.step)),
         reading(quantity.short, worded(quantity, cell.value)),
+        ...countedOver(cell.name, cell.step),
       ]);
     },
     onPick(cell, onName) {
@@ -157,6 +158,16 @@ export function mapCard(ctx, first, runName) {
       else ctx.set({ step: cell.step, layer });
     },
   });
+  const seen = () =>
+    quantity.id === "dead_fraction" && runName() ? ctx.session.series(runName(), "unit_samples") : null;
+
+  /** @param {string} name @param {number} step */
+  function countedOver(name, step) {
+    const samples = seen();
+    const count = samples?.index.has(name) ? at(samples, name, step) : NaN;
+    return count >= 0 ? [reading("positions per unit", `${formatNumber(count)}${count < FEW ? " (few)" : ""}`)] : [];
+  }
+
   const holder = card(quantity.title, quantity.explains, {
     png: () => savePng(`${runName()}-${quantity.id}`, `${quantity.title} · ${runName()}`, [picture.canvas]),
     csv: () => {
@@ -174,6 +185,7 @@ export function mapCard(ctx, first, runName) {
 
   function find() {
     series = runName() ? ctx.session.series(runName(), quantity.id) : null;
+    seen(); // fetched along, so that it is there when somebody points
     rows = series ? rowsOf(series, ctx.state.filter, ctx.test) : [];
     if (series && quantity.of === "parameters") rows = mainParameters(outlineOf(), series, rows);
   }

@@ -65,6 +65,15 @@ const ALL = [
     explains: "Share of a rectifier's units that were positive on every sample: to them it is the identity.",
   },
   {
+    id: "unit_samples",
+    title: "Positions per unit",
+    short: "positions per unit",
+    of: "layers",
+    form: "count",
+    palette: "share",
+    explains: "Samples and positions over which dead and always positive units were counted. Below about 1,000 they tell little.",
+  },
+  {
     id: "saturated_fraction",
     title: "Saturation",
     short: "saturated",
@@ -228,6 +237,9 @@ const BY_ID = new Map(ALL.map((one) => [one.id, one]));
 
 /** Every quantity, in the order of the layer page. */
 export const QUANTITIES = ALL;
+
+/** Positions of a unit below which nobody can call it dead. */
+export const FEW = 1000;
 
 /** What the overview shows. */
 export const OVERVIEW = ["variance", "gradient_variance", "dead_fraction", "update_ratio"];

@@ -11,6 +11,7 @@ import { profile, rowsOf } from "./model.js";
 import { BEYOND } from "./palette.js";
 import { block, card, nothing, reading } from "./parts.js";
 import { measuredAt } from "./propagation.js";
+import { FEW } from "./quantities.js";
 import { theme } from "./surface.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -116,7 +117,6 @@ function runBars(ctx, run) {
     update(colours) {
       const dead = ctx.session.series(run, "dead_fraction");
       const positive = ctx.session.series(run, "all_positive_fraction");
-      holder.title(run, `at step ${formatStep(ctx.step)}${measuredAt(dead, ctx.step)}`);
       names = dead ? rowsOf(dead, ctx.state.filter, ctx.test).map((row) => dead.names[row]) : [];
       const broken = profile(ctx.session.series(run, "nonfinite_count"), names, ctx.step);
       const lost = profile(dead, names, ctx.step);
@@ -129,6 +129,10 @@ function runBars(ctx, run) {
       // A NaN is neither dead nor always positive, but a layer that puts it out does not work.
       const lies = (/** @type {number} */ i) => broken[known[i]] > 0;
       parts = [first, second, rest.map((one, i) => (lies(i) ? 0 : one)), rest.map((one, i) => (lies(i) ? one : 0))];
+      const seen = profile(ctx.session.series(run, "unit_samples"), names, ctx.step).filter((one) => one === one);
+      const fewest = seen.length ? Math.min(...seen) : NaN;
+      const few = fewest < FEW ? `: from ${formatStep(fewest)} positions per unit, too few to call one dead` : "";
+      holder.title(run, `at step ${formatStep(ctx.step)}${measuredAt(dead, ctx.step)}${few}`);
       if (!names.length) {
         holder.body(
           ctx.session.busy()
