@@ -26,7 +26,7 @@ from init_monitor import InitMonitor, watch
 from init_monitor.errors import InitMonitorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from init_monitor.records import Finding, StepRecord
 
@@ -83,7 +83,7 @@ def wrote(
 def trained(
     name: str,
     module: Classifier,
-    data: DataLoader[Any],
+    data: Iterable[Any],
     *,
     ranks: int = 2,
     watched: bool = True,
@@ -145,6 +145,27 @@ class Fails(Classifier):
         return super().training_step(batch, batch_idx)
 
 
+class Summed(Classifier):
+    """Sums the losses of its samples: of none it is 0."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        """Divide by what a full batch has."""
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1], reduction="sum") / BATCH
+        self.losses.append(float(loss.detach()))
+        return loss
+
+
+class OnFirstRank:
+    """Three batches for the first process, and as many without a single sample for the others."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for x, y in DataLoader(samples(), batch_size=BATCH):
+            yield (x[:0], y[:0]) if RANK else (x, y)
+
+
 class Stubborn:
     """A rule that breaks on one process only, inside the monitor rather than the rules."""
 
@@ -198,6 +219,8 @@ def replicas() -> None:
     uneven = [range(48), range(48, 84)][RANK]
     trained("uneven", Classifier(network(), lr=0.0), share(samples(), BATCH // 2, uneven), strategy="ddp")
 
+    trained("empty", Summed(network(), lr=0.0), OnFirstRank(), strategy="ddp")
+
 
 def decisions() -> None:
     """What one process decides, all do; what one cannot do, does not stop the others."""
@@ -240,6 +263,7 @@ def single() -> None:
     order = [*range(16), *range(48, 64), *range(16, 32), *range(64, 80), *range(32, 48), *range(80, 84)]
     data = DataLoader(Subset(samples(), order), batch_size=BATCH)
     trained("single-uneven", Classifier(network(), lr=0.0), data, ranks=1)
+    trained("single-empty", Summed(network(), lr=0.0), OnFirstRank(), ranks=1)
 
 
 def broken() -> None:

@@ -87,6 +87,7 @@ class Capture:
     Attributes:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
+        model: what is watched.
     """
 
     def __init__(
@@ -100,6 +101,8 @@ class Capture:
         """Choose the layers; nothing is attached yet."""
         selection = select(model, scope.include, scope.exclude, scope.max_layers)
         self.notices = selection.notices
+        self.model = model
+        self._pieces = _pieces(model)
         self.structure = Structure()
         self._scope = scope
         self._hooks = LayerHooks(
@@ -131,6 +134,11 @@ class Capture:
     def dropped_calls(self) -> int:
         """Calls of layers that were not measured because ``max_layers`` taps exist already."""
         return self._hooks.dropped_calls
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the model still consists of the modules and parameters that were chosen from."""
+        return self._pieces == _pieces(self.model)
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -310,3 +318,8 @@ class Capture:
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
             self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+
+
+def _pieces(model: nn.Module) -> frozenset[int]:
+    """Return what a model consists of; whoever compares keeps the pieces alive, so that no id is given away."""
+    return frozenset(id(piece) for pieces in (model.modules(), model.parameters()) for piece in pieces)
