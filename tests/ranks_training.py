@@ -134,6 +134,22 @@ class Sharded(Classifier):
         fully_shard(self.net, mesh=mesh)
 
 
+class Evaluated(Classifier):
+    """Sharded as one unit, which stays whole after an evaluation: its parameters are other tensors then."""
+
+    def configure_model(self) -> None:
+        """Shard in place."""
+        fully_shard(self.net, mesh=self.device_mesh["data_parallel"])  # type: ignore[index]
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> None:
+        """Evaluate."""
+        self(batch[0])
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Evaluate on these."""
+        return share(samples(), BATCH)
+
+
 class Fails(Classifier):
     """Raises in the second step of the second process."""
 
@@ -240,6 +256,9 @@ def shards() -> None:
     """FSDP 2 through Lightning; FSDP 1, which Lightning has on GPUs only, in a loop of its own."""
     both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     trained("fsdp2", Sharded(network(), lr=0.05), share(samples(), BATCH // 2), strategy=both)
+    both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
+    evaluated: dict[str, Any] = {"strategy": both, "val_check_interval": 1, "num_sanity_val_steps": 0}
+    trained("evaluated", Evaluated(network(), lr=0.05), share(samples(), BATCH // 2), **evaluated)
     model = FullyShardedDataParallel(
         nn.Sequential(OrderedDict(net=network())), use_orig_params=True, device_id=torch.device("cpu")
     )

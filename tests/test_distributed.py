@@ -90,6 +90,14 @@ def test_batches_of_unlike_size_count_by_their_samples(measured: dict[str, Any])
 
 
 @pytest.mark.slow
+def test_parameters_that_are_whole_after_an_evaluation_are_still_those_that_are_measured(
+    measured: dict[str, Any],
+) -> None:
+    for rank in (0, 1):
+        assert measured[f"evaluated.{rank}"]["names"][1] == measured["single.0"]["names"][1]
+
+
+@pytest.mark.slow
 def test_a_rank_without_a_single_sample_adds_nothing(measured: dict[str, Any]) -> None:
     for rank in (0, 1):
         found, expected = measured[f"empty.{rank}"], measured["single-empty.0"]

@@ -102,7 +102,8 @@ class Capture:
         selection = select(model, scope.include, scope.exclude, scope.max_layers)
         self.notices = selection.notices
         self.model = model
-        self._pieces = _pieces(model)
+        self._sharded = any(map(_is_sharded, model.parameters()))
+        self._pieces = self._present_pieces()
         self.structure = Structure()
         self._scope = scope
         self._hooks = LayerHooks(
@@ -138,7 +139,13 @@ class Capture:
     @property
     def is_current(self) -> bool:
         """Whether the model still consists of the modules and parameters that were chosen from."""
-        return self._pieces == _pieces(self.model)
+        return self._pieces == self._present_pieces()
+
+    def _present_pieces(self) -> frozenset[int]:
+        # What is kept in parts has other parameters while it is whole (after an evaluation, for one).
+        parameters = () if self._sharded else self.model.parameters()
+        # Taps keep what they were made from alive: no id of a piece is given away while it is compared with.
+        return frozenset(id(piece) for pieces in (self.model.modules(), parameters) for piece in pieces)
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -320,6 +327,5 @@ class Capture:
             self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
 
 
-def _pieces(model: nn.Module) -> frozenset[int]:
-    """Return what a model consists of; whoever compares keeps the pieces alive, so that no id is given away."""
-    return frozenset(id(piece) for pieces in (model.modules(), model.parameters()) for piece in pieces)
+def _is_sharded(parameter: Tensor) -> bool:
+    return hasattr(parameter, "to_local") or hasattr(parameter, "_fsdp_flattened")
