@@ -65,11 +65,11 @@ class ModuleCalls:
                 any(cls in NONLINEARITIES for cls in type(module).__mro__),
                 next(module.parameters(), None) is not None,
             )
+            enter, leave = _Hook(self._enter), _Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):
-                after = module.register_forward_hook(_Hook(self._leave), with_kwargs=True, always_call=True)
-                self._handles.append(after)
-                self._handles.append(module.register_forward_pre_hook(_Hook(self._enter), prepend=True))
+                self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+                self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
 
     def detach(self) -> None:
         """Remove the hooks and forget the calls."""
