@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch.optim import LBFGS
+from torch.optim import LBFGS, Optimizer
 
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
@@ -23,10 +23,11 @@ from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
     from pytorch_lightning import Callback, LightningModule, Trainer
+    from torch.utils.hooks import RemovableHandle
 
     from init_monitor.records import Finding, StepRecord, Structure
     from init_monitor.rules.rule import Rule
@@ -106,6 +107,7 @@ class InitMonitor(Callback):
         self._resumed: dict[str, Any] = {}
         self._global_step = -1
         self._gradient_factor: float | torch.Tensor = 1.0
+        self._by_hand = _StepsByHand()
 
     @property
     def state_key(self) -> str:
@@ -144,7 +146,7 @@ class InitMonitor(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""
-        return self.__dict__ | {"_monitor": None, "_past": self.report}
+        return self.__dict__ | {"_monitor": None, "_past": self.report, "_by_hand": _StepsByHand()}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put the fit before aside: until this one trains, its state is what a checkpoint brought."""
@@ -178,6 +180,8 @@ class InitMonitor(Callback):
             self._global_step = trainer.global_step
         self._gradient_factor = 1.0 / trainer.world_size
         self._monitor.begin_batch(_step(trainer))
+        if self._monitor.is_open and not pl_module.automatic_optimization:
+            self._by_hand.watch(trainer.optimizers, self._monitor.before_optimizer)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         """Take the structure probe off before backward."""
@@ -222,8 +226,11 @@ class InitMonitor(Callback):
         monitor = self._monitor
         if monitor is None:
             return
-        if trainer.global_step == self._global_step:  # the optimizer is still accumulating
+        stepped_by_hand = self._by_hand.leave()
+        if trainer.global_step == self._global_step and not stepped_by_hand:  # the optimizer is still accumulating
             monitor.end_batch(self._gradient_factor)
+            if not pl_module.automatic_optimization:
+                monitor.end_of_patience(_step(trainer))
             return
         self._global_step = trainer.global_step
         monitor.end_step(
@@ -247,16 +254,19 @@ class InitMonitor(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the sinks while the loggers are still open."""
+        self._by_hand.leave()
         if self._monitor is not None:
             self._monitor.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind and let the sinks finish, whatever ended the training."""
+        self._by_hand.leave()
         if self._monitor is not None:
             self._monitor.close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close what is still open, and forget a checkpoint that no training went on from (a tuner's own)."""
+        self._by_hand.leave()
         self._resumed = {}
         if self._monitor is not None:
             self._monitor.close()
@@ -268,6 +278,37 @@ class InitMonitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a checkpoint's state until the fit starts."""
         self._resumed = dict(state_dict)
+
+
+class _StepsByHand:
+    """Sees the steps of torch's own optimizers in manual optimisation, which Lightning's count leaves out.
+
+    ``self.optimizers(use_pl_optimizer=False)`` gives such optimizers to a training step.
+    """
+
+    def __init__(self) -> None:
+        self._handles: list[RemovableHandle] = []
+        self._stepped = False
+
+    def watch(self, optimizers: Sequence[object], measure: Callable[[Optimizer], None]) -> None:
+        """Call ``measure`` before a step of any of these; for one batch, to be left at its end."""
+        self.leave()
+
+        def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # Lightning always gives a closure, and tells of the step itself. (args[0] is the optimizer.)
+            if kwargs.get("closure", args[1] if len(args) > 1 else None) is None:
+                self._stepped = True
+                measure(optimizer)
+
+        of_torch = [optimizer for optimizer in optimizers if isinstance(optimizer, Optimizer)]
+        self._handles = [optimizer.register_step_pre_hook(before) for optimizer in of_torch]
+
+    def leave(self) -> bool:
+        """Leave the optimizers alone, and say whether any has stepped."""
+        for handle in self._handles:
+            handle.remove()
+        stepped, self._handles, self._stepped = self._stepped, [], False
+        return stepped
 
 
 def _step(trainer: Trainer) -> int:

@@ -14,9 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.capture.eager import EAGER
 from init_monitor.capture.ranks import Ranks
 from init_monitor.capture.schedule import Schedule
 from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
@@ -27,6 +26,7 @@ from init_monitor.rules.rule import History
 from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
 from init_monitor.structure.probe import STOPPED
+from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
     from init_monitor.options import Options
     from init_monitor.sinks.sink import Run, Sink
+
+LONGEST_STEP = 256
+"""Batches that one optimizer step may take in manual optimisation. Who does not step at all, or steps an optimizer of
+which the Trainer knows nothing, would be measured at every batch, for nothing: no step ever ends."""
 
 
 class Monitor:
@@ -78,22 +82,13 @@ class Monitor:
         self._ranks = Ranks(self._notify)
         self._schedule = Schedule(options.dense_steps, options.every_n_steps)
         self._previous = -1
+        self._without_step = 0
         self._facts = StepFacts(step=-1)
-        self._stance = ExitStack()
         self._docket = Docket(options.rules, strict=options.strict, notify=self._notify)
         self._sinks: list[Sink] = []
         self._capture: Capture | None = None
         with self._guard("choosing the layers"):
-            scope = Scope(
-                include=options.include,
-                exclude=options.exclude,
-                max_layers=options.max_layers,
-                exact=options.measure == Measure.EXACT.value,
-                window=options.window,
-            )
-            self._capture = Capture(model, scope, self._layer_failed, self._not_probed, self._notify)
-            for notice in self._capture.notices:
-                self._notify(notice)
+            self._choose_layers(model)
         if resumed:
             self.load_state_dict(resumed)
         try:
@@ -127,12 +122,29 @@ class Monitor:
             return
         with self._guard("attaching to the model"):
             # First: tracing a compiled model under the probe's mode would fail.
-            self._force_eager()
+            EAGER.hold(self)
             if self._open:
                 self._capture.begin_batch()
-            else:
-                self._open = True
-                self._capture.open_step()
+                return
+            self._without_step = 0
+            if not self._capture.is_current:
+                self._choose_layers(self._capture.model, self._capture.state_dict())
+            self._open = True
+            self._capture.open_step()
+
+    def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
+        options = self.options
+        scope = Scope(
+            include=options.include,
+            exclude=options.exclude,
+            max_layers=options.max_layers,
+            exact=options.measure == Measure.EXACT.value,
+            window=options.window,
+        )
+        self._capture = Capture(model, scope, self._layer_failed, self._not_probed, self._notify)
+        self._capture.load_state_dict(units or {})
+        for notice in self._capture.notices:
+            self._notify(notice)
 
     def end_forward(self) -> None:
         """Say that the forward is over and backward may begin; forwards after it are measured by module only."""
@@ -147,7 +159,7 @@ class Monitor:
             gradient_factor: see :meth:`end_batch`.
         """
         if self._open and self._capture is not None:
-            with self._guard("merging a backward"), torch.no_grad():
+            with self._guard("merging a backward"), unseen():
                 self._capture.end_backward(gradient_factor)
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
@@ -158,7 +170,7 @@ class Monitor:
                 effective batch: 1/loss scale, 1/world size.
         """
         if self._open and self._capture is not None:
-            with self._guard("merging a batch"), torch.no_grad():
+            with self._guard("merging a batch"), unseen():
                 self._capture.end_batch(gradient_factor)
 
     def before_optimizer(self, optimizer: Optimizer, gradient_factor: Tensor | None = None) -> None:
@@ -182,6 +194,24 @@ class Monitor:
             )
             held = (parameter for group in groups for parameter in group["params"])
             self._capture.before_optimizer(held, gradient_factor)
+
+    def end_of_patience(self, step: int) -> None:
+        """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
+
+        Args:
+            step: from 0.
+        """
+        if not self._open:
+            return
+        self._without_step += 1
+        if self._without_step < LONGEST_STEP:
+            return
+        self.abort_step()
+        self._previous = step
+        self._notify(
+            f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not"
+            " measured. Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
+        )
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
@@ -228,9 +258,10 @@ class Monitor:
         self.after_optimizer()
         self.end_batch(gradient_factor)
         # Not sooner: an evaluation between two batches of the step must not be compiled with the hooks in it.
-        self._stance.close()
+        with self._guard("going back to compiled graphs"):
+            EAGER.release(self)
         if self._open and self._capture is not None:
-            with self._guard("reading the measurements"), torch.no_grad():
+            with self._guard("reading the measurements"), unseen():
                 measured = self._capture.close_step()
                 share = measured.share() if self._ranks.size > 1 else None
                 self._open = False
@@ -239,7 +270,7 @@ class Monitor:
         shares = self._ranks.exchange(share)
         if measured is None or self._capture is None:
             return None
-        with self._guard("making the record"), torch.no_grad():
+        with self._guard("making the record"), unseen():
             record = self._capture.record(measured, facts, shares)
             self.records.append(record)
             if self._capture.dropped_calls:
@@ -265,7 +296,7 @@ class Monitor:
         with self._guard("detaching from the model"), ExitStack() as leaving:
             if self._capture is not None:
                 leaving.callback(self._capture.abort)
-            leaving.callback(self._stance.close)
+            leaving.callback(EAGER.release, self)
 
     def close(self) -> None:
         """End the run: detach, and let every sink finish."""
@@ -274,7 +305,12 @@ class Monitor:
             for sink in reversed(self._sinks):
                 leaving.callback(self._tell, sink, sink.close)
             self._sinks = []
+            leaving.callback(self._leave_ranks)
             leaving.callback(self.abort_step)
+
+    def _leave_ranks(self) -> None:
+        with self._guard("parting from the other processes"):
+            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
@@ -321,12 +357,6 @@ class Monitor:
             raise CriticalFindingError(heard[0])
         if heard:
             self.should_stop = True
-
-    def _force_eager(self) -> None:
-        # Hooks on a compiled model are silently skipped; nothing can be compiled before dynamo is imported.
-        if "torch._dynamo" in sys.modules:
-            self._stance.close()
-            self._stance.enter_context(torch.compiler.set_stance("force_eager"))
 
     def _open_sinks(self, run: Run) -> None:
         if not self._show:

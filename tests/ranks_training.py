@@ -26,7 +26,7 @@ from init_monitor import InitMonitor, watch
 from init_monitor.errors import InitMonitorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from init_monitor.records import Finding, StepRecord
 
@@ -83,7 +83,7 @@ def wrote(
 def trained(
     name: str,
     module: Classifier,
-    data: DataLoader[Any],
+    data: Iterable[Any],
     *,
     ranks: int = 2,
     watched: bool = True,
@@ -134,6 +134,22 @@ class Sharded(Classifier):
         fully_shard(self.net, mesh=mesh)
 
 
+class Evaluated(Classifier):
+    """Sharded as one unit, which stays whole after an evaluation: its parameters are other tensors then."""
+
+    def configure_model(self) -> None:
+        """Shard in place."""
+        fully_shard(self.net, mesh=self.device_mesh["data_parallel"])  # type: ignore[index]
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> None:
+        """Evaluate."""
+        self(batch[0])
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Evaluate on these."""
+        return share(samples(), BATCH)
+
+
 class Fails(Classifier):
     """Raises in the second step of the second process."""
 
@@ -143,6 +159,27 @@ class Fails(Classifier):
             message = "out of luck"
             raise RuntimeError(message)
         return super().training_step(batch, batch_idx)
+
+
+class Summed(Classifier):
+    """Sums the losses of its samples: of none it is 0."""
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        """Divide by what a full batch has."""
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1], reduction="sum") / BATCH
+        self.losses.append(float(loss.detach()))
+        return loss
+
+
+class OnFirstRank:
+    """Three batches for the first process, and as many without a single sample for the others."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for x, y in DataLoader(samples(), batch_size=BATCH):
+            yield (x[:0], y[:0]) if RANK else (x, y)
 
 
 class Stubborn:
@@ -198,6 +235,8 @@ def replicas() -> None:
     uneven = [range(48), range(48, 84)][RANK]
     trained("uneven", Classifier(network(), lr=0.0), share(samples(), BATCH // 2, uneven), strategy="ddp")
 
+    trained("empty", Summed(network(), lr=0.0), OnFirstRank(), strategy="ddp")
+
 
 def decisions() -> None:
     """What one process decides, all do; what one cannot do, does not stop the others."""
@@ -217,6 +256,9 @@ def shards() -> None:
     """FSDP 2 through Lightning; FSDP 1, which Lightning has on GPUs only, in a loop of its own."""
     both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     trained("fsdp2", Sharded(network(), lr=0.05), share(samples(), BATCH // 2), strategy=both)
+    both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
+    evaluated: dict[str, Any] = {"strategy": both, "val_check_interval": 1, "num_sanity_val_steps": 0}
+    trained("evaluated", Evaluated(network(), lr=0.05), share(samples(), BATCH // 2), **evaluated)
     model = FullyShardedDataParallel(
         nn.Sequential(OrderedDict(net=network())), use_orig_params=True, device_id=torch.device("cpu")
     )
@@ -240,6 +282,7 @@ def single() -> None:
     order = [*range(16), *range(48, 64), *range(16, 32), *range(64, 80), *range(32, 48), *range(80, 84)]
     data = DataLoader(Subset(samples(), order), batch_size=BATCH)
     trained("single-uneven", Classifier(network(), lr=0.0), data, ranks=1)
+    trained("single-empty", Summed(network(), lr=0.0), OnFirstRank(), ranks=1)
 
 
 def broken() -> None:

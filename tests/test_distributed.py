@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from torch import distributed
 
 from init_monitor.capture.ranks import Ranks, Share, Stream, merged, one_copy
 from init_monitor.capture.taps import TapKey
 from init_monitor.measures import WIDTH, finalise, reduce_block
+from init_monitor.monitor import Monitor
+from init_monitor.options import Options
+from init_monitor.sinks.sink import Run
 
 SCRIPT = Path(__file__).parent / "ranks_training.py"
 
@@ -83,6 +87,30 @@ def test_batches_of_unlike_size_count_by_their_samples(measured: dict[str, Any])
         found, expected = measured[f"uneven.{rank}"]["columns"], measured["single-uneven.0"]["columns"]
         for quantity in FORWARD:
             np.testing.assert_allclose(found[quantity], expected[quantity], rtol=1e-5, equal_nan=True, err_msg=quantity)
+
+
+@pytest.mark.slow
+def test_parameters_that_are_whole_after_an_evaluation_are_still_those_that_are_measured(
+    measured: dict[str, Any],
+) -> None:
+    for rank in (0, 1):
+        assert measured[f"evaluated.{rank}"]["names"][1] == measured["single.0"]["names"][1]
+
+
+@pytest.mark.slow
+def test_a_rank_without_a_single_sample_adds_nothing(measured: dict[str, Any]) -> None:
+    for rank in (0, 1):
+        found, expected = measured[f"empty.{rank}"], measured["single-empty.0"]
+        assert found["notices"] == []
+        assert found["names"] == expected["names"]
+        for quantity in FORWARD:
+            np.testing.assert_allclose(
+                found["columns"][quantity], expected["columns"][quantity], rtol=1e-5, equal_nan=True, err_msg=quantity
+            )
+        # DDP takes the mean of the gradients over the processes, of which one has none.
+        for quantity, halves in (("gradient_mean_square", 4), ("weight_gradient_norm", 2)):
+            halved = np.asarray(expected["columns"][quantity], dtype=float) / halves
+            np.testing.assert_allclose(found["columns"][quantity], halved, rtol=1e-4, equal_nan=True, err_msg=quantity)
 
 
 @pytest.mark.slow
@@ -183,6 +211,21 @@ def test_alone_nothing_is_exchanged_and_nobody_is_told() -> None:
     assert ranks.exchange(mine) == [mine]
     ranks.leave()
     assert told == []
+
+
+def test_the_group_of_a_training_ends_with_it(tmp_path: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        monitor = Monitor(torch.nn.Linear(2, 2), Options(sinks=()), Run(dense_steps=1))
+        monitor._ranks._group, monitor._ranks.size = distributed.new_group(backend="gloo"), 1
+        groups = distributed.distributed_c10d._world.pg_map
+        assert len(groups) == 2, "that of the training, and ours"
+        monitor.close()
+        assert len(groups) == 1
+        monitor.close()
+        assert monitor.notices == []
+    finally:
+        distributed.destroy_process_group()
 
 
 def test_ranks_that_cannot_be_reached_are_reported_once_and_each_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from init_monitor import Finding, InitMonitor, InitMonitorError, InitMonitorWarn
 from init_monitor.callback import _log_dir
 from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.capture.capture import Capture
+from init_monitor.capture.eager import EagerMode
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.probing import ForwardProbe
 from init_monitor.capture.residual import ResidualTaps
@@ -73,7 +74,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (init_monitor.capture.capture, "select", "choosing the layers"),
     (Capture, "open_step", "attaching to the model"),
     (Capture, "begin_batch", "attaching to the model"),
-    (init_monitor.monitor.Monitor, "_force_eager", "attaching to the model"),
+    (EagerMode, "hold", "attaching to the model"),
     (Capture, "end_forward", "ending a forward"),
     (ForwardProbe, "enter", "attaching to the model"),
     (ResidualTaps, "settle", "ending a forward"),

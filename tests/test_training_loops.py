@@ -13,6 +13,8 @@ from models import Classifier, loader
 from torch import nn
 from trainings import Residual, assert_same_records, both, quiet
 
+from init_monitor import InitMonitorWarning
+from init_monitor.monitor import LONGEST_STEP
 from init_monitor.tags import Quantity
 
 # --- accumulation ----------------------------------------------------------------------------------------------------
@@ -94,6 +96,64 @@ def test_optimisation_by_hand_gives_the_records_of_automatic_optimisation() -> N
     for expected, alone, accumulated in zip(automatic.records, by_hand.records, pieces.records, strict=True):
         assert_same_records(expected, alone, rtol=1e-12)
         assert_same_records(expected, accumulated, rtol=1e-5)
+
+
+class WithoutLightnings(ByHand):
+    """Steps torch's own optimizer, which Lightning's count of steps leaves out."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:  # type: ignore[override]
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        if batch_idx % self.pieces == 0:
+            optimizer.zero_grad()
+        (Classifier.training_step(self, batch, batch_idx) / self.pieces).backward()
+        if (batch_idx + 1) % self.pieces == 0:
+            optimizer.step()
+
+
+class WithoutLightningsInPieces(WithoutLightnings):
+    """Steps at every fourth batch."""
+
+    pieces = 4
+
+
+def test_steps_of_an_optimizer_that_lightning_does_not_count_are_steps_all_the_same() -> None:
+    data, options = loader(16, samples=256, batch=64), dict[str, Any](steps=-1, max_epochs=1)
+    automatic, _ = both(lambda: Classifier(Residual(), lr=0.05), data, steps=4)
+    by_hand, module = both(lambda: WithoutLightnings(Residual(), lr=0.05), data, **options)
+    pieces, _ = both(
+        lambda: WithoutLightningsInPieces(Residual(), lr=0.05), loader(16, samples=256, batch=16), **options
+    )
+    for expected, alone, accumulated in zip(automatic.records, by_hand.records, pieces.records, strict=True):
+        assert_same_records(expected, alone, rtol=1e-12)
+        assert_same_records(expected, accumulated, rtol=1e-5)
+    optimizer = module.optimizers(use_pl_optimizer=False)
+    assert not optimizer._optimizer_step_pre_hooks
+
+
+class NeverSteps(ByHand):
+    """Computes gradients and leaves it at that."""
+
+    pieces = 1 << 30
+
+
+def test_a_training_that_never_steps_is_not_measured_for_ever_and_says_so() -> None:
+    attached: list[int] = []
+
+    class Looks(NeverSteps):
+        def on_before_backward(self, _loss: torch.Tensor) -> None:
+            attached.append(len(self.net.first._forward_hooks))  # type: ignore[union-attr]
+
+    batches = 3 * LONGEST_STEP
+    with pytest.warns(InitMonitorWarning, match="without a step of an optimizer"):
+        monitor, _ = both(
+            lambda: Looks(Residual()), loader(16, samples=2 * batches, batch=2),
+            quiet(dense_steps=1, every_n_steps=2 * LONGEST_STEP), steps=-1, max_epochs=1, copies=False,
+        )  # fmt: skip
+    watched = [batch for batch, hooks in enumerate(attached[batches:]) if hooks]
+    looks = [*range(LONGEST_STEP), *range(2 * LONGEST_STEP, 3 * LONGEST_STEP)]
+    assert watched == looks, "when a step is due, and not beyond what a step may take"
+    assert monitor.records == []
+    assert len(monitor.notices) == 1
 
 
 class Adversaries(pl.LightningModule):

@@ -19,6 +19,7 @@ from torch import nn
 from trainings import Residual, both, quiet
 
 from init_monitor.capture.accumulator import CPU_BLOCK, CPU_SCRATCH, Accumulator
+from init_monitor.capture.capture import Capture, Scope
 from init_monitor.capture.parameters import FOLLOWED_ELEMENTS, elements_each
 
 if TYPE_CHECKING:
@@ -68,6 +69,20 @@ def test_no_activation_and_no_gradient_outlives_its_step(measure: str) -> None:
 
 
 # --- nothing grows ---------------------------------------------------------------------------------------------------
+
+
+def test_a_step_of_many_micro_batches_takes_no_more_memory_than_one_of_few() -> None:
+    model = Residual()
+    capture = Capture(model, Scope(), lambda name, error: pytest.fail(f"{name}: {error}"))
+    held = []
+    capture.open_step()
+    for _ in range(50):
+        model(torch.randn(4, 16)).sum().backward()
+        capture.end_batch()
+        capture.begin_batch()
+        held.append(len(capture._hooks._handles))
+    capture.abort()
+    assert held == held[:1] * 50
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,11 @@ import pytorch_lightning as pl
 import torch
 from models import Classifier, fit, loader, mlp
 from torch import nn
+from trainings import both
 
 import init_monitor
-from init_monitor import InitMonitor
+from init_monitor import InitMonitor, InitMonitorWarning
+from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,3 +162,82 @@ def test_two_monitors_of_different_layers_share_a_trainer_and_its_checkpoint(tmp
         Classifier(mlp(1, 8)), loader(8, samples=96), ckpt_path=tmp_path / "three.ckpt"
     )
     assert [[record.step for record in monitor.records] for monitor in again] == [[3, 4]] * 3
+
+
+class Adapted(nn.Module):
+    """A layer with a low-rank layer beside it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.down, self.up = layer, nn.Linear(8, 2), nn.Linear(2, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.layer(x) + self.up(self.down(x))
+        return output
+
+
+class Rebuilt(Classifier):
+    """Puts an adapter around its first layer and a new layer in the place of another while it trains."""
+
+    def on_train_batch_start(self, _batch: Any, batch_idx: int) -> None:
+        net: Any = self.net
+        if batch_idx == 1:
+            net[0] = Adapted(net[0])
+            self.optimizers().add_param_group({"params": [*net[0].down.parameters(), *net[0].up.parameters()]})  # type: ignore[union-attr]
+        if batch_idx == 2:
+            net[2] = nn.Linear(8, 10)
+            self.optimizers().add_param_group({"params": net[2].parameters()})  # type: ignore[union-attr]
+
+
+def test_layers_that_come_while_training_are_measured_from_the_next_sampled_step_on() -> None:
+    monitor, module = both(lambda: Rebuilt(mlp(1, 8)), loader(8, samples=160), steps=5)
+    before, after = monitor.records[0], monitor.records[-1]
+    assert before.names == ("net.0", "net.1", "net.2")
+    assert after.names == ("net.0.layer", "net.0.down", "net.0.up", "net.1", "net.2")
+    assert {"net.0.down.weight", "net.2.weight"} <= set(after.parameter_names)
+    assert after.column(Quantity.WEIGHT_VARIANCE)[after.parameter_names.index("net.2.weight")] == pytest.approx(
+        module.net[2].weight.detach().var(correction=0).item(), rel=0.05
+    )
+    assert monitor.notices == []
+
+
+@dataclass
+class Parts:
+    """An output with a field that is never filled."""
+
+    signal: torch.Tensor
+    rest: int = field(init=False)
+
+
+class InParts(nn.Linear):
+    """Returns its output in a dataclass."""
+
+    def forward(self, x: torch.Tensor) -> Parts:  # type: ignore[override]
+        return Parts(super().forward(x))
+
+
+def test_a_dataclass_that_is_not_filled_is_read_as_far_as_it_is() -> None:
+    model = InParts(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as watch, watch.step():
+        model(torch.randn(4, 8)).signal.sum().backward()
+        optimizer.step()
+    assert watch.records[0].names == ("model[signal]",)
+
+
+class Refuses(nn.Linear):
+    """Takes no hooks."""
+
+    def register_forward_hook(self, *_: Any, **__: Any) -> Any:
+        message = "no hooks here"
+        raise RuntimeError(message)
+
+
+def test_a_module_that_refuses_hooks_is_left_out_alone() -> None:
+    with pytest.warns(InitMonitorWarning, match=r"measuring 'net\.2' failed .* no hooks here"):
+        monitor, _ = both(
+            lambda: Classifier(nn.Sequential(nn.Linear(8, 8), nn.ReLU(), Refuses(8, 8), nn.Linear(8, 10))),
+            loader(8, samples=96), InitMonitor(sinks=()), steps=3,
+        )  # fmt: skip
+    assert [record.names for record in monitor.records] == [("net.0", "net.1", "net.3")] * 3
+    assert len(monitor.notices) == 1

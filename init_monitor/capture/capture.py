@@ -87,6 +87,7 @@ class Capture:
     Attributes:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
+        model: what is watched.
     """
 
     def __init__(
@@ -100,6 +101,9 @@ class Capture:
         """Choose the layers; nothing is attached yet."""
         selection = select(model, scope.include, scope.exclude, scope.max_layers)
         self.notices = selection.notices
+        self.model = model
+        self._sharded = any(map(_is_sharded, model.parameters()))
+        self._pieces = self._present_pieces()
         self.structure = Structure()
         self._scope = scope
         self._hooks = LayerHooks(
@@ -131,6 +135,17 @@ class Capture:
     def dropped_calls(self) -> int:
         """Calls of layers that were not measured because ``max_layers`` taps exist already."""
         return self._hooks.dropped_calls
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the model still consists of the modules and parameters that were chosen from."""
+        return self._pieces == self._present_pieces()
+
+    def _present_pieces(self) -> frozenset[int]:
+        # What is kept in parts has other parameters while it is whole (after an evaluation, for one).
+        parameters = () if self._sharded else self.model.parameters()
+        # Taps keep what they were made from alive: no id of a piece is given away while it is compared with.
+        return frozenset(id(piece) for pieces in (self.model.modules(), parameters) for piece in pieces)
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -310,3 +325,7 @@ class Capture:
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
             self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+
+
+def _is_sharded(parameter: Tensor) -> bool:
+    return hasattr(parameter, "to_local") or hasattr(parameter, "_fsdp_flattened")

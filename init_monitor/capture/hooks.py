@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.utils.hooks import unserializable_hook
 
 from init_monitor.capture.accumulator import Accumulator, Plan
 from init_monitor.capture.fused import FusedNormalisations
@@ -21,6 +22,7 @@ from init_monitor.capture.training import is_training_signal
 from init_monitor.records import Role
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
+from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,15 +42,6 @@ class _Call(NamedTuple):
     module: nn.Module | None
     owner: str
     kind: str
-
-
-def _is_data(received: Tensor | None) -> bool:
-    """Say whether a tensor, if no layer is known to have made it, is the network's input: then it has no gradient.
-
-    Indices (an embedding's input: no floating tensor at all) have none either. Where gradients are off, nothing can be
-    told.
-    """
-    return torch.is_grad_enabled() and (received is None or not received.requires_grad)
 
 
 class LayerHooks:
@@ -111,11 +104,15 @@ class LayerHooks:
         """Put a forward hook on every watched layer and on the plumbing between them."""
         self.order = {}
         for name, module in self._layers.items():
-            if name not in self._switched_off:
+            if name in self._switched_off:
+                continue
+            try:
                 hook = Hook(self._forward, name)
                 self._handles += self._fused.attach(name, module) or [
                     module.register_forward_hook(hook, with_kwargs=True)
                 ]
+            except Exception as error:  # noqa: BLE001 - a module of the user's may refuse
+                self._switch_off(name, error)
         for module in self._plumbing:
             self._handles.append(module.register_forward_hook(Hook(self._pass_on, ""), with_kwargs=True))
         self.begin_batch()
@@ -136,6 +133,8 @@ class LayerHooks:
         self._fused.clear()
         self._late.clear()
         self.position = 0
+        # A step of many micro-batches would pile up the handles of tensors that are gone.
+        self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 
     def accumulator(self, device: torch.device) -> Accumulator:
         """Return the accumulator of a device, made when the device is first seen."""
@@ -163,13 +162,14 @@ class LayerHooks:
             if torch.is_grad_enabled() or layer in self._switched_off:
                 return
             try:
-                rows.accumulator.take(rows.backward, gradient, plan)
+                with unseen():
+                    rows.accumulator.take(rows.backward, gradient, plan)
             except Exception as error:  # noqa: BLE001 - must not reach the user's backward
                 self._switch_off(layer, error)
 
         if tensor.requires_grad:
             self._late.discard(rows)
-            self._handles.append(tensor.register_hook(hook))
+            self._handles.append(tensor.register_hook(unserializable_hook(hook)))
         elif not torch.is_grad_enabled():
             # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
             self._late.add(rows)
@@ -189,12 +189,13 @@ class LayerHooks:
         try:
             if not is_training_signal():
                 return
-            # In place the output is the very tensor that was the input.
-            origin = self._find(output if given is None else given)
-            key = TapKey(name, 0, "")
-            tap = self._tap(_Call(key, None, owner, kind), output, origin)
-            if tap is not None:
-                self._take(tap, None, output)
+            with unseen():
+                # In place the output is the very tensor that was the input.
+                origin = self._find(output if given is None else given)
+                key = TapKey(name, 0, "")
+                tap = self._tap(_Call(key, None, owner, kind), output, origin)
+                if tap is not None:
+                    self._take(tap, None, output)
         except Exception as error:  # noqa: BLE001 - must not reach the user's forward
             self._switch_off(name, error)
 
@@ -206,10 +207,12 @@ class LayerHooks:
         try:
             if not is_training_signal():
                 return
-            received = first_floating(args, kwargs)
-            data = _is_data(received)
-            # What is computed in here is none of the probe's business.
-            with torch.no_grad(), torch._C.DisableTorchFunction():  # noqa: SLF001 - the public one leaves modes on
+            with_gradients = torch.is_grad_enabled()
+            with unseen():
+                received = first_floating(args, kwargs)
+                # What no layer made is the network's input if it has no gradient; neither have indices (no floating
+                # tensor at all). Where gradients are off, nothing can be told.
+                data = with_gradients and (received is None or not received.requires_grad)
                 self._measure(name, module, received, output, data=data)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self._switch_off(name, error)
@@ -306,11 +309,12 @@ class LayerHooks:
         self, _name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
     ) -> None:
         try:
-            received = first_floating(args, kwargs)
-            origin = None if received is None else self._provenance.find(received)
-            if origin is not None and isinstance(output, torch.Tensor):
-                unchanged = origin.same_values and isinstance(module, SAME_VALUES)
-                self._provenance.note(output, origin.rows, origin.tap, same_values=unchanged)
+            with unseen():
+                received = first_floating(args, kwargs)
+                origin = None if received is None else self._provenance.find(received)
+                if origin is not None and isinstance(output, torch.Tensor):
+                    unchanged = origin.same_values and isinstance(module, SAME_VALUES)
+                    self._provenance.note(output, origin.rows, origin.tap, same_values=unchanged)
         except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
             self._switch_off(type(module).__name__, error)
 

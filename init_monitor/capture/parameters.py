@@ -10,6 +10,7 @@ import torch
 
 from init_monitor.capture.accumulator import Plan, strided_sample
 from init_monitor.capture.tensors import local, unreadable
+from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -116,7 +117,7 @@ class ParameterTaps:
         ids = {id(parameter) for parameter in held}
         if not self._before:
             self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
-        with torch.no_grad():
+        with unseen():
             for name, parameter in self._parameters.items():
                 if id(parameter) not in ids:
                     continue
@@ -127,7 +128,7 @@ class ParameterTaps:
 
     def after_step(self) -> None:
         """Measure how far each of those parameters was moved."""
-        with torch.no_grad():
+        with unseen():
             for name, before in self._before.items():
                 rows = self.rows[name]
                 after = strided_sample(local(self._parameters[name].detach()), self._followed)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.capture.training import is_training_signal
 from init_monitor.structure.probe import STOPPED, Probe
+from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +77,7 @@ class ForwardProbe:
     def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
         if self._hooks.paused or not is_training_signal():
             return
-        with torch.no_grad():
+        with unseen():
             self.residuals.take(site, skip, branch, total)
 
     def _activation(self, site: ActivationSite, given: Tensor | None, output: Tensor) -> None:

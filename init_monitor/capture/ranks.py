@@ -9,6 +9,7 @@ of the training, and its time is limited. A rank whose monitor failed still take
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -95,9 +96,11 @@ class Ranks:
         return given
 
     def leave(self) -> None:
-        """Part from the others at the end of a training."""
+        """Part from the others at the end of a training. Waits for nobody and never raises."""
         if self._group is not None and distributed.is_initialized():
-            distributed.destroy_process_group(self._group)
+            # The training may have taken all groups down already, this one too.
+            with suppress(Exception):
+                distributed.destroy_process_group(self._group)
         self._group, self.size = None, 1
 
     def _leave(self, error: Exception) -> None:

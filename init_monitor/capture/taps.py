@@ -6,6 +6,8 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.structure.provenance import version_of
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -95,8 +97,7 @@ class Provenance:
 
     def note(self, tensor: Tensor, rows: Rows, tap: Tap | None = None, *, same_values: bool = True) -> None:
         """Remember that a tensor was measured, or, with ``same_values=False``, derived from what was."""
-        version = tensor._version  # noqa: SLF001 - the only way to see an in-place change
-        self._origins[id(tensor)] = (weakref.ref(tensor), Origin(rows, tap, version, same_values))
+        self._origins[id(tensor)] = (weakref.ref(tensor), Origin(rows, tap, version_of(tensor), same_values))
 
     def find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from, or ``None``; ``same_values`` says whether it is unchanged since."""
@@ -105,5 +106,5 @@ class Provenance:
         if entry is None or entry[0]() is not tensor:
             return None
         origin = entry[1]
-        unchanged = origin.same_values and origin.version == tensor._version  # noqa: SLF001
+        unchanged = origin.same_values and origin.version == version_of(tensor)
         return origin._replace(same_values=unchanged)

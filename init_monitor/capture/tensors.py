@@ -35,7 +35,7 @@ def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[
     elif isinstance(value, (tuple, list)):
         items = iter(enumerate(value))
     elif is_dataclass(value) and not isinstance(value, type):
-        items = ((f.name, getattr(value, f.name)) for f in fields(value))
+        items = ((f.name, getattr(value, f.name, None)) for f in fields(value))
     else:
         return
     for key, item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,10 +65,11 @@ class ModuleCalls:
                 any(cls in NONLINEARITIES for cls in type(module).__mro__),
                 next(module.parameters(), None) is not None,
             )
-            self._handles.append(module.register_forward_pre_hook(_Hook(self._enter), prepend=True))
-            self._handles.append(
-                module.register_forward_hook(_Hook(self._leave), with_kwargs=True, always_call=True),
-            )
+            enter, leave = _Hook(self._enter), _Hook(self._leave)
+            # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
+            with suppress(Exception):
+                self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+                self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
 
     def detach(self) -> None:
         """Remove the hooks and forget the calls."""
@@ -107,7 +109,8 @@ class ModuleCalls:
                 identity, frame = self._stack.pop()
                 if identity == id(module):
                     break
-            self._on_leave(module, frame, (args, kwargs), output)
+            with torch._C.DisableTorchFunction():  # noqa: SLF001 - nobody's mode has to know
+                self._on_leave(module, frame, (args, kwargs), output)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"leaving a {type(module).__name__}", error)
 

@@ -23,6 +23,7 @@ from init_monitor.structure.provenance import Frame, Kind, Node, Provenance, ver
 from init_monitor.structure.residual import Verdict, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.sums import Sum, find_sum
+from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,7 +111,7 @@ class Probe(TorchFunctionMode):
         self.causes: list[str] = []
         self._on_residual = on_residual
         self._on_activation = on_activation
-        self._constants = frozenset(id(buffer) for buffer in model.buffers())
+        self._model = model
         self._calls = ModuleCalls(model, self._watches, self._bind_opaque, self._fail)
         self._operations: dict[object, Operation] = {}
         self._thread = 0
@@ -119,7 +120,8 @@ class Probe(TorchFunctionMode):
         self._begin()
 
     def _begin(self) -> None:
-        self._graph = Provenance(self._constants)
+        # Buffers come and go (a running mean that is set anew); the id of one that is gone is given to other tensors.
+        self._graph = Provenance(frozenset(id(buffer) for buffer in self._model.buffers()))
         self._ordinals: dict[str, int] = {}
         self._sites: list[ResidualSite] = []
         self._activation_sites: list[ActivationSite] = []
@@ -184,13 +186,15 @@ class Probe(TorchFunctionMode):
         try:
             operation = self._concerned(func)
             if operation is not None:
-                pending = self._before(operation, args, kwargs)
+                with torch._C.DisableTorchFunction():  # noqa: SLF001 - of modes around this one
+                    pending = self._before(operation, args, kwargs)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._fail(f"before {getattr(func, '__name__', func)}", error)
         result = func(*args, **kwargs)
         if operation is not None and pending is not None:
             try:
-                self._after(operation, args, kwargs, result, pending)
+                with torch._C.DisableTorchFunction():  # noqa: SLF001 - the same
+                    self._after(operation, args, kwargs, result, pending)
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail(f"after {operation.name}", error)
         return result
@@ -251,7 +255,7 @@ class Probe(TorchFunctionMode):
             return None
         if self._on_residual is None:
             return _Addition(verdict, found, None)
-        with torch.no_grad():
+        with unseen():
             terms = [found.left.read(), found.right.read()]
             if overwrites:
                 written = kwargs.get("out", args[0] if args else None)
