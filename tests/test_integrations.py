@@ -289,7 +289,9 @@ def gpt2() -> GPT2LMHeadModel:
         eos_token_id=0,
         loss_type="ForCausalLM",
     )
-    return GPT2LMHeadModel(config)
+    make: Any = GPT2LMHeadModel  # some versions have no types
+    model: GPT2LMHeadModel = make(config)
+    return model
 
 
 def hugging_face(

@@ -498,8 +498,8 @@ def test_a_deep_network_shows_its_ends_the_blamed_addition_and_what_it_left_out(
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_the_residual_table_fits_and_loses_whole_columns_but_never_a_digit(width: int, *, plain: bool) -> None:
     net = blocks(50, named="model.encoder.transformer.layers", kind="projection")
-    columns = {q: np.full(50, -1.23456e-15) for q in RESIDUAL_VECTORS}
-    columns[Quantity.RESIDUAL_SUM_VAR] = 10.0 ** np.linspace(-15, 15, 50)
+    columns: dict[Quantity, Any] = {q: np.full(50, -1.23456e-15) for q in RESIDUAL_VECTORS}
+    columns[Quantity.RESIDUAL_SUM_VAR] = np.logspace(-15, 15, 50, dtype=np.float64)
     columns[Quantity.RESIDUAL_BACKWARD_GROWTH] = np.full(50, 4.56789e-15)
     lines = rendered(residual_table(grown(net, columns=columns), net, width=width, plain=plain), 200)
     assert max(map(len, lines)) <= width

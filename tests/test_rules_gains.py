@@ -95,8 +95,8 @@ def test_layers_until_a_limit_counts_the_doublings_of_the_magnitude(
 
 
 def test_the_slope_ignores_a_fifth_of_wild_points() -> None:
-    x = np.arange(20.0)
-    y = 0.5 * x
+    x = np.arange(20, dtype=np.float64)
+    y = np.asarray(0.5 * x, dtype=np.float64)
     y[[3, 9, 14, 17]] = 1e6
     assert theil_sen(x, y) == pytest.approx(0.5)
     assert math.isnan(theil_sen(x[:1], y[:1]))

@@ -401,7 +401,7 @@ def test_the_heatmap_shows_each_cell_in_the_colour_of_its_power_of_ten() -> None
 
 
 def test_the_colour_map_rises_in_even_steps_of_lightness() -> None:
-    srgb = colours(np.linspace(0, 1, 101)) / 255
+    srgb = colours(np.linspace(0, 1, 101, dtype=np.float64)) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
     # CIE 1976 lightness.

@@ -253,7 +253,8 @@ class Capture:
         for key, tap in self._hooks.taps.items():
             here = tap.rows.accumulator
             for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                places[("layer", *key, what)] = Place(here, row)
+                place: Key = ("layer", *key, what)
+                places[place] = Place(here, row)
         for name, addition in self._probe.residuals.order.items():
             for term, rows in addition.own.items():
                 places["sum", name, term, ""] = Place(rows.accumulator, rows.forward)

@@ -217,7 +217,7 @@ def _colour_bar(
 ) -> None:
     draw = ImageDraw.Draw(image)
     left, right = area.right + _BAR_GAP, area.right + _BAR_GAP + _BAR_WIDTH
-    bar = np.repeat(colours(np.linspace(1.0, 0.0, area.height))[:, None, :], _BAR_WIDTH, axis=1)
+    bar = np.repeat(colours(np.linspace(1.0, 0.0, area.height, dtype=np.float64))[:, None, :], _BAR_WIDTH, axis=1)
     image.paste(Image.fromarray(bar), (left, area.top))
     draw.rectangle((left - 1, area.top - 1, right, area.bottom), outline=_SOFT_INK)
     # Its end lies over the numbers, its start may lie over the cells: there is room above both.

@@ -102,4 +102,5 @@ def _measured(record: StepRecord, quantity: Quantity, in_stream: NDArray[np.bool
     column = record.column(quantity)
     if quantity in RESIDUAL_QUANTITIES:
         column = column[in_stream]
-    return column[~np.isnan(column)]
+    measured: Column = column[~np.isnan(column)]
+    return measured
