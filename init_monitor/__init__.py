@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from init_monitor import recipes as recipes
-    from init_monitor.callback import InitMonitor as InitMonitor
     from init_monitor.errors import (
         CriticalFindingError as CriticalFindingError,
         InitMonitorError as InitMonitorError,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         RecipeError as RecipeError,
         StoreError as StoreError,
     )
+    from init_monitor.integrations.lightning import InitMonitor as InitMonitor
     from init_monitor.plan import (
         Comparison as Comparison,
         InitPlan as InitPlan,
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from init_monitor.records import (
         Figure as Figure,
         Finding as Finding,
+        History as History,
         Severity as Severity,
         StepRecord as StepRecord,
         Structure as Structure,
     )
     from init_monitor.report import Report as Report
     from init_monitor.rules import DEFAULT_RULES as DEFAULT_RULES
-    from init_monitor.rules.rule import History as History, Rule as Rule
+    from init_monitor.rules.rule import Rule as Rule
     from init_monitor.sinks import default_sinks as default_sinks
     from init_monitor.sinks.sink import Run as Run, Sink as Sink
     from init_monitor.standalone import check as check, watch as watch
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _CONTENTS = {
-    "InitMonitor": "callback",
+    "InitMonitor": "integrations.lightning",
     "watch": "standalone",
     "check": "standalone",
     "recommend": "plan",
@@ -54,7 +55,7 @@ _CONTENTS = {
     "Report": "report",
     "DEFAULT_RULES": "rules",
     "Rule": "rules.rule",
-    "History": "rules.rule",
+    "History": "records",
     "default_sinks": "sinks",
     "Sink": "sinks.sink",
     "Run": "sinks.sink",

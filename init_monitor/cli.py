@@ -165,7 +165,7 @@ def _report(options: argparse.Namespace) -> int:
     elif options.json:
         sys.stdout.write(report.to_json() + "\n")
     elif options.md:
-        from init_monitor.sinks.wording import spelled  # noqa: PLC0415
+        from init_monitor.display.formatting import spelled  # noqa: PLC0415
 
         # Not every terminal, nor every pipe on Windows, has the signs of mathematics.
         sys.stdout.write(spelled(report.to_markdown(), sys.stdout.encoding or "utf-8"))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.pace import weights_of
 from init_monitor.records import StepRecord
-from init_monitor.rules.pace import weights_of
+from init_monitor.records.quantities import Quantity
 from init_monitor.store.lines import json_value
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +106,7 @@ class Comparison:
         from rich.table import Table  # noqa: PLC0415 - printing only
         from rich.text import Text  # noqa: PLC0415
 
-        from init_monitor.sinks.wording import shown, spelled  # noqa: PLC0415
+        from init_monitor.display.formatting import shown, spelled  # noqa: PLC0415
 
         def cell(text: str) -> Text:
             # A directory or a layer may be called what a terminal cannot print, or would obey.
@@ -149,7 +149,7 @@ class Comparison:
             yield Row("findings", code, *(one.get(code, "not found") for one in (first, second)))
 
     def _numbers(self) -> Iterator[Row]:
-        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+        from init_monitor.display.formatting import compact  # noqa: PLC0415 - printing only
 
         for when, place in (("first sampled step", 0), ("newest step", -1)):
             records = [run.records[place] if run.records else None for run in self.runs]
@@ -161,7 +161,7 @@ class Comparison:
 
     def _layers(self) -> Iterator[Row]:
         """Yield the layers whose variance differs most at the first step: there only initialisation speaks."""
-        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+        from init_monitor.display.formatting import compact  # noqa: PLC0415 - printing only
 
         first, second = (
             dict(zip(one.names, one.column(Quantity.VARIANCE).tolist(), strict=True))

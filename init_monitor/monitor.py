@@ -20,9 +20,8 @@ from init_monitor.capture.ranks import Ranks
 from init_monitor.capture.schedule import Schedule
 from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
 from init_monitor.options import Measure, OnCritical
-from init_monitor.records import Finding, Severity, StepRecord, Structure
-from init_monitor.rules.docket import Docket
-from init_monitor.rules.rule import History
+from init_monitor.records import Finding, History, Severity, StepRecord, Structure
+from init_monitor.rules.engine import Docket
 from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
 from init_monitor.structure.probe import STOPPED

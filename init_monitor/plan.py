@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from init_monitor.capture.rehearsal import Rehearsal, rehearse, untouched
+from init_monitor.capture.single_pass import Rehearsal, rehearse, untouched
+from init_monitor.recipes.apply import carry_out, code_of
 from init_monitor.recipes.assignment import assign
-from init_monitor.recipes.carrying_out import carry_out, code_of
 from init_monitor.structure.layers import plain_name
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class InitPlan:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the plan as a table, with a line below that sums it up."""
-        from init_monitor.sinks.plan_table import plan_table  # noqa: PLC0415 - printing only
+        from init_monitor.display.plan_table import plan_table  # noqa: PLC0415 - printing only
 
         yield from plan_table(self.layers, self.left, self.verdict, console, options)
 
@@ -144,7 +144,7 @@ class Comparison:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw standard deviations before and after, forward and backward."""
-        from init_monitor.sinks.plan_table import comparison_table  # noqa: PLC0415 - printing only
+        from init_monitor.display.plan_table import comparison_table  # noqa: PLC0415 - printing only
 
         yield from comparison_table(self.before.record, self.after.record, console, options)
 

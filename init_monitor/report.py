@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.records import Severity, Structure
+from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, SCHEMA_VERSION
 from init_monitor.store.lines import finding_json, json_value, structure_json
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from init_monitor.records import Finding, StepRecord
-    from init_monitor.tags import Quantity
+    from init_monitor.records.quantities import Quantity
 
 COLUMNS = ("layer", "mean", "std", "max |x|", "gradient std", "dead %", "status")
 
@@ -88,7 +88,7 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return the findings and the last step's signal propagation as Markdown."""
-        from init_monitor.sinks.markdown import escaped, finding_markdown  # noqa: PLC0415 - printing only
+        from init_monitor.display.markdown import escaped, finding_markdown  # noqa: PLC0415 - printing only
 
         lines = ["# Signal propagation", "", self.verdict, ""]
         for finding in self.findings:
@@ -173,9 +173,9 @@ class Report:
         from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        from init_monitor.sinks.residual_table import residual_table  # noqa: PLC0415
-        from init_monitor.sinks.table import findings_panel, propagation_table  # noqa: PLC0415
-        from init_monitor.sinks.wording import has_unicode, spelled  # noqa: PLC0415
+        from init_monitor.display.formatting import has_unicode, spelled  # noqa: PLC0415
+        from init_monitor.display.layer_table import findings_panel, propagation_table  # noqa: PLC0415
+        from init_monitor.display.residual_table import residual_table  # noqa: PLC0415
 
         plain = not has_unicode(options.encoding)
         parts: list[RenderableType] = []
@@ -209,9 +209,9 @@ class Report:
         return self._html_body()
 
     def _rows(self) -> list[tuple[str, ...]]:
-        from init_monitor.sinks.status import status_of  # noqa: PLC0415 - printing only
-        from init_monitor.sinks.table import dead_cell  # noqa: PLC0415
-        from init_monitor.sinks.wording import compact  # noqa: PLC0415
+        from init_monitor.display.formatting import compact  # noqa: PLC0415
+        from init_monitor.display.layer_status import status_of  # noqa: PLC0415 - printing only
+        from init_monitor.display.layer_table import dead_cell  # noqa: PLC0415
 
         known, rows = self.structure.by_name(), []
         for layer in self.records[-1]:
@@ -245,7 +245,7 @@ class Report:
 
     def _residuals(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], str]:
         """Columns and rows of the last step's residual additions, and how the stream grows with them."""
-        from init_monitor.sinks.residual_rows import (  # noqa: PLC0415 - printing only
+        from init_monitor.display.residual_rows import (  # noqa: PLC0415 - printing only
             RESIDUAL_COLUMNS,
             residual_cells,
             stream_growth,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from init_monitor.capture.rehearsal import forward, loss_of, untouched
+from init_monitor.capture.single_pass import forward, loss_of, untouched
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report

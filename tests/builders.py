@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from init_monitor.records import Layer, Residual, Role, StepRecord, Structure
-from init_monitor.rules.rule import History
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records import History, Layer, Residual, Role, StepRecord, Structure
+from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.probing import ForwardProbe
 from init_monitor.capture.ranks import Place, Share, merged, one_copy, put_back, seen_in, share_of
 from init_monitor.capture.reading import (
     Reader,
@@ -21,8 +21,8 @@ from init_monitor.capture.reading import (
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
 from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure
+from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,8 +12,8 @@ import numpy as np
 from init_monitor.capture.taps import Rows
 from init_monitor.measures import between_sample_share, finalise
 from init_monitor.records import INPUT, Layer, Role, Structure
+from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.structure.layers import fans_of
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ import numpy as np
 
 from init_monitor.capture.accumulator import Plan
 from init_monitor.capture.taps import Rows
-from init_monitor.tags import RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

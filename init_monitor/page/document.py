@@ -14,15 +14,15 @@ from init_monitor.page.bundle import script, style
 from init_monitor.page.payload import encoded
 from init_monitor.page.series import COUNTS, assembled, merged_names, thinned
 from init_monitor.records import Structure
+from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, SCHEMA_VERSION
 from init_monitor.store import finding_json, structure_json
-from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.page.series import Series
     from init_monitor.records import Finding, StepRecord
-    from init_monitor.tags import Quantity
+    from init_monitor.records.quantities import Quantity
 
 BUDGET = 12 * 2**20
 """Bytes of numbers in a file, before base64: what a mail server takes and a browser reads in a moment. Of a run that has

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from init_monitor.analysis.residual_streams import streams
 from init_monitor.recipes.blocks import Block, blocks_of, modules_by_name, output_layer
 from init_monitor.recipes.choices import forward_gain
 from init_monitor.recipes.embedding import TABLES
@@ -16,13 +17,12 @@ from init_monitor.recipes.gpt import GPT_STD, gpt_std, width_std
 from init_monitor.recipes.output import OUTPUT_STD
 from init_monitor.recipes.recurrent import recipe_of
 from init_monitor.recipes.residual import input_activation
-from init_monitor.recipes.spared import spared, unknown
+from init_monitor.recipes.skip_reasons import spared, unknown
 from init_monitor.recipes.transformer import Transformer
 from init_monitor.recipes.variance_scaling import he_variance, xavier_variance
 from init_monitor.recipes.weights import Weight, is_mixing, shared_weights, weights_of
 from init_monitor.records import Role
 from init_monitor.records.plan import LayerPlan, Place
-from init_monitor.rules.streams import streams
 from init_monitor.structure.layers import NORMALISATIONS
 
 if TYPE_CHECKING:

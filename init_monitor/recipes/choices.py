@@ -6,8 +6,8 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from init_monitor.analysis.gains import GAINS
 from init_monitor.errors import RecipeError
-from init_monitor.rules.gains import GAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

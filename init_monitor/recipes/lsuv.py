@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from init_monitor.capture.rehearsal import eager, forward, untouched
+from init_monitor.capture.single_pass import eager, forward, untouched
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.weights import weights_of, zero_biases

@@ -9,8 +9,8 @@ from torch import nn
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.choices import finite
+from init_monitor.recipes.fill import fill
 from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
-from init_monitor.recipes.writing import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from init_monitor.analysis.gains import gains_around
 from init_monitor.errors import InitMonitorWarning, RecipeError
 from init_monitor.recipes.blocks import modules_by_name, need_blocks, structure_for, without_end
 from init_monitor.recipes.choices import Spread, chosen, count, squared_gain
+from init_monitor.recipes.fill import fill
 from init_monitor.recipes.weights import is_frozen_parameter, weights_of, zero_biases
-from init_monitor.recipes.writing import fill
 from init_monitor.records import Role
-from init_monitor.rules.gains import gains_around
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

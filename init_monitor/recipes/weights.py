@@ -17,7 +17,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
-from init_monitor.recipes.writing import assign_computed, fill
+from init_monitor.recipes.fill import assign_computed, fill
 from init_monitor.structure.layers import fans_of
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
+from init_monitor.records.history import History as History
 from init_monitor.records.step import (
     LayerRecord as LayerRecord,
     Moments as Moments,

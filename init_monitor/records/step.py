@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.tags import PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records.quantities import PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

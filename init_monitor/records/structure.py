@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from init_monitor.outline import outline_text, rendered
+from init_monitor.records.outline import outline_text, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

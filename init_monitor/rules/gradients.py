@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import gain_source, healthy_backward_gain
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.pace import HEALTHY_UPDATE
+from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments, theil_sen
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.rules import companions, onset, remedies, wording
-from init_monitor.rules.depth import Segment, bounded_exp, by_level, log_of, segments, theil_sen
-from init_monitor.rules.gains import gain_source, healthy_backward_gain
-from init_monitor.rules.optimizers import epsilon_of
-from init_monitor.rules.pace import HEALTHY_UPDATE
-from init_monitor.rules.profile import Signal
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
 from init_monitor.rules.propagation import (
     BLAME_FACTOR,
     CRITICAL_CHANGE,
@@ -22,14 +23,12 @@ from init_monitor.rules.propagation import (
     WARNING_CHANGE,
     to_blame,
 )
-from init_monitor.rules.silence import LEAST_RECORDS, LEAST_STEPS
-from init_monitor.tags import Quantity
+from init_monitor.rules.silent_branch import LEAST_RECORDS, LEAST_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Column, StepRecord, Structure
-    from init_monitor.rules.rule import History
+    from init_monitor.records import Column, History, StepRecord, Structure
 
 FADING_GRADIENT = 2e5
 """Variance factor towards the input from which a gradient that fades is a warning: AlexNet's, in the default initialisation
@@ -226,7 +225,7 @@ class _GradientsOverDepth:
         trained = (
             worst is not None
             and (severity > Severity.INFO or not updates.learns)
-            and onset.made_by_training(
+            and made_by_training.made_by_training(
                 Signal(history.records[0], history.structure).column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
                 signal.column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
                 healthy,
@@ -236,7 +235,9 @@ class _GradientsOverDepth:
         )
         message = _message(back, updates, record.optimizer, severity, half=half)
         if trained and worst is not None:
-            message += f" {segment.layers[worst].name} is off most. {onset.told(history, direction=self.direction)}"
+            message += (
+                f" {segment.layers[worst].name} is off most. {made_by_training.told(history, direction=self.direction)}"
+            )
         before = segment.before(worst) if worst is not None else None
         return Finding(
             rule=self.name,
@@ -247,7 +248,7 @@ class _GradientsOverDepth:
             message=message,
             evidence=evidence,
             expected=expected,
-            remedy=onset.remedy(history, direction=self.direction)
+            remedy=made_by_training.remedy(history, direction=self.direction)
             if trained
             else _remedy(back, blamed, severity, history),
             source=gain_source(before.activation if before else segment.layers[0].activation),
@@ -336,24 +337,24 @@ def _median(values: Column) -> float:
 def _message(back: _Back, updates: _Updates, optimizer: str, severity: Severity, *, half: bool) -> str:
     first, last = back.segment.layers[0].name, back.segment.layers[-1].name
     if back.silent:
-        stuck = wording.names([back.segment.layers[i].name for i in back.affected])
+        stuck = phrases.names([back.segment.layers[i].name for i in back.affected])
         return (
             f"The gradient is exactly 0 in {stuck}, while layers nearer to the loss have one: nothing there can learn."
         )
-    pace = f"grows {wording.times(back.growth)}" if back.growth >= 1 else f"shrinks to {wording.times(back.growth)}"
-    change = f"from {last} to {first} its variance {wording.change(back.total)}"
+    pace = f"grows {phrases.times(back.growth)}" if back.growth >= 1 else f"shrinks to {phrases.times(back.growth)}"
+    change = f"from {last} to {first} its variance {phrases.change(back.total)}"
     parts = [f"On its way back the gradient {pace} per layer: {change}."]
     if half:
-        parts.append(f"In float16, gradients below {wording.number(SUBNORMAL_HALF)} become 0, and these are below.")
+        parts.append(f"In float16, gradients below {phrases.number(SUBNORMAL_HALF)} become 0, and these are below.")
     if not math.isnan(updates.ratio):
         parts.append(
-            f"The weights it concerns change by {wording.part(updates.ratio)} their size per step"
+            f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
             f" ({optimizer or 'optimizer'}){_comment(updates, severity)}"
         )
     if severity > Severity.INFO and (epsilon_of(optimizer) or 0) * NEAR_EPSILON > updates.rms:
         parts.append(
-            f"Their gradient of {wording.number(updates.rms)} is as small as the epsilon of {optimizer}"
-            f" ({wording.number(epsilon_of(optimizer) or 0)}), which therefore no longer makes up for it."
+            f"Their gradient of {phrases.number(updates.rms)} is as small as the epsilon of {optimizer}"
+            f" ({phrases.number(epsilon_of(optimizer) or 0)}), which therefore no longer makes up for it."
         )
     return " ".join(parts)
 
@@ -374,8 +375,8 @@ def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, history: His
         )
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        layers = companions.off_too(layers, history, direction=1 if back.total > 1 else -1)
-        return remedies.advice(sentence, remedies.initialise(layers, among=history.structure.layers))
+        layers = affected_layers.off_too(layers, history, direction=1 if back.total > 1 else -1)
+        return snippets.advice(sentence, snippets.initialise(layers, among=history.structure.layers))
     return _remedy_for_all(back, history.structure)
 
 
@@ -385,7 +386,7 @@ def _remedy_for_all(back: _Back, structure: Structure) -> str:
     squashing = sorted(name for name in followers if name.casefold() in _SQUASHING)
     if vanishing and squashing:
         return (
-            f"Use another activation than {wording.names(squashing)}, which passes at most a quarter of a gradient (ReLU"
+            f"Use another activation than {phrases.names(squashing)}, which passes at most a quarter of a gradient (ReLU"
             " with He's initialisation, tanh with Xavier's), or normalisations between the layers."
         )
     if vanishing:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import remedies, wording
-from init_monitor.rules.optimizers import epsilon_of
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Layer, StepRecord, Structure
-    from init_monitor.rules.rule import History
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 LARGE = 30.0
 """Rms of the input. Digits of 0 … 16 (rms 8) and inputs of twice that train as standardised ones do; at 30 SGD with a
@@ -170,16 +169,16 @@ def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> F
 
 
 def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
-    mean, std = wording.number(entry.mean), wording.number(entry.std)
+    mean, std = phrases.number(entry.mean), phrases.number(entry.std)
     text = (
         f"The input of {entry.layer.name} is {entry.kind.value}: mean {mean}, standard deviation {std}, largest"
-        f" {wording.number(entry.peak)}, where about 0 and 1 are usual."
+        f" {phrases.number(entry.peak)}, where about 0 and 1 are usual."
     )
     if severity is Severity.INFO:
         return f"{text} The normalisation behind {entry.layer.name} takes it out again."
     if entry.kind is Kind.UNCENTRED:
         share = entry.mean**2 / (entry.mean**2 + entry.std**2)
-        return f"{text} The constant carries {wording.percent(share)} of what enters; what differs between samples is the rest."
+        return f"{text} The constant carries {phrases.percent(share)} of what enters; what differs between samples is the rest."
     if entry.kind is Kind.SMALL:
         return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
     step = _step_taken(entry, record)
@@ -192,12 +191,12 @@ def _step_taken(entry: _Entry, record: StepRecord) -> str:
     if epsilon_of(record.optimizer) is not None and record.optimizer and fan_in and math.isfinite(rate):
         reach = rate * fan_in * entry.rms
         return (
-            f"One step of {record.optimizer} at a rate of {wording.number(rate)} can move each output of that layer by"
-            f" rate · fan_in · |x| = {wording.number(reach)}."
+            f"One step of {record.optimizer} at a rate of {phrases.number(rate)} can move each output of that layer by"
+            f" rate · fan_in · |x| = {phrases.number(reach)}."
         )
     return (
         f"The largest learning rate at which SGD is stable falls with the mean square of the input:"
-        f" {wording.number(entry.rms**2)} times here."
+        f" {phrases.number(entry.rms**2)} times here."
     )
 
 
@@ -210,7 +209,7 @@ def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
     )
     lines = [f"# the same in the data: x = {_standardised('x', found[0].mean, found[0].std)}"]
     lines += [standardise(entry.layer, entry.mean, entry.std) for entry in found]
-    return remedies.advice(sentence, "\n".join(lines))
+    return snippets.advice(sentence, "\n".join(lines))
 
 
 def standardise(layer: Layer, mean: float, std: float) -> str:
@@ -223,7 +222,7 @@ def standardise(layer: Layer, mean: float, std: float) -> str:
     """
     return "\n".join(
         [
-            f"{remedies.expression(layer.module)}.register_forward_pre_hook(",
+            f"{snippets.expression(layer.module)}.register_forward_pre_hook(",
             f"    lambda module, args: ({_standardised('args[0]', mean, std)}, *args[1:])",
             ")",
         ]

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis import residual_branches
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.forward_profile import Profile, Signal
+from init_monitor.analysis.gains import gain_source
+from init_monitor.analysis.segments import Segment, bounded_exp, segments, theil_sen
 from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import branches, companions, onset, remedies, wording
-from init_monitor.rules.depth import Segment, bounded_exp, segments, theil_sen
-from init_monitor.rules.formats import format_of
-from init_monitor.rules.gains import gain_source
-from init_monitor.rules.profile import Profile, Signal
+from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from init_monitor.records import Column, Layer, Structure
-    from init_monitor.rules.rule import History
+    from init_monitor.records import Column, History, Layer, Structure
 
 LEAST_LAYERS = 4
 """A slope through fewer weight layers says nothing about depth: one odd layer would be it."""
@@ -160,11 +160,11 @@ class _ActivationsOverDepth:
         evidence, expected = _numbers(worst, signal.of(worst.segment))
         others = ""
         if len(verdicts) > 1:
-            others = f" The same happens in {wording.count(len(verdicts) - 1, 'other part')} of the network."
+            others = f" The same happens in {phrases.count(len(verdicts) - 1, 'other part')} of the network."
         blamed = worst.worst is not None
         trained = self._by_training(worst, signal, history)
         if trained:
-            others = f" {onset.told(history, direction=self.direction)}{others}"
+            others = f" {made_by_training.told(history, direction=self.direction)}{others}"
         lead = worst.segment.layers[worst.worst if worst.worst is not None else 0]
         return Finding(
             rule=self.name,
@@ -175,7 +175,7 @@ class _ActivationsOverDepth:
             message=_message(worst, signal.of(worst.segment)) + others,
             evidence=evidence,
             expected=expected,
-            remedy=onset.remedy(history, direction=self.direction)
+            remedy=made_by_training.remedy(history, direction=self.direction)
             if trained
             else _remedy(layers, history, worst, blamed=blamed or worst.silent_from is not None),
             source=gain_source(lead.activation),
@@ -186,7 +186,7 @@ class _ActivationsOverDepth:
             return False
         at = signal.of(verdict.segment)
         began = Signal(history.records[0], history.structure).of(verdict.segment)
-        return onset.made_by_training(
+        return made_by_training.made_by_training(
             began.weights_give, at.weights_give, at.healthy(), verdict.worst, direction=self.direction
         )
 
@@ -214,7 +214,7 @@ class VanishingActivations(_ActivationsOverDepth):
 def in_branches(structure: Structure) -> frozenset[str]:
     """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
     return frozenset(
-        layer.name for residual in structure.residuals for layer in branches.layers_of(residual, structure)
+        layer.name for residual in structure.residuals for layer in residual_branches.layers_of(residual, structure)
     )
 
 
@@ -271,17 +271,17 @@ def _message(verdict: Verdict, at: Profile) -> str:
     if verdict.limit is not None:
         full = segment.layers[verdict.limit]
         return (
-            f"The output of {full.name} reaches {wording.number(float(at.abs_max[verdict.limit]))}, and {full.dtype} ends"
-            f" at {wording.number(format_of(full.dtype).largest)}: the next larger batch, or the next layer, overflows."
+            f"The output of {full.name} reaches {phrases.number(float(at.abs_max[verdict.limit]))}, and {full.dtype} ends"
+            f" at {phrases.number(format_of(full.dtype).largest)}: the next larger batch, or the next layer, overflows."
         )
     parts = [f"The signal {_pace(verdict, at)} from {first.name} to {last.name}:"]
-    parts.append(f"its variance {wording.change(verdict.total)} over {wording.count(segment.depth, 'layer')}.")
+    parts.append(f"its variance {phrases.change(verdict.total)} over {phrases.count(segment.depth, 'layer')}.")
     if verdict.worst is not None:
         culprit = segment.layers[verdict.worst]
         follows = f" with {culprit.activation} after it" if culprit.activation else ""
         parts.append(
-            f"{culprit.name} multiplies it by {wording.number(at.gain[verdict.worst])}, where"
-            f" {wording.number(at.healthy()[verdict.worst])} keeps it{follows}."
+            f"{culprit.name} multiplies it by {phrases.number(at.gain[verdict.worst])}, where"
+            f" {phrases.number(at.healthy()[verdict.worst])} keeps it{follows}."
         )
     else:
         parts.append("No single layer is off: it comes from what lies between them (additions, biases, means).")
@@ -296,8 +296,8 @@ def _pace(verdict: Verdict, at: Profile) -> str:
     if even < abs(math.log(verdict.total)) / 2 or largest > abs(math.log(verdict.total)) * ONE_PLACE:
         return "grows at one place" if verdict.total > 1 else "fades at one place"
     if verdict.growth >= 1:
-        return f"grows {wording.times(verdict.growth)} per layer"
-    return f"shrinks to {wording.times(verdict.growth)} per layer"
+        return f"grows {phrases.times(verdict.growth)} per layer"
+    return f"shrinks to {phrases.times(verdict.growth)} per layer"
 
 
 def _limit(verdict: Verdict, at: Profile) -> list[str]:
@@ -307,7 +307,7 @@ def _limit(verdict: Verdict, at: Profile) -> list[str]:
     growing = verdict.total > 1
     form = format_of(layer.dtype)
     limit = f"the largest {layer.dtype} number" if growing else f"the smallest normal {layer.dtype} number"
-    size = wording.number(form.largest if growing else form.smallest_normal)
+    size = phrases.number(form.largest if growing else form.smallest_normal)
     if verdict.until == 0:
         return [f"It has passed {limit} ({size})."]
     return [f"At this pace it passes {limit} ({size}) after {verdict.until:.0f} more."]
@@ -317,17 +317,17 @@ def _remedy(layers: list[Layer], history: History, verdict: Verdict, *, blamed: 
     structure = history.structure
     if blamed:
         if verdict.silent_from is not None:
-            layers = companions.constant_too(layers, history)
-        layers = companions.off_too(layers, history, direction=1 if verdict.total > 1 else -1)
+            layers = affected_layers.constant_too(layers, history)
+        layers = affected_layers.off_too(layers, history, direction=1 if verdict.total > 1 else -1)
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        code = remedies.initialise(layers, among=structure.layers)
-        growing = branches.unnormalised(structure)
+        code = snippets.initialise(layers, among=structure.layers)
+        growing = residual_branches.unnormalised(structure)
         if len(growing) >= LEAST_LAYERS:
             sentence += (
                 " No normalisation holds the residual additions: start their branches small, or they explode next."
             )
-            code = remedies.together(code, branches.start_small(growing, structure))
-        return remedies.advice(sentence, code)
+            code = snippets.together(code, small_branches.start_small(growing, structure))
+        return snippets.advice(sentence, code)
     if verdict.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
     known = structure.by_name()
@@ -337,5 +337,5 @@ def _remedy(layers: list[Layer], history: History, verdict: Verdict, *, blamed: 
             "Every residual addition adds the variance of its branch: start the branches at zero, normalise inside"
             " them, or multiply each sum by 1/sqrt(2)."
         )
-        return remedies.advice(sentence, remedies.initialise(ends, remedies.ZERO, among=structure.layers))
+        return snippets.advice(sentence, snippets.initialise(ends, snippets.ZERO, among=structure.layers))
     return "Put a normalisation between these layers, and look at what happens to the signal between them."

@@ -1,27 +1,13 @@
-"""The protocol of a rule, and what a rule may look at."""
+"""The protocol of a rule."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from init_monitor.records import Finding, StepRecord, Structure
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The window of records that rules judge, oldest first, with the network they were measured on."""
-
-    records: Sequence[StepRecord]
-    structure: Structure
-
-    @property
-    def last(self) -> StepRecord:
-        """The newest record."""
-        return self.records[-1]
+    from init_monitor.records import Finding, History
 
 
 @runtime_checkable

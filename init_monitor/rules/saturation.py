@@ -6,17 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import companions, onset, remedies, wording
-from init_monitor.rules.bounded import Reading, bounds_of, is_distribution, is_fresh
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
 from init_monitor.rules.input_scale import standardise
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Layer
-    from init_monitor.rules.rule import History
+    from init_monitor.records import History, Layer
 
 
 DISTRIBUTION_INSIDE = 0.15
@@ -214,7 +213,7 @@ def _gain(place: _Place, reading: Reading) -> float:
 
 
 def _message(place: _Place, gain: float, reading: Reading, history: History, others: Sequence[str]) -> str:
-    layer, share = place.layer, wording.percent(place.share)
+    layer, share = place.layer, phrases.percent(place.share)
     since = f"at step {history.last.step}" if place.late else "from the start"
     if place.distribution:
         text = (
@@ -223,25 +222,25 @@ def _message(place: _Place, gain: float, reading: Reading, history: History, oth
         )
     else:
         text = f"{share} of the outputs of {layer.name} ({layer.kind}) are saturated {since}"
-        lost = f": it lets {wording.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
+        lost = f": it lets {phrases.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
         text += f"{lost}."
     if place.late:
         text += " Training made it so: steps that were too large threw its input far beyond the bend."
     elif place.culprit is not None and not math.isnan(place.rms):
         knee = bounds_of(layer).knee
-        bend = f", and the activation bends at {wording.number(knee)}" if math.isfinite(knee) else ""
-        text += f" It receives an rms of {wording.number(place.rms)} that {place.culprit.name} makes{bend}."
+        bend = f", and the activation bends at {phrases.number(knee)}" if math.isfinite(knee) else ""
+        text += f" It receives an rms of {phrases.number(place.rms)} that {place.culprit.name} makes{bend}."
         arriving = reading.at(place.culprit.name, Quantity.INPUT_MEAN_SQUARE)
         if reading.passes_on(place.culprit):
-            text += f" What {place.culprit.name} gets has an rms of {wording.number(math.sqrt(arriving))} already, where 1 is usual."
+            text += f" What {place.culprit.name} gets has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
         elif gain > 1:
-            text += f" {place.culprit.name} multiplies what it gets by {wording.number(gain)}, where 1 keeps it."
-    return text + (f" So are {wording.names(others)}." if others else "")
+            text += f" {place.culprit.name} multiplies what it gets by {phrases.number(gain)}, where 1 keeps it."
+    return text + (f" So are {phrases.names(others)}." if others else "")
 
 
 def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: History) -> str:
     if worst.late:
-        return onset.remedy(history, direction=1)
+        return made_by_training.remedy(history, direction=1)
     culprits = list({p.culprit.name: p.culprit for p in found if p.culprit is not None}.values())
     norms = [layer for layer in culprits if layer.role is Role.NORMALISATION]
     weights = [layer for layer in culprits if layer.role is Role.WEIGHT]
@@ -256,7 +255,7 @@ def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: H
     std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
     inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
     again = [x for x in weights if x not in inputs]
-    again = companions.off_too(again, history, direction=1) if again else again
+    again = affected_layers.off_too(again, history, direction=1) if again else again
     sentences = []
     if inputs:
         sentences.append("Standardise the input, with the mean and standard deviation of the training set.")
@@ -264,9 +263,9 @@ def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: H
         sentences.append(
             "Initialise the layers before these activations (and what else is too large) for the activation that follows."
         )
-    code = remedies.together(
-        remedies.initialise(again, among=history.structure.layers),
-        remedies.initialise(norms, remedies.ONE),
+    code = snippets.together(
+        snippets.initialise(again, among=history.structure.layers),
+        snippets.initialise(norms, snippets.ONE),
         *(standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
     )
-    return remedies.advice(" ".join(sentences), code)
+    return snippets.advice(" ".join(sentences), code)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import companions, remedies, wording
+from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, phrases, snippets
 from init_monitor.rules.propagation import VanishingActivations
-from init_monitor.rules.rule import History
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,8 +99,8 @@ class Symmetry:
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
             message = (
-                f"The weights of {wording.names(names)} are all 0 and so are their gradients, in the last"
-                f" {wording.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
+                f"The weights of {phrases.names(names)} are all 0 and so are their gradients, in the last"
+                f" {phrases.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
                 " and all their units the same for ever."
             )
             yield self._finding(layers, message, Figure(0.0, "of the weights, in norm"), history)
@@ -127,14 +126,14 @@ class Symmetry:
         return all(_at(record, name, Quantity.WEIGHT_GRADIENT_NORM) == 0 for record in records)
 
     def _message(self, names: Sequence[str], *, certain: bool) -> str:
-        lead = f"All units of {wording.names(names)} have the same weights"
+        lead = f"All units of {phrases.names(names)} have the same weights"
         if certain:
             return (
                 f"{lead}, one number throughout: with constant layers in a row every unit gets the same gradient, and no"
                 " update tells them apart (random biases or dropout do, slowly)."
             )
         return (
-            f"{lead}, still after {wording.count(self.least_records, 'sampled step')} that changed them: they compute the"
+            f"{lead}, still after {phrases.count(self.least_records, 'sampled step')} that changed them: they compute the"
             " same and get the same gradient, so that a layer of many units is worth one."
         )
 
@@ -148,9 +147,9 @@ class Symmetry:
             message=message,
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
-            remedy=remedies.advice(
+            remedy=snippets.advice(
                 "Initialise these layers with random weights, before training; zeros are for biases.",
-                remedies.initialise(companions.constant_too(layers, history), among=history.structure.layers),
+                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure.layers),
             ),
             source=SOURCE,
         )

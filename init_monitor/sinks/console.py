@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console, Group
 from rich.text import Text
 
+from init_monitor.display.finding_panel import SEVERITY_STYLES, findings_panel
+from init_monitor.display.formatting import has_unicode, spelled
+from init_monitor.display.layer_table import TABLE_WIDTH, propagation_table
+from init_monitor.display.residual_table import residual_table
 from init_monitor.records import Severity
-from init_monitor.sinks.panel import SEVERITY_STYLES, findings_panel
-from init_monitor.sinks.residual_table import residual_table
+from init_monitor.records.quantities import Quantity
 from init_monitor.sinks.sink import Run
-from init_monitor.sinks.table import TABLE_WIDTH, propagation_table
-from init_monitor.sinks.wording import has_unicode, spelled
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,7 +10,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 
-from init_monitor.tags import Quantity, scalar_tag
+from init_monitor.records.quantities import Quantity, scalar_tag
 
 _CHARTS: dict[str, dict[str, tuple[Quantity, str]]] = {
     "Signal": {

@@ -17,7 +17,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
 from tensorboard.plugins.text.plugin_data_pb2 import TextPluginData
 
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.records.quantities import PLUGIN_NAME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from init_monitor.records import Column

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.sinks.residual_rows import is_aside
-from init_monitor.tags import RESIDUAL_QUANTITIES, Quantity, scalar_tag
+from init_monitor.display.residual_rows import is_aside
+from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity, scalar_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,16 +14,11 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 
+from init_monitor.display.heatmap import heatmap
+from init_monitor.display.history_buffer import Trace
+from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
-from init_monitor.sinks import events
-from init_monitor.sinks.custom_scalars import custom_scalars_layout
-from init_monitor.sinks.file_writer import writer_source
-from init_monitor.sinks.heatmap import heatmap
-from init_monitor.sinks.markdown import finding_markdown
-from init_monitor.sinks.summary import summary_scalars
-from init_monitor.sinks.trace import Trace
-from init_monitor.store import finding_json, structure_json
-from init_monitor.tags import (
+from init_monitor.records.quantities import (
     FINDINGS_TAG,
     LAYER_VECTORS,
     LAYOUT_TAG,
@@ -34,6 +29,11 @@ from init_monitor.tags import (
     Quantity,
     vector_tag,
 )
+from init_monitor.sinks import events
+from init_monitor.sinks.custom_scalars import custom_scalars_layout
+from init_monitor.sinks.file_writer import writer_source
+from init_monitor.sinks.summary import summary_scalars
+from init_monitor.store import finding_json, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Finding, Layer, Residual, Role, Severity, StepRecord, Structure
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

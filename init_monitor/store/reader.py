@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
 from init_monitor.records import Finding, StepRecord, Structure
+from init_monitor.records.quantities import PLUGIN_NAME, SCHEMA_VERSION
 from init_monitor.store.lines import Names, finding_from, names_from, step_from, structure_from
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

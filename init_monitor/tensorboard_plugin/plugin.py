@@ -14,7 +14,7 @@ from werkzeug import wrappers
 from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import encoded
 from init_monitor.page.series import COUNTS, Series, thinned
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION, Quantity
+from init_monitor.records.quantities import PLUGIN_NAME, SCHEMA_VERSION, Quantity
 from init_monitor.tensorboard_plugin.reading import NAME_FIELDS, EventReader, RunState, Source
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 from tensorboard.data import provider as providers
 
 from init_monitor.page.series import Series, assembled, merged_names
-from init_monitor.tags import (
+from init_monitor.records.quantities import (
     FINDINGS_TAG,
     LAYER_VECTORS,
     LAYOUT_TAG,

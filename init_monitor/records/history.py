@@ -1,0 +1,25 @@
+"""The window of records that rules judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.records.step import StepRecord
+    from init_monitor.records.structure import Structure
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The window of records that rules judge, oldest first, with the network they were measured on."""
+
+    records: Sequence[StepRecord]
+    structure: Structure
+
+    @property
+    def last(self) -> StepRecord:
+        """The newest record."""
+        return self.records[-1]

@@ -1,0 +1,222 @@
+"""IM702: all samples get the same representation; what differs between them does not reach the end of the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.gains import GLOROT, healthy_gain
+from init_monitor.analysis.segments import log_of, segments
+from init_monitor.records import INPUT, Figure, Finding, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.rules.propagation import BLAME_FACTOR, to_blame
+from init_monitor.rules.silent_branch import RISING_PAIRS, rising_share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import Column, History, Layer, StepRecord, Structure
+
+GONE = 1e-6
+"""Share of the variance that lies between samples, relative to the first layers: the samples differ by a thousandth of
+what is the same in all. bfloat16 keeps less, and in float32 the measurement itself is rounding below 2e-7. Default
+initialised ReLU layers get here after 12; from there on Adam, too, learned the digits markedly worse."""
+
+FAINT = 1e-3
+"""The same where it lasts: eight to ten default initialised layers, on which SGD learned nothing in 300 steps. Fifty
+He-initialised layers keep 0.06, and of 52 networks of torchvision, timm and transformers as they are initialised there
+51 keep 0.1 or more; in the other one (CaiT) LayerScale keeps the class token from looking at the image yet."""
+
+RECORDS = 3
+"""Sampled steps in a row that show it before it is said; a network that has only been looked at once is taken at that."""
+
+LASTING_RECORDS = 8
+"""Sampled steps in a row after which it counts as lasting."""
+
+LASTING_STEPS = 100
+"""Optimizer steps they span where a little still arrives: Adam woke ten default initialised layers within 30, and four
+hard sigmoids within 100."""
+
+GONE_STEPS = 50
+"""The same where nothing arrives."""
+
+VARIES = 1e-5
+"""Share at the first layers below which nothing is judged: the samples of the batch are then alike themselves. The mean
+over the positions of 224 × 224 pixels of pure noise leaves 3e-5."""
+
+DROP = 3.0
+"""Factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
+initialised ones by 3 to 10."""
+
+LEVELS = 2
+"""Layers behind one another that must show it: a last one may be all bias (a head that starts small)."""
+
+SOURCE = f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
+
+
+class Profile(NamedTuple):
+    """What is left of the differences between samples, by weight layer.
+
+    Attributes:
+        layers: the weight layers whose share is known, in execution order.
+        levels: how deep each lies.
+        shares: between-sample share relative to that of the first layers.
+        entering: share at the first layers.
+    """
+
+    layers: tuple[Layer, ...]
+    levels: tuple[int, ...]
+    shares: Column
+    entering: float
+
+    @property
+    def arriving(self) -> float:
+        """Largest share at the last two levels; NaN with fewer levels than that and one to compare with."""
+        depths = sorted(set(self.levels))
+        if len(depths) <= LEVELS:
+            return math.nan
+        return float(max(s for s, level in zip(self.shares, self.levels, strict=True) if level >= depths[-LEVELS]))
+
+    def lost_from(self, bar: float) -> int:
+        """Return the position from which every layer to the end is below ``bar``."""
+        kept = np.flatnonzero(self.shares > bar)
+        return int(kept[-1]) + 1 if kept.size else 0
+
+
+def profile(record: StepRecord, structure: Structure) -> Profile | None:
+    """Return the shares along the last chain of weight layers; ``None`` if the samples are alike, or nothing is known."""
+    where = {name: i for i, name in enumerate(record.names)}
+    column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
+
+    def share(layer: Layer) -> float:
+        return float(column[where[layer.name]]) if layer.name in where else math.nan
+
+    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT and not math.isnan(share(layer))]
+    entering = max((share(layer) for layer in weights if INPUT in layer.inputs), default=math.nan)
+    if math.isnan(entering) and weights:
+        entering = share(weights[0])
+    if not entering >= VARIES:
+        return None
+    last = max(segments(structure, through_normalisation=True), key=lambda segment: segment.indices[-1])
+    rows = [pair for pair in zip(last.layers, last.levels, strict=True) if not math.isnan(share(pair[0]))]
+    shares = np.array([share(layer) for layer, _ in rows]) / entering
+    return Profile(tuple(layer for layer, _ in rows), tuple(level for _, level in rows), shares, entering)
+
+
+@dataclass(frozen=True)
+class SampleCollapse:
+    """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
+
+    Beside skip connections a branch, or a token that has not looked at the input yet, may start silent: there only what
+    lasts counts. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+
+    Attributes:
+        gone: share, relative to the first layers, at which nothing of the input arrives.
+        faint: share at which too little arrives, if that lasts and is not rising.
+        lasting_steps: optimizer steps that the records which show it must span to be called lasting.
+    """
+
+    code: ClassVar[str] = "IM702"
+    name: ClassVar[str] = "sample-collapse"
+
+    gone: float = GONE
+    faint: float = FAINT
+    lasting_steps: int = LASTING_STEPS
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        now = profile(history.last, history.structure)
+        if now is None or not now.arriving <= self.faint:
+            return
+        stretch = self._stretch(history)
+        severity = self._severity(history, stretch)
+        if severity is not None:
+            yield self._finding(severity, now, history, len(stretch))
+
+    def _stretch(self, history: History) -> list[float]:
+        """Return what arrived in the latest records in a row that show it, oldest first."""
+        arriving: list[float] = []
+        for record in reversed(history.records):
+            seen = profile(record, history.structure)
+            if seen is None or not seen.arriving <= self.faint:
+                break
+            arriving.append(seen.arriving)
+        return arriving[::-1]
+
+    def _severity(self, history: History, arriving: Sequence[float]) -> Severity | None:
+        count = len(arriving)
+        span = history.last.step - history.records[-count].step
+        # Below what can be measured, rounding rises and falls as it likes.
+        rising = rising_share(np.maximum(arriving, self.gone)) >= RISING_PAIRS
+        if count >= LASTING_RECORDS and not rising:
+            if span >= GONE_STEPS and max(arriving) <= self.gone:
+                return Severity.CRITICAL
+            if span >= self.lasting_steps:
+                return Severity.WARNING
+        at_once = max(arriving[-RECORDS:]) <= self.gone and count >= min(RECORDS, len(history.records))
+        return Severity.WARNING if at_once and not history.structure.residuals else None
+
+    def _finding(self, severity: Severity, now: Profile, history: History, count: int) -> Finding:
+        began = profile(history.records[0], history.structure)
+        trained = began is not None and began.arriving > self.faint
+        start = min(now.lost_from(self.faint), len(now.layers) - 1)
+        blamed = list(now.layers[start:]) if trained else _blamed(now, history.last, start)
+        evidence = {
+            "between_sample_share": Figure(now.arriving * now.entering, "of the variance"),
+            "entering_share": Figure(now.entering, "of the variance, at the first layers"),
+            "records": Figure(count, "sampled steps in a row"),
+        }
+        lost = now.layers[start:]
+        message = (
+            f"All samples look the same to {phrases.names([layer.name for layer in lost])}: what differs between them is"
+            f" {phrases.number(now.arriving * now.entering)} of the variance there, and"
+            f" {phrases.number(now.entering)} at the first layers. What is left is the same constant for every input."
+        )
+        if trained:
+            message += f" At step {history.records[0].step} they did differ: training made it so."
+            remedy = made_by_training.remedy(history, direction=1)
+        else:
+            # Where no gain is known (between sigmoids), all of the chain may have a part in it.
+            unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
+            culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight]
+            culprits = affected_layers.off_too(culprits, history, direction=-1)
+            message += (
+                f" {phrases.names([layer.name for layer in blamed])} let the signal fade beside the biases."
+                if blamed
+                else ""
+            )
+            sentence = (
+                "Initialise these layers for the activation that follows them, with zero biases, so that the signal is not"
+                " smaller than the constants added to it; in a deep network add residual connections or normalisations."
+            )
+            remedy = snippets.advice(sentence, snippets.initialise(culprits, among=history.structure.layers))
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=tuple(layer.name for layer in blamed or lost),
+            step=history.last.step,
+            message=message,
+            evidence=evidence,
+            expected={"between_sample_share": Figure(self.faint * now.entering, "of the variance, or more")},
+            remedy=remedy,
+            source=SOURCE,
+        )
+
+
+def _blamed(now: Profile, record: StepRecord, start: int) -> list[Layer]:
+    """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""
+    where = {name: i for i, name in enumerate(record.names)}
+    given = record.column(Quantity.EXPECTED_GAIN)
+    off = np.array([log_of(np.array([healthy_gain(x)]))[0] for x in now.layers])
+    off = off - log_of(np.array([given[where[x.name]] for x in now.layers]))
+    weak = to_blame(off, BLAME_FACTOR)
+    if weak:
+        return [now.layers[i] for i in weak]
+    shares = np.maximum(now.shares[: start + 1], GONE)
+    drops = np.append(np.nan, log_of(shares[:-1]) - log_of(shares[1:]))
+    return [now.layers[i] for i in to_blame(drops, DROP)] or list(now.layers[start : start + 1])
