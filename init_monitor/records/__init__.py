@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
 from init_monitor.records.history import History as History
+from init_monitor.records.losses import LossCurve as LossCurve, LossStretch as LossStretch
 from init_monitor.records.step import (
     LayerRecord as LayerRecord,
     Moments as Moments,
