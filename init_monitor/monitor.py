@@ -21,7 +21,7 @@ from init_monitor.capture.schedule import Schedule
 from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
 from init_monitor.options import Measure, OnCritical
 from init_monitor.records import Finding, History, Severity, StepRecord, Structure
-from init_monitor.rules.engine import Docket
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.store.lines import finding_from, finding_json
 from init_monitor.structure.probe import STOPPED
@@ -83,7 +83,7 @@ class Monitor:
         self._previous = -1
         self._without_step = 0
         self._facts = StepFacts(step=-1)
-        self._docket = Docket(options.rules, strict=options.strict, notify=self._notify)
+        self._engine = Engine(options.rules, strict=options.strict, notify=self._notify)
         self._sinks: list[Sink] = []
         self._capture: Capture | None = None
         with self._guard("choosing the layers"):
@@ -322,7 +322,7 @@ class Monitor:
         with self._guard("saving its state"):
             return {
                 "step": self._previous,
-                "docket": self._docket.state_dict(),
+                "docket": self._engine.state_dict(),
                 "findings": [finding_json(finding) for finding in self.findings],
                 "units": {} if self._capture is None else self._capture.state_dict(),
             }
@@ -332,7 +332,7 @@ class Monitor:
         """Go on where :meth:`state_dict` was taken."""
         with self._guard("resuming from a checkpoint"):
             self._previous = int(state["step"])
-            self._docket.load_state_dict(state["docket"])
+            self._engine.load_state_dict(state["docket"])
             self.findings = [finding_from(finding) for finding in state["findings"]]
             if self._capture is not None:
                 self._capture.load_state_dict(state["units"])
@@ -340,7 +340,7 @@ class Monitor:
     def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
         new: tuple[Finding, ...] = ()
         with self._guard("judging"):
-            new = tuple(self._docket.judge(History(tuple(self.records), self.structure)))
+            new = tuple(self._engine.judge(History(tuple(self.records), self.structure)))
         self.findings.extend(new)
         for sink in tuple(self._sinks):
             self._tell(sink, sink.emit, record, new, self.structure)
