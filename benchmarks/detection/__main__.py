@@ -63,19 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(run.outcome.failure or run.outcome.changed for run in everything))
 
 
-def included(document: str, text: str) -> str:
+def included(document: str, text: str, start: str = BEGIN, stop: str = END) -> str:
     """Return a document with the result between its marks, one level of headings deeper.
+
+    Args:
+        document: a page of Markdown.
+        text: the result, another.
+        start: the line before the place of the result.
+        stop: the line after it.
 
     Raises:
         ValueError: the document has no marks.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = document.partition(start)
+    _, end, after = rest.partition(stop)
     if not begin or not end:
-        message = f"the page needs the lines {BEGIN!r} and {END!r} to know where the result goes."
+        message = f"the page needs the lines {start!r} and {stop!r} to know where the result goes."
         raise ValueError(message)
     body = "\n".join(f"#{line}" if line.startswith("#") else line for line in text.strip().splitlines())
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+    return f"{before}{start}\n\n{body}\n\n{stop}{after}"
 
 
 def _progress(outcome: Outcome, done: int, of: int, *, verbose: bool) -> None:
