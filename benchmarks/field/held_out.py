@@ -20,7 +20,8 @@ def cases_in(directory: Path) -> tuple[Case, ...]:
     """Return a case for each file; the right answer to its ``faulty()`` is not known here.
 
     Raises:
-        ValueError: there is no such file, or one has no ``faulty()``.
+        ValueError: there is no such file.
+        TypeError: one has no function ``faulty()``.
     """
     files = sorted(directory.glob("case_*.py"))
     if not files:
@@ -33,7 +34,7 @@ def _case(path: Path) -> Case:
     module = _load(path)
     if not callable(getattr(module, "faulty", None)):
         message = f"{path} needs a function faulty() that returns a LightningModule and its loader."
-        raise ValueError(message)
+        raise TypeError(message)
     fixed = getattr(module, "fixed", None)
     return Case(
         path.stem.removeprefix("case_"),

@@ -103,7 +103,8 @@ about something else altogether must not pass, and no wording is asked for. Writ
 _INITIALISING_CODE = re.compile(r"\binit\.\w+_\(|\brecipes\.|\brecommend\(|\.apply_\(|reset_parameters|\.data\.chunk")
 _INITIALISING_WORDS = re.compile(r"\b(re-?)?initiali[sz](e|es|ing)\b|\bdraw\b.{0,30}\banew\b", re.IGNORECASE)
 _DENIED = re.compile(
-    r"(\b(not|no|nothing|never|without|rather than|instead of|nor)\b[^.;:]{0,60}\b(re-?)?initiali[sz]\w*)", re.IGNORECASE
+    r"(\b(not|no|nothing|never|without|rather than|instead of|nor)\b[^.;:]{0,60}\b(re-?)?initiali[sz]\w*)",
+    re.IGNORECASE,
 )
 
 

@@ -39,7 +39,9 @@ def marks_of(judged: Judged) -> Marks:
 
 def before_of(text: str) -> dict[str, Marks]:
     """Return the marks in the columns "before" of a page that was written earlier; none if it has no such table."""
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
+    ]
     table = [row for row in rows if len(row) == len(HEAD) and row[0] != HEAD[0] and not row[0].startswith(":")]
     faulty, fixed = HEAD.index("before"), HEAD.index("fixed before")
     return {row[0]: Marks(row[faulty], row[fixed]) for row in table}

@@ -62,7 +62,9 @@ class Game(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.generator = nn.Sequential(nn.Linear(16, 96), nn.BatchNorm1d(96), nn.ReLU(), nn.Linear(96, 64), nn.Sigmoid())
+        self.generator = nn.Sequential(
+            nn.Linear(16, 96), nn.BatchNorm1d(96), nn.ReLU(), nn.Linear(96, 64), nn.Sigmoid()
+        )
         self.judge = nn.Sequential(nn.Linear(64, 96), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(96, 1))
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
@@ -95,7 +97,7 @@ class Contrast(Learner):
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         (x,) = batch
-        views = torch.cat([x + 0.7 * torch.randn_like(x), x * (torch.rand_like(x) > 0.5)])  # noqa: PLR2004 - half of it
+        views = torch.cat([x + 0.7 * torch.randn_like(x), x * (torch.rand_like(x) > 0.5)])
         h = F.normalize(self.head(self.encoder(views)), dim=1)
         logits = (h @ h.T / 0.5).fill_diagonal_(-torch.inf)
         return F.cross_entropy(logits, torch.arange(len(views)).roll(len(x)))
@@ -128,7 +130,10 @@ class Diffusion(Learner):
 
     def __init__(self) -> None:
         super().__init__(adamw(1e-3))
-        self.when, self.net = nn.Embedding(50, 32), nn.Sequential(nn.Linear(96, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 64))
+        self.when, self.net = (
+            nn.Embedding(50, 32),
+            nn.Sequential(nn.Linear(96, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 64)),
+        )
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         (x,) = batch
@@ -199,7 +204,10 @@ def _sparse_autoencoder() -> Program:
             code = F.relu(self.net[0](x))  # type: ignore[index]
             return self._criterion(self.net[1](code), x) + 1e-3 * code.abs().sum(1).mean()  # type: ignore[index]
 
-    return Program(Sparse(nn.Sequential(nn.Linear(64, 160), nn.Linear(160, 64)), F.mse_loss, adam(2e-3)), batches(unit_rows(), batch=64))
+    return Program(
+        Sparse(nn.Sequential(nn.Linear(64, 160), nn.Linear(160, 64)), F.mse_loss, adam(2e-3)),
+        batches(unit_rows(), batch=64),
+    )
 
 
 def _case(name: str, about: str, make: Callable[[], Program], steps: int = 150) -> Case:
@@ -207,13 +215,37 @@ def _case(name: str, about: str, make: Callable[[], Program], steps: int = 150) 
 
 
 CASES = (
-    _case("wasserstein", "A critic with a gradient penalty.", lambda: Program(Wasserstein(), batches(_ring(), batch=128)), 240),
-    _case("adversarial_game", "A GAN whose losses stay level.", lambda: Program(Game(), batches(unit_rows(), batch=64)), 240),
-    _case("contrast", "A contrastive loss that stays near its start.", lambda: Program(Contrast(), batches(rows()[0], batch=64))),
-    _case("bootstrap", "A network learns from its own moving average.", lambda: Program(Bootstrap(), batches(rows()[0], batch=128))),
+    _case(
+        "wasserstein",
+        "A critic with a gradient penalty.",
+        lambda: Program(Wasserstein(), batches(_ring(), batch=128)),
+        240,
+    ),
+    _case(
+        "adversarial_game",
+        "A GAN whose losses stay level.",
+        lambda: Program(Game(), batches(unit_rows(), batch=64)),
+        240,
+    ),
+    _case(
+        "contrast",
+        "A contrastive loss that stays near its start.",
+        lambda: Program(Contrast(), batches(rows()[0], batch=64)),
+    ),
+    _case(
+        "bootstrap",
+        "A network learns from its own moving average.",
+        lambda: Program(Bootstrap(), batches(rows()[0], batch=128)),
+    ),
     _case("diffusion", "Which noise was added.", lambda: Program(Diffusion(), batches(rows()[0], batch=64))),
     _case("flow", "Couplings that start as the identity.", lambda: Program(Flow(), batches(_ring(), batch=256))),
-    _case("entropy_bonus", "Policy gradients with a value network.", lambda: Program(Entropic(), batches(*rows(), batch=64))),
-    _case("ranking", "A hinge, flat where the order is right.", lambda: Program(Ranked(), batches(*function(), batch=64))),
+    _case(
+        "entropy_bonus",
+        "Policy gradients with a value network.",
+        lambda: Program(Entropic(), batches(*rows(), batch=64)),
+    ),
+    _case(
+        "ranking", "A hinge, flat where the order is right.", lambda: Program(Ranked(), batches(*function(), batch=64))
+    ),
     _case("sparse_autoencoder", "An autoencoder with a penalty of its code.", _sparse_autoencoder),
 )

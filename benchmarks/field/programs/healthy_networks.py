@@ -57,7 +57,11 @@ class ZeroBlock(nn.Module):
 def _zero_residuals() -> Program:
     blocks = [ZeroBlock(16) for _ in range(4)]
     net = nn.Sequential(
-        *[nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()], *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10)
+        *[nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()],
+        *blocks,
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 10),
     )
     return Program(Supervised(net, F.cross_entropy, sgd(0.05, momentum=0.9)), batches(*pictures(), batch=64))
 
@@ -95,7 +99,7 @@ class Masked(nn.Module):
 def _masked() -> Program:
     generator = torch.Generator().manual_seed(41)
     place = torch.randn(4096, 10, generator=generator)
-    allowed = (torch.rand(4096, 10, generator=generator) < 0.6).float()  # noqa: PLR2004 - six moves in ten
+    allowed = (torch.rand(4096, 10, generator=generator) < 0.6).float()
     allowed[:, 0] = 1
     best = place.masked_fill(allowed == 0, -torch.inf).argmax(1)
     x = torch.cat([place, 2 * allowed - 1], 1)
@@ -124,7 +128,9 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.down = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.ReLU())
-        self.deep = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(24, 12, 2, 2))
+        self.deep = nn.Sequential(
+            nn.MaxPool2d(2), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(24, 12, 2, 2)
+        )
         self.out = nn.Sequential(nn.Conv2d(24, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -208,7 +214,9 @@ class DropsBlocks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.start, self.end = nn.Linear(64, 48), nn.Linear(48, 10)
-        self.blocks = nn.ModuleList([nn.Sequential(nn.LayerNorm(48), nn.Linear(48, 48), nn.GELU(), nn.Linear(48, 48)) for _ in range(6)])
+        self.blocks = nn.ModuleList(
+            [nn.Sequential(nn.LayerNorm(48), nn.Linear(48, 48), nn.GELU(), nn.Linear(48, 48)) for _ in range(6)]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.start(x)
@@ -224,7 +232,11 @@ class WithSideHead(Learner):
 
     def __init__(self) -> None:
         super().__init__(adamw(2e-3))
-        self.body, self.head, self.side = nn.Sequential(nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 10), nn.Linear(64, 4)
+        self.body, self.head, self.side = (
+            nn.Sequential(nn.Linear(64, 64), nn.ReLU()),
+            nn.Linear(64, 10),
+            nn.Linear(64, 4),
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(x)
@@ -302,15 +314,41 @@ def _case(name: str, about: str, make: Callable[[], Program], steps: int = 150) 
 CASES = (
     _case("sparse_code", "96 in 100 rectified values are 0, and no unit is dead.", _sparse, 120),
     _case("zero_residuals", "Residual branches whose last scale starts at 0.", _zero_residuals, 100),
-    _case("gate_at_zero", "A branch behind a gate that starts shut.", lambda: Program(GatedReader(), batches(*counted(), batch=64))),
+    _case(
+        "gate_at_zero",
+        "A branch behind a gate that starts shut.",
+        lambda: Program(GatedReader(), batches(*counted(), batch=64)),
+    ),
     _case("forbidden_moves", "Logits of forbidden moves are -inf before a log-softmax.", _masked),
-    _case("hidden_future", "A float mask of -inf in a language model.", lambda: Program(Causal(), batches(chain(), batch=64))),
-    _case("unet", "A U-Net for small discs, by the dice loss.", lambda: Program(Supervised(UNet(), _dice, adam(3e-3)), batches(*blobs(), batch=16)), 100),
-    _case("graph_attention", "Attention among neighbours.", lambda: Program(GraphAttention(), batches(*graphs(), batch=32)), 120),
+    _case(
+        "hidden_future",
+        "A float mask of -inf in a language model.",
+        lambda: Program(Causal(), batches(chain(), batch=64)),
+    ),
+    _case(
+        "unet",
+        "A U-Net for small discs, by the dice loss.",
+        lambda: Program(Supervised(UNet(), _dice, adam(3e-3)), batches(*blobs(), batch=16)),
+        100,
+    ),
+    _case(
+        "graph_attention",
+        "Attention among neighbours.",
+        lambda: Program(GraphAttention(), batches(*graphs(), batch=32)),
+        120,
+    ),
     _case("mixer", "An MLP-Mixer with OneCycleLR.", _mixer),
     _case("normed_weights", "Weight norm and spectral norm.", _weight_norm),
-    _case("dropped_blocks", "A third of the residual blocks is left out at each step.", lambda: Program(Supervised(DropsBlocks(), F.cross_entropy, adamw(1e-3)), batches(*rows(), batch=64))),
-    _case("unused_output", "An output that the loss does not use.", lambda: Program(WithSideHead(), batches(*rows(), batch=64))),
+    _case(
+        "dropped_blocks",
+        "A third of the residual blocks is left out at each step.",
+        lambda: Program(Supervised(DropsBlocks(), F.cross_entropy, adamw(1e-3)), batches(*rows(), batch=64)),
+    ),
+    _case(
+        "unused_output",
+        "An output that the loss does not use.",
+        lambda: Program(WithSideHead(), batches(*rows(), batch=64)),
+    ),
     _case("frozen_target", "Q-learning with a frozen copy.", lambda: Program(QLearner(), batches(*_walk(), batch=64))),
     _case("codebook", "Codes passed straight through.", lambda: Program(Quantised(), batches(rows()[0], batch=64))),
     _case("shared_recurrence", "One GRU reads and writes.", lambda: Program(Seq2Seq(), batches(*waves(), batch=64))),

@@ -87,7 +87,11 @@ class Letters(Learner):
 
     def __init__(self) -> None:
         super().__init__(sgd(1.0))
-        self.embedding, self.lstm, self.head = nn.Embedding(24, 32), nn.LSTM(32, 48, batch_first=True), nn.Linear(48, 24)
+        self.embedding, self.lstm, self.head = (
+            nn.Embedding(24, 32),
+            nn.LSTM(32, 48, batch_first=True),
+            nn.Linear(48, 24),
+        )
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         (text,) = batch
@@ -115,7 +119,9 @@ def _large_batches() -> Program:
         nn.Linear(32 * 16, 10),
     )
     optimizer = sgd(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    return Program(Supervised(net, F.cross_entropy, optimizer, schedule), batches(*pictures(), batch=512, drop_last=True))
+    return Program(
+        Supervised(net, F.cross_entropy, optimizer, schedule), batches(*pictures(), batch=512, drop_last=True)
+    )
 
 
 def _fine_tuned() -> Program:
@@ -188,7 +194,9 @@ def _float16() -> Program:
 
     x, y = wine()
     net = mlp((13, 64, 3)).half()
-    return Program(Supervised(net, lambda out, t: F.cross_entropy(out.float(), t), optimizer), batches(x.half(), y, batch=16))
+    return Program(
+        Supervised(net, lambda out, t: F.cross_entropy(out.float(), t), optimizer), batches(x.half(), y, batch=16)
+    )
 
 
 class MeanTeacher(Learner):
@@ -246,23 +254,35 @@ def _case(name: str, about: str, make: Callable[[], Program], steps: int = 150) 
 CASES = (
     _case("warm_up_from_zero", "A warm-up whose first rate is 0, stepped with every batch.", _warmed_up),
     _case("lbfgs", "L-BFGS calls its closure several times a step.", _second_order, 60),
-    _case("sparse_factors", "Embeddings with sparse gradients: a step touches few rows.", lambda: Program(Ratings(), batches(*_ratings(), batch=128))),
+    _case(
+        "sparse_factors",
+        "Embeddings with sparse gradients: a step touches few rows.",
+        lambda: Program(Ratings(), batches(*_ratings(), batch=128)),
+    ),
     _case(
         "accumulating_language_model",
         "SGD at a rate of 1 with clipping, over four batches a step.",
-        lambda: Program(Letters(), batches(chain(), batch=16), {"accumulate_grad_batches": 4, "gradient_clip_val": 1.0}),
+        lambda: Program(
+            Letters(), batches(chain(), batch=16), {"accumulate_grad_batches": 4, "gradient_clip_val": 1.0}
+        ),
         100,
     ),
     _case("adam_clipped_small", "A clip norm of 1e-3, which Adam undoes.", _clipped_adam),
     _case("batches_of_eight", "A small conv net on batches of 8.", _small_batches, 250),
-    _case("batches_of_512", "Batch norm, dropout, Nesterov and a cosine schedule on batches of 512.", _large_batches, 60),
+    _case(
+        "batches_of_512", "Batch norm, dropout, Nesterov and a cosine schedule on batches of 512.", _large_batches, 60
+    ),
     _case("fine_tuning", "A network that has learned goes on at a rate of 1e-5.", _fine_tuned),
     _case("low_rank_adapters", "Adapters whose second factor is zero at the start, beside frozen layers.", _adapted),
     _case("frozen_by_design", "A head on a frozen backbone under no_grad.", _probed),
     _case("bfloat16_mixed", "A transformer in mixed precision.", _bfloat16_mixed),
     _case("bfloat16_weights", "All weights in bfloat16, at a rate that suits it.", _bfloat16),
     _case("float16_weights", "All weights in float16, Adam with eps=1e-3.", _float16),
-    _case("mean_teacher", "A teacher that is the student's moving average.", lambda: Program(MeanTeacher(), batches(*rows(), batch=64))),
+    _case(
+        "mean_teacher",
+        "A teacher that is the student's moving average.",
+        lambda: Program(MeanTeacher(), batches(*rows(), batch=64)),
+    ),
     _case("rates_by_layer", "A pre-trained body at a thousandth of the head's rate.", _layerwise),
     _case("adagrad", "A regression by Adagrad.", _adagrad),
 )

@@ -91,7 +91,7 @@ def counted(samples: int = 4096, length: int = 12, words: int = 24) -> tuple[Ten
     """Return random texts, and how many of their first five letters they hold, up to 4, as a class."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(0, words, (samples, length), generator=generator)
-    return x, (x < 5).sum(1).clamp(max=4)  # noqa: PLR2004 - the five letters
+    return x, (x < 5).sum(1).clamp(max=4)
 
 
 @cache
@@ -117,7 +117,10 @@ def chain(samples: int = 2048, length: int = 16, words: int = 24) -> Tensor:
 def waves(samples: int = 2048, length: int = 24) -> tuple[Tensor, Tensor]:
     """Return sines [n, length, 1] of random frequency and phase, and their next value [n, 1]."""
     generator = torch.Generator().manual_seed(4)
-    frequency, phase = 0.2 + 0.8 * torch.rand(samples, 1, generator=generator), 6 * torch.rand(samples, 1, generator=generator)
+    frequency, phase = (
+        0.2 + 0.8 * torch.rand(samples, 1, generator=generator),
+        6 * torch.rand(samples, 1, generator=generator),
+    )
     time = torch.arange(length + 1.0)
     curve = torch.sin(frequency * time + phase)
     return curve[:, :-1, None], curve[:, -1:]
@@ -143,7 +146,7 @@ def graphs(samples: int = 512, nodes: int = 20) -> tuple[Tensor, Tensor, Tensor]
     """
     generator = torch.Generator().manual_seed(6)
     x = torch.randn(samples, nodes, 8, generator=generator)
-    half = (torch.rand(samples, nodes, nodes, generator=generator) < 0.5).float().triu(1)  # noqa: PLR2004 - every other edge
+    half = (torch.rand(samples, nodes, nodes, generator=generator) < 0.5).float().triu(1)
     edges = half + half.mT + torch.eye(nodes)
     value = (edges @ x[..., :1] / edges.sum(-1, keepdim=True)).square().mean((1, 2)) + 0.3 * x[..., 1].mean(1)
     return x, edges, (value > value.median()).long()

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.field.case import Case, Program, answer
-from benchmarks.field.programs.base import Learner, Supervised, TextClassifier, adam, adamw, mlp, sgd, small_cnn
-from benchmarks.field.programs.material import batches, blobs, counted, diabetes, grey_pictures, pictures, rows
+from benchmarks.field.programs.base import Learner, Supervised, TextClassifier, adam, adamw, mlp, sgd
+from benchmarks.field.programs.material import batches, blobs, counted, diabetes, grey_pictures, rows
 from benchmarks.field.remedy import Remedy
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ class MaskedReader(Learner):
 def _lengths() -> tuple[Tensor, Tensor, Tensor]:
     x, _ = counted()
     length = torch.randint(0, 13, (len(x),), generator=torch.Generator().manual_seed(12))
-    length = torch.where(length < 2, torch.randint(0, 2, (len(x),), generator=torch.Generator().manual_seed(13)), length)
+    length = torch.where(
+        length < 2, torch.randint(0, 2, (len(x),), generator=torch.Generator().manual_seed(13)), length
+    )
     kept = torch.arange(12) < length[:, None]
     return x, ((x < 5) & kept).sum(1).clamp(max=4), length
 
@@ -175,6 +177,11 @@ def _sum_in_half(reduction: str) -> Program:
 
     net = mlp((64, 48, 64)).half()
     return Program(Supervised(net, criterion, sgd(0.1)), batches(x, x, batch=256))
+
+
+def _error(module: torch.nn.Module, loader: object) -> float:
+    (x, _) = loader.dataset.tensors  # type: ignore[attr-defined]
+    return float((module(x).float() - x.float()).square().mean())
 
 
 CASES = (
@@ -261,13 +268,6 @@ CASES = (
             severity="critical",
         ),
         steps=100,
-        score=lambda module, loader: _error(module, loader),
+        score=_error,
     ),
 )
-
-
-def _error(module: torch.nn.Module, loader: object) -> float:
-    (x, _) = loader.dataset.tensors  # type: ignore[attr-defined]
-    return float((module(x).float() - x.float()).square().mean())
-
-

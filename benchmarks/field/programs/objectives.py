@@ -114,7 +114,9 @@ class TwoViews(Learner):
         a, b = (self.encoder(x + 0.5 * torch.randn_like(x)) for _ in range(2))
         if self.predictor is None:
             return -F.cosine_similarity(a, b).mean()
-        towards = F.cosine_similarity(self.predictor(a), b.detach()) + F.cosine_similarity(self.predictor(b), a.detach())
+        towards = F.cosine_similarity(self.predictor(a), b.detach()) + F.cosine_similarity(
+            self.predictor(b), a.detach()
+        )
         return -0.5 * towards.mean()
 
 
@@ -167,7 +169,9 @@ class Adversarial(pl.LightningModule):
         self.automatic_optimization = False
         self.saturating = saturating
         self.generator = nn.Sequential(nn.Linear(16, 96), nn.ReLU(), nn.Linear(96, 64), nn.Tanh())
-        self.critic = nn.Sequential(nn.Linear(64, 96), nn.LeakyReLU(0.2), nn.Linear(96, 96), nn.LeakyReLU(0.2), nn.Linear(96, 1))
+        self.critic = nn.Sequential(
+            nn.Linear(64, 96), nn.LeakyReLU(0.2), nn.Linear(96, 96), nn.LeakyReLU(0.2), nn.Linear(96, 1)
+        )
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         (real,) = batch
@@ -192,7 +196,10 @@ class Adversarial(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
         if self.saturating:
             return [sgd(0.01)(self.generator.parameters()), adam(5e-3)(self.critic.parameters())], []
-        return [adam(1e-3, betas=(0.5, 0.9))(self.generator.parameters()), adam(1e-3, betas=(0.5, 0.9))(self.critic.parameters())], []
+        return [
+            adam(1e-3, betas=(0.5, 0.9))(self.generator.parameters()),
+            adam(1e-3, betas=(0.5, 0.9))(self.critic.parameters()),
+        ], []
 
 
 def _far_from_digits(module: pl.LightningModule, loader: Iterable[Any]) -> float:
@@ -340,7 +347,9 @@ CASES = (
         "Distillation at a temperature of 200 without the factor T²: gradients are a forty-thousandth.",
         lambda: Program(Distilled(200.0), batches(*_taught(), batch=64)),
         lambda: Program(Distilled(2.0), batches(*_taught(), batch=64)),
-        answer("IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE, Remedy.OUTPUT_SCALE], by=100, beside="IM202"),
+        answer(
+            "IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE, Remedy.OUTPUT_SCALE], by=100, beside="IM202"
+        ),
         steps=150,
         score=_not_as_taught,
     ),
@@ -359,4 +368,3 @@ CASES = (
         score=_wrong_class,
     ),
 )
-

@@ -152,6 +152,11 @@ class Accumulated(pl.LightningModule):
         return sgd(0.3, momentum=0.9)(self.parameters())
 
 
+def _loss_of(module: pl.LightningModule, loader: Any) -> float:  # noqa: ANN401 - a loader
+    x, y = loader.dataset.tensors
+    return float(F.cross_entropy(module(x), y))
+
+
 CASES = (
     Case(
         "step_that_kills",
@@ -268,7 +273,7 @@ CASES = (
         lambda: _scaled(1.0),
         answer("IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE], by=60, beside="IM202"),
         steps=150,
-        score=lambda module, loader: _loss_of(module, loader),
+        score=_loss_of,
     ),
     Case(
         "accumulated_undivided",
@@ -284,8 +289,3 @@ CASES = (
         steps=60,
     ),
 )
-
-
-def _loss_of(module: pl.LightningModule, loader: Any) -> float:  # noqa: ANN401 - a loader
-    x, y = loader.dataset.tensors
-    return float(F.cross_entropy(module(x), y))

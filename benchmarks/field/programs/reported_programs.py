@@ -72,7 +72,11 @@ class LanguageModel(Learner):
 
     def __init__(self, rate: float) -> None:
         super().__init__(adam(rate))
-        self.embedding, self.lstm, self.head = nn.Embedding(24, 32), nn.LSTM(32, 64, batch_first=True), nn.Linear(64, 24)
+        self.embedding, self.lstm, self.head = (
+            nn.Embedding(24, 32),
+            nn.LSTM(32, 64, batch_first=True),
+            nn.Linear(64, 24),
+        )
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         hidden, _ = self.lstm(self.embedding(batch[0][:, :-1]))

@@ -76,7 +76,9 @@ class Letters(Learner):
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         (text,) = batch
-        return F.cross_entropy(self.head(self.gru(self.embedding(text[:, :-1]))[0]).flatten(0, 1), text[:, 1:].flatten())
+        return F.cross_entropy(
+            self.head(self.gru(self.embedding(text[:, :-1]))[0]).flatten(0, 1), text[:, 1:].flatten()
+        )
 
 
 def _range_test(optimizer: torch.optim.Optimizer) -> Any:  # noqa: ANN401 - torch's schedules share no public base

@@ -124,7 +124,7 @@ def _rare() -> Program:
     """One class in a hundred, so that most batches of 16 have the other only."""
     generator = torch.Generator().manual_seed(22)
     x = torch.randn(4096, 10, generator=generator)
-    y = (x[:, :1] > 2.3).float()  # noqa: PLR2004 - the hundredth
+    y = (x[:, :1] > 2.3).float()
     module = Supervised(mlp((10, 32, 32, 1), nn.SiLU), F.binary_cross_entropy_with_logits, adamw(1e-3))
     return Program(module, batches(x, y, batch=16))
 
@@ -203,4 +203,3 @@ CASES = (
         steps=150,
     ),
 )
-

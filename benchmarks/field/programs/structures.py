@@ -222,6 +222,12 @@ class Similar(Learner):
         return float(((a @ b.T).argmax(1) != torch.arange(256)).float().mean())
 
 
+def _rank(module: pl.LightningModule, loader: Iterable[object]) -> float:
+    (x,) = loader.dataset.tensors  # type: ignore[attr-defined]
+    value: float = module.rank(x)  # type: ignore[operator,assignment]
+    return value if math.isfinite(value) else 1.0
+
+
 CASES = (
     Case(
         "clamp_on_the_output",
@@ -378,12 +384,6 @@ CASES = (
             beside="IM101 IM201 IM303 IM603 IM702 IM703",
         ),
         steps=150,
-        score=lambda module, loader: _rank(module, loader),
+        score=_rank,
     ),
 )
-
-
-def _rank(module: pl.LightningModule, loader: Iterable[object]) -> float:
-    (x,) = loader.dataset.tensors  # type: ignore[attr-defined]
-    value: float = module.rank(x)  # type: ignore[operator,assignment]
-    return value if math.isfinite(value) else 1.0
