@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.records.quoting import clipped, printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,6 +26,9 @@ _ACTIVATION = "activation"
 
 _FUNCTION = re.compile(r"(@\d+)?/(?=[^/]+$)")
 """What follows the module's path in the name of an activation that its forward called as a function."""
+
+_DEEPEST = 50
+"""Modules within modules that are drawn as such; a path that claims more is one name."""
 
 _ASCII = str.maketrans({"⊕": "+", "←": "<-", "→": "->", "×": "x"})
 
@@ -142,7 +147,7 @@ def _layer_entry(layer: Layer, own: str) -> Entry:
     follows = ["normalised"] if layer.normalised else []
     if layer.activation is not None and layer.role != _ACTIVATION:
         follows.append(layer.activation)
-    return Entry(Part.LAYER, _printable(own), _printable(" → ".join((layer.kind, *follows))))
+    return Entry(Part.LAYER, _shown(own), _shown(" → ".join((layer.kind, *follows))))
 
 
 def _residual_entry(residual: Residual) -> Entry:
@@ -156,7 +161,7 @@ def _residual_entry(residual: Residual) -> Entry:
     if residual.normalised:
         notes.append("then normalised")
     part = Part.ASIDE if residual.nested or residual.long else Part.RESIDUAL
-    return Entry(part, _printable(f"⊕ {residual.name}"), _printable(", ".join(notes)))
+    return Entry(part, _shown(f"⊕ {residual.name}"), _shown(", ".join(notes)))
 
 
 def _scaled(factor: float) -> str:
@@ -169,8 +174,8 @@ def _module(modules: dict[str, Entry], path: str) -> Entry:
     """Return the entry of a module, made with those above it if it is new."""
     found = modules.get(path)
     if found is None:
-        above, _, own = path.rpartition(".")
-        found = modules[path] = Entry(Part.MODULE, _printable(own))
+        above, _, own = path.rpartition(".") if path.count(".") < _DEEPEST else ("", "", path)
+        found = modules[path] = Entry(Part.MODULE, _shown(own))
         _module(modules, above).below.append(found)
     return found
 
@@ -192,5 +197,5 @@ def _lines_below(entry: Entry, lead: str, *, plain: bool) -> Iterator[Line]:
         yield from _lines_below(one, lead + onward, plain=plain)
 
 
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text)
+def _shown(text: str) -> str:
+    return clipped(printable(text))
