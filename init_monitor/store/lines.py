@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, Residual, Role, Severity, StepRecord, Structure
-from init_monitor.records.quantities import Quantity
+from init_monitor.records import Figure, Finding, Layer, Residual, Role, Severity, StepRecord, Structure, Table
+from init_monitor.records.registry import quantities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from init_monitor.records import Column
+    from init_monitor.records.quantities import Quantity
 
 _EXACT_WHOLE = 2.0**53
 """Above it float64 no longer holds every whole number, so there is no exact one to keep."""
 
-_KNOWN_QUANTITIES = frozenset(quantity.value for quantity in Quantity)
 _KNOWN_ROLES = frozenset(role.value for role in Role)
 
 
@@ -188,23 +188,22 @@ def step_from(entry: dict[str, Any], names: Names) -> StepRecord:
         | {
             "learning_rate": float(entry["learning_rate"]),
             "unoptimized": _strings(entry.get("unoptimized", ())),
-            "names": names.layers,
-            "parameter_names": names.parameters,
-            "residual_names": names.residuals,
-            "columns": _columns(entry["columns"], len(names.layers)),
-            "parameter_columns": _columns(entry["parameter_columns"], len(names.parameters)),
-            "residual_columns": _columns(entry.get("residual_columns", {}), len(names.residuals)),
+            "layer_table": _table(names.layers, entry["columns"]),
+            "parameter_table": _table(names.parameters, entry["parameter_columns"]),
+            "residual_table": _table(names.residuals, entry.get("residual_columns", {})),
         }
     )
 
 
-def _columns(entry: dict[str, Any], length: int) -> dict[Quantity, Column]:
-    columns = {}
+def _table(names: tuple[str, ...], entry: dict[str, Any]) -> Table:
+    columns: dict[Quantity, Column] = {}
+    known = {str(quantity): quantity for quantity in quantities()}
     for name, numbers in entry.items():
         column = np.array([float(number) for number in numbers], dtype=np.float64)
-        if len(column) != length:
-            message = f"{name} has {len(column)} numbers, expected {length}"
+        if len(column) != len(names):
+            message = f"{name} has {len(column)} numbers, expected {len(names)}"
             raise ValueError(message)
-        if name in _KNOWN_QUANTITIES:
-            columns[Quantity(name)] = column
-    return columns
+        quantity = known.get(name)
+        if quantity is not None:
+            columns[quantity] = column
+    return Table(names, columns)

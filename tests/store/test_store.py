@@ -15,7 +15,7 @@ from builders import linears, record
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure
+from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure, Table
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.store import RunWriter, StoredRun, json_value, read_run, run_file
 
@@ -82,10 +82,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
     return StepRecord(
         step=draw(st.integers(0, 10**9)),
         time=draw(st.floats(0, 4e9)),
-        names=layer_names,
-        columns=columns(LAYER_QUANTITIES, len(layer_names)),
-        parameter_names=parameter_names,
-        parameter_columns=columns(PARAMETER_QUANTITIES, len(parameter_names)),
+        layer_table=Table(layer_names, columns(LAYER_QUANTITIES, len(layer_names))),
+        parameter_table=Table(parameter_names, columns(PARAMETER_QUANTITIES, len(parameter_names))),
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
