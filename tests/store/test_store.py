@@ -15,7 +15,7 @@ from builders import linears, record
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure
+from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure, Table
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.store import RunWriter, StoredRun, json_value, read_run, run_file
 
@@ -82,10 +82,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
     return StepRecord(
         step=draw(st.integers(0, 10**9)),
         time=draw(st.floats(0, 4e9)),
-        names=layer_names,
-        columns=columns(LAYER_QUANTITIES, len(layer_names)),
-        parameter_names=parameter_names,
-        parameter_columns=columns(PARAMETER_QUANTITIES, len(parameter_names)),
+        layer_table=Table(layer_names, columns(LAYER_QUANTITIES, len(layer_names))),
+        parameter_table=Table(parameter_names, columns(PARAMETER_QUANTITIES, len(parameter_names))),
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
@@ -370,7 +368,9 @@ def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=f"there is no run {number} in .*: it holds 2 runs, number 1 to 2"):
             read_run(f"{tmp_path}@{number}")
     written(path, steps(0))
-    assert read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
+    assert (
+        read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
+    )
 
 
 def test_files_that_do_not_say_where_a_training_began_are_told_apart_by_their_first_step(tmp_path: Path) -> None:
