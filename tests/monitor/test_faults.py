@@ -49,7 +49,7 @@ SPARED = (
     "capture.schedule.Schedule.is_due",
     "structure.wrappers.",
     "standalone.watch",
-    "rules.engine.Docket.__init__",
+    "rules.engine.Engine.__init__",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
