@@ -48,11 +48,14 @@ class Layer:
         inputs: tap names whose output tensor this call received, where known; :data:`INPUT` if it received data that
             no layer computed.
         fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
+        forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
+            strides and transposed convolutions; 0 where that is not known.
         weight, bias: qualified parameter names, empty where there is none.
         parameters: qualified names of all parameters the layer owns.
         dtype: format of the output, for instance ``"float32"``.
         flat_below: True if the activation blocks the gradient of every negative input (ReLU).
         piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
+        activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
     """
 
     name: str
@@ -71,6 +74,9 @@ class Layer:
     dtype: str = "float32"
     flat_below: bool = False
     piecewise_linear: bool = False
+    forward_terms: float = 0.0
+    backward_terms: float = 0.0
+    activation_slope: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

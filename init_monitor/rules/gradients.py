@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.activations import activation_called
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source, healthy_backward_gain
 from init_monitor.analysis.optimizers import epsilon_of
@@ -42,9 +43,6 @@ NEAR_EPSILON = 10.0
 
 HOPELESS_UPDATE = 1e-6
 """‖Δw‖/‖w‖ of one step at which even a hundred thousand steps change nothing, while others learn."""
-
-_SQUASHING = frozenset({"sigmoid", "hardsigmoid", "softmax"})
-"""Activations that pass a small part of a gradient wherever they are: a sigmoid's slope is at most 1/4."""
 
 _END_LAYERS = 3
 """Either end of the profile is the median of so many levels, so that one odd layer (a head) does not decide."""
@@ -380,10 +378,16 @@ def _remedy(back: _Back, blamed: Sequence[int], severity: Severity, history: His
     return _remedy_for_all(back, history.structure)
 
 
+def _squashes(name: str) -> bool:
+    """Say whether an activation passes at most a quarter of a gradient."""
+    known = activation_called(name)
+    return known is not None and known.slopes.largest <= 1 / 4
+
+
 def _remedy_for_all(back: _Back, structure: Structure) -> str:
     vanishing = back.total < 1
     followers = {layer.activation or "" for layer in back.segment.layers}
-    squashing = sorted(name for name in followers if name.casefold() in _SQUASHING)
+    squashing = sorted(name for name in followers if _squashes(name))
     if vanishing and squashing:
         return (
             f"Use another activation than {phrases.names(squashing)}, which passes at most a quarter of a gradient (ReLU"

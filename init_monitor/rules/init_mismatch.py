@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source, gains_around
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.records import Figure, Finding, History, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -55,8 +56,6 @@ default gives 1/3, an orthogonal one 1. At 10 each step triples what is remember
 
 FIRST_RECORDS = 10
 """Records for which the finding holds, as many as the default dense start; after them the weights are the training's."""
-
-_GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "RNN": 1, "RNNCell": 1}
 
 
 class _Odd(NamedTuple):
@@ -273,7 +272,7 @@ def _recurrent(began: History) -> list[_Odd]:
     found: dict[str, _Odd] = {}
     low, high = RECURRENT_GAINS
     for layer in began.structure.layers:
-        gates = _GATES.get(layer.kind)
+        gates = GATES.get(layer.kind)
         for name in layer.parameters if gates else ():
             if "weight_hh" not in name or gates is None:
                 continue
