@@ -18,6 +18,11 @@ LONGEST_WAIT = 1024
 """Losses that wait on a device one by one; more are put into one tensor, so that they hold no memory block each."""
 
 
+def waits(number: Tensor) -> bool:
+    """Say whether reading a number would wait for a device."""
+    return number.device.type != "cpu"
+
+
 class _Term(NamedTuple):
     """One loss that went backward: its part of the step's loss is ``value · factor``, each a number or a place."""
 
@@ -34,6 +39,9 @@ class LossMeter:
     A loss on the CPU is read at once, which waits for nothing. One on an accelerator waits there, and :meth:`waiting`
     and :meth:`read` let it travel with the step's one copy; whether it is finite is learned without waiting, some steps
     later, from a copy to pinned memory (CUDA).
+
+    Attributes:
+        by_optimizer: the parts of the last step that was read, where several optimizers stepped; ``Adam``, ``Adam#2``.
     """
 
     def __init__(self) -> None:
@@ -45,7 +53,8 @@ class LossMeter:
         self._unassigned: list[int] = []
         self._look: _FiniteLook | None = None
         self._turned = False
-        self.last: dict[str, float] = {}
+        self._names: dict[int, str] = {}
+        self.by_optimizer: dict[str, float] = {}
 
     def note(self, loss: object, factor: float | Tensor = 1.0) -> None:
         """Add a loss that goes backward in the present step.
@@ -64,10 +73,15 @@ class LossMeter:
         self._unassigned.append(len(self._terms))
         self._terms.append(_Term(value, scale, value_waits, factor_waits, ""))
 
-    def assign(self, optimizer: str) -> None:
+    def assign(self, optimizer: object) -> None:
         """Say that the losses since the last call were those that this optimizer is about to step on."""
+        name = self._names.get(id(optimizer))
+        if name is None:
+            kind = type(optimizer).__name__
+            same = sum(known.partition("#")[0] == kind for known in self._names.values())
+            name = self._names[id(optimizer)] = f"{kind}#{same + 1}" if same else kind
         for at in self._unassigned:
-            self._terms[at] = self._terms[at]._replace(part=optimizer)
+            self._terms[at] = self._terms[at]._replace(part=name)
         self._unassigned = []
 
     def replace(self, loss: object) -> None:
@@ -80,9 +94,10 @@ class LossMeter:
         """Losses noted in the present step."""
         return len(self._terms)
 
-    def end_step(self, step: int, batches: int = 1) -> None:
-        """End optimizer step ``step``; its loss is the sum of what was noted, over ``batches``."""
+    def end_step(self, step: int, *, mean: bool = False) -> None:
+        """End optimizer step ``step``; its loss is the sum of what was noted, or, with ``mean``, the mean."""
         if self._terms:
+            batches = len(self._terms) if mean else 1
             self._steps.append((step, batches, self._terms))
             if not any(term.value_waits or term.factor_waits for term in self._terms):
                 self._turned = self._turned or not math.isfinite(_total(self._terms, (), batches))
@@ -110,11 +125,12 @@ class LossMeter:
             waited: what :meth:`waiting` returned, on the host.
         """
         pairs = [(step, _total(terms, waited, batches)) for step, batches, terms in self._steps]
-        self.last = {}
+        self.by_optimizer = {}
         if self._steps:
             _, batches, terms = self._steps[-1]
-            for part in dict.fromkeys(term.part for term in terms if term.part):
-                self.last[part] = _total([term for term in terms if term.part == part], waited, batches)
+            parts = dict.fromkeys(term.part for term in terms if term.part)
+            for part in parts if len(parts) > 1 else ():
+                self.by_optimizer[part] = _total([term for term in terms if term.part == part], waited, batches)
         self._steps, self._waiting, self._blocks, self._places = [], [], [], 0
         self._turned = False
         if self._look is not None:
@@ -129,7 +145,7 @@ class LossMeter:
     def _kept(self, number: object) -> tuple[float | int, bool]:
         if not isinstance(number, torch.Tensor):
             return float(number), False  # type: ignore[arg-type]
-        if number.device.type == "cpu":
+        if not waits(number):
             return float(number.detach()), False
         if self._look is None and number.is_cuda:
             self._look = _FiniteLook(number.device)
@@ -145,7 +161,9 @@ class LossMeter:
         if self._waiting:
             wide = torch.float32 if self._waiting[0].device.type == "mps" else torch.float64
             device = self._waiting[0].device
-            self._blocks.append(torch.stack([x.to(device=device, dtype=wide, non_blocking=True) for x in self._waiting]))
+            self._blocks.append(
+                torch.stack([x.to(device=device, dtype=wide, non_blocking=True) for x in self._waiting])
+            )
             self._waiting = []
 
 
@@ -186,3 +204,12 @@ def _total(terms: Sequence[_Term], waited: Sequence[float], batches: int) -> flo
         factor = waited[int(term.factor)] if term.factor_waits else term.factor
         total += value * factor
     return total / batches
+
+
+def averaged(stretches: Sequence[LossStretch]) -> LossStretch:
+    """Return the mean of what several processes computed for each step: that of the whole batch, in equal shares."""
+    sums: dict[int, list[float]] = {}
+    for stretch in stretches:
+        for step, value in zip(stretch.steps.tolist(), stretch.values.tolist(), strict=True):
+            sums.setdefault(step, []).append(value)
+    return LossStretch.of((step, sum(values) / len(values)) for step, values in sorted(sums.items()))

@@ -64,8 +64,11 @@ class LossCurve:
         self.first_nonfinite: int | None = None
 
     def add(self, stretch: LossStretch) -> None:
-        """Append the losses of the steps that followed."""
+        """Append the losses of the steps that followed; of a step that was run again, the newer one counts."""
         for step, value in zip(stretch.steps.tolist(), stretch.values.tolist(), strict=True):
+            while self._kept and self._kept[-1][0] >= step:
+                self._kept.pop()
+                self.seen -= 1
             self._add(step, value)
 
     def _add(self, step: int, value: float) -> None:
@@ -75,7 +78,8 @@ class LossCurve:
             self._kept.pop()  # the newest so far fell between the strides
         self._kept.append((step, value))
         if self.seen % self._stride == 0 and len(self._kept) > self._most:
-            self._kept = self._kept[::2]
+            newest = () if len(self._kept) % 2 else self._kept[-1:]
+            self._kept = [*self._kept[::2], *newest]
             self._stride *= 2
         self.seen += 1
 

@@ -12,7 +12,7 @@ from init_monitor.store import RunWriter, run_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
     from init_monitor.sinks.sink import Run
 
 
@@ -42,6 +42,15 @@ class RunStoreSink:
             return
         try:
             self._writer.write(record, findings, structure)
+        except OSError as error:
+            self._give_up(self._writer.path, error)
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Append the losses of the last steps."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.conclude(losses, findings)
         except OSError as error:
             self._give_up(self._writer.path, error)
 
