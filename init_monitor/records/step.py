@@ -275,6 +275,11 @@ def _at(table: Table, i: int, quantity: Quantity) -> float:
     return math.nan if column is None else float(column[i])
 
 
+def _whole(number: float) -> int:
+    """Return a count; 0 where it was not measured, or a file says that it is infinite."""
+    return int(number) if math.isfinite(number) else 0
+
+
 def _layer(table: Table, i: int) -> LayerRecord:
     units = _at(table, i, Quantity.UNIT_COUNT)
     return LayerRecord(
@@ -288,8 +293,8 @@ def _layer(table: Table, i: int) -> LayerRecord:
         units=None
         if math.isnan(units)
         else Units(
-            count=int(units),
-            samples=int(_at(table, i, Quantity.UNIT_SAMPLES)),
+            count=_whole(units),
+            samples=_whole(_at(table, i, Quantity.UNIT_SAMPLES)),
             dead_fraction=_at(table, i, Quantity.DEAD_FRACTION),
             all_positive_fraction=_at(table, i, Quantity.ALL_POSITIVE_FRACTION),
         ),
@@ -303,14 +308,14 @@ def _moments(table: Table, i: int, by_moment: Mapping[str, Quantity]) -> Moments
     count, nonfinite = numbers.pop("count"), numbers.pop("nonfinite_count")
     if math.isnan(count):
         return None
-    return Moments(count=int(count), nonfinite_count=0 if math.isnan(nonfinite) else int(nonfinite), **numbers)
+    return Moments(count=_whole(count), nonfinite_count=_whole(nonfinite), **numbers)
 
 
 def _parameter(table: Table, i: int) -> ParameterRecord:
     count = _at(table, i, Quantity.WEIGHT_COUNT)
     return ParameterRecord(
         name=table.names[i],
-        count=0 if math.isnan(count) else int(count),
+        count=_whole(count),
         mean=_at(table, i, Quantity.WEIGHT_MEAN),
         variance=_at(table, i, Quantity.WEIGHT_VARIANCE),
         norm=_at(table, i, Quantity.WEIGHT_NORM),
