@@ -74,8 +74,8 @@ class Comparison:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return one self-contained HTML page with this table and the pictures of both, and write it to ``path``."""
-        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415 - printing only
-        from init_monitor.report import STYLE  # noqa: PLC0415
+        from init_monitor.page.bundle import report_style  # noqa: PLC0415 - printing only
+        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415
 
         body, part = "", ""
         for row in self.rows:
@@ -94,7 +94,7 @@ class Comparison:
             before=f'<h1>Two runs compared</h1><div class="wide"><table><thead><tr>{heads}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>",
             after="",
-            css=STYLE,
+            css=report_style(),
             view="compare",
         )
         if path is not None:

@@ -102,7 +102,7 @@ class Heading:
 
     text: str
     cell: Cell = Cell.NUMBER
-    gives_way: int = 1
+    gives_way: int = 9
 
     @property
     def words(self) -> str:
