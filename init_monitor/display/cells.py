@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from init_monitor.analysis.rectifiers import LEAST_SAMPLES
 from init_monitor.display.formatting import compact
 from init_monitor.records.facts import Cell, Group, Stream
 from init_monitor.records.quantities import Quantity
@@ -12,9 +13,6 @@ from init_monitor.records.registry import quantities
 
 if TYPE_CHECKING:
     from init_monitor.records import Heading, Of, StepRecord, Table
-
-FEWEST_POSITIONS = (Quantity.UNIT_SAMPLES.facts.healthy or (0.0, 0.0))[0]
-"""Below so many positions per unit a silent unit may just be rare: one that fires once in 300 is missed in 4 of 100."""
 
 
 def headings(of: Of) -> dict[Quantity, Heading]:
@@ -49,7 +47,7 @@ def column_cells(table: Table, quantity: Quantity) -> list[str]:
     if facts.group is Group.UNITS:
         seen = table.column(Quantity.UNIT_SAMPLES).tolist()
         return [
-            "few samples" if text != "n/a" and positions < FEWEST_POSITIONS else text
+            "few samples" if text != "n/a" and positions < LEAST_SAMPLES else text
             for text, positions in zip(written, seen, strict=True)
         ]
     return written

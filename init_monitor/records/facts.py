@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -163,6 +164,11 @@ class Facts:
     chart: tuple[str, str] | None = None
     heading: Heading | None = None
     derive: Derivation | None = None
+
+    @property
+    def healthy_from(self) -> float:
+        """Lowest value that nobody needs to look at; −∞ where there is none."""
+        return -math.inf if self.healthy is None else self.healthy[0]
 
     @property
     def palette(self) -> str:
