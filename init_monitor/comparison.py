@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.pace import weights_of
-from init_monitor.records import StepRecord
+from init_monitor.records import Of, StepRecord
 from init_monitor.records.quantities import Quantity
+from init_monitor.records.registry import quantities
 from init_monitor.store.lines import json_value
 
 if TYPE_CHECKING:
@@ -28,15 +29,6 @@ _SHOWN_LAYERS = 8
 
 _NOTICED = 0.3
 """Difference of log10 that is listed, a factor of two: batches and seeds alone make less."""
-
-_FIGURES: dict[str, Quantity] = {
-    "median variance": Quantity.VARIANCE,
-    "median gradient variance": Quantity.GRADIENT_VARIANCE,
-    "median dead share": Quantity.DEAD_FRACTION,
-    "median update ratio": Quantity.UPDATE_RATIO,
-    "median residual growth": Quantity.RESIDUAL_GROWTH,
-}
-"""Over all layers (rectifiers, parameters, residual additions) where the quantity was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +146,12 @@ class Comparison:
         for when, place in (("first sampled step", 0), ("newest step", -1)):
             records = [run.records[place] if run.records else None for run in self.runs]
             yield Row(when, "step", *("none" if one is None else f"{one.step:,}" for one in records))
-            for what, quantity in _FIGURES.items():
+            for quantity in quantities():
+                if not quantity.facts.compared:
+                    continue
                 values = [_median(one, quantity, run) for one, run in zip(records, self.runs, strict=True)]
                 if not np.isnan(values).all():
-                    yield Row(when, what, *(compact(one) for one in values))
+                    yield Row(when, f"median {quantity.facts.compared}", *(compact(one) for one in values))
 
     def _layers(self) -> Iterator[Row]:
         """Yield the layers whose variance differs most at the first step: there only initialisation speaks."""
@@ -206,10 +200,11 @@ def _by_code(findings: list[Finding]) -> dict[str, str]:
 
 
 def _median(record: StepRecord | None, quantity: Quantity, run: StoredRun) -> float:
+    """Return the median over all layers (weights, residual additions) where the quantity was measured."""
     if record is None:
         return float("nan")
     column = record.column(quantity)
-    if quantity is Quantity.UPDATE_RATIO:
+    if quantity.facts.of is Of.PARAMETER:
         # As in the pictures: biases begin at 0, so that a step changes them by any share of their size.
         weights = weights_of(run.structure)
         column = column[[name in weights for name in record.parameter_names]] if weights else column

@@ -137,6 +137,7 @@ class Facts:
         absent: why it may be missing, in a sentence.
         picture: title of its picture in TensorBoard's Images tab; empty for none.
         chart: category and title of its chart in the Custom Scalars tab; its summary scalars lie in it.
+        compared: what the comparison of runs calls its median; empty if that is not compared.
         heading: its column on the console.
         derive: makes it from other columns when a record is made; such a quantity is not measured itself.
     """
@@ -162,6 +163,7 @@ class Facts:
     absent: str = ""
     picture: str = ""
     chart: tuple[str, str] | None = None
+    compared: str = ""
     heading: Heading | None = None
     derive: Derivation | None = None
 

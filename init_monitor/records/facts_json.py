@@ -24,6 +24,7 @@ def facts_json(quantity: Quantity) -> dict[str, Any]:
         "palette": facts.palette,
         "explains": facts.explains or facts.means,
         "absent": facts.absent,
+        "compared": facts.compared,
         "centre": facts.centre,
         "bounds": _range(facts.bounds),
         "healthy": _range(facts.healthy),
@@ -46,6 +47,7 @@ def facts_from(entry: dict[str, Any], of: Of) -> Facts:
         form=forms[0] if forms else Form.LOG,
         centre=float(centre) if isinstance(centre, (int, float)) else None,
         absent=str(entry.get("absent") or ""),
+        compared=str(entry.get("compared") or ""),
         in_events=True,
         pages=tuple(pages),
     )

@@ -49,6 +49,7 @@ CREST = Facts(
     guides=((2.0, "as of uniform numbers"),),
     in_events=True,
     summary=("median", "log10_max"),
+    compared="crest factor",
     pages=(Page.OVERVIEW,),
     chart=("Precision", "Crest factor"),
     heading=Heading("crest", gives_way=0),
