@@ -478,10 +478,10 @@ def test_both_tables_of_a_comparison_say_the_same_median(tmp_path: Path, page: W
         path = run_file(tmp_path / name)
         path.parent.mkdir(parents=True)
         variances = np.array([0.1, 0.313, 0.747, 2.0]) * factor
-        weights = {"parameter_names": ["net.0.weight", "net.0.bias", "net.1.weight"]}
+        names = ["net.0.weight", "net.0.bias", "net.1.weight"]
         columns: dict[Quantity, Any] = {Quantity.VARIANCE: variances, Quantity.UPDATE_RATIO: [1e-3, 0.9, 3e-3]}
         with RunWriter(path) as writer:
-            writer.write(record(net, columns, **weights), (), net)
+            writer.write(record(net, columns, parameter_names=names), (), net)
         directories.append(str(tmp_path / name))
     assert cli.main(["compare", *directories, "--html", str(file)]) == 0
     page.page.goto(file.as_uri())
