@@ -19,6 +19,13 @@ Derivation: TypeAlias = Callable[[Callable[[str], Column]], Column]
 """Makes a column from others of the same table, which it gets by name: ``lambda column: np.sqrt(column("variance"))``."""
 
 
+STATISTICS = ("min", "median", "max", "abs_median")
+"""What a summary scalar may be over all layers; ``log10_`` before it makes it the logarithm of it."""
+
+LOG = "log10_"
+"""What the name of a statistic of logarithms begins with."""
+
+
 class Of(str, Enum):
     """What a quantity is of."""
 
@@ -166,6 +173,27 @@ class Facts:
     compared: str = ""
     heading: Heading | None = None
     derive: Derivation | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be shown.
+
+        Raises:
+            ValueError: the message says which field, and what is expected of it.
+        """
+        unknown = [one for one in self.summary if one.removeprefix(LOG) not in STATISTICS]
+        if unknown:
+            expected = f"{', '.join(STATISTICS)}, or one of them after {LOG}"
+            message = f"summary of {self.title!r} has {unknown[0]!r}, expected {expected}"
+            raise ValueError(message)
+        if (self.pages or self.picture) and not self.in_events:
+            message = f"{self.title!r} is shown on a page, so it has to go into event files: in_events=True"
+            raise ValueError(message)
+        if self.chart is not None and not self.summary:
+            message = f"{self.title!r} has a chart, and no summary scalar to draw in it: give it a summary"
+            raise ValueError(message)
+        if self.form is Form.LOG and self.centre is not None and not 0 < self.centre < math.inf:
+            message = f"centre of {self.title!r} is {self.centre}, expected a positive number on a logarithmic axis"
+            raise ValueError(message)
 
     @property
     def healthy_from(self) -> float:

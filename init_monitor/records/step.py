@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from init_monitor.records.facts import Of, Stream
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.registry import moments
-from init_monitor.records.table import Rows, Table
+from init_monitor.records.table import Rows, Table, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -216,9 +216,9 @@ class StepRecord:
             return self.layer_table
         return self.parameter_table if of is Of.PARAMETER else self.residual_table
 
-    def column(self, quantity: Quantity) -> Column:
+    def column(self, quantity: Quantity | str) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
-        return self.table(Quantity(quantity).facts.of).column(quantity)
+        return self.table(known(quantity).facts.of).column(quantity)
 
     @property
     def names(self) -> tuple[str, ...]:

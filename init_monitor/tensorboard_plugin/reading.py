@@ -211,7 +211,7 @@ def _unknown(contents: dict[str, bytes]) -> Iterator[Quantity]:
             said = json.loads(content)
             of = next(one for one in Of if one.plural == said["kind"])
             yield described(name, facts_from(said.get("quantity") or {"title": name}, of))
-        except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, StopIteration):
             continue
 
 

@@ -25,7 +25,7 @@ from init_monitor.comparison import Comparison
 from init_monitor.page import bundle
 from init_monitor.page.document import BUDGET, LEAST_COLUMNS, ShownRun, document, embedded
 from init_monitor.page.payload import decoded
-from init_monitor.records import Finding, Role, Severity
+from init_monitor.records import Facts, Finding, Of, Page, Role, Severity, register, unregister
 from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity
 from init_monitor.store import RunWriter, read_run, run_file
 
@@ -491,3 +491,29 @@ def test_both_tables_of_a_comparison_say_the_same_median(tmp_path: Path, page: W
         below = page.page.locator("table.runs tr", has_text=what).locator("td").all_inner_texts()
         assert above[-2:] == expected
         assert [float(one.replace("×10⁻³", "e-3")) for one in below] == [float(one) for one in expected]
+
+
+@pytest.mark.slow
+def test_a_registered_quantity_has_its_picture_on_the_overview(tmp_path: Path, page: Watched) -> None:
+    facts = Facts(
+        of=Of.LAYER,
+        title="Crest factor",
+        means="largest |x| over the root mean square",
+        in_events=True,
+        pages=(Page.OVERVIEW,),
+        derive=lambda column: column("abs_max") / np.sqrt(column("mean_square")),
+    )
+    register("crest", facts)
+    try:
+        columns: dict[Quantity, Any] = {Quantity.VARIANCE: 1.0, Quantity.ABS_MAX: 6.0, Quantity.MEAN_SQUARE: 4.0}
+        file = tmp_path / "page.html"
+        Report.of([record(NET, columns, step=step) for step in range(3)], (), NET, {}).to_html(file)
+    finally:
+        unregister("crest")
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    assert page.page.locator("section[data-quantity=crest] h3").inner_text() == "Crest factor"
+    with page.page.expect_download() as saved:
+        page.page.locator("section[data-quantity=crest] [aria-label*=CSV]").click()
+    rows = Path(saved.value.path()).read_text(encoding="utf-8").splitlines()
+    assert rows == ["name,0,1,2", *(f"{name},3,3,3" for name in NET.names)]
