@@ -13,6 +13,7 @@ import numpy as np
 from init_monitor.analysis.pace import weights_of
 from init_monitor.records import StepRecord
 from init_monitor.records.quantities import Quantity
+from init_monitor.records.quoting import printable
 from init_monitor.store.lines import json_value
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class Comparison:
             if row.part != part:
                 body += f'<tr><th colspan="3">{html.escape(row.part)}</th></tr>'
                 part = row.part
-            cells = (html.escape(cell) for cell in (row.what, row.first, row.second))
+            cells = (html.escape(printable(cell)) for cell in (row.what, row.first, row.second))
             body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.names))
+        heads = "".join(f"<th>{html.escape(printable(name))}</th>" for name in ("", *self.names))
         page = document(
             " and ".join(self.names) + " · Two runs compared",
             [
@@ -166,10 +167,10 @@ class Comparison:
         first, second = (
             dict(zip(one.names, one.column(Quantity.VARIANCE).tolist(), strict=True))
             for run in self.runs
-            for one in run.records[:1] or (StepRecord(0, 0.0, (), {}),)
+            for one in run.records[:1] or (StepRecord(0, 0.0),)
         )
         apart = {
-            name: abs(np.log10(second[name] / first[name]))
+            name: abs(np.log10(second[name]) - np.log10(first[name]))
             for name in first
             if first[name] > 0 and second.get(name, 0) > 0 and np.isfinite((first[name], second[name])).all()
         }

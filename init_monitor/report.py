@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.records import Severity, Structure
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, SCHEMA_VERSION
+from init_monitor.records.quoting import printable
 from init_monitor.store.lines import finding_json, json_value, structure_json
 
 if TYPE_CHECKING:
@@ -262,8 +263,10 @@ class Report:
         return self._html_findings() + self._html_tables()
 
     def _html_findings(self) -> str:
+        from init_monitor.page.printable import printable_finding  # noqa: PLC0415 - printing only
+
         parts = ["<h1>Signal propagation</h1>", f"<p>{html.escape(self.verdict)}</p>"]
-        for finding in self.findings:
+        for finding in map(printable_finding, self.findings):
             figures = "".join(
                 f"<li>{html.escape(f'{name}: {figure}{_expected(finding, name)}')}</li>"
                 for name, figure in finding.evidence.items()
@@ -287,7 +290,7 @@ class Report:
         columns, residuals, growth = self._residuals()
         if residuals:
             parts.append(f"<h2>Residual additions at step {self.records[-1].step}</h2>")
-            parts.append(f"{_html_table(columns, residuals, 'residuals')}<p>{html.escape(growth)}</p>")
+            parts.append(f"{_html_table(columns, residuals, 'residuals')}<p>{html.escape(printable(growth))}</p>")
         return "".join(parts)
 
     def _html_details(self) -> str:
@@ -308,7 +311,7 @@ def _expected(finding: Finding, name: str) -> str:
 
 def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "layers") -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     # On a narrow screen the table is moved, not the page.
     return f'<div class="wide">{table}</div>'

@@ -68,7 +68,9 @@ def plan_table(
         )
     lines = [f"({number}) {note}" for note, number in notes.items()]
     if left:
-        named = ", ".join(shown_name(name) for name in left[:_LISTED]) + (f" {drawing.dots}" if len(left) > _LISTED else "")
+        named = ", ".join(shown_name(name) for name in left[:_LISTED]) + (
+            f" {drawing.dots}" if len(left) > _LISTED else ""
+        )
         lines.append(
             f"Left as they are, for no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
         )

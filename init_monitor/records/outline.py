@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from init_monitor.records.quoting import clipped, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from init_monitor.records import Layer, Residual, Structure
+    from init_monitor.records.layer import Layer, Residual
 
 _ACTIVATION = "activation"
 """The role of a layer that is an activation itself: nothing follows it that its line would have to name."""
@@ -72,39 +72,42 @@ class Line(NamedTuple):
     part: Part
 
 
-def outline(structure: Structure) -> Entry:
+def outline(layers: Sequence[Layer], residuals: Sequence[Residual]) -> Entry:
     """Return the network as a tree: modules by path, in them layers and residual additions in execution order."""
-    modules = {"": Entry(Part.MODULE, "network", _counted(structure))}
-    for path, entry in _in_order(structure):
+    modules = {"": Entry(Part.MODULE, "network", _counted(len(layers), len(residuals)))}
+    for path, entry in _in_order(layers, residuals):
         _module(modules, path).below.append(entry)
     root = modules[""]
     root.below = [_joined(entry) for entry in root.below]
     return root
 
 
-def outline_lines(structure: Structure, *, plain: bool = False) -> Iterator[Line]:
+def outline_lines(layers: Sequence[Layer], residuals: Sequence[Residual], *, plain: bool = False) -> Iterator[Line]:
     """Return the outline line by line.
 
     Args:
-        structure: the network.
+        layers: of the network, in execution order.
+        residuals: its residual additions, likewise.
         plain: in ASCII (except for names that are not), indented by two spaces instead of drawn.
     """
-    root = outline(structure)
+    root = outline(layers, residuals)
     yield Line("", root.name, root.note, root.part)
     for line in _lines_below(root, "", plain=plain):
         yield line._replace(name=line.name.translate(_ASCII), note=line.note.translate(_ASCII)) if plain else line
 
 
-def outline_text(structure: Structure) -> str:
+def outline_text(layers: Sequence[Layer], residuals: Sequence[Residual]) -> str:
     """Return the outline as plain text, in ASCII where the names are: it can be printed anywhere."""
     return "\n".join(
-        f"{guide}{name}{note and ': '}{note}" for guide, name, note, _ in outline_lines(structure, plain=True)
+        f"{guide}{name}{note and ': '}{note}" for guide, name, note, _ in outline_lines(layers, residuals, plain=True)
     )
 
 
-def rendered(structure: Structure, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+def rendered(
+    layers: Sequence[Layer], residuals: Sequence[Residual], console: Console, options: ConsoleOptions
+) -> Iterator[Text]:
     """Return the outline as rich draws text; the console itself makes it, so that nothing of rich is needed here."""
-    for guide, name, note, part in outline_lines(structure, plain=options.ascii_only):
+    for guide, name, note, part in outline_lines(layers, residuals, plain=options.ascii_only):
         text = console.render_str(guide, markup=False, emoji=False, highlight=False)
         text.append(name, style=PART_STYLES[part])
         if note:
@@ -112,18 +115,17 @@ def rendered(structure: Structure, console: Console, options: ConsoleOptions) ->
         yield text
 
 
-def _counted(structure: Structure) -> str:
-    layers, residuals = len(structure.layers), len(structure.residuals)
+def _counted(layers: int, residuals: int) -> str:
     if not layers and not residuals:
         return "nothing was measured yet"
     words = f"{layers} layer{'' if layers == 1 else 's'}"
     return f"{words}, {residuals} residual addition{'' if residuals == 1 else 's'}" if residuals else words
 
 
-def _in_order(structure: Structure) -> Iterator[tuple[str, Entry]]:
+def _in_order(layers: Sequence[Layer], residuals: Sequence[Residual]) -> Iterator[tuple[str, Entry]]:
     """Each layer and residual addition with the path of the module it belongs below, in execution order."""
-    waiting = sorted(structure.residuals, key=lambda residual: residual.depth, reverse=True)
-    for position, layer in enumerate(structure.layers):
+    waiting = sorted(residuals, key=lambda residual: residual.depth, reverse=True)
+    for position, layer in enumerate(layers):
         while waiting and waiting[-1].depth <= position:
             residual = waiting.pop()
             yield residual.owner, _residual_entry(residual)

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, Residual, StepRecord, Structure
-from init_monitor.records.quantities import Quantity
+from init_monitor.records import Figure, Finding, Layer, Residual, StepRecord, Structure, Table
+from init_monitor.records.registry import quantities
 from init_monitor.store import schema
 
 if TYPE_CHECKING:
     from init_monitor.records import Column
+    from init_monitor.records.quantities import Quantity
 
 _EXACT_WHOLE = 2.0**53
 """Above it float64 no longer holds every whole number, so there is no exact one to keep."""
-
-_KNOWN_QUANTITIES = frozenset(quantity.value for quantity in Quantity)
 
 
 class Names(NamedTuple):
@@ -126,7 +125,12 @@ def names_json(names: Names, names_id: int) -> dict[str, Any]:
 
 def names_from(entry: Mapping[str, Any]) -> Names:
     """Return the names that a line holds; older files have none of residual additions."""
-    return Names(*(schema.texts(entry.get(one, []) if one == "residuals" else schema.needed(entry, one), one) for one in Names._fields))
+    return Names(
+        *(
+            schema.texts(entry.get(one, []) if one == "residuals" else schema.needed(entry, one), one)
+            for one in Names._fields
+        )
+    )
 
 
 def structure_from(entry: Mapping[str, Any]) -> Structure:
@@ -157,20 +161,17 @@ def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
-        names=names.layers,
-        parameter_names=names.parameters,
-        residual_names=names.residuals,
-        columns=_columns(schema.needed(entry, "columns"), "columns", len(names.layers)),
-        parameter_columns=_columns(
-            schema.needed(entry, "parameter_columns"), "parameter_columns", len(names.parameters)
-        ),
-        residual_columns=_columns(entry.get("residual_columns", {}), "residual_columns", len(names.residuals)),
+        layer_table=_table(names.layers, schema.needed(entry, "columns"), "columns"),
+        parameter_table=_table(names.parameters, schema.needed(entry, "parameter_columns"), "parameter_columns"),
+        residual_table=_table(names.residuals, entry.get("residual_columns", {}), "residual_columns"),
     )
 
 
-def _columns(value: object, where: str, length: int) -> dict[Quantity, Column]:
-    return {
-        Quantity(name): schema.column(one, name, length)
+def _table(names: tuple[str, ...], value: object, where: str) -> Table:
+    known = {str(quantity): quantity for quantity in quantities()}
+    columns = {
+        known[name]: schema.column(one, name, len(names))
         for name, one in schema.mapping(value, where).items()
-        if name in _KNOWN_QUANTITIES
+        if name in known
     }
+    return Table(names, columns)

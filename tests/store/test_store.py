@@ -15,7 +15,7 @@ from builders import linears, record
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure
+from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure, Table
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.store import RunWriter, StoredRun, json_value, read_run, run_file
 
@@ -82,10 +82,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
     return StepRecord(
         step=draw(st.integers(0, 10**9)),
         time=draw(st.floats(0, 4e9)),
-        names=layer_names,
-        columns=columns(LAYER_QUANTITIES, len(layer_names)),
-        parameter_names=parameter_names,
-        parameter_columns=columns(PARAMETER_QUANTITIES, len(parameter_names)),
+        layer_table=Table(layer_names, columns(LAYER_QUANTITIES, len(layer_names))),
+        parameter_table=Table(parameter_names, columns(PARAMETER_QUANTITIES, len(parameter_names))),
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
@@ -247,7 +245,10 @@ def test_a_step_never_takes_its_names_from_an_earlier_stretch(tmp_path: Path) ->
     path.write_text("".join(whole[:last_names] + whole[last_names + 1 :]))
     run = read_run(path)
     assert [one.step for one in run.records] == [0]
-    assert f"(line {last_names + 1}: the step refers to names 0, which are not in the file)" in run.notices[0]
+    assert (
+        f"line {last_names + 1}: the line is corrupt (the step refers to names 0, which are not in the file)"
+        in run.notices[0]
+    )
 
 
 def test_a_run_is_found_by_file_by_directory_and_by_log_directory(tmp_path: Path) -> None:
@@ -337,11 +338,13 @@ def test_a_corrupt_line_is_left_out_and_named_by_its_number(tmp_path: Path, corr
     run = read_run(path)
     assert ([one.step for one in run.records], run.structure, run.skipped) == ([0, 1], NET, 1)
     (notice,) = run.notices
-    assert notice.startswith(f"{path}: left out 1 line that cannot be read (line 5: {reason}")
+    assert notice.startswith(f"{path}, line 5: the line is corrupt ({reason}")
+    assert notice.endswith("); it was left out.")
     path.write_bytes(b"\n".join([*good[:4], corrupt, b"null", b"{", *good[4:], b""]))
     run = read_run(path)
     assert ([one.step for one in run.records], run.skipped) == ([0, 1], 3)
-    assert run.notices[0].startswith(f"{path}: left out 3 lines that cannot be read (the first: line 5: {reason}")
+    assert run.notices[0].startswith(f"{path}, line 5: the line is corrupt ({reason}")
+    assert run.notices[0].endswith("); it and 2 more lines were left out.")
 
 
 def test_a_column_of_the_wrong_length_leaves_its_step_out(tmp_path: Path) -> None:
@@ -349,7 +352,7 @@ def test_a_column_of_the_wrong_length_leaves_its_step_out(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes().replace(b'"variance":[1,1,1]', b'"variance":[1,1]'))
     run = read_run(path)
     assert [one.step for one in run.records] == [1]
-    assert "(line 4: variance has 2 numbers, expected 3)" in run.notices[0]
+    assert "line 4: the line is corrupt (variance has 2 numbers, expected 3); it was left out." in run.notices[0]
 
 
 def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
@@ -370,7 +373,9 @@ def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=f"there is no run {number} in .*: it holds 2 runs, number 1 to 2"):
             read_run(f"{tmp_path}@{number}")
     written(path, steps(0))
-    assert read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
+    assert (
+        read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
+    )
 
 
 def test_files_that_do_not_say_where_a_training_began_are_told_apart_by_their_first_step(tmp_path: Path) -> None:
