@@ -161,17 +161,19 @@ def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
-        layer_table=_table(names.layers, schema.needed(entry, "columns"), "columns"),
-        parameter_table=_table(names.parameters, schema.needed(entry, "parameter_columns"), "parameter_columns"),
-        residual_table=_table(names.residuals, entry.get("residual_columns", {}), "residual_columns"),
+        layer_table=_table(schema.needed(entry, "columns"), "columns", names.layers),
+        parameter_table=_table(schema.needed(entry, "parameter_columns"), "parameter_columns", names.parameters),
+        residual_table=_table(entry.get("residual_columns", {}), "residual_columns", names.residuals),
     )
 
 
-def _table(names: tuple[str, ...], value: object, where: str) -> Table:
+def _table(value: object, where: str, names: tuple[str, ...]) -> Table:
     known = {str(quantity): quantity for quantity in quantities()}
-    columns = {
-        known[name]: schema.column(one, name, len(names))
-        for name, one in schema.mapping(value, where).items()
-        if name in known
-    }
-    return Table(names, columns)
+    return Table(
+        names,
+        {
+            known[name]: schema.column(one, name, len(names))
+            for name, one in schema.mapping(value, where).items()
+            if name in known
+        },
+    )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
 from init_monitor.records import Finding, StepRecord, Structure
-from init_monitor.records.quantities import SCHEMA_VERSION
 from init_monitor.records.quoting import quoted, quoted_path
+from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import schema
 from init_monitor.store.lines import Names, finding_from, finding_json, names_from, step_from, structure_from
 from init_monitor.store.places import found_file, named_run
