@@ -4,11 +4,8 @@
 # ruff: noqa: ARG002, ANN401
 from __future__ import annotations
 
-import platform
 import sys
-from contextlib import suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import LBFGS
@@ -22,6 +19,7 @@ from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
+from init_monitor.versions import versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +133,13 @@ class InitMonitor(Callback):
     @property
     def report(self) -> Report:
         """The last fit so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings(), _versions())
+        return Report.of(
+            self.records,
+            self.findings,
+            self.structure,
+            self._options.settings(),
+            versions_of("pytorch-lightning", "lightning"),
+        )
 
     @property
     def _shown(self) -> Monitor | None:
@@ -170,7 +174,7 @@ class InitMonitor(Callback):
             first_step=_step(trainer),
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
-            versions=_versions(),
+            versions=versions_of("pytorch-lightning", "lightning"),
             write=partial(_write, trainer),
         )
         show, resumed = trainer.is_global_zero, self._resumed
@@ -325,11 +329,3 @@ def _write(trainer: Trainer, text: str) -> None:
     else:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("init-monitor", "torch", "pytorch-lightning", "lightning", "tensorboard"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
