@@ -36,9 +36,7 @@ def adopt(callback: type) -> None:
     missing = [base for base in found if isinstance(base, type) and not issubclass(callback, base)]
     if missing:
         kept = [base for base in callback.__bases__ if base is not Undecided]
-        # A class that derives from it and, before it, from one of these has no order that fits both: it has the base.
-        with suppress(TypeError):
-            callback.__bases__ = (*kept, *missing)
+        callback.__bases__ = (*kept, *missing)
 
 
 def decide(callback: type) -> None:

@@ -188,10 +188,11 @@ def test_short_runs_work(options: dict[str, Any], tmp_path: Path) -> None:
     assert monitor.notices == []
 
 
-def test_without_a_logger_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_logger_nothing_but_the_run_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monitor = InitMonitor(strict=True)
     fit(Classifier(mlp(1, 8)), loader(8), monitor, steps=2, root=tmp_path)
-    assert list(tmp_path.rglob("*")) == []
+    place = tmp_path / "init_monitor_logs" / "version_0"
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [place / "init_monitor" / "run.jsonl"]
     assert "net.0" in capsys.readouterr().out
 
 
