@@ -13,6 +13,7 @@ import numpy as np
 from init_monitor.analysis.pace import weights_of
 from init_monitor.records import Of, StepRecord
 from init_monitor.records.quantities import Quantity
+from init_monitor.records.quoting import printable
 from init_monitor.records.registry import quantities
 from init_monitor.store.lines import json_value
 
@@ -74,9 +75,9 @@ class Comparison:
             if row.part != part:
                 body += f'<tr><th colspan="3">{html.escape(row.part)}</th></tr>'
                 part = row.part
-            cells = (html.escape(cell) for cell in (row.what, row.first, row.second))
+            cells = (html.escape(printable(cell)) for cell in (row.what, row.first, row.second))
             body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.names))
+        heads = "".join(f"<th>{html.escape(printable(name))}</th>" for name in ("", *self.names))
         page = document(
             " and ".join(self.names) + " · Two runs compared",
             [
@@ -163,7 +164,7 @@ class Comparison:
             for one in run.records[:1] or (StepRecord(0, 0.0),)
         )
         apart = {
-            name: abs(np.log10(second[name] / first[name]))
+            name: abs(np.log10(second[name]) - np.log10(first[name]))
             for name in first
             if first[name] > 0 and second.get(name, 0) > 0 and np.isfinite((first[name], second[name])).all()
         }

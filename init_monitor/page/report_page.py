@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.page.bundle import report_style
 from init_monitor.page.document import document
+from init_monitor.page.printable import printable_finding
 from init_monitor.records.quoting import printable
 from init_monitor.store import json_value
 
@@ -40,7 +41,7 @@ def report_page(
 def findings_html(verdict: str, findings: Sequence[Finding]) -> str:
     """Return the heading, the verdict and a section per finding."""
     parts = ["<h1>Signal propagation</h1>", f"<p>{_text(verdict)}</p>"]
-    for finding in findings:
+    for finding in map(printable_finding, findings):
         figures = "".join(
             f"<li>{_text(f'{name}: {figure}{_expected(finding, name)}')}</li>"
             for name, figure in finding.evidence.items()
@@ -82,7 +83,7 @@ def details_html(structure: Structure, settings: Mapping[str, object], versions:
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
     """Return one table; on a narrow screen it is moved, not the page."""
     head = "".join(f"<th>{_text(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="wide">{table}</div>'
 
