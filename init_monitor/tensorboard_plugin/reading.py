@@ -225,21 +225,6 @@ class EventReader:
             known.update(dict.fromkeys(odd))
 
 
-def _unknown(contents: dict[str, bytes]) -> Iterator[Quantity]:
-    """Yield the quantities that are not known here, as the run itself describes them: somebody registered them there."""
-    known = {LAYOUT_TAG, FINDINGS_TAG, *map(vector_tag, vectors())}
-    for tag, content in sorted(contents.items()):
-        name = tag.removeprefix(vector_tag(""))
-        if tag in known or not _NAME.fullmatch(name):
-            continue
-        try:
-            said = json.loads(content)
-            of = next(one for one in Of if one.plural == said["kind"])
-            yield described(name, facts_from(said.get("quantity") or {"title": name}, of))
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, StopIteration):
-            continue
-
-
 def _weights(layer: dict[str, Any]) -> Iterator[str]:
     parameters = layer.get("parameters")
     return weights_among(
