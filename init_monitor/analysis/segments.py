@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.activations import activation_called
 from init_monitor.records import INPUT, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.records import Column, Layer, Structure
-
-
-PROBABILITIES = frozenset({"softmax", "softmin", "gumbel_softmax"})
-"""Activations whose output sums to one whatever the scale of the input: like a normalisation, they start anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +76,18 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         if layer.role is Role.WEIGHT:
             place = _Position(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
-        anew = layer.role is Role.NORMALISATION or layer.normalised or layer.kind.casefold() in PROBABILITIES
+        anew = layer.role is Role.NORMALISATION or layer.normalised or _sums_to_one(layer)
         if not through_normalisation and anew:
             fresh += 1
             place = _Position(fresh, -1)
         places[layer.name] = last = place
     return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+
+
+def _sums_to_one(layer: Layer) -> bool:
+    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start anew, too."""
+    known = activation_called(layer.kind)
+    return known is not None and known.sums_to_one
 
 
 def _call_of(layer: Layer) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
     from init_monitor.capture.parameters import ParameterRows
     from init_monitor.capture.taps import Tap, TapKey
     from init_monitor.capture.unit_window import UnitWindow
@@ -187,6 +188,8 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             dtype=tap.dtype,
             flat_below=nonlinearity is not None and nonlinearity.flat_below,
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
+            forward_terms=fans.forward,
+            backward_terms=fans.backward,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):
@@ -194,9 +197,16 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             if key not in layers:
                 continue
             if tap.role is Role.ACTIVATION:
-                layers[key] = replace(layers[key], activation=tap.kind)
+                slope = None if tap.nonlinearity is None else tap.nonlinearity.negative_slope
+                layers[key] = replace(layers[key], activation=tap.kind, activation_slope=slope)
             elif tap.role is Role.NORMALISATION:
-                layers[key] = replace(layers[key], normalised=True, activation=layers[tap.key].activation)
+                after = layers[tap.key]
+                layers[key] = replace(
+                    layers[key],
+                    normalised=True,
+                    activation=after.activation,
+                    activation_slope=after.activation_slope,
+                )
     return Structure(tuple(layers.values()))
 
 

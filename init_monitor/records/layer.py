@@ -43,6 +43,9 @@ class Layer:
         dtype: format of the output, for instance ``"float32"``.
         flat_below: True if the activation blocks the gradient of every negative input (ReLU).
         piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
+        forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
+            strides and transposed convolutions; 0 where that is not known.
+        activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
     """
 
     name: str
@@ -61,6 +64,9 @@ class Layer:
     dtype: str = "float32"
     flat_below: bool = False
     piecewise_linear: bool = False
+    forward_terms: float = 0.0
+    backward_terms: float = 0.0
+    activation_slope: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from init_monitor.analysis.activations import activation_called
 from init_monitor.analysis.backward_growth import backward_gains
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Updates
     from init_monitor.records import Column, History, Structure
-
-
-_SQUASHING = frozenset({"sigmoid", "hardsigmoid", "softmax"})
-"""Activations that pass a small part of a gradient wherever they are: a sigmoid's slope is at most 1/4."""
 
 
 class _Rule(Protocol):
@@ -155,7 +152,7 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
 def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
     vanishing = change.total < 1
     followers = {layer.activation or "" for layer in change.segment.layers}
-    squashing = sorted(name for name in followers if name.casefold() in _SQUASHING)
+    squashing = sorted(name for name in followers if _squashes(name))
     if vanishing and squashing:
         return (
             f"Use another activation than {phrases.names(squashing)}, which passes at most a quarter of a gradient (ReLU"
@@ -166,3 +163,9 @@ def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."
     return "Add normalisations, or clip the gradient: no single layer is off."
+
+
+def _squashes(name: str) -> bool:
+    """Say whether an activation passes at most a quarter of a gradient."""
+    known = activation_called(name)
+    return known is not None and known.slopes.largest <= 1 / 4

@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.records import Figure, Finding, History, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
-
-_GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "RNN": 1, "RNNCell": 1}
 
 
 class _Odd(NamedTuple):
@@ -154,7 +153,7 @@ class InitMismatch:
         found: dict[str, _Odd] = {}
         low, high = self.recurrent_gains
         for layer in began.structure.layers:
-            gates = _GATES.get(layer.kind)
+            gates = GATES.get(layer.kind)
             for name in layer.parameters if gates else ():
                 if "weight_hh" not in name or gates is None:
                     continue
