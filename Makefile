@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection theory format build docs clean
+.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection theory rule-pages format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -57,6 +57,9 @@ bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy tra
 
 theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
 	$(BIN)/python benchmarks/theory.py --out docs/theory.md
+
+rule-pages: $(VENV)/.dev ## write docs/rules.md from the docstrings and fields of the rules
+	PYTHONUTF8=1 $(BIN)/init-monitor explain --md > docs/rules.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
