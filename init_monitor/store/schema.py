@@ -192,6 +192,10 @@ def _optional_text(value: object, where: str) -> str | None:
     return None if value is None else text(value, where)
 
 
+def _optional_number(value: object, where: str) -> float | None:
+    return None if value is None else number(value, where)
+
+
 def _figures(value: object, where: str) -> dict[str, Figure]:
     return {name: _figure(one, f"{where}.{quoted(name)}") for name, one in mapping(value, where).items()}
 
@@ -208,6 +212,7 @@ _READERS: dict[str, Callable[[object, str], object]] = {
     "float": number,
     "bool": flag,
     "str | None": _optional_text,
+    "float | None": _optional_number,
     "tuple[str, ...]": texts,
     "Role": _role,
     "Severity": _severity,
