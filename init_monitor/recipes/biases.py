@@ -52,6 +52,6 @@ def _summed(layer: nn.Module) -> Tensor:
         return weight.sum(dim=0)
     if isinstance(layer, _ConvTranspose):
         # [in, out/groups, ...]; of a kernel's elements one in ``stride`` meets a given output.
-        grouped = weight.unflatten(0, (layer.groups, -1)).flatten(3).sum(dim=(1, 3))
-        return grouped.flatten() / math.prod(layer.stride)
+        summed: Tensor = weight.unflatten(0, (layer.groups, -1)).flatten(3).sum(dim=(1, 3))
+        return summed.flatten() / math.prod(layer.stride)
     return weight.flatten(1).sum(dim=1)
