@@ -15,6 +15,7 @@ from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
+from init_monitor.torch_compat import Hook, in_backward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,28 +26,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from init_monitor.records import Finding, StepRecord, Structure
-
-
-class _ForwardHook:
-    """A hook on the watched model; on a copy or in a pickle of the model it does nothing."""
-
-    __slots__ = ("_act",)
-
-    def __init__(self, act: Callable[[], None] | None = None) -> None:
-        self._act = act
-
-    def __call__(self, *_: object) -> None:
-        if self._act is not None:
-            self._act()
-
-    def __deepcopy__(self, memo: dict[int, object]) -> _ForwardHook:
-        return _ForwardHook()
-
-    def __copy__(self) -> _ForwardHook:
-        return _ForwardHook()
-
-    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[()]]:
-        return _ForwardHook, ()
 
 
 class Watch:
@@ -152,8 +131,8 @@ class Watch:
         self._monitor.begin_batch(self._step)
         if self._monitor.is_open:
             self._step_handles = [
-                self._model.register_forward_pre_hook(_ForwardHook(self._begin_forward)),
-                self._model.register_forward_hook(_ForwardHook(self._end_forward)),
+                self._model.register_forward_pre_hook(Hook(self._begin_forward)),
+                self._model.register_forward_hook(Hook(self._end_forward)),
             ]
 
     def end_step(self) -> None:
@@ -172,13 +151,13 @@ class Watch:
         self._let_go()
         self._monitor.abort_step()
 
-    def _begin_forward(self) -> None:
+    def _begin_forward(self, *_: object) -> None:
         first, self._fresh = self._fresh, False
         with self._monitor.guard("following a forward"):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
-    def _end_forward(self) -> None:
+    def _end_forward(self, *_: object) -> None:
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
@@ -272,7 +251,7 @@ def watch(
 
 def _is_training_signal() -> bool:
     # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
-    return torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0  # noqa: SLF001
+    return torch.is_grad_enabled() and not in_backward()
 
 
 def _scale_of(scaler: object | None) -> Tensor | float | None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
     from init_monitor.capture.parameters import ParameterRows
     from init_monitor.capture.taps import Tap, TapKey
     from init_monitor.capture.unit_window import UnitWindow

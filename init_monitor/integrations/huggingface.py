@@ -11,12 +11,9 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +23,7 @@ from init_monitor.records import Structure
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.standalone import Watch
+from init_monitor.versions import versions_of
 
 try:
     from transformers import TrainerCallback
@@ -147,7 +145,7 @@ class InitMonitorCallback(TrainerCallback):
             log_dir=_directory(args),
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
-            versions=_versions(),
+            versions=versions_of("transformers", "accelerate"),
             write=_write,
         )
         self._watch = Watch(
@@ -243,11 +241,3 @@ def _write(text: str) -> None:
 
 def _warn(message: str) -> None:
     warnings.warn(f"init_monitor: {message}", InitMonitorWarning, stacklevel=3)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("init-monitor", "torch", "transformers", "accelerate", "tensorboard"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

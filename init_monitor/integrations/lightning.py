@@ -4,12 +4,9 @@
 # ruff: noqa: ARG002, ANN401
 from __future__ import annotations
 
-import platform
 import sys
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
+from init_monitor.versions import versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,7 +140,13 @@ class InitMonitor(Callback):
     @property
     def report(self) -> Report:
         """The last fit so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings(), _versions())
+        return Report.of(
+            self.records,
+            self.findings,
+            self.structure,
+            self._options.settings(),
+            versions_of("pytorch-lightning", "lightning"),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""
@@ -163,7 +167,7 @@ class InitMonitor(Callback):
             log_dir=_log_dir(trainer),
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
-            versions=_versions(),
+            versions=versions_of("pytorch-lightning", "lightning"),
             write=partial(_write, trainer),
         )
         show, resumed = trainer.is_global_zero, self._resumed
@@ -347,11 +351,3 @@ def _write(trainer: Trainer, text: str) -> None:
     else:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("init-monitor", "torch", "pytorch-lightning", "lightning", "tensorboard"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

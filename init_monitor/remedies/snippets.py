@@ -109,3 +109,30 @@ def _loop(group: Sequence[Layer], lines: Lines, weight: str, spared: Sequence[st
         filled = lines.bias.format(f"layer.{bias}", f"layer.{weight}")
         code += [f"{indent}if layer.{bias} is not None:", f"{indent}    {filled}"]
     return code
+
+
+def standardise(layer: Layer, mean: float, std: float) -> str:
+    """Return code that standardises what ``layer`` receives, without a change of the forward.
+
+    Args:
+        layer: a layer that takes the network's input as its first argument.
+        mean: of that input.
+        std: its standard deviation, positive.
+    """
+    return "\n".join(
+        [
+            f"{expression(layer.module)}.register_forward_pre_hook(",
+            f"    lambda module, args: ({standardised('args[0]', mean, std)}, *args[1:])",
+            ")",
+        ]
+    )
+
+
+def standardised(name: str, mean: float, std: float) -> str:
+    """Return the expression that standardises ``name``.
+
+    >>> standardised("x", 33.0, 79.0)
+    '(x - 33) / 79'
+    """
+    sign = "-" if mean >= 0 else "+"
+    return f"({name} {sign} {abs(mean):.4g}) / {std:.4g}"

@@ -11,6 +11,7 @@ from torch import nn
 from init_monitor.structure.layers import plain_name
 from init_monitor.structure.nonlinearities import NONLINEARITIES
 from init_monitor.structure.provenance import Frame
+from init_monitor.torch_compat import Hook, kwargs_and_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ class ModuleCalls:
                 any(cls in NONLINEARITIES for cls in type(module).__mro__),
                 next(module.parameters(), None) is not None,
             )
-            enter, leave = _Hook(self._enter), _Hook(self._leave)
+            enter, leave = Hook(self._enter), Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):
                 self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
@@ -98,9 +99,8 @@ class ModuleCalls:
         self._stack.append((id(module), frame))
 
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:
-        # A hook that is removed while its module's hooks run is still called, without the keyword arguments.
-        kwargs, output = more if len(more) > 1 else ({}, *more)
         try:
+            kwargs, output = kwargs_and_output(more)
             if not self._watching():
                 return
             if all(identity != id(module) for identity, _ in self._stack):
@@ -113,19 +113,3 @@ class ModuleCalls:
                 self._on_leave(module, frame, (args, kwargs), output)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"leaving a {type(module).__name__}", error)
-
-
-class _Hook:
-    """A hook that a copy of the model does not take along: a copied or unpickled one does nothing."""
-
-    __slots__ = ("_target",)
-
-    def __init__(self, target: Callable[..., None] | None = None) -> None:
-        self._target = target
-
-    def __call__(self, *args: object) -> None:
-        if self._target is not None:
-            self._target(*args)
-
-    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
-        return _Hook, ()

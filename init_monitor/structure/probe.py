@@ -23,7 +23,7 @@ from init_monitor.structure.provenance import Frame, Kind, Node, Provenance, ver
 from init_monitor.structure.residual import Verdict, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.sums import Sum, find_sum
-from init_monitor.structure.unseen import unseen
+from init_monitor.torch_compat import in_backward, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,7 +210,7 @@ class Probe(TorchFunctionMode):
         """Return False in other threads, while backward recomputes, and inside function transforms."""
         if not self._live or threading.get_ident() != self._thread:
             return False
-        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001 - the one way to tell
+        if in_backward():
             return False
         if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - the same
             cause = "Inside vmap or another function transform: what is computed there is not looked into."

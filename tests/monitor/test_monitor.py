@@ -20,16 +20,17 @@ from torch.overrides import _get_current_function_mode_stack
 import init_monitor.capture.capture
 import init_monitor.monitor
 from init_monitor import Finding, InitMonitor, InitMonitorError, InitMonitorWarning, StepRecord, Structure
-from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.capture import Capture
-from init_monitor.capture.eager import EagerMode
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.integrations.lightning import _log_dir
-from init_monitor.rules.engine import Docket
+from init_monitor.measures import MOMENTS, Reduction
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import RunStoreSink
 from init_monitor.store import read_run
+from init_monitor.torch_compat import EagerMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Capture, "after_optimizer", "measuring the updates"),
     (Capture, "close_step", "reading the measurements"),
     (Capture, "abort", "detaching from the model"),
-    (Docket, "judge", "judging"),
+    (Engine, "judge", "judging"),
     (init_monitor.monitor, "default_sinks", "making the sinks"),
 ]
 NAMES = [f"{name} ({doing})" for _, name, doing in STAGES]
@@ -227,10 +228,12 @@ def test_parameters_that_cannot_be_measured_cost_nothing_else(
 def test_a_gradient_that_cannot_be_measured_costs_its_layer_only(monkeypatch: pytest.MonkeyPatch) -> None:
     take = Accumulator.take
 
-    def refuses_large_gradients(self: Accumulator, row: int, tensor: torch.Tensor, plan: Plan = Plan()) -> None:  # noqa: B008
-        if plan.gradient and tensor.shape[-1] == 10:
+    def refuses_large_gradients(
+        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+    ) -> None:
+        if gradient and tensor.shape[-1] == 10:
             broken()
-        take(self, row, tensor, plan)
+        take(self, row, tensor, plan, gradient=gradient)
 
     monkeypatch.setattr(Accumulator, "take", refuses_large_gradients)
     monitor = InitMonitor(sinks=())
