@@ -35,7 +35,7 @@ def network(*activations: nn.Module) -> nn.Sequential:
     for activation in activations:
         out = 2 * WIDTH if isinstance(activation, nn.GLU) else WIDTH
         parts += [nn.Linear(WIDTH, out), activation]
-    return nn.Sequential(*parts, nn.Linear(WIDTH, 12))
+    return nn.Sequential(*parts, nn.Linear(WIDTH, WIDTH))
 
 
 def looked_at(model: nn.Module, x: torch.Tensor | None = None) -> tuple[InitPlan, list[Layer]]:
@@ -121,6 +121,14 @@ def test_they_agree_on_convolutions_whose_fans_the_shape_does_not_show(
     x = torch.randn(2, 8, 16, 16)
     model(x)
     agree(model, x)
+
+
+def test_only_the_plan_starts_the_answer_of_a_classifier_small() -> None:
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 12))
+    plan, layers = looked_at(model)
+    assert (plan.layers[1].recipe, plan.layers[1].options) == ("small_output_", {"std": 0.01})
+    chosen = snippets.choice_for(layers[1], plan.structure.layers)
+    assert (chosen.recipe, chosen.variance) == ("xavier_normal_", pytest.approx(2 / (WIDTH + 12)))
 
 
 def test_without_a_bias_nothing_is_taken_out() -> None:
