@@ -161,8 +161,11 @@ def _hidden(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
     slope = layer.activation_slope
     gains = None if follows is None else variance_gains(follows, slope)
     behind = " behind a normalisation" if layer.normalised else ""
-    if before is not None and before.at_zero and _sums_rows(layer):
-        return _centred(before, 1.0 if gains is None else gains.forward, fans)
+    if before is not None and before.at_zero:
+        centred = _sums_rows(layer)
+        # Without a bias to take the mean out, weights as large as this let what does not saturate grow without bound.
+        if centred or before.shape is Shape.BOUNDED:
+            return _behind(before, 1.0 if gains is None else gains.forward, fans, centred=centred)
     if follows is not None and follows.name == "SELU":
         reason = "SELU keeps mean 0 and variance 1 with 1/fan_in."
         return Initialiser("lecun_normal_", {}, _over(1.0, fans), reason, SELF_NORMALISING)
@@ -182,7 +185,7 @@ def _hidden(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
     return Initialiser("he_normal_", options, _over(gains.forward, fans), reason, source)
 
 
-def _centred(before: Activation, gain: float, fans: Fans) -> Initialiser:
+def _behind(before: Activation, gain: float, fans: Fans, *, centred: bool) -> Initialiser:
     """Return the initialiser behind an activation that is not 0 at 0, such as a sigmoid.
 
     Of what comes out of it only the variance says something about the input: the weights keep that, and the bias takes out
@@ -193,9 +196,9 @@ def _centred(before: Activation, gain: float, fans: Fans) -> Initialiser:
     mean = before.moments.mean
     reason = (
         f"Its input comes out of {before.name}, which leaves {before.moments.variance:.2g} of the variance and adds"
-        f" {mean:.2g}: larger weights make up for the one, the bias takes the other out."
+        f" {mean:.2g}: larger weights make up for the one{', the bias takes the other out' if centred else ''}."
     )
-    options = {"gain": factor, "input_mean": mean}
+    options = {"gain": factor, "input_mean": mean} if centred else {"gain": factor}
     return Initialiser("xavier_normal_", options, factor**2 * _xavier(fans), reason, GLOROT_OFFSET)
 
 

@@ -131,13 +131,16 @@ def test_only_the_plan_starts_the_answer_of_a_classifier_small() -> None:
     assert (chosen.recipe, chosen.variance) == ("xavier_normal_", pytest.approx(2 / (WIDTH + 12)))
 
 
-def test_without_a_bias_nothing_is_taken_out() -> None:
+@pytest.mark.parametrize(("activation", "options"), [(nn.Sigmoid, {"gain"}), (nn.Softplus, set())])
+def test_without_a_bias_no_mean_is_taken_out(activation: type[nn.Module], options: set[str]) -> None:
     model = nn.Sequential(
-        nn.Linear(WIDTH, WIDTH), nn.Sigmoid(), nn.Linear(WIDTH, WIDTH, bias=False), nn.Sigmoid(), nn.Linear(WIDTH, 4)
+        nn.Linear(WIDTH, WIDTH), activation(), nn.Linear(WIDTH, WIDTH, bias=False), activation(), nn.Linear(WIDTH, 4)
     )
-    plan, _ = looked_at(model)
-    assert plan.layers[1].options == {}
+    plan, layers = looked_at(model)
+    assert set(plan.layers[1].options) == options
+    assert snippets.choice_for(layers[1], plan.structure.layers).options == plan.layers[1].options
     plan.apply_()
+    assert float(parameter(model[2]).var()) == pytest.approx(plan.layers[1].target_variance, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
