@@ -1,4 +1,4 @@
-"""Biases: 0, or what takes the mean of the input out again."""
+"""Biases: 0, or values that cancel the mean of the input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _to(values: Tensor) -> Callable[[Tensor], object]:
 
 
 def _summed(layer: nn.Module) -> Tensor:
-    """Return the sum of the weights that each output has."""
+    """Return, for each output, the sum of its weights."""
     weight = layer.weight
     if not isinstance(weight, Tensor):
         return torch.zeros(())

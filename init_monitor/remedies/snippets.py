@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ONE", "ZERO", "advice", "choice_for", "expression", "initialise", "together"]
 
 ONE_LINE_EACH = 3
-"""Up to so many layers get a line of their own: a person checks them one by one."""
+"""Up to this many layers get a line each, which a person can check one by one."""
 
 IMPORT = "from torch import nn"
 
