@@ -21,7 +21,7 @@ from browser import COLOURS, Watched, browser, chromium, missing, settled, watch
 from builders import blocks, linears, record
 
 from init_monitor import Report, cli
-from init_monitor.comparison import Comparison
+from init_monitor.comparison import RunComparison
 from init_monitor.page import bundle
 from init_monitor.page.document import BUDGET, LEAST_COLUMNS, ShownRun, document, embedded
 from init_monitor.page.payload import decoded
@@ -223,7 +223,7 @@ def test_compare_takes_the_median_update_ratio_of_the_weights_alone(tmp_path: Pa
     run = read_run(tmp_path)
     (row,) = {
         row
-        for row in Comparison(("a", "b"), (run, run)).rows
+        for row in RunComparison(("a", "b"), (run, run)).rows
         if row.what == "median update ratio" and row.part == "newest step"
     }
     assert row.first == row.second == "0.002"
@@ -231,7 +231,7 @@ def test_compare_takes_the_median_update_ratio_of_the_weights_alone(tmp_path: Pa
 
 def test_of_two_different_networks_compare_lists_a_few_layers_and_counts_the_others(tmp_path: Path) -> None:
     runs = (read_run(stored(tmp_path / "a", layers=2)), read_run(stored(tmp_path / "b", layers=100)))
-    rows = [row for row in Comparison(("a", "b"), runs).rows if row.part == "network"]
+    rows = [row for row in RunComparison(("a", "b"), runs).rows if row.part == "network"]
     assert [row.what for row in rows] == ["layers", *(f"net.{i}" for i in range(2, 10)), "and 90 more layers"]
 
 
@@ -254,7 +254,7 @@ def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
     narrow, *others = second.structure.layers
     narrow = dataclasses.replace(narrow, fan_out=7)
     second = dataclasses.replace(second, structure=dataclasses.replace(second.structure, layers=(narrow, *others)))
-    rows = [row for row in Comparison(("a", "b"), (first, second)).rows if row.part == "network"]
+    rows = [row for row in RunComparison(("a", "b"), (first, second)).rows if row.part == "network"]
     assert [(row.what, row.first, row.second) for row in rows[1:]] == [
         ("net.0", "Linear, fan_in 512, fan_out 512, float32", "Linear, fan_in 512, fan_out 7, float32")
     ]
@@ -262,7 +262,7 @@ def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
 
 def test_the_same_run_twice_differs_in_nothing(tmp_path: Path) -> None:
     run = read_run(stored(tmp_path / "run"))
-    rows = Comparison(("a", "b"), (run, run)).rows
+    rows = RunComparison(("a", "b"), (run, run)).rows
     assert rows
     assert [row for row in rows if row.first != row.second] == []
     assert {row.part for row in rows} == {"network", "first sampled step", "newest step"}
