@@ -278,7 +278,7 @@ class Monitor:
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
-        losses = self.loss.read(() if measured is None else measured.losses) if measured is not None else LossStretch()
+        losses = LossStretch() if measured is None else self.loss.read(measured.losses)
         given = self._ranks.exchange((share, losses))
         if measured is None or self._capture is None:
             return None
@@ -357,7 +357,7 @@ class Monitor:
 
     def _judge_the_end(self) -> None:
         """Judge the losses of the steps after the last record: a run may have broken in them."""
-        rest, new = LossStretch(), ()
+        rest, new = LossStretch(), tuple[Finding, ...]()
         with self.guard("judging the end"):
             rest = self.loss.keep_rest()
             if len(rest) and self.records:

@@ -43,12 +43,13 @@ class Report:
     losses: LossCurve = field(default_factory=LossCurve)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - what a run consists of
         cls,
         records: Sequence[StepRecord],
         findings: Sequence[Finding],
         structure: Structure,
         settings: Mapping[str, object],
+        *,
         versions: Mapping[str, str] = MappingProxyType({}),
         losses: LossCurve | None = None,
     ) -> Report:

@@ -159,8 +159,8 @@ class InitMonitor(Callback):
             self.findings,
             self.structure,
             self._options.settings(),
-            versions_of("pytorch-lightning", "lightning"),
-            self._curve,
+            versions=versions_of("pytorch-lightning", "lightning"),
+            losses=self._curve,
         )
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUIET: dict[str, Any] = {
     "accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False,
-    "enable_model_summary": False,
+    "enable_model_summary": False, "log_every_n_steps": 1,
 }  # fmt: skip
 
 
@@ -91,8 +91,8 @@ class ByHand(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         x, y = batch
-        losses = []
-        for net, optimizer in zip((self.a, self.b), self.optimizers(), strict=True):  # type: ignore[arg-type]
+        losses: list[float] = []
+        for net, optimizer in zip((self.a, self.b), self.optimizers(), strict=True):
             loss = nn.functional.mse_loss(net(x), y * (1 + len(losses)))
             optimizer.zero_grad()
             self.manual_backward(loss)
@@ -189,7 +189,7 @@ def test_an_optimizer_that_evaluates_several_times_has_one_loss() -> None:
                 return loss
 
             with m.step():
-                optimizer.step(closure)  # type: ignore[arg-type]
+                optimizer.step(closure)
     np.testing.assert_allclose(m.losses, [values[-1] for values in evaluated], rtol=1e-6)
 
 
