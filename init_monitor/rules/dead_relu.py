@@ -54,6 +54,7 @@ class DeadReLU:
 
     code: ClassVar[str] = "IM301"
     name: ClassVar[str] = "dead-relu"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604",)
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     warning: float = 0.35

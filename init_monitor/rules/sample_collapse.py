@@ -65,6 +65,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604",)
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )

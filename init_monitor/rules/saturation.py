@@ -94,6 +94,7 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604",)
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
