@@ -107,17 +107,19 @@ class InitMismatch:
         odd: list[_Odd] = []
         total = 1.0
         for segment in _reaching_the_output(history.structure):
-            found, change = self._look(began, segment)
-            found = [one for one in found if one.layer.name not in history.covered]
+            found, change = self._look(began, segment, history.covered)
             odd += found
-            total = max(total, change) if found else total
+            total = max(total, change)
         alone = self._embeddings(began) + self._recurrent(began)
         odd += [one for one in alone if one.layer.name not in history.covered]
         if odd:
             yield self._finding(odd, max([total, *(one.off for one in odd)]), history)
 
-    def _look(self, began: History, segment: Segment) -> tuple[list[_Odd], float]:
-        """Return the layers of a segment that are far off in one direction, and by which factor they change its end."""
+    def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
+        """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
+
+        What others speak for (``covered``) counts for nothing.
+        """
         signal = Signal(began.last, began.structure)
         given = signal.column(Quantity.EXPECTED_GAIN, segment)
         measured = signal.column(Quantity.GAIN, segment)
@@ -129,6 +131,8 @@ class InitMismatch:
         small = np.where(known, -_beyond(np.fmax(given, arriving), low, high), np.nan)
         outputs = _outputs(began.structure)
         small[[layer.name in outputs for layer in segment.layers]] = np.nan
+        large[[layer.name in covered for layer in segment.layers]] = np.nan
+        small[[layer.name in covered for layer in segment.layers]] = np.nan
         for excess, layer_bar, total_bar, healthy in (
             (large, self.large_layer, self.large_total, high),
             (small, self.small_layer, self.small_total, low),
