@@ -73,7 +73,7 @@ class InitMismatch:
             such layers and the others.
         unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
             its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
-        large_embedding: variance of an embedding from which nothing that is added to it is heard: published ones start
+        large_embedding: variance of an embedding from which whatever is added to it is lost beside it: published ones start
             between 0.02² and 1.
         recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
             (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
