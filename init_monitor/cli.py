@@ -192,14 +192,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from init_monitor.comparison import Comparison  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.comparison import RunComparison  # noqa: PLC0415 - numpy and rich only where they are needed
     from init_monitor.store import read_run  # noqa: PLC0415
 
     first, second = options.run_directories
     names = _run_names([first, second])
     runs = read_run(first), read_run(second)
     status = _noticed(runs)
-    comparison = Comparison((names[0], names[1]), runs)
+    comparison = RunComparison((names[0], names[1]), runs)
     if options.html is not None:
         _write(options.html, comparison.to_html())
     else:
