@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection bench-field clients theory format build docs clean
+.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection bench-field clients theory rule-pages format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -64,6 +64,9 @@ clients: $(VENV)/.made ## train real libraries with the monitor, each in an envi
 
 theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
 	$(BIN)/python benchmarks/theory.py --out docs/theory.md
+
+rule-pages: $(VENV)/.dev ## write docs/rules.md from the docstrings and fields of the rules
+	PYTHONUTF8=1 $(BIN)/init-monitor explain --md > docs/rules.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
