@@ -21,11 +21,12 @@ from init_monitor.layer_choice import capture_of
 from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
 from init_monitor.options import OnCritical
-from init_monitor.records import Finding, History, Severity, StepRecord, Structure
+from init_monitor.records import Finding, History, LossStretch, Severity, StepRecord, Structure
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
 from init_monitor.torch_compat import EAGER, unseen
+from init_monitor.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,6 +79,7 @@ class Monitor:
         self._previous = -1
         self._patience = Patience()
         self._facts = StepFacts(step=-1)
+        self.loss = TrainingLoss()
         self._engine = Engine(options.rules, strict=options.strict, notify=self._notices.tell)
         self._sinks = Broadcast(self._notices.failed)
         self._capture: Capture | None = None
@@ -113,11 +115,15 @@ class Monitor:
         """
         self._ranks.join()
 
+    def is_due(self, step: int) -> bool:
+        """Say whether optimizer step ``step`` (from 0) is to be sampled."""
+        # A rank whose monitor failed still has to meet the others at the end of the step.
+        self._due = self._due or self._schedule.is_due(step, self._previous) or self._loss_has_turned()
+        return self._due
+
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
-        # A rank whose monitor failed still has to meet the others at the end of the step.
-        self._due = self._due or self._schedule.is_due(step, self._previous)
-        if self.guard.off or self._capture is None or not self._due:
+        if not self.is_due(step) or self.guard.off or self._capture is None:
             return
         with self.guard("attaching to the model"):
             # First: tracing a compiled model under the probe's mode would fail.
@@ -130,6 +136,10 @@ class Monitor:
                 self._choose_layers(self._capture.model, self._capture.state_dict())
             self._open = True
             self._capture.open_step()
+
+    def _loss_has_turned(self) -> bool:
+        # Each process knows of its own batches only, and they have to come to the same steps.
+        return self._ranks.size == 1 and not self.guard.off and self.loss.has_turned()
 
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
         self._capture = capture_of(model, self.options, self._notices)
@@ -169,12 +179,30 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
+        self.loss.assign(optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
             self._facts = self._facts.with_optimizer(optimizer)
             held = (parameter for group in optimizer.param_groups for parameter in group["params"])
             self._capture.before_optimizer(held, gradient_factor)
+
+    def note_loss(self, loss: object, factor: float | Tensor = 1.0) -> None:
+        """Take a loss that goes backward in the present step; it stays on its device.
+
+        Args:
+            loss: a number or a tensor of one element; of anything else, nothing is known.
+            factor: what makes it its part of the step's loss: 1/loss scale.
+        """
+        if not self.guard.off:
+            with self.guard("noting the loss"), unseen():
+                self.loss.note(loss, factor)
+
+    def set_loss(self, loss: object) -> None:
+        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        if not self.guard.off:
+            with self.guard("noting the loss"), unseen():
+                self.loss.replace(loss)
 
     def end_of_patience(self, step: int) -> None:
         """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
@@ -212,6 +240,7 @@ class Monitor:
         gradient_factor: float | Tensor = 1.0,
         loss_scaled: bool = False,
         optimizers: Iterable[Optimizer] = (),
+        mean_loss: bool = False,
     ) -> None:
         """End optimizer step ``step``: one copy to the host, then rules and sinks.
 
@@ -220,11 +249,13 @@ class Monitor:
             gradient_factor: see :meth:`end_batch`.
             loss_scaled: a gradient scaler is at work.
             optimizers: all of the training, whether they stepped or not: what none of them holds is not trained.
+            mean_loss: the losses noted in the step are of its micro-batches, each of the same share.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
+        self.loss.end_step(step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
@@ -242,16 +273,19 @@ class Monitor:
             EAGER.release(self)
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
-                measured = self._capture.close_step()
+                measured = self._capture.close_step(self.loss.waiting())
                 share = measured.share() if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
-        shares = self._ranks.exchange(share)
+        losses = LossStretch() if measured is None else self.loss.read(measured.losses)
+        given = self._ranks.exchange((share, losses))
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            record = self._capture.record(measured, facts, shares)
+            losses = self.loss.keep([stretch for _, stretch in given])
+            facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
+            record = self._capture.record(measured, facts, [one for one, _ in given])
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(
@@ -269,6 +303,7 @@ class Monitor:
         """Leave the model as it was."""
         self._open = False
         self._facts = StepFacts(step=-1)
+        self.loss.forget_step()
         with self.guard(LETTING_GO), ExitStack() as leaving:
             if self._capture is not None:
                 leaving.callback(self._capture.abort)
@@ -279,6 +314,7 @@ class Monitor:
         # Whatever fails (and raises, if strict), the sinks get their turn, after the model is free.
         with ExitStack() as leaving:
             leaving.callback(self._sinks.close)
+            leaving.callback(self._judge_the_end)
             leaving.callback(self._leave_ranks)
             leaving.callback(self.abort_step)
 
@@ -311,10 +347,24 @@ class Monitor:
     def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
         new: tuple[Finding, ...] = ()
         with self.guard("judging"):
-            new = tuple(self._engine.judge(History(tuple(self.records), self.structure)))
+            new = tuple(self._engine.judge(self._history()))
         self.findings.extend(new)
         self._sinks.emit(record, new, self.structure)
         return new
+
+    def _history(self) -> History:
+        return History(tuple(self.records), self.structure, losses=self.loss.curve)
+
+    def _judge_the_end(self) -> None:
+        """Judge the losses of the steps after the last record: a run may have broken in them."""
+        rest, new = LossStretch(), tuple[Finding, ...]()
+        with self.guard("judging the end"):
+            rest = self.loss.keep_rest()
+            if len(rest) and self.records:
+                new = tuple(self._engine.judge(self._history()))
+        self.findings.extend(new)
+        if len(rest) or new:
+            self._sinks.conclude(rest, new)
 
     def _act_on(self, critical: Sequence[Finding]) -> None:
         """Stop or raise, if that was asked for: on every rank, or those that go on would wait for the others."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.records import Of, Severity, Structure
+from init_monitor.records import LossCurve, Of, Severity, Structure
 from init_monitor.records.tags import SCHEMA_VERSION
-from init_monitor.store.lines import finding_json, json_value, structure_json
+from init_monitor.store.lines import finding_json, json_value, losses_json, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ class Report:
         structure: the network at the last sampled step.
         settings: the monitor's options.
         versions: of the packages that the run used, if they are known.
+        losses: the training loss of every optimizer step, where known.
     """
 
     records: tuple[StepRecord, ...] = ()
@@ -39,18 +40,22 @@ class Report:
     structure: Structure = field(default_factory=Structure)
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    losses: LossCurve = field(default_factory=LossCurve)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - what a run consists of
         cls,
         records: Sequence[StepRecord],
         findings: Sequence[Finding],
         structure: Structure,
         settings: Mapping[str, object],
+        *,
         versions: Mapping[str, str] = MappingProxyType({}),
+        losses: LossCurve | None = None,
     ) -> Report:
         """Make a report of what a monitor holds."""
-        return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions))
+        curve = LossCurve() if losses is None else losses
+        return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions), curve)
 
     @property
     def verdict(self) -> str:
@@ -105,6 +110,7 @@ class Report:
                 "versions": json_value(dict(self.versions)),
                 "structure": structure_json(self.structure),
                 "findings": [finding_json(finding) for finding in self.findings],
+                "losses": losses_json(self.losses.since(0)),
                 "layers": self._long(Of.LAYER),
                 "parameters": self._long(Of.PARAMETER),
                 "residuals": self._long(Of.RESIDUAL),

@@ -43,6 +43,7 @@ class Measured(NamedTuple):
     drained: dict[Accumulator, Drained]
     addresses: dict[Key, Address]
     order: tuple[TapKey, ...]
+    losses: Sequence[float] = ()
 
     def share(self) -> Share:
         """Return it as the other ranks can read it."""
@@ -188,12 +189,24 @@ class Capture:
             self._parameters.forget()
             self._on_failure("the parameter updates", error)
 
-    def close_step(self) -> Measured:
-        """Detach, and copy the step's numbers to the host (one copy per device)."""
+    def close_step(self, losses: Tensor | None = None) -> Measured:
+        """Detach, and copy the step's numbers to the host (one copy per device).
+
+        Args:
+            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+        """
         self._probe.leave()
         self._hooks.detach()
-        drained = {accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()}
-        return Measured(drained, self._addresses(), tuple(self._hooks.order))
+        drained = {
+            accumulator: accumulator.drain(
+                losses if losses is not None and losses.device == accumulator.device else None
+            )
+            for accumulator in self._hooks.accumulators.values()
+        }
+        travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
+        if travelled is None:  # on a device that nothing else was measured on
+            travelled = [] if losses is None else losses.tolist()
+        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.
@@ -233,6 +246,8 @@ class Capture:
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
+            losses=facts.losses,
+            loss_by_optimizer=facts.loss_by_optimizer,
         )
 
     def _addresses(self) -> dict[Key, Address]:

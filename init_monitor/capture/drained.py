@@ -37,20 +37,23 @@ class Drained:
         units: by row, what its units did (a row met in batches of unlike structure has several entries).
         samples: by row, batch items seen.
         positions: by row, values per unit seen (batch items times positions).
+        also: numbers that travelled along.
     """
 
     rows: NDArray[np.float64]
     units: dict[int, list[UnitReading]] = field(default_factory=dict)
     samples: dict[int, int] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
+    also: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
-def drained(rows: Tensor, blocks: Sequence[UnitBlock]) -> Drained:
+def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = None) -> Drained:
     """Copy everything to the host, once.
 
     Args:
         rows: ``[R, WIDTH]`` merged partial rows.
         blocks: what the units of the same rows did.
+        also: ``[n]`` numbers of the same device that travel along.
     """
     parts = [rows.reshape(-1).view(torch.uint8)]
     for block in blocks:
@@ -59,12 +62,16 @@ def drained(rows: Tensor, blocks: Sequence[UnitBlock]) -> Drained:
             # A NaN says neither dead nor all positive: it counts as having seen both signs.
             parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
             parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
+    if also is not None:
+        parts.append(also.to(rows.dtype).view(torch.uint8))
     packed = torch.cat(parts).cpu().numpy()
     cursor = _Cursor(packed, np.dtype(str(rows.dtype).removeprefix("torch.")))
     read = Drained(cursor.numbers(rows.shape[0] * WIDTH).reshape(rows.shape[0], WIDTH))
     for block in blocks:
         for row, reading in _readings(block, cursor):
             read.units.setdefault(row, []).append(reading)
+    if also is not None:
+        read.also = cursor.numbers(also.numel())
     return read
 
 

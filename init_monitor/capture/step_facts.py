@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.records import LossStretch
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch.optim import Optimizer
 
 
@@ -18,6 +23,8 @@ class StepFacts(NamedTuple):
         learning_rate: the largest of their parameter groups; NaN if unknown.
         loss_scaled: a gradient scaler is at work.
         optimizers: all of the training, whether they stepped or not.
+        losses: of the steps since the record before, this one included.
+        loss_by_optimizer: the parts of this step's loss, where several optimizers step by hand.
     """
 
     step: int
@@ -25,6 +32,8 @@ class StepFacts(NamedTuple):
     learning_rate: float = math.nan
     loss_scaled: bool = False
     optimizers: tuple[Optimizer, ...] = ()
+    losses: LossStretch = LossStretch()
+    loss_by_optimizer: Mapping[str, float] = MappingProxyType({})
 
     def with_optimizer(self, optimizer: Optimizer) -> StepFacts:
         """Return them with another optimizer that is about to step."""

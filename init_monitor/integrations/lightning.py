@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,12 @@ from init_monitor.versions import versions_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from pytorch_lightning import Callback, LightningModule, Trainer
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossCurve, StepRecord, Structure
     from init_monitor.rules.rule import Rule
     from init_monitor.sinks.sink import Sink
 else:
@@ -126,6 +129,24 @@ class InitMonitor(Callback):
         return self._past.structure if self._shown is None else self._shown.structure
 
     @property
+    def losses(self) -> NDArray[np.float32]:
+        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32.
+
+        After 16,384 steps every second is kept, then every fourth, and so on; :attr:`loss_steps` says which. Empty where
+        no loss was seen.
+        """
+        return self._curve.values
+
+    @property
+    def loss_steps(self) -> NDArray[np.int64]:
+        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
+        return self._curve.steps
+
+    @property
+    def _curve(self) -> LossCurve:
+        return self._past.losses if self._monitor is None else self._monitor.loss.curve
+
+    @property
     def notices(self) -> list[str]:
         """What was switched off or has no effect, in words."""
         return [] if self._shown is None else self._shown.notices
@@ -138,7 +159,8 @@ class InitMonitor(Callback):
             self.findings,
             self.structure,
             self._options.settings(),
-            versions_of("pytorch-lightning", "lightning"),
+            versions=versions_of("pytorch-lightning", "lightning"),
+            losses=self._curve,
         )
 
     @property
@@ -197,8 +219,13 @@ class InitMonitor(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         """Take the structure probe off before backward."""
-        if self._monitor is not None:
-            self._monitor.end_forward()
+        if self._monitor is None:
+            return
+        self._monitor.end_forward()
+        if not pl_module.automatic_optimization:
+            # With a gradient scaler it is the scaled loss that goes backward.
+            scale = _loss_scale(trainer)
+            self._monitor.note_loss(loss, 1.0 if scale is None else 1.0 / scale)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the loss scale this backward ran under; the scaler changes it after the step."""
@@ -239,6 +266,11 @@ class InitMonitor(Callback):
         if monitor is None:
             return
         stepped_by_hand = self._by_hand.leave()
+        automatic = pl_module.automatic_optimization
+        if automatic or not monitor.loss.noted:
+            # What Lightning returns is divided by the batches it accumulates; the last group of an epoch may be smaller.
+            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            monitor.note_loss(loss, float(trainer.accumulate_grad_batches) if automatic else 1.0)
         if trainer.global_step == self._global_step and not stepped_by_hand:  # the optimizer is still accumulating
             monitor.end_batch(self._gradient_factor)
             if not pl_module.automatic_optimization:
@@ -250,6 +282,7 @@ class InitMonitor(Callback):
             gradient_factor=self._gradient_factor,
             loss_scaled=_loss_scale(trainer) is not None,
             optimizers=trainer.optimizers,
+            mean_loss=automatic,
         )
         if monitor.should_stop:
             trainer.should_stop = True

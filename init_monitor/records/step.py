@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.records.entries import layer_record, parameter_record, residual_record
 from init_monitor.records.facts import Of
+from init_monitor.records.losses import LossStretch
 from init_monitor.records.table import Rows, Table, known
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class StepRecord:
         loss_scaled: True if a gradient scaler was active (non-finite gradients are then part of its work).
         stepped: False if the optimizer step was seen to change no parameter.
         unoptimized: qualified names of the trainable parameters that no optimizer holds; empty if none is known.
+        losses: the training losses of the optimizer steps since the record before, this step included, where known.
+        loss_by_optimizer: the parts of this step's loss by optimizer, where several of them step by hand.
     """
 
     step: int
@@ -52,6 +55,14 @@ class StepRecord:
     loss_scaled: bool = False
     stepped: bool = True
     unoptimized: tuple[str, ...] = ()
+    losses: LossStretch = field(default_factory=LossStretch)
+    loss_by_optimizer: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        """The training loss of this step, over the whole effective batch; NaN where it is not known."""
+        known = len(self.losses) and self.losses.steps[-1] == self.step
+        return float(self.losses.values[-1]) if known else math.nan
 
     def __post_init__(self) -> None:
         """Add what registered quantities make of the columns."""

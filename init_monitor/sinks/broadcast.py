@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from init_monitor.sinks.sink import ConcludingSink
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
     from init_monitor.sinks.sink import Run, Sink
 
 
@@ -33,6 +35,12 @@ class Broadcast:
         """Tell of one sampled step."""
         for sink in tuple(self._sinks):
             self._tell(sink, sink.emit, record, findings, structure)
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Tell of the steps after the last sampled one, those that want to know."""
+        for sink in tuple(self._sinks):
+            if isinstance(sink, ConcludingSink):
+                self._tell(sink, sink.conclude, losses, findings)
 
     def close(self) -> None:
         """End the run. Whatever fails (and raises, if strict), every sink gets its turn."""

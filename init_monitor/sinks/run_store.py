@@ -14,7 +14,7 @@ from init_monitor.store import RunWriter, fresh_folder, run_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 
 class RunStoreSink:
@@ -49,6 +49,15 @@ class RunStoreSink:
             return
         try:
             self._writer.write(record, findings, structure)
+        except OSError as error:
+            self._give_up(self._writer.path, error)
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Append the losses of the last steps."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.conclude(losses, findings)
         except OSError as error:
             self._give_up(self._writer.path, error)
 

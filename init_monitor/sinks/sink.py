@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +53,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """End the run; called even if it was cut short."""
+
+
+@runtime_checkable
+class ConcludingSink(Protocol):
+    """A sink that also hears of the optimizer steps after the last sampled one, where their loss is known."""
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Take the losses of those steps and the findings that are new by them. Called once, just before ``close``."""

@@ -7,11 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Finding, StepRecord, Structure
+from init_monitor.records import Finding, LossCurve, LossStretch, StepRecord, Structure
 from init_monitor.records.quoting import quoted, quoted_path
 from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import schema
-from init_monitor.store.lines import Names, finding_from, finding_json, names_from, step_from, structure_from
+from init_monitor.store.lines import (
+    Names,
+    finding_from,
+    finding_json,
+    losses_from,
+    names_from,
+    step_from,
+    structure_from,
+)
 from init_monitor.store.places import found_file, named_run
 
 if TYPE_CHECKING:
@@ -55,6 +63,7 @@ class StoredRun:
         count: how many runs the file holds.
         skipped: lines that could not be read and were left out.
         notices: what is odd about the file, in sentences: lines left out, other runs in it.
+        losses: the training loss of every optimizer step, where known.
     """
 
     path: Path
@@ -66,6 +75,7 @@ class StoredRun:
     count: int = 1
     skipped: int = 0
     notices: tuple[str, ...] = ()
+    losses: LossCurve = field(default_factory=LossCurve)
 
 
 def read_run(path: Path | str) -> StoredRun:
@@ -109,6 +119,7 @@ class _Stretch:
     names: dict[int, Names] = field(default_factory=dict)
     records: list[StepRecord] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    last_losses: LossStretch = field(default_factory=LossStretch)
 
     @property
     def goes_on(self) -> bool:
@@ -187,6 +198,8 @@ class _Reader:
                 message = f"the step refers to names {entry['names']}, which are not in the file"
                 raise schema.MalformedError(message)
             stretch.records.append(step_from(entry, names))
+        elif kind == "losses":
+            stretch.last_losses = losses_from(entry)
         elif kind == "finding":
             stretch.findings.append(finding_from(entry))
 
@@ -253,10 +266,16 @@ def _joined(path: Path, stretches: Sequence[_Stretch]) -> StoredRun:
     structures = [one.structure for one in stretches if one.structure is not None]
     by_step = {record.step: record for one in stretches for record in one.records}
     findings = {json.dumps(finding_json(found), sort_keys=True): found for one in stretches for found in one.findings}
+    losses = LossCurve()
+    for one in stretches:
+        for record in one.records:
+            losses.add(record.losses)
+        losses.add(one.last_losses)
     return StoredRun(
         path,
         tuple(one.header for one in stretches),
         structures[-1] if structures else Structure(),
         [by_step[step] for step in sorted(by_step)],
         list(findings.values()),
+        losses=losses,
     )

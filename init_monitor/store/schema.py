@@ -117,10 +117,10 @@ def texts(value: object, where: str) -> tuple[str, ...]:
     return tuple(text(one, where) for one in items(value, where))
 
 
-def column(value: object, where: str, length: int) -> Column:
-    """Return a list of numbers, one for each of ``length`` names."""
+def column(value: object, where: str, length: int | None = None) -> Column:
+    """Return a list of numbers, one for each of ``length`` names; of any length if that is not given."""
     numbers = items(value, where)
-    if len(numbers) != length:
+    if length is not None and len(numbers) != length:
         message = f"{where} has {len(numbers)} numbers, expected {length}"
         raise MalformedError(message)
     return np.array([number(one, where) for one in numbers], dtype=np.float64)

@@ -17,7 +17,7 @@ from init_monitor.records import Finding, Layer, Of, Residual, Structure
 from init_monitor.records.facts_json import facts_from
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import described, vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
 from init_monitor.store import schema, structure_json
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
     Args:
         contents: what the metadata of each tag says.
     """
-    known = {LAYOUT_TAG, FINDINGS_TAG, *map(vector_tag, vectors())}
+    known = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, *map(vector_tag, vectors())}
     for tag, content in sorted(contents.items()):
         name = tag.removeprefix(vector_tag(""))
         if tag in known or not _NAME.fullmatch(name):
