@@ -22,7 +22,7 @@ from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
 from init_monitor.options import OnCritical
 from init_monitor.records import Finding, History, Severity, StepRecord, Structure
-from init_monitor.rules.engine import Docket
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
 from init_monitor.torch_compat import EAGER, unseen
@@ -78,7 +78,7 @@ class Monitor:
         self._previous = -1
         self._patience = Patience()
         self._facts = StepFacts(step=-1)
-        self._docket = Docket(options.rules, strict=options.strict, notify=self._notices.tell)
+        self._engine = Engine(options.rules, strict=options.strict, notify=self._notices.tell)
         self._sinks = Broadcast(self._notices.failed)
         self._capture: Capture | None = None
         with self.guard("choosing the layers"):
@@ -296,7 +296,7 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(self._previous, self._docket.state_dict(), self.findings, units).saved()
+            return MonitorState(self._previous, self._engine.state_dict(), self.findings, units).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -304,14 +304,14 @@ class Monitor:
         with self.guard("resuming from a checkpoint"):
             saved = MonitorState.restored(state)
             self._previous, self.findings = saved.step, saved.findings
-            self._docket.load_state_dict(saved.cases)
+            self._engine.load_state_dict(saved.cases)
             if self._capture is not None:
                 self._capture.load_state_dict(saved.units)
 
     def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
         new: tuple[Finding, ...] = ()
         with self.guard("judging"):
-            new = tuple(self._docket.judge(History(tuple(self.records), self.structure)))
+            new = tuple(self._engine.judge(History(tuple(self.records), self.structure)))
         self.findings.extend(new)
         self._sinks.emit(record, new, self.structure)
         return new

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from init_monitor.records import History, Layer, Residual, Role, StepRecord, Structure
-from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records import History, Layer, Of, Residual, Role, StepRecord, Structure, Table
+from init_monitor.records.quantities import LAYER_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,21 +148,18 @@ def record(
     residuals = tuple(fields.pop("residual_names", [residual.name for residual in structure.residuals]))
 
     def column(quantity: Quantity, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        length = len(structure) if quantity in LAYER_QUANTITIES else len(parameters)
-        if quantity in RESIDUAL_QUANTITIES:
-            length = len(residuals)
+        length = {Of.LAYER: len(structure), Of.PARAMETER: len(parameters), Of.RESIDUAL: len(residuals)}[
+            quantity.facts.of
+        ]
         return np.broadcast_to(np.asarray(values, np.float64), (length,)).copy()
 
     made = {quantity: column(quantity, values) for quantity, values in columns.items()}
     return StepRecord(
         step=step,
         time=0.0,
-        names=structure.names,
-        columns={q: c for q, c in made.items() if q in LAYER_QUANTITIES},
-        parameter_names=parameters,
-        parameter_columns={q: c for q, c in made.items() if q in PARAMETER_QUANTITIES},
-        residual_names=residuals,
-        residual_columns={q: c for q, c in made.items() if q in RESIDUAL_QUANTITIES},
+        layer_table=Table(structure.names, {q: c for q, c in made.items() if q.facts.of is Of.LAYER}),
+        parameter_table=Table(parameters, {q: c for q, c in made.items() if q.facts.of is Of.PARAMETER}),
+        residual_table=Table(residuals, {q: c for q, c in made.items() if q.facts.of is Of.RESIDUAL}),
         **fields,
     )
 

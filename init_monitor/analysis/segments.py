@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.activations import activation_called
 from init_monitor.records import INPUT, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.records import Column, Layer, Structure
-
-
-PROBABILITIES = frozenset({"softmax", "softmin", "gumbel_softmax"})
-"""Activations whose output sums to one whatever the scale of the input: like a normalisation, they start anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Segment:
         return next((self.layers[i] for i in range(position - 1, -1, -1) if self.levels[i] == wanted), None)
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where a tensor is: in which segment, after how many of its weight layers (level -1: none yet)."""
 
     segment: int
@@ -62,10 +59,10 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         structure: the network.
         through_normalisation: do not start anew at a normalisation (gradients are not renewed by one).
     """
-    places: dict[str, _Place] = {}
+    places: dict[str, _Position] = {}
     members: dict[int, list[tuple[Layer, int, int]]] = {}
     fresh = 0
-    last = start = _Place(0, -1)
+    last = start = _Position(0, -1)
     call = ""
     for index, layer in enumerate(structure.layers):
         known = [places[name] for name in layer.inputs if name in places]
@@ -75,16 +72,22 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         place = max(known, key=lambda p: (p.level, p.segment)) if known else start
         if not known and INPUT in layer.inputs and place.level >= 0:
             fresh += 1
-            place = _Place(fresh, -1)
+            place = _Position(fresh, -1)
         if layer.role is Role.WEIGHT:
-            place = _Place(place.segment, place.level + 1)
+            place = _Position(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
-        anew = layer.role is Role.NORMALISATION or layer.normalised or layer.kind.casefold() in PROBABILITIES
+        anew = layer.role is Role.NORMALISATION or layer.normalised or _sums_to_one(layer)
         if not through_normalisation and anew:
             fresh += 1
-            place = _Place(fresh, -1)
+            place = _Position(fresh, -1)
         places[layer.name] = last = place
     return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+
+
+def _sums_to_one(layer: Layer) -> bool:
+    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start anew, too."""
+    known = activation_called(layer.kind)
+    return known is not None and known.sums_to_one
 
 
 def _call_of(layer: Layer) -> str:

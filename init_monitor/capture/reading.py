@@ -188,6 +188,8 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             dtype=tap.dtype,
             flat_below=nonlinearity is not None and nonlinearity.flat_below,
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
+            forward_terms=fans.forward,
+            backward_terms=fans.backward,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):
@@ -195,9 +197,16 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             if key not in layers:
                 continue
             if tap.role is Role.ACTIVATION:
-                layers[key] = replace(layers[key], activation=tap.kind)
+                slope = None if tap.nonlinearity is None else tap.nonlinearity.negative_slope
+                layers[key] = replace(layers[key], activation=tap.kind, activation_slope=slope)
             elif tap.role is Role.NORMALISATION:
-                layers[key] = replace(layers[key], normalised=True, activation=layers[tap.key].activation)
+                after = layers[tap.key]
+                layers[key] = replace(
+                    layers[key],
+                    normalised=True,
+                    activation=after.activation,
+                    activation_slope=after.activation_slope,
+                )
     return Structure(tuple(layers.values()))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from init_monitor.analysis.rectifiers import LEAST_SAMPLES
 from init_monitor.display.finding_panel import findings_panel
-from init_monitor.display.formatting import common_start, compact, shortened, shown
+from init_monitor.display.formatting import common_start, compact, shortened, shown_name
 from init_monitor.display.layer_status import Status, names_layer, statuses
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.row_folding import folded
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, LayerRecord, StepRecord, Structure
 
 __all__ = ["TABLE_WIDTH", "findings_panel", "propagation_table"]
-
-FEW_SAMPLES = 1000
-"""Below so many positions per unit a silent unit may just be rare: one that fires once in 300 is missed in 4 of 100."""
 
 _COLUMNS = ("mean", "std", "bar", "max |x|", "grad std", "dead %")
 _DISPENSABLE = ("mean", "max |x|", "dead %", "grad std")
@@ -92,7 +90,7 @@ def propagation_table(
             layer = layers[run[0]]
             kind = known[layer.name].kind if layer.name in known else ""
             cells = _cells(layer, scale.bar(layer.forward.std, drawing.marks))
-            rows.append(_Row(shown(layer.name), shown(kind), cells, verdicts[run[0]]))
+            rows.append(_Row(shown_name(layer.name), shown_name(kind), cells, verdicts[run[0]]))
     title = f"Signal propagation at step {record.step:,}: {len(layers):,} layers"
     return _assembled(title, rows, scale, drawing, width)
 
@@ -164,7 +162,7 @@ def dead_cell(layer: LayerRecord) -> str:
     units = layer.units
     if units is None or math.isnan(units.dead_fraction):
         return "n/a"
-    return "few samples" if units.samples < FEW_SAMPLES else f"{100 * units.dead_fraction:.1f}"
+    return "few samples" if units.samples < LEAST_SAMPLES else f"{100 * units.dead_fraction:.1f}"
 
 
 def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing: Drawing) -> _Row:

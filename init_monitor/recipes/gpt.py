@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from init_monitor.errors import RecipeError
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.blocks import blocks_of, modules_by_name, structure_for
 from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.embedding import TABLES, embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
 from init_monitor.records import Role
 
 if TYPE_CHECKING:

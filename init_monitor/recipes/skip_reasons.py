@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.utils import parametrize
 
-from init_monitor.recipes.weights import is_frozen_parameter, is_mixing
+from init_monitor.recipes.layer_kinds import is_frozen_parameter, is_mixing
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The window of records that rules judge, oldest first, with the network they were measured on."""
+    """The window of records that rules judge, oldest first, with the network they were measured on.
+
+    Attributes:
+        records: at least one, oldest first.
+        structure: the network.
+        covered: layers for which rules that the judging one yields to have spoken; empty unless the engine asks again.
+    """
 
     records: Sequence[StepRecord]
     structure: Structure
+    covered: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def last(self) -> StepRecord:

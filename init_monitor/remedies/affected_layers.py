@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Role
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from init_monitor.records import History, Layer
-
-OFF = 1.5
-"""How far off a gain may be: as for the layers to blame (see BLAME_FACTOR of the rules about depth)."""
 
 EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
 
@@ -47,7 +45,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
         if layer.role is not Role.WEIGHT or layer.normalised or layer.name in inside or layer.kind in EMBEDDINGS:
             continue
         excess = log_of(np.array([given.get(layer.name, math.nan), healthy_gain(layer)]))
-        if direction * float(excess[0] - excess[1]) > math.log(OFF):
+        if direction * float(excess[0] - excess[1]) > math.log(BLAME_FACTOR):
             chosen.add(layer.name)
     return [layer for layer in history.structure.layers if layer.name in chosen]
 

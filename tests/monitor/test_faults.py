@@ -50,7 +50,7 @@ SPARED = (
     "capture.schedule.Patience.__init__",
     "structure.wrappers.",
     "standalone.watch",
-    "rules.engine.Docket.__init__",
+    "rules.engine.Engine.__init__",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",

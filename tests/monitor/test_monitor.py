@@ -27,7 +27,7 @@ from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.integrations.lightning import _log_dir
 from init_monitor.measures import MOMENTS, Reduction
-from init_monitor.rules.engine import Docket
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import RunStoreSink
 from init_monitor.store import read_run
 from init_monitor.torch_compat import EagerMode
@@ -85,7 +85,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Capture, "after_optimizer", "measuring the updates"),
     (Capture, "close_step", "reading the measurements"),
     (Capture, "abort", "detaching from the model"),
-    (Docket, "judge", "judging"),
+    (Engine, "judge", "judging"),
     (init_monitor.monitor, "default_sinks", "making the sinks"),
 ]
 NAMES = [f"{name} ({doing})" for _, name, doing in STAGES]

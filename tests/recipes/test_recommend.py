@@ -163,7 +163,7 @@ def test_selu_gets_lecun_and_gelu_the_gain_of_its_own() -> None:
     plans = planned(net, torch.randn(8, 100))
     assert plans["0"].recipe == "lecun_normal_"
     assert plans["0"].target_variance == pytest.approx(0.01)
-    assert plans["2"].target_variance == pytest.approx(0.023517)
+    assert plans["2"].target_variance == pytest.approx(0.023517, rel=1e-4)
 
 
 def test_a_tied_weight_is_planned_once_and_small() -> None:

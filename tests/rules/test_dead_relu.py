@@ -13,6 +13,7 @@ from torch import nn
 from init_monitor.records import Finding, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
+from init_monitor.rules.engine import Engine
 
 if TYPE_CHECKING:
     from init_monitor.records import History
@@ -141,8 +142,17 @@ def test_the_share_of_one_sided_units_decides_on_the_linear_regime(
 
 def test_a_layer_that_is_merely_dead_is_not_reported_twice() -> None:
     past = units(0.95, 0.02)
-    assert len(dead(past)) == 1
-    assert straight(past) == []
+    assert only(Engine((DeadReLU(), LinearRegime()), strict=True).judge(past)).code == "IM301"
+    assert only(straight(past)).severity is WARNING  # alone it speaks for itself
+
+
+def test_layers_whose_units_are_on_both_sides_are_told_beside_those_that_died() -> None:
+    share = [math.nan, 0.9, math.nan, 0.3, math.nan, 0.9, math.nan, 0.1]
+    positive = [math.nan, 0.0, math.nan, 0.3, math.nan, 0.0, math.nan, 0.1]
+    past = units(share, positive, structure=MANY)  # type: ignore[arg-type]
+    died, linear_ = Engine((DeadReLU(), LinearRegime()), strict=True).judge(past)
+    assert (died.layers, linear_.layers) == (("net.1", "net.5"), ("net.3",))
+    assert linear_.evidence["linear_fraction"] == 0.6
 
 
 MANY = Structure(
@@ -188,7 +198,7 @@ def test_a_rectifier_with_no_weight_layer_before_it_has_advice_without_code() ->
 
 @pytest.mark.parametrize("past", [units(0.5), units(0.45, 0.5)])
 def test_every_finding_is_complete(past: History) -> None:
-    finding = only([*dead(past), *straight(past)])
+    finding = only(Engine((DeadReLU(), LinearRegime()), strict=True).judge(past))
     assert finding.message
     assert finding.expected
     assert "Shao" in finding.source

@@ -16,11 +16,11 @@ from torch import nn
 import init_monitor
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.residual_streams import Growth, streams
+from init_monitor.analysis.rising import rising_share
 from init_monitor.records import Finding, History, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import small_branches, snippets
 from init_monitor.rules import ExplodingActivations, ResidualGrowth, SilentBranch
-from init_monitor.rules.silent_branch import rising_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
