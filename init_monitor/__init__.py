@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from init_monitor.randomness import kept_randomness
+
 if TYPE_CHECKING:
     from init_monitor import recipes as recipes
     from init_monitor.errors import (
@@ -81,6 +83,7 @@ __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
 ]
 
 
+@kept_randomness()
 def __getattr__(name: str) -> object:
     """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
     if name in _ROOMS:

@@ -132,7 +132,8 @@ class Monitor:
             self._capture.open_step()
 
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
-        self._capture = capture_of(model, self.options, self._notices)
+        with unseen():
+            self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
     def end_forward(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.records import Severity, Structure
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, SCHEMA_VERSION
 from init_monitor.store.lines import finding_json, json_value, structure_json
@@ -86,6 +87,7 @@ class Report:
             return f"Healthy: no finding in {steps} of {len(self.records[-1].names)} layers."
         return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
 
+    @kept_randomness()
     def to_markdown(self) -> str:
         """Return the findings and the last step's signal propagation as Markdown."""
         from init_monitor.display.markdown import escaped, finding_markdown  # noqa: PLC0415 - printing only
@@ -105,6 +107,7 @@ class Report:
             lines += ["", escaped(growth)] if growth else []
         return "\n".join(lines) + "\n"
 
+    @kept_randomness()
     def to_html(self, path: str | Path | None = None, *, name: str = "this run") -> str:
         """Return one self-contained HTML page (nothing is loaded from anywhere), and write it to ``path`` if given.
 
@@ -129,6 +132,7 @@ class Report:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
+    @kept_randomness()
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the report as strict JSON (NaN and infinities as strings), and write it to ``path`` if given."""
         text = json.dumps(
@@ -150,6 +154,7 @@ class Report:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
 
+    @kept_randomness()
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per sampled step and layer, one column per quantity.
 
@@ -158,6 +163,7 @@ class Report:
         """
         return _dataframe("to_dataframe", self._long_rows(), ["step", "layer", *map(str, LAYER_QUANTITIES)])
 
+    @kept_randomness()
     def to_residual_dataframe(self) -> pd.DataFrame:
         """Return one row per sampled step and residual addition, one column per residual quantity.
 
@@ -167,6 +173,7 @@ class Report:
         columns = ["step", "residual", *map(str, RESIDUAL_QUANTITIES)]
         return _dataframe("to_residual_dataframe", self._residual_rows(), columns)
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as the console sink does, in what the console has: the table, a panel per finding, the verdict."""
         from rich.console import Group  # noqa: PLC0415 - printing only
@@ -194,6 +201,7 @@ class Report:
         for text, style, control in console.render(Group(*parts), options):
             yield Segment(spelled(text, options.encoding), style, control)
 
+    @kept_randomness()
     def __str__(self) -> str:
         """Return the report as plain text."""
         from io import StringIO  # noqa: PLC0415 - printing only
@@ -204,6 +212,7 @@ class Report:
         Console(file=out, width=100, color_system=None, force_terminal=False).print(self)
         return out.getvalue()
 
+    @kept_randomness()
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         return self._html_body()

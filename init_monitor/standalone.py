@@ -10,8 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from init_monitor.capture.single_pass import forward, loss_of, untouched
+from init_monitor.errors import InitMonitorError
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
+from init_monitor.randomness import kept_randomness
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
@@ -63,7 +65,9 @@ class Watch:
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
+        self._inside = False
         self._fresh = True
+        self._depth = 0
         self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
@@ -108,11 +112,18 @@ class Watch:
     def step(self) -> Iterator[None]:
         """One optimizer step: everything from its first forward to ``optimizer.step()`` goes inside.
 
-        Several forwards of the model inside are its micro-batches.
+        Several forwards of the model inside are its micro-batches; what the model calls of itself within one is not.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
+            InitMonitorError: it is used inside itself.
         """
+        if self._inside:
+            message = (
+                "step() was entered inside another step() of the same watch: one `with m.step():` is one optimizer"
+                " step. Leave the outer one first, or use one for both."
+            )
+            raise InitMonitorError(message)
         self.begin_step()
         try:
             yield
@@ -125,14 +136,17 @@ class Watch:
         """Begin an optimizer step: the next one, or ``step``, counted from 0."""
         if step is not None:
             self._step = step
+        self._let_go()
+        self._inside = True
         # An evaluation before the first batch must not be counted among its calls.
         self._fresh = True
+        self._depth = 0
         self._gradient_factor = 1.0 / self._ranks
         self._monitor.begin_batch(self._step)
         if self._monitor.is_open:
             self._step_handles = [
                 self._model.register_forward_pre_hook(Hook(self._begin_forward)),
-                self._model.register_forward_hook(Hook(self._end_forward)),
+                self._model.register_forward_hook(Hook(self._end_forward), always_call=True),
             ]
 
     def end_step(self) -> None:
@@ -152,12 +166,18 @@ class Watch:
         self._monitor.abort_step()
 
     def _begin_forward(self, *_: object) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return  # the model called itself: that is part of the forward under way
         first, self._fresh = self._fresh, False
         with self._monitor.guard("following a forward"):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
     def _end_forward(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
@@ -167,6 +187,7 @@ class Watch:
                 self._gradient_factor = 1.0 / (scale * self._ranks)
 
     def _let_go(self) -> None:
+        self._inside = False
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
@@ -277,6 +298,7 @@ def _optimizers(given: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimize
     return several
 
 
+@kept_randomness()
 def check(
     model: nn.Module,
     batch: Any,  # noqa: ANN401 - whatever the model takes
