@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,7 +53,7 @@ class Watch:
         options: Options,
         *,
         scaler: object | None = None,
-        run: Run | None = None,
+        run: Run,
         show: bool = True,
     ) -> None:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
@@ -61,7 +62,6 @@ class Watch:
         self._options = options
         # One that is disabled leaves the loss as it is.
         self._scaler = scaler if getattr(scaler, "is_enabled", bool)() else None
-        run = Run(dense_steps=options.dense_steps, settings=options.settings()) if run is None else run
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
@@ -237,6 +237,7 @@ def watch(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     scaler: object | None = None,
+    log_dir: str | Path | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Watch:
     """Watch any training loop.
@@ -258,6 +259,7 @@ def watch(
         model: the module that is trained.
         optimizer: one or several; without one, weights and updates are not measured.
         scaler: the ``torch.amp.GradScaler`` of a loop that scales its loss.
+        log_dir: where the run is stored for ``init-monitor report``; without it nothing is.
         **options: those of :class:`init_monitor.InitMonitor`.
 
     Raises:
@@ -267,7 +269,10 @@ def watch(
     if not isinstance(model, nn.Module):
         message = f"watch(model) needs a torch.nn.Module, got {type(model).__name__}."
         raise TypeError(message)
-    return Watch(model, optimizer, Options.of("watch()", options), scaler=scaler)
+    chosen = Options.of("watch()", options)
+    place = None if log_dir is None else Path(log_dir)
+    run = Run(log_dir=place, dense_steps=chosen.dense_steps, settings=chosen.settings())
+    return Watch(model, optimizer, chosen, scaler=scaler, run=run)
 
 
 def _is_training_signal() -> bool:

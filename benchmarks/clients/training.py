@@ -79,8 +79,8 @@ def seen(watching: Watching) -> dict[str, Any]:
 
 
 def files() -> list[str]:
-    """Return what the monitor stored, below the working directory: nobody else ends a file this way."""
-    return sorted(str(path) for path in Path().rglob("*init_monitor*") if path.is_file())
+    """Return the files that the monitor made for itself, below the working directory."""
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file() and "init_monitor" in str(path))
 
 
 def run(program: Program, *, watched: bool) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Watching:
 
     def keep(self, loss: Tensor | float) -> None:
         """Remember the loss of a step."""
-        self.losses.append(float(loss))
+        self.losses.append(float(loss if isinstance(loss, float) else loss.detach()))
 
 
 class _Unwatched:

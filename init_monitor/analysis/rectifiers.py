@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Layer, StepRecord, Structure
 
-LEAST_SAMPLES = 1000
-"""Positions per unit from which a share of dead units is told: a unit that fires on 0.3 % of the samples is then still seen
+LEAST_SAMPLES = int(Quantity.UNIT_SAMPLES.facts.healthy_from)
+"""1,000 positions per unit, from which a share of dead units is told: a unit that fires on 0.3 % of the samples is then still seen
 to fire with a probability of 95 % (:func:`detectable_rate`)."""
 
 RULE_OF_THREE = 3.0

@@ -143,6 +143,7 @@ class InitMonitorCallback(TrainerCallback):
         run = Run(
             loggers=self._loggers(args, first=state.is_world_process_zero),
             log_dir=_directory(args),
+            first_step=state.global_step,
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
             versions=versions_of("transformers", "accelerate"),

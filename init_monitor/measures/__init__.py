@@ -6,6 +6,7 @@ the numbers of a record. :func:`moments` is all of it in one call.
 """
 
 from init_monitor.measures.finalise import finalise, moments
+from init_monitor.measures.kernel import Kernel
 from init_monitor.measures.merge import merge, rescale
 from init_monitor.measures.partials import (
     COUNT,
@@ -26,7 +27,7 @@ from init_monitor.measures.partials import (
     wide_dtype,
     working_dtype,
 )
-from init_monitor.measures.reduce import KERNELS, Kernel, reduce, sizes_for
+from init_monitor.measures.reduce import KERNELS, reduce, sizes_for
 from init_monitor.measures.scratch import Scratch, Sizes
 from init_monitor.measures.units import between_sample_share
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from init_monitor.measures.kernel import Kernel
     from init_monitor.measures.partials import Partials, Reduction
-    from init_monitor.measures.reduce import Kernel
     from init_monitor.measures.scratch import Scratch
 
 CPU_BLOCK = 1 << 15

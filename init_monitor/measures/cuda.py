@@ -9,7 +9,7 @@ from init_monitor.measures.scratch import Sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.measures.reduce import Kernel
+    from init_monitor.measures.kernel import Kernel
 
 ACCELERATOR_BLOCK = 1 << 22
 """Elements at once: few launches per tensor, and their counts are still exact in float32."""

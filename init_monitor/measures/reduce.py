@@ -6,7 +6,7 @@ everything. A new kernel for a device goes into that device's module, and nothin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from init_monitor.measures import cpu, cuda
 from init_monitor.measures.eager import Eager
@@ -19,16 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-
-class Kernel(Protocol):
-    """One way to reduce tensors."""
-
-    def applies(self, block: Tensor, plan: Reduction) -> bool:
-        """Say whether this kernel can reduce such tensors, without waiting for their device."""
-
-    def reduce(self, block: Tensor, plan: Reduction, scratch: Scratch) -> Partials:
-        """Reduce them; what it is to give is said at :class:`Partials`."""
-
+    from init_monitor.measures.kernel import Kernel
 
 KERNELS: Sequence[Kernel] = (*cuda.KERNELS, *cpu.KERNELS, Eager())
 """In the order in which they are asked."""

@@ -1,4 +1,4 @@
-"""A plan carried out: each recipe applied to its own layer alone, or written as code that does the same."""
+"""How a plan is applied: each recipe to its own layer alone, or as code that does the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Action = Callable[[nn.Module, Mapping[str, Any], torch.Generator | None], object]
 
 NAMES_IN_A_LINE = 4
-"""So many module names stand on one line of the code."""
+"""Module names on one line of the code."""
 
 
 def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torch.Generator | None) -> None:

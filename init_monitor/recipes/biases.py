@@ -1,4 +1,4 @@
-"""Biases: 0, or what takes the mean of the input out again."""
+"""Biases: 0, or values that cancel the mean of the input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _to(values: Tensor) -> Callable[[Tensor], object]:
 
 
 def _summed(layer: nn.Module) -> Tensor:
-    """Return the sum of the weights that each output has."""
+    """Return, for each output, the sum of its weights."""
     weight = layer.weight
     if not isinstance(weight, Tensor):
         return torch.zeros(())
@@ -52,6 +52,6 @@ def _summed(layer: nn.Module) -> Tensor:
         return weight.sum(dim=0)
     if isinstance(layer, _ConvTranspose):
         # [in, out/groups, ...]; of a kernel's elements one in ``stride`` meets a given output.
-        grouped = weight.unflatten(0, (layer.groups, -1)).flatten(3).sum(dim=(1, 3))
-        return grouped.flatten() / math.prod(layer.stride)
+        summed: Tensor = weight.unflatten(0, (layer.groups, -1)).flatten(3).sum(dim=(1, 3))
+        return summed.flatten() / math.prod(layer.stride)
     return weight.flatten(1).sum(dim=1)

@@ -6,7 +6,7 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from init_monitor.analysis.activations import ACTIVATIONS, activation_called, key_of
+from init_monitor.analysis.activations import ACTIVATIONS, activation_called
 from init_monitor.analysis.gains import variance_gains
 from init_monitor.errors import RecipeError
 
@@ -61,7 +61,7 @@ def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = Non
     if known is not None and known.name == "Sigmoid":
         return 1.0  # so called by torch.nn.init, with gain 1 there as well
     if gains is None:
-        names = [key_of(row.functions[0] if row.functions else row.name) for row in ACTIVATIONS if variance_gains(row)]
+        names = [row.functions[0] for row in ACTIVATIONS if variance_gains(row) and row.functions]
         refuse(
             recipe, "nonlinearity", _alternatives(f'"{name}"' for name in (*names, "linear", "sigmoid")), nonlinearity
         )

@@ -1,4 +1,4 @@
-"""Fixup: residual networks that train without normalisation because no update can make the output jump."""
+"""Fixup: residual networks that train without normalisation, because no single update changes the output much."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Weight:
         now = getattr(self.owner, self.derived) if self.derived else self.tensor
         with torch.no_grad():
             scaled = now * factor
-        # Whoever scales looks at the output: a scale that is not held shows there.
+        # The caller measures the output, where a scale that the parametrization changes would show.
         self.fill(lambda values: values.copy_(scaled), tell=False)
 
 
@@ -152,7 +152,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
         return
     name = f"{prefix}weight"
     if parametrize.is_parametrized(layer, "weight"):
-        # Reading it computes it, and spectral norm changes at each reading: once is enough.
+        # Reading the weight computes it, and spectral norm changes each time: read it once.
         originals = list(layer.get_submodule("parametrizations.weight").parameters(recurse=False))
         computed = cast("Tensor", layer.weight).detach()
         one = Weight(name, computed, *_fans_of(layer, computed), owner=layer, derived="weight")

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from init_monitor.records import Layer
 
 NAMES_IN_A_LIST = 12
-"""Up to so many are named in a list, which still fits the screen; beyond, the class of the layers is addressed, or, for
-a recipe that other layers of the class must not get, the pattern of their names."""
+"""Up to this many layers are listed by name, which still fits the screen. More are addressed by their class or, where other
+layers of the class must stay as they are, by the pattern of their names."""
 
 EXCEPTIONS = 3
-"""Up to so many layers of a class are left out by name where all others of it are meant."""
+"""Where nearly all layers of a class are meant, up to this many of it are left out by name."""
 
 NAMES_IN_A_LINE = 4
 

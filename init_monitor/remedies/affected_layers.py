@@ -1,8 +1,7 @@
-"""Which other layers need what the named ones need: a remedy for half of a badly started network is none.
+"""Which other layers need the same remedy: repairing half of a badly initialised network does not help.
 
-A finding names the layers that show it. Its code also reaches those whose weights are off in the same way where that does
-not show: a first or last layer that the slope leaves out, a chain beside it, a constant layer that one random neighbour
-hides.
+A finding names the layers where the symptom shows. Its code also covers those whose weights are off in the same way
+without showing it: the first or last layer of a segment, a parallel path, a constant layer whose neighbour is random.
 """
 
 from __future__ import annotations

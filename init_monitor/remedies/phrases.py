@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FEW = 3
-"""So many names are listed in a sentence; more are given as a range."""
+"""Up to this many names are listed in a sentence; more are given as a range."""
 
 WORTH_SAYING = 3.0
-"""A limit so many times the present depth away is left to the evidence: nobody will build that network next."""
+"""A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
 
 _PLAIN_FROM, _PLAIN_TO = 1e-3, 1e6
 

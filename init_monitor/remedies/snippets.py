@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ONE", "ZERO", "advice", "choice_for", "expression", "initialise", "together"]
 
 ONE_LINE_EACH = 3
-"""Up to so many layers get a line of their own: a person checks them one by one."""
+"""Up to this many layers get a line each, which a person can check one by one."""
 
 IMPORT = "from torch import nn"
 
@@ -61,7 +61,9 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Lay
 def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
     """Return the initialiser that a finding gives to a layer.
 
-    A layer at the end of a residual branch is taken for a hidden one: where it is to start at zero, the rule says so.
+    It is that of the plan but for two places. A layer at the end of a residual branch is taken for a hidden one: where it is
+    to start at zero, the rule says so. And the output layer of a classifier keeps Xavier's variance: the training that a
+    finding repairs has its learning rate already, and with a small output layer the others would start more slowly.
 
     Args:
         layer: which.
@@ -69,7 +71,7 @@ def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
     """
     known = {one.name: one for one in among}
     place = place_of(layer, output_of(known.values()))
-    return initialiser_for(layer, place=place, before=activation_before(layer, known))
+    return initialiser_for(layer, place=place, before=activation_before(layer, known), undecided=False)
 
 
 def together(*codes: str) -> str:

@@ -27,10 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeadReLU:
-    """IM301: units that no sample of the window switched on; no gradient reaches their weights.
+    """IM301: units of a rectifier that no sample of the window switched on.
 
     Judged per unit over the window, never from the share of zeros: a layer can be 96 % zeros with no dead unit. Where
     as many units are only positive as are only negative, it is the linear regime (IM302) that comes with depth.
+
+    **Why.** No gradient reaches the weights of such a unit: it cannot come back by itself, and its capacity is lost.
+
+    **Example.** A bias of −10 after a too large step: the layer outputs zeros for every sample.
+
+    **Remedy.** Initialise the layers anew with a zero bias and take a smaller learning rate; if the units die again, an
+    activation that lets negative inputs pass.
 
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %

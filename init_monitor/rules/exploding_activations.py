@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 class ExplodingActivations:
     """IM101: the variance of the activations grows exponentially with depth.
 
-    Judged on the outputs of the weight layers, within segments between normalisations.
+    Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
+    logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length. The layers
+    named are those whose local gain is off, or all of the segment if none is.
+
+    **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
+    a billion after thirty, and the loss becomes NaN.
+
+    **Example.** ``nn.init.normal_(weight)`` on ten linear layers of width 512: 512-fold per layer, 1e27-fold in all.
+
+    **Remedy.** Initialise for the activation that follows: He before ReLU, Xavier before tanh or nothing. In a residual
+    network start the branches at zero, or normalise inside them.
 
     Attributes:
         warning_change: variance factor over a segment from which it is a warning: the rms has grown 100-fold. A

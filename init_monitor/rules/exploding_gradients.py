@@ -30,6 +30,14 @@ class ExplodingGradients:
     Judged on ∂loss/∂output of the weight layers. A normalisation does not renew a gradient, so the whole network is one
     chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any.
 
+    **Why.** With SGD the first layers are thrown far away in one step. Optimizers like Adam rescale each gradient, so there
+    it is often information only.
+
+    **Example.** A deep network with a weight variance of 4/fan_in.
+
+    **Remedy.** Initialise the layers it names; in a residual network start the branches at zero; else clip the gradient. Where
+    training made it: the learning rate at which the first step that was too large would have been of a healthy size.
+
     Attributes:
         warning_change: variance factor over the chain from which something is said: the rms has grown 100-fold. In a
             He-initialised network its logarithm walks with a standard deviation of sqrt(5 · layers / width) (Hanin & Nica

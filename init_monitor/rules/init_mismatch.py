@@ -47,7 +47,15 @@ class InitMismatch:
 
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
     outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
-    healthy start. What IM101 and IM102 say about the same layers, at least as severely, is left to them.
+    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are told, too.
+    What IM101 and IM102 say about the same layers, at least as severely, is left to them.
+
+    **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
+    gradient, as much too large or too small as itself.
+
+    **Example.** ``nn.init.normal_(weight)`` on a network of three layers: 32 times too large for each ReLU layer of width 64.
+
+    **Remedy.** Initialise the layers it names for the activation that follows.
 
     Attributes:
         large_layer: gain over the healthy one from which a layer is far too large. Kaiming's fan_out mode, which is in wide

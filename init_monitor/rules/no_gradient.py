@@ -41,9 +41,17 @@ class _Idle(NamedTuple):
 class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
-    Frozen parameters are left alone, and so are those that got a gradient in some step, and layers that receive nothing but
-    zeros. A gradient of exactly zero is left to IM202 where that says that it stops, and before a rectifier that IM301 calls
-    critical.
+    The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
+    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
+    those that got a gradient in some step, and layers that receive nothing but zeros. A gradient of exactly zero is left to IM202
+    where that says that it stops, and before a rectifier that IM301 calls critical.
+
+    **Why.** Such parameters stay what chance made them, and the loss falls all the same, with what is left.
+
+    **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
+
+    **Remedy.** Hand all parameters to the optimizer; take out what cuts the graph; freeze with ``requires_grad_(False)`` what is
+    to stay as it is.
 
     Attributes:
         least_records: sampled steps in which a parameter got nothing, ever, while others did. A layer that is dropped in half

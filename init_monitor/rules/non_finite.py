@@ -37,6 +37,15 @@ class _Origin(NamedTuple):
 class NonFinite:
     """IM601: the first layer with NaN or ±Inf, in the order the numbers flow: forward, then back, then the weights.
 
+    Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
+
+    **Why.** Everything after the first place follows from it, so the first place is the one to look at.
+
+    **Example.** float16 activations beyond 65,504; the logarithm of a probability that has become 0.
+
+    **Remedy.** By the likely cause, which the finding names: a format with more range, a guard for the operation, a clipped
+    gradient, or back to a checkpoint from before.
+
     Attributes:
         scaler_halvings: sampled steps in a row with non-finite gradients after which a gradient scaler has halved its first
             scale of 2^16 away: skipping did not help.

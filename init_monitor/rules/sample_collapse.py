@@ -27,8 +27,18 @@ if TYPE_CHECKING:
 class SampleCollapse:
     """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
 
-    Beside skip connections a branch, or a token that has not looked at the input yet, may start silent: there only what
-    lasts counts. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+    Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
+    token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
+    say nothing. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+
+    **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
+    are the same.
+
+    **Example.** Twelve linear layers with ReLU and PyTorch's default initialisation: each multiplies the signal by a sixth and
+    adds a bias that does not depend on it.
+
+    **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
+    network add residual connections or normalisations. Made by training: a smaller learning rate.
 
     Attributes:
         gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input

@@ -55,12 +55,24 @@ class _Saturated(NamedTuple):
 class Saturation:
     """IM303: most of a bounded activation's outputs lie beyond its knee, so that the gradient is lost there.
 
-    A network that starts like that has weights or inputs of the wrong scale. One that gets there later had steps that
-    were too large; but a gate, an attention or an output that became sharp by learning is left alone.
+    The knee is where the derivative is a twentieth of its largest. A network that starts like that has weights or inputs of
+    the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
+    in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
+    large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
+    calls it.
+
+    **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
+    network may become this sharp by learning and is left alone; so is a gate that starts open by its bias, and a network whose
+    normalisations show that it was trained before.
+
+    **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
+    64 dimensions without the 1/√64: a fifth of the rows look at one place only, before anything was learned.
+
+    **Remedy.** From the start: Xavier's variance and a zero bias in the layer before, standardised inputs, or the missing
+    1/√d. Made by training: a smaller learning rate, a clipped gradient.
 
     Attributes:
-        start: optimizer steps: a saturation seen in a record this early is one the network started with. From which share on
-            it counts depends on the activation (:class:`~init_monitor.analysis.bounded.Bounds`).
+        start: optimizer steps: a saturation seen in a record this early is one the network started with.
         distribution: share of distributions with 99 % on one class from which a softmax *inside* a network is a warning at
             the start. Logits of standard deviation 8, a dot product of 64 unscaled dimensions, give 17 % to 25 % over 128 to
             32 places; those of standard deviation 1 give none (Vaswani et al. 2017, 3.2.1).

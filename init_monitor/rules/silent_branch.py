@@ -37,7 +37,16 @@ class _Silence(NamedTuple):
 class SilentBranch:
     """IM402: Var(branch)/Var(skip) stays near zero long after the start, and is not rising.
 
-    A branch that starts at zero is healthy and is not mentioned until it had the time to wake.
+    A branch that starts at zero is healthy and is not mentioned until it had the time to wake. It is a warning if the branch
+    cannot wake: no gradient arrives, its weights get none, or no optimizer changes them. Else it is information.
+
+    **Why.** A branch may start at zero: its last layer gets a gradient, and soon the branch contributes. One that stays silent
+    is a block that the network does not have.
+
+    **Example.** A block in which the last *two* layers were set to zero: neither ever gets a gradient.
+
+    **Remedy.** Initialise the layers before the last one anew; hand the parameters to the optimizer; give a factor in front
+    of the branch a larger start.
 
     Attributes:
         silent_ratio: Var(branch)/Var(skip) below which a branch is silent: the rms is a thousandth. bfloat16 keeps 8 binary

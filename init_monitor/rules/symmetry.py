@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 class Symmetry:
     """IM501: all units of a layer have the same incoming weights, and keep them.
 
-    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient. Elsewhere
-    once updates moved the layer and its units together. A single constant layer, a head or the end of a residual branch
-    that starts at zero, breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay;
-    that they stop a signal, if they do, is IM102's and told at once.
+    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient; elsewhere
+    once updates moved the layer and its units together. Always critical. A single constant or zero layer (a head, the end of a
+    residual branch) breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay. Where
+    IM102 says of the same layers that the signal stops there, units that are alike are left to it.
+
+    **Why.** Units with the same weights give the same output, get the same gradient and the same update, for ever: a layer of
+    512 is worth one. Small constants are no better than zeros. Random biases or dropout break it, slowly.
+
+    **Example.** ``nn.init.constant_(weight, 0.01)`` on every layer.
+
+    **Remedy.** Initialise these layers with random weights (He, Xavier); constants are for biases and normalisations.
 
     Attributes:
         alike: spread of the units up to which they count as the same. Rounding to float32 leaves 1e-14 of equal units that

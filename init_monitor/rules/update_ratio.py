@@ -38,9 +38,17 @@ MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
 class UpdateRatio:
     """IM603: the median layer's ‖Δw‖/‖w‖ is so large that steps replace the weights, or too small to learn.
 
-    Only weights of two dimensions or more that did not start at zero count. Warm-ups, learning rates that decay to zero
-    and networks that have converged are left alone. One step that makes all weights ten times larger is enough. Weights in
-    half precision that no update reaches, although there is a gradient, are told too.
+    Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
+    learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
+    larger is enough. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
+    to them is rounded away.
+
+    **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
+    of it changes nothing in a hundred thousand. Measured on eight small networks, SGD and Adam: all that learnt had 1e-4 to 0.2.
+
+    **Example.** Adam with a learning rate of 1; SGD with 1e-6.
+
+    **Remedy.** The learning rate that would give an update of a few thousandths, which the finding computes.
 
     Attributes:
         too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 class VanishingActivations:
     """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
 
-    Judged on the outputs of the weight layers, within segments between normalisations.
+    Judged on the outputs of the weight layers, within segments between normalisations. What fades in a short residual branch
+    counts with the skip beside it, and is a warning at most; a normalisation that follows makes up for it.
+
+    **Why.** Deep layers then see the same thing for every sample, and their gradient is too small to change anything.
+
+    **Example.** Xavier's initialisation in front of ReLU: ½ per layer, a 500-millionth after 29 layers. ``init-monitor demo``
+    shows it.
+
+    **Remedy.** Initialise for the activation that follows: He before ReLU.
 
     Attributes:
         warning_change: variance factor over a segment from which fading is a warning: AlexNet's signal, eight layers in the

@@ -32,7 +32,15 @@ class VanishingGradients:
     """IM202: the variance of the gradient decays exponentially towards the input, or is exactly zero there.
 
     Judged on ∂loss/∂output of the weight layers. A normalisation does not renew a gradient, so the whole network is one
-    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any.
+    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any. Where a faint
+    residual branch is all that carries the gradient (LayerScale), only if that lasts.
+
+    **Why.** With SGD the first layers hardly move. With Adam they move until the gradient comes near its epsilon (1e-8), below
+    which it is not rescaled any more.
+
+    **Example.** PyTorch's default for ``nn.Linear`` in a deep ReLU network: a sixth per layer.
+
+    **Remedy.** Initialise the layers it names, or add residual connections or normalisations.
 
     Attributes:
         warning_change: variance factor over the chain from which fading is told: AlexNet's gradient, in the default

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.records.quantities import SCHEMA_VERSION
+from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store.lines import Names, finding_json, json_value, names_json, step_json, structure_json
 from init_monitor.store.reader import check_first_line
 

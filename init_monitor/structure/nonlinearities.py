@@ -43,7 +43,7 @@ class Nonlinearity:
 def _from(row: Activation, module: nn.Module) -> Nonlinearity:
     """Return what the table knows of an activation, with what the module itself says of it."""
     knee = None if row.bounds is None else Knee(row.bounds.centre, row.bounds.reach)
-    if hasattr(module, "min_val") and hasattr(module, "max_val"):
+    if isinstance(module, nn.Hardtanh) and knee is not None:
         low, high = float(module.min_val), float(module.max_val)
         knee = Knee((low + high) / 2, (high - low) / 2)
     slope = getattr(module, "negative_slope", None) if row.negative_slope is not None else None

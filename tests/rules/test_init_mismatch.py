@@ -106,7 +106,11 @@ def test_a_residual_branch_may_start_as_small_as_it_likes() -> None:
 
 
 DEEP = linears(8, activation="ReLU")
-AT_GAIN_40 = {Quantity.EXPECTED_GAIN: 40.0, Quantity.GAIN: 40.0, Quantity.VARIANCE: [20.0**i * 40 for i in range(8)]}
+AT_GAIN_40: dict[Quantity, Any] = {
+    Quantity.EXPECTED_GAIN: 40.0,
+    Quantity.GAIN: 40.0,
+    Quantity.VARIANCE: [20.0**i * 40 for i in range(8)],
+}
 
 
 def told(*rules: Rule, columns: dict[Quantity, Any] = AT_GAIN_40) -> dict[str, Finding]:
@@ -123,7 +127,8 @@ def test_alone_it_names_all_eight_layers_of_gain_40() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_the_depth_rules_tell_is_left_to_them(order: int) -> None:
-    rules = [ExplodingActivations(), VanishingActivations(), InitMismatch()][::order]
+    every: tuple[Rule, ...] = (ExplodingActivations(), VanishingActivations(), InitMismatch())
+    rules = every[::order]
     assert set(told(*rules)) == {"IM101"}
     assert told(*rules)["IM101"].layers == DEEP.names
     faint = {Quantity.EXPECTED_GAIN: 0.01, Quantity.GAIN: 0.01, Quantity.VARIANCE: [0.005**i for i in range(8)]}

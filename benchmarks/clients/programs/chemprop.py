@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
-import torch
 from chemprop import data, featurizers, models, nn as blocks
 
 from benchmarks.clients.program import Expected, Program

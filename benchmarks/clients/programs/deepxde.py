@@ -31,9 +31,11 @@ class Steps(deepxde.callbacks.Callback):  # type: ignore[misc]
         self.watch, self.open = watch, ExitStack()
 
     def on_batch_begin(self) -> None:
+        """Begin a step."""
         self.open.enter_context(self.watch.step())
 
     def on_batch_end(self) -> None:
+        """End it, after the optimizer has stepped."""
         self.open.close()
 
 

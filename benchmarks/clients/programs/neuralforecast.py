@@ -66,7 +66,7 @@ PROGRAM = Program(
     expected=Expected(
         weights={f"blocks.?.layers.{k}": BLOCKS for k in (0, 1, 3, 5, 7)},
         residuals=BLOCKS,
-        others=("blocks.?.layers.*",),
+        others=("blocks.?.layers.*", "blocks.?.basis"),
         inputs={"blocks.0.layers.0": ("input",), "blocks.0.layers.1": ("blocks.0.layers.0",)},
     ),
 )

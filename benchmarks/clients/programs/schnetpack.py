@@ -101,6 +101,9 @@ PROGRAM = Program(
         },
         residuals=INTERACTIONS,
         others=("*.filter_network*", "*.f2out*", "*.outnet*", "*.cutoff_fn*", "*.radial_basis*"),
-        inputs={"model.representation.interactions.1.filter_network.0": ("input",)},
+        inputs={
+            "model.representation.embedding": ("input",),
+            "model.representation.interactions.1.filter_network.0": ("input", "model.representation.radial_basis"),
+        },
     ),
 )

@@ -32,6 +32,7 @@ class Network(nn.Module):
         self.head = nn.Linear(WIDTH, COMMUNITIES)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        """Return the logits of every node."""
         x = self.encoder(x)
         for layer in self.layers:
             x = layer(x, edges)
