@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.fill import assign_computed, fill
-from init_monitor.structure.layers import fans_of
+from init_monitor.structure.fans import fans_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,6 +16,7 @@ from init_monitor.records.step import (
 )
 from init_monitor.records.structure import (
     INPUT as INPUT,
+    PARAMETER as PARAMETER,
     Layer as Layer,
     Residual as Residual,
     Role as Role,

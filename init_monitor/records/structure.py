@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 INPUT = "input"
 """Stands for the network's own input where a layer, a skip or a branch takes it."""
 
+PARAMETER = "parameter"
+"""Stands for what the network itself holds: learned queries, tables of positions, constants."""
+
 
 class Role(str, Enum):
     """What a watched layer is for."""
@@ -45,8 +48,11 @@ class Layer:
         depth: position in execution order, from 0.
         activation: kind of the activation that follows (``"ReLU"``), ``None`` if none was seen.
         normalised: True if a normalisation follows directly.
-        inputs: tap names whose output tensor this call received, where known; :data:`INPUT` if it received data that
-            no layer computed.
+        inputs: tap names of the layers that what this call received was computed from, with no layer between, in
+            execution order: a residual sum comes from the layers that end its branch. :data:`INPUT` before them if it
+            received data that no layer computed, :data:`PARAMETER` if nothing but what the network holds. Empty if it is
+            not known: then nothing may be concluded from its place.
+        direct: it received the output of one of them as it is, moved, thinned or pooled at most.
         fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
         weight, bias: qualified parameter names, empty where there is none.
         parameters: qualified names of all parameters the layer owns.
@@ -71,6 +77,7 @@ class Layer:
     dtype: str = "float32"
     flat_below: bool = False
     piecewise_linear: bool = False
+    direct: bool = True
 
 
 @dataclass(frozen=True, slots=True)

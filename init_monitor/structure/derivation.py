@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family, Operation
-from init_monitor.structure.provenance import Frame, Kind, Node, Provenance, geometry
+from init_monitor.structure.provenance import Provenance, geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from init_monitor.structure.provenance import Frame, Kind, Node
+from init_monitor.structure.nodes import Frame, Kind, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
