@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
+    from init_monitor.store import StoredRun
+
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 _BAD_INPUT = 2
 """Exit status for what the caller can put right; argparse uses the same."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
+
+_RUN_HELP = "log directory of the run; DIRECTORY@2 is the second of several in one directory"
 
 _STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
 """Ends of a path that lead to the store of a run and do not name it."""
@@ -33,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; ``None`` takes them from the process.
 
     Returns:
-        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong,
-        130 after Ctrl-C.
+        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong (also
+        if a run could not be read whole: what could be is shown), 130 after Ctrl-C.
 
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or an unknown argument.
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except InitMonitorError as error:
-        sys.stderr.write(f"init-monitor: {error}\n")
+        _say(str(error))
         return _BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("init-monitor: interrupted.\n")
@@ -110,7 +114,7 @@ def _add_report(commands: _Commands) -> None:
         description="Reads the run that init_monitor stored beside its logs; the run may still be going on. "
         "Without an option it prints to the console.",
     )
-    report.add_argument("run_directory", metavar="RUN", type=Path, help="log directory of the run")
+    report.add_argument("run_directory", metavar="RUN", type=Path, help=_RUN_HELP)
     forms = report.add_mutually_exclusive_group()
     _html_option(forms, "init_monitor_report.html")
     forms.add_argument("--json", action="store_true", help="print as JSON")
@@ -124,7 +128,7 @@ def _add_compare(commands: _Commands) -> None:
         help="show what differs between two runs: settings, layers, findings, numbers",
         description="Reads two runs that init_monitor stored beside their logs and prints what differs.",
     )
-    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help="log directory of a run")
+    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help=_RUN_HELP)
     _html_option(compare, "init_monitor_comparison.html")
     compare.set_defaults(run=_compare)
 
@@ -156,6 +160,7 @@ def _report(options: argparse.Namespace) -> int:
     from init_monitor.store import read_run  # noqa: PLC0415
 
     run = read_run(options.run_directory)
+    status = _noticed([run])
     newest = run.headers[-1]
     report = Report(
         tuple(run.records), tuple(run.findings), run.structure, dict(newest.settings), dict(newest.versions)
@@ -171,7 +176,7 @@ def _report(options: argparse.Namespace) -> int:
         sys.stdout.write(spelled(report.to_markdown(), sys.stdout.encoding or "utf-8"))
     else:
         _print(report)
-    return 0
+    return status
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -180,12 +185,27 @@ def _compare(options: argparse.Namespace) -> int:
 
     first, second = options.run_directories
     names = _run_names([first, second])
-    comparison = Comparison((names[0], names[1]), (read_run(first), read_run(second)))
+    runs = read_run(first), read_run(second)
+    status = _noticed(runs)
+    comparison = Comparison((names[0], names[1]), runs)
     if options.html is not None:
         _write(options.html, comparison.to_html())
     else:
         _print(comparison)
-    return 0
+    return status
+
+
+def _noticed(runs: Sequence[StoredRun]) -> int:
+    """Say what is odd about the files, apart from what is printed, and return the exit status that goes with it."""
+    for notice in dict.fromkeys(notice for run in runs for notice in run.notices):
+        _say(notice)
+    return _BAD_INPUT if any(run.skipped for run in runs) else 0
+
+
+def _say(sentence: str) -> None:
+    from init_monitor.records.quoting import printable  # noqa: PLC0415 - it brings numpy
+
+    sys.stderr.write(f"init-monitor: {printable(sentence, lines=True)}\n")
 
 
 def _print(shown: object) -> None:
@@ -195,19 +215,27 @@ def _print(shown: object) -> None:
 
 
 def _write(path: Path, page: str) -> None:
+    from init_monitor.records.quoting import quoted_path  # noqa: PLC0415 - it brings numpy
+
     try:
         path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}; give another file with --html FILE"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        message = f"cannot write {quoted_path(path)}: {reason or error}; give another file with --html FILE"
         raise InitMonitorError(message) from error
-    sys.stdout.write(f"Written to {path}: open it in a browser.\n")
+    sys.stdout.write(f"Written to {quoted_path(path)}: open it in a browser.\n")
 
 
 def _run_names(paths: Sequence[Path]) -> list[str]:
     """Return the end of each path, as much of it as tells the runs apart."""
-    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path in paths]
+    from init_monitor.records.quoting import quoted_path  # noqa: PLC0415 - it brings numpy
+    from init_monitor.store.places import named_run  # noqa: PLC0415
+
+    named = [named_run(path) for path in paths]
+    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path, _ in named]
+    ends = ["" if number is None else f"@{number}" for _, number in named]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(one[-length:]) for one in parts]
+        names = [quoted_path("/".join(one[-length:]) + end) for one, end in zip(parts, ends, strict=True)]
         if len(set(names)) == len(names):
             return names
     # Twice the same run: it is compared with itself.

@@ -166,7 +166,7 @@ class Comparison:
         first, second = (
             dict(zip(one.names, one.column(Quantity.VARIANCE).tolist(), strict=True))
             for run in self.runs
-            for one in run.records[:1] or (StepRecord(0, 0.0, (), {}),)
+            for one in run.records[:1] or (StepRecord(0, 0.0),)
         )
         apart = {
             name: abs(np.log10(second[name] / first[name]))

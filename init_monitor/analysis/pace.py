@@ -12,11 +12,11 @@ from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from init_monitor.records import Column, History, StepRecord, Structure
 
-HEALTHY_UPDATE = (1e-4, 1e-1)
+HEALTHY_UPDATE = Quantity.UPDATE_RATIO.facts.healthy or (math.nan, math.nan)
 """‖Δw‖/‖w‖ of one step within which a weight learns: a decade and more around the 1e-3 that is usually aimed at. Below,
 thousands of steps change nothing; above, ten steps replace the weight."""
 
@@ -47,10 +47,16 @@ def weights_of(structure: Structure) -> frozenset[str]:
     return frozenset(
         name
         for layer in structure.layers
-        if layer.role is Role.WEIGHT and layer.kind not in _NOT_JUDGED
-        for name in (layer.weight, *layer.parameters)
-        if name == layer.weight or "weight" in name.rpartition(".")[2]
-    ) - {""}
+        for name in weights_among(layer.role, layer.kind, layer.weight, layer.parameters)
+    )
+
+
+def weights_among(role: str, kind: str, weight: str, parameters: Iterable[str]) -> Iterator[str]:
+    """Return the names of one layer's parameters that mix units, from what a stored run says of it."""
+    if role == Role.WEIGHT.value and kind not in _NOT_JUDGED:
+        for name in (weight, *parameters):
+            if name and (name == weight or "weight" in name.rpartition(".")[2]):
+                yield name
 
 
 def judged_weights(history: History) -> frozenset[str]:

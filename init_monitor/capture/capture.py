@@ -20,7 +20,7 @@ from init_monitor.capture.reading import (
 )
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
 from init_monitor.capture.unit_window import UnitWindow
-from init_monitor.records import StepRecord, Structure
+from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
 
@@ -233,12 +233,9 @@ class Capture:
         return StepRecord(
             step=facts.step,
             time=time.time(),
-            names=tuple(self._names.values()),
-            columns=columns,
-            parameter_names=parameters,
-            parameter_columns=weights,
-            residual_names=tuple(residual.name for residual in self.structure.residuals),
-            residual_columns=residuals,
+            layer_table=Table(tuple(self._names.values()), columns),
+            parameter_table=Table(parameters, weights),
+            residual_table=Table(tuple(residual.name for residual in self.structure.residuals), residuals),
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,

@@ -12,8 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from init_monitor.display.formatting import layer_range, shown
+from init_monitor.display.formatting import layer_range, shown, shown_name
 from init_monitor.records import Severity
+from init_monitor.records.quoting import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -39,14 +40,14 @@ def findings_panel(finding: Finding, *, plain: bool = False) -> Panel:
     style = SEVERITY_STYLES[finding.severity]
     parts: list[RenderableType] = []
     if finding.layers:
-        parts.append(text(layer_range(finding.layers), "bold"))
+        parts.append(text(layer_range([shown_name(name) for name in finding.layers]), "bold"))
     parts.append(text(finding.message))
     if finding.evidence or finding.expected:
         parts += [Text(""), _figures(finding)]
     if finding.remedy_sentence:
         parts += [Text(""), Text("What to do: ", style="bold").append_text(text(finding.remedy_sentence))]
     if finding.remedy_code:
-        parts += [Text(""), _Code(shown(finding.remedy_code.rstrip(), lines=True))]
+        parts += [Text(""), _Code(printable(finding.remedy_code.rstrip(), lines=True))]
     if finding.source:
         parts += [Text(""), text(f"Source: {finding.source}", "dim")]
     title = text(f"{finding.severity}: {finding.code} {finding.rule}, step {finding.step:,}", style)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+
+from init_monitor.records.quoting import LONGEST_NAME, clipped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +45,11 @@ _ASCII = str.maketrans(
     }
 )
 
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_NAME + 1},}}")
+
+_CELLS_PER_COLUMN = 4
+"""Characters per column that a name may have, accents that stand above others counted: no writing has more."""
+
 _LISTED = 3
 """Up to so many layers are listed; more are given as a range."""
 
@@ -73,16 +81,21 @@ def spelled(text: str, encoding: str) -> str:
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    r"""Return ``text`` without what a terminal would obey or cannot print.
+    r"""Return words as a terminal can show them: nothing that it would obey, and no word that fills the screen.
 
     Args:
-        text: anything, for instance the name of a layer.
+        text: anything, for instance the message of a finding, with names in it.
         lines: keep line ends.
 
-    >>> shown("net\x1b[31m.0\n")
-    'net?[31m.0?'
+    >>> shown("net\x1b[31m.0\n"), len(shown("the layer " + "x" * 10_000))
+    ('net\\x1b[31m.0\\n', 210)
     """
-    return "".join(one if one.isprintable() or (lines and one == "\n") else "?" for one in text)
+    return _LONG_WORD.sub(lambda word: clipped(word[0]), printable(text, lines=lines))
+
+
+def shown_name(name: str) -> str:
+    """Return a name as a terminal can show it, cut before anybody measures it: a table measures each many times."""
+    return clipped(printable(name))
 
 
 def shortened(name: str, width: int, mark: str = "…") -> str:
@@ -91,6 +104,8 @@ def shortened(name: str, width: int, mark: str = "…") -> str:
     >>> shortened("11.attention.output.dense", 14)
     '11.att…t.dense'
     """
+    # A character may take no room; still, one of a thousand characters is not measured a thousand times.
+    name = clipped(name, max(_CELLS_PER_COLUMN * width, 2 * len(mark)), mark)
     if cell_len(name) <= width:
         return name
     for kept in range(len(name) - 1, 1, -1):

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from init_monitor.display.colormap import colours
 from init_monitor.display.formatting import common_start
+from init_monitor.records.quoting import clipped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ _LEFT_LIMITS = (60, 250)
 """Pixels for layer names: at least room for the axis, at most a quarter of the usual width."""
 _NAME_EDGE = 34
 """Pixels around a layer name: the arrow of the axis before it, the tick after it."""
+_LONGEST_LABEL = 120
+"""Characters of a name that are measured: more than ever fit."""
 _BAR_GAP, _BAR_WIDTH = 22, 16
 
 _ROW_PITCH = 15
@@ -101,7 +104,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
         message = f"the matrix has shape {matrix.shape}, expected ({len(names)} layers, {len(steps)} steps), none 0"
         raise ValueError(message)
     small, large = _font(12), _font(16)
-    labels = [_drawable(name) for name in names]
+    labels = [_drawable(clipped(name, _LONGEST_LABEL)) for name in names]
     if max(small.getlength(label) for label in labels) > _LEFT_LIMITS[1] - _NAME_EDGE:
         start = len(common_start(labels))
         labels = [label[start:] for label in labels]
@@ -113,7 +116,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
     low, high = _span(matrix)
     image.paste(Image.fromarray(_cells(matrix, low, high, area)), (area.left, area.top))
     draw.rectangle((area.left - 1, area.top - 1, area.right, area.bottom), outline=_SOFT_INK)
-    draw.text((10, 10), _fitted(_drawable(title), large.getlength, size[0] - 20), _INK, large)
+    draw.text((10, 10), _fitted(_drawable(clipped(title)), large.getlength, size[0] - 20), _INK, large)
     _layer_axis(draw, area, labels, small)
     _step_axis(draw, area, steps, small)
     _colour_bar(image, area, (low, high), _drawable(quantity), small)
@@ -128,7 +131,7 @@ def _font(points: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 def _drawable(text: str) -> str:
     """Keep to the characters that Pillow's own font has, whichever it is built with."""
-    return "".join(one if one.isprintable() else "?" for one in text.encode("latin-1", "replace").decode("latin-1"))
+    return printable(text).encode("latin-1", "replace").decode("latin-1")
 
 
 def _fitted(text: str, length: Callable[[str], float], room: float) -> str:

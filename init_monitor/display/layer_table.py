@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from init_monitor.display.finding_panel import findings_panel
-from init_monitor.display.formatting import common_start, compact, shortened, shown
+from init_monitor.display.formatting import common_start, compact, shortened, shown_name
 from init_monitor.display.layer_status import Status, names_layer, statuses
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.row_folding import folded
@@ -92,7 +92,7 @@ def propagation_table(
             layer = layers[run[0]]
             kind = known[layer.name].kind if layer.name in known else ""
             cells = _cells(layer, scale.bar(layer.forward.std, drawing.marks))
-            rows.append(_Row(shown(layer.name), shown(kind), cells, verdicts[run[0]]))
+            rows.append(_Row(shown_name(layer.name), shown_name(kind), cells, verdicts[run[0]]))
     title = f"Signal propagation at step {record.step:,}: {len(layers):,} layers"
     return _assembled(title, rows, scale, drawing, width)
 

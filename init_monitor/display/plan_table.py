@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 from rich.text import Text
 
-from init_monitor.display.formatting import compact, has_unicode, shortened, shown, spelled
+from init_monitor.display.formatting import compact, has_unicode, shortened, shown, shown_name, spelled
 from init_monitor.display.row_folding import folded
 from init_monitor.display.table_style import PLAIN, UNICODE, blank_table, words
 
@@ -57,10 +57,10 @@ def plan_table(
             continue
         plan = rows[run[0]]
         together = len(alike) > 1 and plan is alike[0]
-        name = f"{len(alike)} normalisations" if together else shown(plan.layer or "the model")
+        name = f"{len(alike)} normalisations" if together else shown_name(plan.layer or "the model")
         table.add_row(
             words(shortened(name, _NAME, drawing.dots)),
-            words("" if together else shortened(shown(plan.kind), _KIND, drawing.dots), "dim"),
+            words("" if together else shortened(shown_name(plan.kind), _KIND, drawing.dots), "dim"),
             words(_number(plan.current_variance), "" if plan.fits else "yellow"),
             words(_number(plan.target_variance)),
             words(plan.recipe or "left as it is", "" if plan.recipe else "dim"),
@@ -68,7 +68,9 @@ def plan_table(
         )
     lines = [f"({number}) {note}" for note, number in notes.items()]
     if left:
-        named = ", ".join(shown(name) for name in left[:_LISTED]) + (f" {drawing.dots}" if len(left) > _LISTED else "")
+        named = ", ".join(shown_name(name) for name in left[:_LISTED]) + (
+            f" {drawing.dots}" if len(left) > _LISTED else ""
+        )
         lines.append(
             f"Left as they are, for no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
         )
@@ -76,7 +78,7 @@ def plan_table(
 
 
 def _note(plan: LayerPlan) -> str:
-    return f"{plan.reason} [{plan.source}]" if plan.source else plan.reason
+    return shown(f"{plan.reason} [{plan.source}]" if plan.source else plan.reason)
 
 
 def comparison_table(
@@ -105,7 +107,7 @@ def comparison_table(
         forward = [one.forward.std for one in (old[name], new[name])]
         backward = [math.nan if one.backward is None else one.backward.std for one in (old[name], new[name])]
         cells = [words(compact(number)) for number in (*forward, *backward)]
-        table.add_row(words(shortened(shown(name), _NAME, drawing.dots)), *cells)
+        table.add_row(words(shortened(shown_name(name), _NAME, drawing.dots)), *cells)
     yield from _drawn([table], console, options)
 
 

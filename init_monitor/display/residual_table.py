@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from init_monitor.display.finding_panel import SEVERITY_STYLES
-from init_monitor.display.formatting import common_start, compact, shortened, shown
+from init_monitor.display.formatting import common_start, compact, shortened, shown, shown_name
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.residual_rows import is_aside, residual_cells, stream_growth
 from init_monitor.display.row_folding import folded
@@ -96,7 +96,7 @@ def residual_table(
         style = "dim" if is_aside(known.get(record.residual_names[i])) else ""
         named = (SEVERITY_STYLES[one.severity] for one, group in zip(worst_first, blamed, strict=True) if i in group)
         bar = {_BAR: scale.bar(sums[i], drawing.marks)}
-        rows.append(_Row(shown(record.residual_names[i]), cells[i] | bar, style, next(named, style)))
+        rows.append(_Row(shown_name(record.residual_names[i]), cells[i] | bar, style, next(named, style)))
     growth = stream_growth(record, structure)
     title = f"Residual additions at step {record.step:,}: {len(cells):,}"
     table = _assembled(title, rows, scale, drawing, width)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def structure_tree(structure: Structure) -> Tree:
     """Return a tree with a leaf per layer (its kind, what follows it) and per residual addition (⊕, its two terms)."""
-    root = outline(structure)
+    root = outline(structure.layers, structure.residuals)
     tree = Tree(_label(root))
     _grow(tree, root)
     return tree

@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-STATIC = Path(__file__).parents[1] / "tensorboard_plugin" / "static"
+STATIC = Path(__file__).parent / "static"
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", flags=re.MULTILINE)

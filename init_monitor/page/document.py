@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from init_monitor.analysis.pace import weights_of
 from init_monitor.page.bundle import script, style
 from init_monitor.page.payload import encoded
-from init_monitor.page.series import COUNTS, assembled, merged_names, thinned
+from init_monitor.page.series import assembled, merged_names, thinned
 from init_monitor.records import Structure
-from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, SCHEMA_VERSION
+from init_monitor.records.facts_json import facts_json
+from init_monitor.records.registry import vectors
+from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import finding_json, structure_json
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def embedded(runs: Sequence[ShownRun]) -> dict[str, Any]:
     columns = min(max(BUDGET // (4 * max(rows, 1)), LEAST_COLUMNS), MOST_COLUMNS)
     return {
         "v": SCHEMA_VERSION,
+        "quantities": [facts_json(quantity) for quantity in vectors()],
         "runs": [
             {
                 "name": run.name,
@@ -116,27 +120,22 @@ def _plots(runs: Sequence[ShownRun], view: str) -> str:
 
 
 def _series(run: ShownRun) -> Iterator[tuple[Quantity, Series]]:
-    for quantity in (*LAYER_VECTORS, *PARAMETER_VECTORS, *RESIDUAL_VECTORS):
+    for quantity in vectors():
         points = []
         for record in run.records:
             # What float32 cannot hold becomes infinite, as in TensorBoard.
+            table = record.table(quantity.facts.of)
             with np.errstate(over="ignore"):
-                column = record.column(quantity).astype(np.float32)
-            points.append((record.step, _names(record, quantity), column))
+                column = table.column(quantity).astype(np.float32)
+            points.append((record.step, table.names, column))
         series = assembled(points)
         if series.values.size and not np.isnan(series.values).all():
             yield quantity, series
 
 
-def _names(record: StepRecord, quantity: Quantity) -> tuple[str, ...]:
-    if quantity in LAYER_VECTORS:
-        return record.names
-    return record.parameter_names if quantity in PARAMETER_VECTORS else record.residual_names
-
-
 def _base64(run: ShownRun, quantity: Quantity, series: Series, columns: int) -> str:
     steps = {finding.step for finding in run.findings}
-    thin = thinned(series, columns, steps, worst=quantity in COUNTS)
+    thin = thinned(series, columns, steps, worst=quantity.facts.keeps_largest)
     return base64.b64encode(encoded(thin, run=run.name, quantity=str(quantity))).decode("ascii")
 
 
@@ -149,6 +148,7 @@ def _outline(run: ShownRun) -> dict[str, Any]:
         "names": list(merged_names(dict.fromkeys(one.names for one in run.records))),
         "parameter_names": list(merged_names(dict.fromkeys(one.parameter_names for one in run.records))),
         "residual_names": list(merged_names(dict.fromkeys(one.residual_names for one in run.records))),
+        "weights": sorted(weights_of(run.structure)),
         **structure_json(run.structure),
         "findings": [finding_json(finding) for finding in run.findings],
         "looked": bool(run.records),

@@ -11,19 +11,24 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.records.quoting import clipped, printable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from init_monitor.records import Layer, Residual, Structure
+    from init_monitor.records.layer import Layer, Residual
 
 _ACTIVATION = "activation"
 """The role of a layer that is an activation itself: nothing follows it that its line would have to name."""
 
 _FUNCTION = re.compile(r"(@\d+)?/(?=[^/]+$)")
 """What follows the module's path in the name of an activation that its forward called as a function."""
+
+_DEEPEST = 50
+"""Modules within modules that are drawn as such; a path that claims more is one name."""
 
 _ASCII = str.maketrans({"⊕": "+", "←": "<-", "→": "->", "×": "x"})
 
@@ -67,39 +72,42 @@ class Line(NamedTuple):
     part: Part
 
 
-def outline(structure: Structure) -> Entry:
+def outline(layers: Sequence[Layer], residuals: Sequence[Residual]) -> Entry:
     """Return the network as a tree: modules by path, in them layers and residual additions in execution order."""
-    modules = {"": Entry(Part.MODULE, "network", _counted(structure))}
-    for path, entry in _in_order(structure):
+    modules = {"": Entry(Part.MODULE, "network", _counted(len(layers), len(residuals)))}
+    for path, entry in _in_order(layers, residuals):
         _module(modules, path).below.append(entry)
     root = modules[""]
     root.below = [_joined(entry) for entry in root.below]
     return root
 
 
-def outline_lines(structure: Structure, *, plain: bool = False) -> Iterator[Line]:
+def outline_lines(layers: Sequence[Layer], residuals: Sequence[Residual], *, plain: bool = False) -> Iterator[Line]:
     """Return the outline line by line.
 
     Args:
-        structure: the network.
+        layers: of the network, in execution order.
+        residuals: its residual additions, likewise.
         plain: in ASCII (except for names that are not), indented by two spaces instead of drawn.
     """
-    root = outline(structure)
+    root = outline(layers, residuals)
     yield Line("", root.name, root.note, root.part)
     for line in _lines_below(root, "", plain=plain):
         yield line._replace(name=line.name.translate(_ASCII), note=line.note.translate(_ASCII)) if plain else line
 
 
-def outline_text(structure: Structure) -> str:
+def outline_text(layers: Sequence[Layer], residuals: Sequence[Residual]) -> str:
     """Return the outline as plain text, in ASCII where the names are: it can be printed anywhere."""
     return "\n".join(
-        f"{guide}{name}{note and ': '}{note}" for guide, name, note, _ in outline_lines(structure, plain=True)
+        f"{guide}{name}{note and ': '}{note}" for guide, name, note, _ in outline_lines(layers, residuals, plain=True)
     )
 
 
-def rendered(structure: Structure, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+def rendered(
+    layers: Sequence[Layer], residuals: Sequence[Residual], console: Console, options: ConsoleOptions
+) -> Iterator[Text]:
     """Return the outline as rich draws text; the console itself makes it, so that nothing of rich is needed here."""
-    for guide, name, note, part in outline_lines(structure, plain=options.ascii_only):
+    for guide, name, note, part in outline_lines(layers, residuals, plain=options.ascii_only):
         text = console.render_str(guide, markup=False, emoji=False, highlight=False)
         text.append(name, style=PART_STYLES[part])
         if note:
@@ -107,18 +115,17 @@ def rendered(structure: Structure, console: Console, options: ConsoleOptions) ->
         yield text
 
 
-def _counted(structure: Structure) -> str:
-    layers, residuals = len(structure.layers), len(structure.residuals)
+def _counted(layers: int, residuals: int) -> str:
     if not layers and not residuals:
         return "nothing was measured yet"
     words = f"{layers} layer{'' if layers == 1 else 's'}"
     return f"{words}, {residuals} residual addition{'' if residuals == 1 else 's'}" if residuals else words
 
 
-def _in_order(structure: Structure) -> Iterator[tuple[str, Entry]]:
+def _in_order(layers: Sequence[Layer], residuals: Sequence[Residual]) -> Iterator[tuple[str, Entry]]:
     """Each layer and residual addition with the path of the module it belongs below, in execution order."""
-    waiting = sorted(structure.residuals, key=lambda residual: residual.depth, reverse=True)
-    for position, layer in enumerate(structure.layers):
+    waiting = sorted(residuals, key=lambda residual: residual.depth, reverse=True)
+    for position, layer in enumerate(layers):
         while waiting and waiting[-1].depth <= position:
             residual = waiting.pop()
             yield residual.owner, _residual_entry(residual)
@@ -142,7 +149,7 @@ def _layer_entry(layer: Layer, own: str) -> Entry:
     follows = ["normalised"] if layer.normalised else []
     if layer.activation is not None and layer.role != _ACTIVATION:
         follows.append(layer.activation)
-    return Entry(Part.LAYER, _printable(own), _printable(" → ".join((layer.kind, *follows))))
+    return Entry(Part.LAYER, _shown(own), _shown(" → ".join((layer.kind, *follows))))
 
 
 def _residual_entry(residual: Residual) -> Entry:
@@ -156,7 +163,7 @@ def _residual_entry(residual: Residual) -> Entry:
     if residual.normalised:
         notes.append("then normalised")
     part = Part.ASIDE if residual.nested or residual.long else Part.RESIDUAL
-    return Entry(part, _printable(f"⊕ {residual.name}"), _printable(", ".join(notes)))
+    return Entry(part, _shown(f"⊕ {residual.name}"), _shown(", ".join(notes)))
 
 
 def _scaled(factor: float) -> str:
@@ -169,8 +176,8 @@ def _module(modules: dict[str, Entry], path: str) -> Entry:
     """Return the entry of a module, made with those above it if it is new."""
     found = modules.get(path)
     if found is None:
-        above, _, own = path.rpartition(".")
-        found = modules[path] = Entry(Part.MODULE, _printable(own))
+        above, _, own = path.rpartition(".") if path.count(".") < _DEEPEST else ("", "", path)
+        found = modules[path] = Entry(Part.MODULE, _shown(own))
         _module(modules, above).below.append(found)
     return found
 
@@ -192,5 +199,5 @@ def _lines_below(entry: Entry, lead: str, *, plain: bool) -> Iterator[Line]:
         yield from _lines_below(one, lead + onward, plain=plain)
 
 
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text)
+def _shown(text: str) -> str:
+    return clipped(printable(text))

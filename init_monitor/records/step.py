@@ -1,27 +1,27 @@
 """What was measured at one sampled step.
 
-A :class:`StepRecord` keeps its numbers as columns (one float64 array per quantity, one entry per layer in
-execution order), because a window of hundreds of records of hundreds of layers has to stay small. Reading one
-layer as an object goes through :attr:`StepRecord.layers`. NaN means *not measured*; it never means healthy.
+A :class:`StepRecord` keeps its numbers in three tables (one float64 array per quantity, one entry per layer, parameter or
+residual addition in execution order), because a window of hundreds of records of hundreds of layers has to stay small.
+Reading one layer as an object goes through :attr:`StepRecord.layers`. NaN means *not measured*; it never means healthy.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from init_monitor.records.quantities import PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records.facts import Of, Stream
+from init_monitor.records.quantities import Quantity
+from init_monitor.records.registry import moments
+from init_monitor.records.table import Rows, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
+    from init_monitor.records.facts import Column
 
-    Column = NDArray[np.float64]
+_OUTPUT, _GRADIENT, _ADDITION = (moments(one) for one in (Stream.OUTPUT, Stream.GRADIENT, Stream.ADDITION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +178,9 @@ class StepRecord:
     Attributes:
         step: optimizer step, on the axis the Trainer's loggers use; the first is 0.
         time: seconds since the epoch.
-        names: tap names in execution order.
-        columns: one float64 array per layer quantity, aligned with ``names``; NaN where not measured.
-        parameter_names: qualified parameter names.
-        parameter_columns: one float64 array per parameter quantity, aligned with ``parameter_names``.
-        residual_names: names of the residual additions, in execution order.
-        residual_columns: one float64 array per residual quantity, aligned with ``residual_names``.
+        layer_table: the numbers of the layers, by tap name, in execution order.
+        parameter_table: those of the parameters, by qualified name.
+        residual_table: those of the residual additions, in execution order.
         exact: False if the numbers come from a sample of the elements (``measure="staged"``).
         optimizer: class name of the optimizer that stepped (comma-separated if several), or empty.
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
@@ -194,12 +191,9 @@ class StepRecord:
 
     step: int
     time: float
-    names: tuple[str, ...]
-    columns: Mapping[Quantity, Column]
-    parameter_names: tuple[str, ...] = ()
-    parameter_columns: Mapping[Quantity, Column] = field(default_factory=dict)
-    residual_names: tuple[str, ...] = ()
-    residual_columns: Mapping[Quantity, Column] = field(default_factory=dict)
+    layer_table: Table = field(default_factory=Table)
+    parameter_table: Table = field(default_factory=Table)
+    residual_table: Table = field(default_factory=Table)
     exact: bool = True
     optimizer: str = ""
     learning_rate: float = math.nan
@@ -207,94 +201,126 @@ class StepRecord:
     stepped: bool = True
     unoptimized: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Add what registered quantities make of the columns."""
+        for name, of in (
+            ("layer_table", Of.LAYER),
+            ("parameter_table", Of.PARAMETER),
+            ("residual_table", Of.RESIDUAL),
+        ):
+            object.__setattr__(self, name, getattr(self, name).derived(of))
+
+    def table(self, of: Of) -> Table:
+        """Return the table of the layers, the parameters or the residual additions."""
+        if of is Of.LAYER:
+            return self.layer_table
+        return self.parameter_table if of is Of.PARAMETER else self.residual_table
+
     def column(self, quantity: Quantity) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
-        names, columns = self.names, self.columns
-        if quantity in PARAMETER_QUANTITIES:
-            names, columns = self.parameter_names, self.parameter_columns
-        elif quantity in RESIDUAL_QUANTITIES:
-            names, columns = self.residual_names, self.residual_columns
-        found = columns.get(quantity)
-        return np.full(len(names), np.nan) if found is None else found
+        return self.table(Quantity(quantity).facts.of).column(quantity)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Tap names in execution order."""
+        return self.layer_table.names
+
+    @property
+    def columns(self) -> Mapping[Quantity, Column]:
+        """One float64 array per layer quantity, aligned with ``names``; NaN where not measured."""
+        return self.layer_table.columns
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Qualified parameter names."""
+        return self.parameter_table.names
+
+    @property
+    def parameter_columns(self) -> Mapping[Quantity, Column]:
+        """One float64 array per parameter quantity, aligned with ``parameter_names``."""
+        return self.parameter_table.columns
+
+    @property
+    def residual_names(self) -> tuple[str, ...]:
+        """Names of the residual additions, in execution order."""
+        return self.residual_table.names
+
+    @property
+    def residual_columns(self) -> Mapping[Quantity, Column]:
+        """One float64 array per residual quantity, aligned with ``residual_names``."""
+        return self.residual_table.columns
 
     @property
     def layers(self) -> Mapping[str, LayerRecord]:
-        """The layers by tap name, built on demand, in execution order."""
-        return MappingProxyType({name: self._layer(i) for i, name in enumerate(self.names)})
+        """The layers by tap name, in execution order; one is built when it is asked for."""
+        return Rows(self.layer_table, _layer)
 
     @property
     def parameters(self) -> Mapping[str, ParameterRecord]:
-        """The parameters by qualified name, built on demand."""
-        return MappingProxyType({name: self._parameter(i) for i, name in enumerate(self.parameter_names)})
+        """The parameters by qualified name; one is built when it is asked for."""
+        return Rows(self.parameter_table, _parameter)
 
     @property
     def residuals(self) -> tuple[ResidualRecord, ...]:
         """The residual additions in execution order, built on demand."""
-        return tuple(self._residual(i) for i in range(len(self.residual_names)))
+        return tuple(_residual(self.residual_table, i) for i in range(len(self.residual_names)))
 
     def __iter__(self) -> Iterator[LayerRecord]:
         """Iterate over the layers in execution order."""
-        return (self._layer(i) for i in range(len(self.names)))
+        return (_layer(self.layer_table, i) for i in range(len(self.names)))
 
-    def _layer(self, i: int) -> LayerRecord:
-        def at(quantity: Quantity) -> float:
-            return float(self.column(quantity)[i])
 
-        def moments(prefix: str) -> Moments | None:
-            count = at(Quantity(f"{prefix}count"))
-            nonfinite = at(Quantity(f"{prefix}nonfinite_count"))
-            if math.isnan(count):
-                return None
-            return Moments(
-                count=int(count),
-                mean=at(Quantity(f"{prefix}mean")),
-                variance=at(Quantity(f"{prefix}variance")),
-                mean_square=at(Quantity(f"{prefix}mean_square")),
-                abs_max=at(Quantity(f"{prefix}abs_max")),
-                zero_fraction=at(Quantity(f"{prefix}zero_fraction")),
-                nonfinite_count=0 if math.isnan(nonfinite) else int(nonfinite),
-            )
+def _at(table: Table, i: int, quantity: Quantity) -> float:
+    column = table.columns.get(quantity)
+    return math.nan if column is None else float(column[i])
 
-        units = at(Quantity.UNIT_COUNT)
-        empty = Moments(0, math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-        return LayerRecord(
-            name=self.names[i],
-            forward=moments("") or empty,
-            backward=moments("gradient_"),
-            gain=at(Quantity.GAIN),
-            expected_gain=at(Quantity.EXPECTED_GAIN),
-            backward_gain=at(Quantity.BACKWARD_GAIN),
-            expected_backward_gain=at(Quantity.EXPECTED_BACKWARD_GAIN),
-            units=None
-            if math.isnan(units)
-            else Units(
-                count=int(units),
-                samples=int(at(Quantity.UNIT_SAMPLES)),
-                dead_fraction=at(Quantity.DEAD_FRACTION),
-                all_positive_fraction=at(Quantity.ALL_POSITIVE_FRACTION),
-            ),
-            saturated_fraction=at(Quantity.SATURATED_FRACTION),
-            between_sample_share=at(Quantity.BETWEEN_SAMPLE_SHARE),
-        )
 
-    def _residual(self, i: int) -> ResidualRecord:
-        numbers = {q.value.removeprefix("residual_"): float(self.column(q)[i]) for q in RESIDUAL_QUANTITIES}
-        return ResidualRecord(self.residual_names[i], **numbers)
+def _layer(table: Table, i: int) -> LayerRecord:
+    units = _at(table, i, Quantity.UNIT_COUNT)
+    return LayerRecord(
+        name=table.names[i],
+        forward=_moments(table, i, _OUTPUT) or Moments(0, math.nan, math.nan, math.nan, math.nan, math.nan, 0),
+        backward=_moments(table, i, _GRADIENT),
+        gain=_at(table, i, Quantity.GAIN),
+        expected_gain=_at(table, i, Quantity.EXPECTED_GAIN),
+        backward_gain=_at(table, i, Quantity.BACKWARD_GAIN),
+        expected_backward_gain=_at(table, i, Quantity.EXPECTED_BACKWARD_GAIN),
+        units=None
+        if math.isnan(units)
+        else Units(
+            count=int(units),
+            samples=int(_at(table, i, Quantity.UNIT_SAMPLES)),
+            dead_fraction=_at(table, i, Quantity.DEAD_FRACTION),
+            all_positive_fraction=_at(table, i, Quantity.ALL_POSITIVE_FRACTION),
+        ),
+        saturated_fraction=_at(table, i, Quantity.SATURATED_FRACTION),
+        between_sample_share=_at(table, i, Quantity.BETWEEN_SAMPLE_SHARE),
+    )
 
-    def _parameter(self, i: int) -> ParameterRecord:
-        def at(quantity: Quantity) -> float:
-            return float(self.column(quantity)[i])
 
-        count = at(Quantity.WEIGHT_COUNT)
-        return ParameterRecord(
-            name=self.parameter_names[i],
-            count=0 if math.isnan(count) else int(count),
-            mean=at(Quantity.WEIGHT_MEAN),
-            variance=at(Quantity.WEIGHT_VARIANCE),
-            norm=at(Quantity.WEIGHT_NORM),
-            gradient_variance=at(Quantity.WEIGHT_GRADIENT_VARIANCE),
-            gradient_norm=at(Quantity.WEIGHT_GRADIENT_NORM),
-            update_ratio=at(Quantity.UPDATE_RATIO),
-            unit_spread=at(Quantity.WEIGHT_UNIT_SPREAD),
-            trainable=at(Quantity.TRAINABLE) != 0,
-        )
+def _moments(table: Table, i: int, by_moment: Mapping[str, Quantity]) -> Moments | None:
+    numbers = {moment: _at(table, i, quantity) for moment, quantity in by_moment.items()}
+    count, nonfinite = numbers.pop("count"), numbers.pop("nonfinite_count")
+    if math.isnan(count):
+        return None
+    return Moments(count=int(count), nonfinite_count=0 if math.isnan(nonfinite) else int(nonfinite), **numbers)
+
+
+def _parameter(table: Table, i: int) -> ParameterRecord:
+    count = _at(table, i, Quantity.WEIGHT_COUNT)
+    return ParameterRecord(
+        name=table.names[i],
+        count=0 if math.isnan(count) else int(count),
+        mean=_at(table, i, Quantity.WEIGHT_MEAN),
+        variance=_at(table, i, Quantity.WEIGHT_VARIANCE),
+        norm=_at(table, i, Quantity.WEIGHT_NORM),
+        gradient_variance=_at(table, i, Quantity.WEIGHT_GRADIENT_VARIANCE),
+        gradient_norm=_at(table, i, Quantity.WEIGHT_GRADIENT_NORM),
+        update_ratio=_at(table, i, Quantity.UPDATE_RATIO),
+        unit_spread=_at(table, i, Quantity.WEIGHT_UNIT_SPREAD),
+        trainable=_at(table, i, Quantity.TRAINABLE) != 0,
+    )
+
+
+def _residual(table: Table, i: int) -> ResidualRecord:
+    return ResidualRecord(table.names[i], **{moment: _at(table, i, quantity) for moment, quantity in _ADDITION.items()})

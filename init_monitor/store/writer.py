@@ -33,6 +33,7 @@ class RunWriter:
         path: the file; its directory is made if it is missing.
         settings: the monitor's options.
         versions: package versions.
+        first_step: optimizer step that the training begins with: 0 unless it is resumed; ``None`` if it is not known.
 
     Raises:
         OSError: the file cannot be written.
@@ -40,7 +41,11 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, object] | None = None, versions: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        settings: Mapping[str, object] | None = None,
+        versions: Mapping[str, str] | None = None,
+        first_step: int | None = None,
     ) -> None:
         self.path = path
         self._structure: Structure | None = None
@@ -57,6 +62,7 @@ class RunWriter:
             "settings": json_value(dict(settings or {})),
             "versions": json_value(dict(versions or {})),
             "created": time.time(),
+            **({} if first_step is None else {"first_step": first_step}),
         }
         self._put([header])
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _NOTHING: frozenset[Node] = frozenset()
 _PEELED = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
-_WHOLE = frozenset({Kind.CARRY, Kind.POOL})
-"""Steps after which a value still is what a layer made, moved, thinned or cut."""
+_WHOLE = frozenset({Kind.CARRY, Kind.POOL, Kind.BIAS})
+"""Steps after which a value still is what a layer made, moved, thinned, or with a parameter or constant added."""
 
 
 class Origins(NamedTuple):

@@ -13,14 +13,18 @@ from werkzeug import wrappers
 
 from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import encoded
-from init_monitor.page.series import COUNTS, Series, thinned
-from init_monitor.records.quantities import PLUGIN_NAME, SCHEMA_VERSION, Quantity
-from init_monitor.tensorboard_plugin.reading import NAME_FIELDS, EventReader, RunState, Source
+from init_monitor.page.series import Series, thinned
+from init_monitor.records.facts_json import facts_json
+from init_monitor.records.registry import vectors
+from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from werkzeug.wrappers import Request, Response
+
+    from init_monitor.records.quantities import Quantity
 
     App = Callable[..., Any]
 
@@ -75,8 +79,12 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _runs(self, source: Source, request: Request) -> dict[str, Any]:  # noqa: ARG002 - all answers have one form
         runs = self._events.runs(source)
+        shown = {quantity.value: quantity for quantity in vectors()}
+        for state in runs.values():
+            shown |= {quantity.value: quantity for quantity in state.quantities if quantity.value not in shown}
         return {
             "v": SCHEMA_VERSION,
+            "quantities": [facts_json(quantity) for quantity in shown.values()],
             "runs": [
                 {
                     "name": name,
@@ -94,9 +102,11 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _series(self, source: Source, request: Request) -> bytes:
         run, state = self._asked(source, request)
-        quantity = _quantity(request)
+        quantity = _quantity(request, state)
         series = self._events.series(source, run, quantity, state)
-        shown = thinned(series, _columns(request), self._events.finding_steps(source, run), worst=quantity in COUNTS)
+        shown = thinned(
+            series, _columns(request), self._events.finding_steps(source, run), worst=quantity.facts.keeps_largest
+        )
         return encoded(shown, run=run, quantity=str(quantity))
 
     def _layer(self, source: Source, request: Request) -> bytes:
@@ -134,12 +144,12 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return run, state
 
 
-def _quantity(request: Request) -> Quantity:
+def _quantity(request: Request, state: RunState) -> Quantity:
     asked = request.args.get("quantity", "")
-    for quantity in NAME_FIELDS:
-        if quantity.value == asked:
-            return quantity
-    message = f"There is no quantity {asked!r}; expected one of {', '.join(map(str, NAME_FIELDS))}."
+    known = {quantity.value: quantity for quantity in (*vectors(), *state.quantities)}
+    if asked in known:
+        return known[asked]
+    message = f"There is no quantity {asked!r}; expected one of {', '.join(known)}."
     raise _RequestError(message)
 
 

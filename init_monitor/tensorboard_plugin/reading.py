@@ -17,18 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tensorboard.data import provider as providers
 
+from init_monitor.analysis.pace import weights_among
 from init_monitor.page.series import Series, assembled, merged_names
-from init_monitor.records.quantities import (
-    FINDINGS_TAG,
-    LAYER_VECTORS,
-    LAYOUT_TAG,
-    PARAMETER_VECTORS,
-    PLUGIN_NAME,
-    RESIDUAL_VECTORS,
-    SCHEMA_VERSION,
-    Quantity,
-    vector_tag,
-)
+from init_monitor.records import Of
+from init_monitor.records.facts_json import facts_from
+from init_monitor.records.quantities import Quantity
+from init_monitor.records.registry import described, vectors
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +34,7 @@ ALL_POINTS = 1_000_000
 REMEMBERED_BYTES = 256 * 2**20
 """Matrices that are kept between requests: three runs of 500 layers and 1,000 steps have 22 of 2 MB each."""
 
-NAME_FIELDS = {
-    **dict.fromkeys(LAYER_VECTORS, "names"),
-    **dict.fromkeys(PARAMETER_VECTORS, "parameter_names"),
-    **dict.fromkeys(RESIDUAL_VECTORS, "residual_names"),
-}
+NAME_FIELDS = {Of.LAYER: "names", Of.PARAMETER: "parameter_names", Of.RESIDUAL: "residual_names"}
 """Where the layout says what the numbers of a quantity are of."""
 
 
@@ -63,16 +54,13 @@ class RunState:
         step: of the newest vector.
         time: when it was written, seconds since the epoch.
         tags: newest step and time of each tag.
+        quantities: what was measured: those that are known here, then those that only the run knows.
     """
 
     step: int
     time: float
     tags: dict[str, tuple[int, float]]
-
-    @property
-    def quantities(self) -> list[Quantity]:
-        """What was measured, in the order the page shows it."""
-        return [quantity for quantity in NAME_FIELDS if vector_tag(quantity) in self.tags]
+    quantities: tuple[Quantity, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +88,12 @@ class EventReader:
         for run, series in listed.items():
             tags = {tag: (int(one.max_step), float(one.max_wall_time)) for tag, one in series.items()}
             if tags:
-                vectors = [tags[vector_tag(q)] for q in NAME_FIELDS if vector_tag(q) in tags] or list(tags.values())
-                found[run] = RunState(max(s for s, _ in vectors), max(t for _, t in vectors), tags)
+                quantities = (
+                    *(quantity for quantity in vectors() if vector_tag(quantity) in tags),
+                    *_unknown({tag: one.plugin_content for tag, one in series.items()}),
+                )
+                newest = [tags[vector_tag(quantity)] for quantity in quantities] or list(tags.values())
+                found[run] = RunState(max(s for s, _ in newest), max(t for _, t in newest), tags, quantities)
         return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
     def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
@@ -110,6 +102,7 @@ class EventReader:
         layouts = self._documents(source, run, LAYOUT_TAG, notices)
         found = self._documents(source, run, FINDINGS_TAG, notices)
         names = {field: merged_names(_strings(one.content, field) for one in layouts) for field in _FIELDS}
+        layers = _merged_objects(layouts, "layers", names["names"])
         if not layouts:
             notices.append(
                 "The run does not say which layers its numbers belong to: the start of its event file is missing, "
@@ -125,9 +118,10 @@ class EventReader:
             "step": state.step,
             "time": state.time,
             **{field: list(names[field]) for field in _FIELDS},
-            "layers": _merged_objects(layouts, "layers", names["names"]),
+            "layers": layers,
             "residuals": _merged_objects(layouts, "residuals", names["residual_names"]),
             "findings": _objects(found[-1].content, "findings") if found else [],
+            "weights": sorted({name for layer in layers for name in _weights(layer)}),
             "looked": bool(found),
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
@@ -192,7 +186,7 @@ class EventReader:
     def _vectors(self, source: Source, run: str, quantity: Quantity) -> Iterator[tuple[int, tuple[str, ...], Any]]:
         layouts = self._documents(source, run, LAYOUT_TAG, [])
         times = [one.time for one in layouts]
-        lists = [_strings(one.content, NAME_FIELDS[quantity]) for one in layouts]
+        lists = [_strings(one.content, NAME_FIELDS[quantity.facts.of]) for one in layouts]
         for datum in self._read(source, run, vector_tag(quantity)):
             vector = datum.numpy
             if vector.ndim != 1 or vector.dtype.kind != "f":
@@ -206,12 +200,38 @@ class EventReader:
             yield int(datum.step), names, vector.astype(np.float32)
 
 
+def _unknown(contents: dict[str, bytes]) -> Iterator[Quantity]:
+    """Yield the quantities that are not known here, as the run itself describes them: somebody registered them there."""
+    known = {LAYOUT_TAG, FINDINGS_TAG, *map(vector_tag, vectors())}
+    for tag, content in sorted(contents.items()):
+        name = tag.removeprefix(vector_tag(""))
+        if tag in known or not _NAME.fullmatch(name):
+            continue
+        try:
+            said = json.loads(content)
+            of = next(one for one in Of if one.plural == said["kind"])
+            yield described(name, facts_from(said.get("quantity") or {"title": name}, of))
+        except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+            continue
+
+
+def _weights(layer: dict[str, Any]) -> Iterator[str]:
+    parameters = layer.get("parameters")
+    return weights_among(
+        str(layer.get("role")),
+        str(layer.get("kind")),
+        str(layer.get("weight") or ""),
+        map(str, parameters) if isinstance(parameters, list) else (),
+    )
+
+
 def _natural(name: str) -> list[tuple[str, int]]:
     """Return what orders names as a person counts: each piece of text with the number after it."""
     return [(text, int(digits or -1)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
 
 
-_FIELDS = ("names", "parameter_names", "residual_names")
+_FIELDS = tuple(NAME_FIELDS.values())
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def _strings(content: dict[str, Any], field: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STEPS, SAMPLES, WIDTH = 2, 8, 8
 
-ROOMS = ("capture", "structure", "measures", "records", "rules.docket", "standalone")
+ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "standalone")
 """Packages and modules whose functions are made to fail."""
 
 SPARED = (
@@ -50,7 +50,7 @@ SPARED = (
     "capture.schedule.Schedule.is_due",
     "structure.wrappers.",
     "standalone.watch",
-    "rules.docket.Docket.__init__",
+    "rules.engine.Docket.__init__",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",

@@ -407,7 +407,7 @@ def test_a_run_that_ended_in_nan_says_so_and_leads_back(tmp_path: Path, page: Wa
 def test_the_weights_of_attention_are_in_the_picture_of_the_updates(tmp_path: Path, page: Watched) -> None:
     names = ("a.in_proj_weight", "a.in_proj_bias", "a.out_proj.weight", "a.out_proj.bias")
     (layer,) = linears(1).layers
-    attention = dataclasses.replace(layer, name="a[0]", role=Role.OTHER, weight="", bias="", parameters=names)
+    attention = dataclasses.replace(layer, name="a[0]", role=Role.WEIGHT, weight="", bias="", parameters=names)
     scale = dataclasses.replace(layer, name="n", role=Role.NORMALISATION, weight="n.weight", parameters=("n.weight",))
     net = dataclasses.replace(NET, layers=(attention, scale))
     columns = {Quantity.VARIANCE: 1.0, Quantity.UPDATE_RATIO: 1e-3}

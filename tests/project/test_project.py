@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 LIGHT = (
-    *("errors", "records", "tags", "store", "rules", "sinks", "report", "comparison", "cli"),
+    *("errors", "records", "store", "analysis", "rules", "remedies", "display", "sinks", "report", "comparison", "cli"),
     *("page.document", "tensorboard_plugin.plugin"),
 )
 """Rooms that must work where torch is not installed."""

@@ -29,7 +29,7 @@ from init_monitor.display.heatmap import heatmap
 from init_monitor.display.history_buffer import Trace
 from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
-from init_monitor.records import Figure, Finding, Severity, StepRecord
+from init_monitor.records import Figure, Finding, Severity, StepRecord, Table
 from init_monitor.records.quantities import (
     FINDINGS_TAG,
     LAYER_VECTORS,
@@ -348,7 +348,8 @@ def test_a_second_fit_writes_its_metadata_again(tmp_path: Path) -> None:
 
 
 def test_names_that_utf8_cannot_hold_lose_nothing_else(tmp_path: Path) -> None:
-    one = dataclasses.replace(record(NET, {Quantity.VARIANCE: 2.0}), names=("a\ud800", "b", "c"))
+    table = Table(("a\ud800", "b", "c"), {Quantity.VARIANCE: np.full(3, 2.0)})
+    one = dataclasses.replace(record(NET, {}), layer_table=table)
     play(TensorBoardSink(per_layer_scalars=True), tmp_path, [one], {0: (finding(layers=("a\ud800",)),)})
     reader = accumulated(tmp_path)
     assert {"init_monitor_layers/variance/a?", "init_monitor_layers/variance/b"} <= set(reader.Tags()["scalars"])

@@ -15,7 +15,7 @@ from builders import linears, record
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure
+from init_monitor.records import Figure, Finding, Residual, Role, Severity, StepRecord, Structure, Table
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.store import RunWriter, StoredRun, json_value, read_run, run_file
 
@@ -82,10 +82,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
     return StepRecord(
         step=draw(st.integers(0, 10**9)),
         time=draw(st.floats(0, 4e9)),
-        names=layer_names,
-        columns=columns(LAYER_QUANTITIES, len(layer_names)),
-        parameter_names=parameter_names,
-        parameter_columns=columns(PARAMETER_QUANTITIES, len(parameter_names)),
+        layer_table=Table(layer_names, columns(LAYER_QUANTITIES, len(layer_names))),
+        parameter_table=Table(parameter_names, columns(PARAMETER_QUANTITIES, len(parameter_names))),
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
@@ -233,9 +231,9 @@ def test_of_two_records_of_one_step_the_last_wins(tmp_path: Path) -> None:
 
 def test_an_equal_finding_of_two_stretches_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    for _ in range(2):
+    for step in (0, 1):
         with RunWriter(path) as writer:
-            writer.write(steps(0)[0], (finding(), finding(step=7)), NET)
+            writer.write(steps(step)[0], (finding(), finding(step=7)), NET)
     assert read_run(path).findings == [finding(), finding(step=7)]
 
 
@@ -245,7 +243,9 @@ def test_a_step_never_takes_its_names_from_an_earlier_stretch(tmp_path: Path) ->
     whole = path.read_text("ascii").splitlines(keepends=True)
     last_names = max(i for i, line in enumerate(whole) if '"kind":"names"' in line)
     path.write_text("".join(whole[:last_names] + whole[last_names + 1 :]))
-    assert f"line {last_names + 1}: the line is corrupt (it misses 0)" in message_of(path)
+    run = read_run(path)
+    assert [one.step for one in run.records] == [0]
+    assert f"(line {last_names + 1}: the step refers to names 0, which are not in the file)" in run.notices[0]
 
 
 def test_a_run_is_found_by_file_by_directory_and_by_log_directory(tmp_path: Path) -> None:
@@ -317,28 +317,94 @@ def test_another_schema_version_says_which_was_expected(tmp_path: Path, schema: 
 @pytest.mark.parametrize(
     ("corrupt", "reason"),
     [
-        (b'{"kind":"step","step":', "Expecting value"),
-        (b'{"kind":"step"}', "it misses 'names'"),
-        (b'{"kind":"step","names":7}', "it misses 7"),
-        (b"\xff\xfe", "decode"),
-        (b"[]", "list indices"),
-        (b"", "Expecting value"),
+        (b'{"kind":"step","step":', "no JSON: Expecting value"),
+        (b'{"kind":"step"}', "the line misses 'names'"),
+        (b'{"kind":"step","names":7}', "the step refers to names 7, which are not in the file"),
+        (b"\xff\xfe", "no JSON: 'utf"),
+        (b"[]", "the line is a list of 0, expected an object"),
+        (b"", "no JSON: Expecting value"),
+        (b'{"kind":["step"]}', "kind is a list of 1, expected a string"),
+        (b'{"kind":"step","names":' + b"9" * 400 + b"}", "names is a number of 1329 bits, expected a whole number"),
+        (b"[" * 200_000 + b"]" * 200_000, "lists or objects are nested too deep"),
     ],
 )
-def test_a_corrupt_line_in_the_middle_is_named_by_its_number(tmp_path: Path, corrupt: bytes, reason: str) -> None:
+def test_a_corrupt_line_is_left_out_and_named_by_its_number(tmp_path: Path, corrupt: bytes, reason: str) -> None:
     path = written(tmp_path / "run.jsonl", steps(0, 1))
     good = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*good[:3], corrupt, *good[3:], b""]))
-    message = message_of(path)
-    assert message.startswith(f"{path}, line 4: the line is corrupt (")
-    assert reason in message
-    assert message.endswith("remove it to read the rest")
+    path.write_bytes(b"\n".join([*good[:4], corrupt, *good[4:], b""]))
+    run = read_run(path)
+    assert ([one.step for one in run.records], run.structure, run.skipped) == ([0, 1], NET, 1)
+    (notice,) = run.notices
+    assert notice.startswith(f"{path}: left out 1 line that cannot be read (line 5: {reason}")
+    path.write_bytes(b"\n".join([*good[:4], corrupt, b"null", b"{", *good[4:], b""]))
+    run = read_run(path)
+    assert ([one.step for one in run.records], run.skipped) == ([0, 1], 3)
+    assert run.notices[0].startswith(f"{path}: left out 3 lines that cannot be read (the first: line 5: {reason}")
 
 
-def test_a_column_of_the_wrong_length_is_corrupt(tmp_path: Path) -> None:
-    path = written(tmp_path / "run.jsonl", steps(0))
+def test_a_column_of_the_wrong_length_leaves_its_step_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl", steps(0, 1))
     path.write_bytes(path.read_bytes().replace(b'"variance":[1,1,1]', b'"variance":[1,1]'))
-    assert "line 4: the line is corrupt (variance has 2 numbers, expected 3)" in message_of(path)
+    run = read_run(path)
+    assert [one.step for one in run.records] == [1]
+    assert "(line 4: variance has 2 numbers, expected 3)" in run.notices[0]
+
+
+def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
+    path = run_file(tmp_path)
+    other = linears(2)
+    written(path, steps(0, 1, 2), settings={"window": 7}, first_step=0)
+    written(path, steps(2, 3), first_step=2)  # resumed: the same run
+    written(path, steps(0, 1, structure=other), other, first_step=0)
+    newest, first = read_run(tmp_path), read_run(f"{tmp_path}@1")
+    assert [one.step for one in newest.records] == [0, 1]
+    assert (newest.number, newest.count, newest.structure) == (2, 2, other)
+    assert newest.notices == (f"{path} holds 2 runs; this is the last, and {tmp_path}@1 names the other.",)
+    assert [one.step for one in first.records] == [0, 1, 2, 3]
+    assert (first.number, first.count, first.structure, first.notices) == (1, 2, NET, ())
+    assert [dict(one.settings) for one in first.headers] == [{"window": 7}, {}]
+    assert read_run(f"{path}@2").records[0].names == other.names
+    for number in ("0", "3", "999999999"):
+        with pytest.raises(StoreError, match=f"there is no run {number} in .*: it holds 2 runs, number 1 to 2"):
+            read_run(f"{tmp_path}@{number}")
+    written(path, steps(0))
+    assert (
+        read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
+    )
+
+
+def test_files_that_do_not_say_where_a_training_began_are_told_apart_by_their_first_step(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl", steps(0, 50))
+    written(path, steps(50, 100))
+    assert read_run(path).count == 1
+    written(path, steps(0, 1))
+    run = read_run(path)
+    assert (run.count, [one.step for one in run.records]) == (2, [0, 1])
+
+
+def test_a_run_that_has_only_begun_hides_none_before_it_unless_it_is_new(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl", steps(0, 50))
+    written(path, [], first_step=51)
+    assert [one.step for one in read_run(path).records] == [0, 50]
+    written(path, [], first_step=0)
+    assert read_run(path).records == []
+    assert len(read_run(f"{path}@1").records) == 2
+
+
+def test_a_directory_that_is_called_like_a_number_of_a_run_is_itself(tmp_path: Path) -> None:
+    written(run_file(tmp_path / "run@1"), steps(0))
+    assert len(read_run(tmp_path / "run@1").records) == 1
+    assert read_run(f"{tmp_path / 'run@1'}@1").number == 1
+
+
+def test_a_path_is_quoted_short_and_without_what_a_terminal_obeys(tmp_path: Path) -> None:
+    assert "no such run: " in message_of(tmp_path / "a\x1b[2J\u202e")
+    assert "a\\x1b[2J\\u202e does not exist" in message_of(tmp_path / "a\x1b[2J\u202e")
+    for long in (tmp_path / ("x" * 5000), tmp_path / "/".join(["x" * 200] * 30)):
+        message = message_of(long)
+        assert "File name too long" in message
+        assert len(message) < 400
+    assert "null" in message_of(tmp_path / "a\0b") or "does not exist" in message_of(tmp_path / "a\0b")
 
 
 @pytest.mark.parametrize("content", [b"step,loss\n0,1.0\n", b'{"kind":"step"}\n', b"3\n"])

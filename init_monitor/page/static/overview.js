@@ -10,7 +10,7 @@ import { heatmap, heightFor, leftFor } from "./heatmap.js";
 import { bySeverity, mainParameters, ownerOf, relatedTo, rowsOf } from "./model.js";
 import { card, nothing, pill, reading } from "./parts.js";
 import { columnAt } from "./payload.js";
-import { FEW, OVERVIEW, quantityOf } from "./quantities.js";
+import { fewPositions, quantityOf, shownOn } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -33,7 +33,8 @@ export function overviewView(ctx) {
   const readout = h("div.readout", { "aria-live": "polite" });
   const grid = h("div.grid.maps");
   const element = h("div.view", {}, verdict, readout, grid);
-  const maps = OVERVIEW.map((id) => mapCard(ctx, quantityOf(id), () => ctx.focus?.name ?? ""));
+  const shown = shownOn("overview");
+  const maps = shown.map((id) => mapCard(ctx, quantityOf(id), () => ctx.focus?.name ?? ""));
   grid.append(...maps.map((one) => one.element));
 
   function read() {
@@ -47,7 +48,7 @@ export function overviewView(ctx) {
       );
       return;
     }
-    const cells = OVERVIEW.map((id) => {
+    const cells = shown.map((id) => {
       const quantity = quantityOf(id);
       const series = ctx.focus && ctx.session.series(ctx.focus.name, id);
       const name = relatedTo(outline, layer).find((one) => series?.index.has(one));
@@ -165,7 +166,7 @@ export function mapCard(ctx, first, runName) {
   function countedOver(name, step) {
     const samples = seen();
     const count = samples?.index.has(name) ? at(samples, name, step) : NaN;
-    return count >= 0 ? [reading("positions per unit", `${formatNumber(count)}${count < FEW ? " (few)" : ""}`)] : [];
+    return count >= 0 ? [reading("positions per unit", `${formatNumber(count)}${count < fewPositions() ? " (few)" : ""}`)] : [];
   }
 
   const holder = card(quantity.title, quantity.explains, {
@@ -245,13 +246,7 @@ function absent(ctx, run, quantity, series) {
   if (entry?.quantities.includes(quantity.id) && !series) return h("div.waiting", {}, "Loading …");
   if (series && ctx.state.filter)
     return nothing("No layer fits the filter", `Nothing here has a name that matches ${ctx.state.filter}.`);
-  /** @type {Record<string, string>} */
-  const why = {
-    dead_fraction: "This network has no rectifier, or too few samples were seen to call a unit dead.",
-    gradient_variance: "No gradient reached a layer yet: it is measured at the first training step.",
-    update_ratio: "No optimizer step was measured yet.",
-  };
-  return nothing("Not measured in this run", why[quantity.id] ?? "The run has no numbers of this kind.");
+  return nothing("Not measured in this run", quantity.absent || "The run has no numbers of this kind.");
 }
 
 /**

@@ -10,7 +10,7 @@ import { lineChart } from "./lines.js";
 import { ownerOf, relatedTo } from "./model.js";
 import { mapNothing, worded } from "./overview.js";
 import { nothing, pill, reading, card } from "./parts.js";
-import { QUANTITIES } from "./quantities.js";
+import { everyQuantity } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -164,12 +164,13 @@ function heading(ctx, layer, names) {
 function chartsOf(ctx, all) {
   /** @type {Map<string, Shown>} */
   const shown = new Map();
+  const every = everyQuantity();
   all.forEach((series, k) => {
     series?.names.forEach((name, row) => {
       const id = series.quantities?.[row] ?? "";
       const numbers = series.values.subarray(row * series.steps.length, (row + 1) * series.steps.length);
       if (numbers.every((one) => one !== one)) return;
-      const quantity = QUANTITIES.find((one) => one.id === id);
+      const quantity = every.find((one) => one.id === id);
       if (!quantity) return;
       // Counts that are 0 throughout say nothing that their absence does not.
       if (quantity.form === "count" && numbers.every((one) => !(one > 0))) return;
@@ -179,7 +180,7 @@ function chartsOf(ctx, all) {
       shown.set(key, one);
     });
   });
-  const rank = new Map(QUANTITIES.map((one, i) => [one.id, i]));
+  const rank = new Map(every.map((one, i) => [one.id, i]));
   return [...shown.values()].sort((a, b) => (rank.get(a.quantity.id) ?? 0) - (rank.get(b.quantity.id) ?? 0));
 }
 
@@ -251,7 +252,7 @@ function smallChart(ctx, quantity, name) {
         wanted: ctx.state.scale,
         steps: ctx.timeline,
         guides:
-          quantity.form === "log" && quantity.centre !== undefined && quantity.of !== "parameters"
+          quantity.form === "log" && quantity.centre !== null && quantity.of !== "parameters"
             ? [{ value: quantity.centre, label: "" }]
             : [],
         lines: ctx.runs.flatMap((run, k) => {

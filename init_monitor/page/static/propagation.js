@@ -10,15 +10,13 @@ import { lineChart } from "./lines.js";
 import { mergedNames, profile, rowsOf } from "./model.js";
 import { card, nothing, reading, swatch } from "./parts.js";
 import { columnAt } from "./payload.js";
-import { quantityOf } from "./quantities.js";
+import { quantityOf, shownOn } from "./quantities.js";
 import { extent } from "./scales.js";
 import { worded } from "./overview.js";
 import { shown } from "./heatmap.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
-
-const PANELS = ["variance", "gradient_variance"];
 
 /** Runs are laid over each other by name if at least this share of their layers has the same names. */
 const ALIKE = 0.5;
@@ -112,7 +110,8 @@ function places(lists) {
 export function propagationView(ctx) {
   /** @type {{names: string[], own: string[][], alike: boolean}} */
   let depth = { names: [], own: [], alike: true };
-  const charts = PANELS.map((id, i) =>
+  const panelIds = shownOn("propagation");
+  const charts = panelIds.map((id, i) =>
     lineChart({
       label: `${quantityOf(id).title} over depth`,
       height: 230,
@@ -150,16 +149,16 @@ export function propagationView(ctx) {
       csv: () =>
         saveCsv(
           `signal-propagation-step-${ctx.step}`,
-          ["run", "layer", ...PANELS],
+          ["run", "layer", ...panelIds],
           ctx.runs.flatMap((run, k) => {
             const names = depth.own[k] ?? [];
-            const columns = PANELS.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
+            const columns = panelIds.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
             return names.map((name, i) => [run.name, name, ...columns.map((one) => one[i])]);
           }),
         ),
     },
   );
-  const panels = charts.map((chart, i) => h("div.panel", {}, h("h4", {}, quantityOf(PANELS[i]).title), chart.element));
+  const panels = charts.map((chart, i) => h("div.panel", {}, h("h4", {}, quantityOf(panelIds[i]).title), chart.element));
   const element = h("div.view", {}, holder.element);
 
   return {
@@ -199,8 +198,8 @@ export function propagationView(ctx) {
           : [],
       );
       charts.forEach((chart, i) => {
-        const quantity = quantityOf(PANELS[i]);
-        const series = ctx.runs.map((run) => ctx.session.series(run.name, PANELS[i]));
+        const quantity = quantityOf(panelIds[i]);
+        const series = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[i]));
         const now = ctx.runs.map((_, k) => profile(series[k], depth.own[k], ctx.step));
         chart.show({
           quantity,
@@ -209,7 +208,7 @@ export function propagationView(ctx) {
           bare: i < charts.length - 1,
           marked,
           range: steadyRange(ctx, series, now),
-          guides: quantity.centre === undefined ? [] : [{ value: quantity.centre, label: "unit variance" }],
+          guides: quantity.guides,
           lines: ctx.runs.map((run, k) => ({
             name: run.name,
             colour: run.colour,

@@ -36,7 +36,7 @@ export function serverSource(base) {
   }
   return {
     live: true,
-    runs: async () => (await (await ask("runs")).json()).runs,
+    runs: async () => (await ask("runs")).json(),
     outline: async (run) => (await ask("run", { run })).json(),
     series: async (run, quantity) => decodePayload(await (await ask("series", { run, quantity })).arrayBuffer()),
     layer: async (run, names) => decodePayload(await (await ask("layer", { run, name: names })).arrayBuffer()),
@@ -47,6 +47,7 @@ export function serverSource(base) {
  * What page/document.py puts into a report.
  * @typedef {object} Embedded
  * @property {RunEntry[]} runs
+ * @property {import("./quantities.js").Quantity[]} quantities
  * @property {Record<string, Outline>} outlines
  * @property {Record<string, Record<string, string>>} series base64 of each payload, by run and quantity
  */
@@ -64,7 +65,7 @@ export function embeddedSource(embedded) {
   }
   return {
     live: false,
-    runs: async () => embedded.runs,
+    runs: async () => embedded,
     outline: async (run) => embedded.outlines[run],
     series: async (run, quantity) => series(run, quantity),
     layer: async (run, names) =>

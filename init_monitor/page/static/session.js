@@ -4,6 +4,8 @@
  * @module
  */
 
+import { learnQuantities } from "./quantities.js";
+
 /** @typedef {import("./types.js").Source} Source */
 /** @typedef {import("./types.js").RunEntry} RunEntry */
 /** @typedef {import("./types.js").Outline} Outline */
@@ -88,7 +90,9 @@ export function createSession(source, onChange) {
     /** Look for new runs and new steps. */
     async refresh() {
       try {
-        entries = await source.runs();
+        const { runs, quantities } = await source.runs();
+        learnQuantities(quantities);
+        entries = runs;
         trouble = "";
       } catch (error) {
         trouble = String(/** @type {Error} */ (error).message ?? error);

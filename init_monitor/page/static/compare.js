@@ -6,11 +6,12 @@
 import { fill, h } from "./dom.js";
 import { saveCsv } from "./download.js";
 import { formatStep } from "./format.js";
+import { median } from "./median.js";
 import { mainParameters, profile, rowsOf, stepsOf } from "./model.js";
 import { mapCard, worded } from "./overview.js";
 import { card, nothing } from "./parts.js";
 import { joined, rangeOf } from "./propagation.js";
-import { QUANTITIES, quantityOf } from "./quantities.js";
+import { everyQuantity, quantityOf } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./model.js").ShownRun} ShownRun */
@@ -53,7 +54,7 @@ export function compareView(ctx) {
     element,
     update() {
       const quantity = quantityOf(ctx.state.quantity);
-      const there = QUANTITIES.filter((one) => ctx.runs.some((run) => run.quantities.includes(one.id)));
+      const there = everyQuantity().filter((one) => ctx.runs.some((run) => run.quantities.includes(one.id)));
       fill(choose, ...there.map((one) => h("option", { value: one.id, selected: one.id === quantity.id }, one.title)));
       const key = ctx.runs.map((run) => run.name).join("\n");
       if (key !== order) {
@@ -131,8 +132,6 @@ function rowsFor(ctx) {
       return all.length ? worded(quantityOf(id), reduce(all)) : "–";
     },
   });
-  /** @param {number[]} all */
-  const median = (all) => [...all].sort((a, b) => a - b)[Math.floor((all.length - 1) / 2)];
   /** @param {number[]} all */
   const lastOverFirst = (all) => all[all.length - 1] / all[0];
   /** @param {string} severity @returns {Row} */

@@ -11,7 +11,7 @@ import { profile, rowsOf } from "./model.js";
 import { BEYOND } from "./palette.js";
 import { block, card, nothing, reading } from "./parts.js";
 import { measuredAt } from "./propagation.js";
-import { FEW } from "./quantities.js";
+import { fewPositions } from "./quantities.js";
 import { theme } from "./surface.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -131,7 +131,7 @@ function runBars(ctx, run) {
       parts = [first, second, rest.map((one, i) => (lies(i) ? 0 : one)), rest.map((one, i) => (lies(i) ? one : 0))];
       const seen = profile(ctx.session.series(run, "unit_samples"), names, ctx.step).filter((one) => one === one);
       const fewest = seen.length ? Math.min(...seen) : NaN;
-      const few = fewest < FEW ? `: from ${formatStep(fewest)} positions per unit, too few to call one dead` : "";
+      const few = fewest < fewPositions() ? `: from ${formatStep(fewest)} positions per unit, too few to call one dead` : "";
       holder.title(run, `at step ${formatStep(ctx.step)}${measuredAt(dead, ctx.step)}${few}`);
       if (!names.length) {
         holder.body(

@@ -11,21 +11,9 @@ import { mergedNames, profile, rowsOf } from "./model.js";
 import { mapCard, worded } from "./overview.js";
 import { card, nothing, reading, swatch } from "./parts.js";
 import { measuredAt, steadyRange, wayBack } from "./propagation.js";
-import { quantityOf } from "./quantities.js";
+import { quantityOf, shownOn } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
-
-const PANELS = ["residual_variance_ratio", "residual_growth", "residual_correlation", "residual_loss_decrease"];
-
-/** @type {Record<string, {value: number, label: string}[]>} */
-const GUIDES = {
-  residual_variance_ratio: [{ value: 1, label: "branch as strong as skip" }],
-  residual_growth: [
-    { value: 1, label: "" },
-    { value: 2, label: "doubles" },
-  ],
-  residual_correlation: [{ value: 0, label: "" }],
-};
 
 /**
  * @param {Context} ctx
@@ -34,8 +22,9 @@ const GUIDES = {
 export function residualsView(ctx) {
   /** @type {string[]} */
   let names = [];
+  const panelIds = shownOn("residuals");
   const sentence = h("p.sentence");
-  const charts = PANELS.map((id, i) =>
+  const charts = panelIds.map((id, i) =>
     lineChart({
       label: `${quantityOf(id).title} of each residual block`,
       height: 150,
@@ -73,9 +62,9 @@ export function residualsView(ctx) {
       csv: () =>
         saveCsv(
           `residual-blocks-step-${ctx.step}`,
-          ["run", "residual", ...PANELS],
+          ["run", "residual", ...panelIds],
           ctx.runs.flatMap((run) => {
-            const columns = PANELS.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
+            const columns = panelIds.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
             return names.map((name, i) => [run.name, name, ...columns.map((one) => one[i])]);
           }),
         ),
@@ -84,12 +73,12 @@ export function residualsView(ctx) {
   const panels = charts.map((chart, i) =>
     h(
       "div.panel",
-      { title: quantityOf(PANELS[i]).explains },
-      h("h4", {}, quantityOf(PANELS[i]).title, h("span.muted", {}, ` ${quantityOf(PANELS[i]).explains}`)),
+      { title: quantityOf(panelIds[i]).explains },
+      h("h4", {}, quantityOf(panelIds[i]).title, h("span.muted", {}, ` ${quantityOf(panelIds[i]).explains}`)),
       chart.element,
     ),
   );
-  const maps = ["residual_variance_ratio", "residual_growth"].map((id) =>
+  const maps = shownOn("residual_maps").map((id) =>
     mapCard(ctx, quantityOf(id), () => ctx.focus?.name ?? ""),
   );
   const grid = h("div.grid.maps", {}, ...maps.map((one) => one.element));
@@ -98,7 +87,7 @@ export function residualsView(ctx) {
   return {
     element,
     update() {
-      const all = ctx.runs.map((run) => ctx.session.series(run.name, PANELS[0]));
+      const all = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[0]));
       names = mergedNames(
         all.flatMap((one) => (one ? [rowsOf(one, ctx.state.filter, ctx.test).map((row) => one.names[row])] : [])),
       );
@@ -133,17 +122,17 @@ export function residualsView(ctx) {
         ),
       );
       charts.forEach((chart, i) => {
-        const series = ctx.runs.map((run) => ctx.session.series(run.name, PANELS[i]));
+        const series = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[i]));
         const now = series.map((one) => profile(one, names, ctx.step));
         const range = steadyRange(ctx, series, now);
-        const guides = GUIDES[PANELS[i]] ?? [];
+        const guides = quantityOf(panelIds[i]).guides;
         for (const { value } of guides) {
           range.low = Math.min(range.low, value);
           range.high = Math.max(range.high, value);
           if (value > 0) range.positive = Math.min(range.positive, value);
         }
         chart.show({
-          quantity: quantityOf(PANELS[i]),
+          quantity: quantityOf(panelIds[i]),
           wanted: ctx.state.scale,
           names,
           bare: i < charts.length - 1,

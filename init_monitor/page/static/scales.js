@@ -21,13 +21,13 @@ const LEAST_DECADES = 2;
  * @param {number} low smallest positive value
  * @param {number} high largest finite value
  * @param {number} most ticks
- * @param {{decades?: number, centre?: number}} [wanted] least powers of ten; a value that lies in the middle
+ * @param {{decades?: number, centre?: number | null}} [wanted] least powers of ten; a value that lies in the middle
  * @returns {Scale}
  */
-export function logScale(low, high, most, { decades = LEAST_DECADES, centre } = {}) {
+export function logScale(low, high, most, { decades = LEAST_DECADES, centre = null } = {}) {
   let first = Number.isFinite(low) && low > 0 ? Math.floor(Math.log10(low) + 1e-9) : -1;
   let last = Number.isFinite(high) && high > 0 ? Math.ceil(Math.log10(high) - 1e-9) : 1;
-  if (centre !== undefined) {
+  if (centre !== null) {
     const middle = Math.log10(centre);
     const reach = Math.max(Math.abs(first - middle), Math.abs(last - middle), decades / 2);
     first = middle - Math.ceil(reach);
@@ -40,7 +40,7 @@ export function logScale(low, high, most, { decades = LEAST_DECADES, centre } = 
   }
   const stride = Math.max(1, Math.ceil((last - first) / most));
   const ticks = [];
-  const anchor = centre === undefined ? 0 : Math.round(Math.log10(centre));
+  const anchor = centre === null ? 0 : Math.round(Math.log10(centre));
   for (let exponent = first; exponent <= last; exponent += 1) {
     if ((exponent - anchor) % stride !== 0) continue;
     ticks.push({ share: (exponent - first) / (last - first), label: power(exponent) });
@@ -134,7 +134,7 @@ export function scaleOf(quantity, wanted, range, most, { colour = false } = {}) 
     return logScale(range.positive, range.high, most, colour ? { decades: 6, centre: quantity.centre } : {});
   }
   let { low, high } = range;
-  if (quantity.id === "residual_correlation") [low, high] = [-1, 1];
+  if (quantity.bounds) [low, high] = quantity.bounds;
   else if (quantity.form === "signed" && colour) {
     const reach = Math.max(Math.abs(low), Math.abs(high));
     [low, high] = [-reach, reach];

@@ -128,22 +128,12 @@ export function mainParameters(outline, series, rows) {
   if (!outline) return rows;
   let kept = mainKept.get(rows);
   if (!kept) {
-    const weights = new Set(outline.layers.flatMap(weightsOf));
+    const weights = new Set(outline.weights);
     kept = rows.filter((row) => weights.has(series.names[row]));
     if (!kept.length) kept = rows;
     mainKept.set(rows, kept);
   }
   return kept;
-}
-
-/**
- * A layer's weight; attention and recurrent layers have several, none of which is called just that.
- * @param {import("./types.js").Layer} layer
- */
-function weightsOf(layer) {
-  if (layer.role === "weight" && layer.weight) return [layer.weight];
-  if (layer.role === "normalisation" || layer.role === "activation") return [];
-  return (layer.parameters ?? []).filter((name) => !/(^|[._])bias/.test(name));
 }
 
 /**

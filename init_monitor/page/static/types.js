@@ -13,6 +13,13 @@
  */
 
 /**
+ * The runs there are, and what can be shown of them.
+ * @typedef {object} RunList
+ * @property {RunEntry[]} runs
+ * @property {import("./quantities.js").Quantity[]} quantities
+ */
+
+/**
  * A watched layer, as the program that wrote the run described it.
  * @typedef {object} Layer
  * @property {string} name
@@ -69,6 +76,7 @@
  * @property {Layer[]} layers
  * @property {Residual[]} residuals
  * @property {Finding[]} findings
+ * @property {string[]} weights the parameters that mix units, as the rules see it
  * @property {boolean} looked false if the run never said whether anything was found
  * @property {string[]} quantities
  * @property {string[]} notices what is odd about the run, in sentences
@@ -89,7 +97,7 @@
  * Where the numbers come from: TensorBoard's backend, or the file the page itself lies in.
  * @typedef {object} Source
  * @property {boolean} live true if there may be more later
- * @property {() => Promise<RunEntry[]>} runs
+ * @property {() => Promise<RunList>} runs
  * @property {(run: string) => Promise<Outline>} outline
  * @property {(run: string, quantity: string) => Promise<Series>} series
  * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
