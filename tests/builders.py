@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from init_monitor.records import History, Layer, Of, Residual, Role, StepRecord,
 from init_monitor.records.quantities import LAYER_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -54,6 +55,12 @@ def norm(depth: int, module: str, **changes: Any) -> Layer:
     """Return a watched normalisation."""
     layer = Layer(name=module, module=module, kind="LayerNorm", role=Role.NORMALISATION, depth=depth)
     return dataclasses.replace(layer, **changes)
+
+
+def in_a_row(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return the layers with each fed by the one before it."""
+    row = tuple(layers)
+    return (*row[:1], *(dataclasses.replace(one, inputs=(before.name,)) for before, one in itertools.pairwise(row)))
 
 
 def linears(count: int, *, activation: str | None = None, **changes: Any) -> Structure:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from torch import Tensor
+
 from init_monitor.capture.hooks import Call, Received
 from init_monitor.capture.taps import Tap, TapKey
 from init_monitor.capture.tensors import floating_tensors
@@ -13,8 +15,6 @@ from init_monitor.structure.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from torch import Tensor
 
     from init_monitor.capture.hooks import LayerHooks
     from init_monitor.structure.probe import Probe
@@ -48,6 +48,7 @@ class FunctionCalls:
         self._waiting: dict[str, _Waiting] = {}
         self._overwritten: set[str] = set()
         self._taken: set[str] = set()
+        self._paths: dict[str, str] = {}
         self._outside: dict[str, Tap] = {}
         self._losses: set[str] = set()
 
@@ -100,7 +101,7 @@ class FunctionCalls:
             with unseen():
                 received = given if given.is_floating_point() else None
                 got = Received(received, (given,), None if received is None else hooks.find(received))
-                key = TapKey(name, hooks.count_call(name), "")
+                key = TapKey(name, hooks.count_call(name), self._paths.get(name, ""))
                 tap = hooks.tap(Call(key, None, site.owner, site.kind, site), got, output)
                 if tap is None:
                     return
@@ -118,31 +119,40 @@ class FunctionCalls:
         """Say whether the module that owns the weight calls the function itself, once."""
         return site.caller == site.owner and site.name not in self._waiting
 
-    def measured(self, name: str, output: object) -> bool:
-        """Measure a layer that returns by what its function made; False if no function was seen in it.
+    def returned(self, name: str, output: object) -> Collection[int] | None:
+        """Measure a layer that returns by what its function made.
 
         Args:
             name: of the layer.
             output: what it returns.
+
+        Returns:
+            The ``id`` of what of the output is measured by that; ``None`` if no function was seen.
         """
         waiting = self._waiting.pop(name, None)
+        bare = isinstance(output, Tensor)
         if waiting is None:
-            taken = name in self._taken
+            if name not in self._taken:
+                return None
             self._taken.discard(name)
-            return taken
+            return {id(output)} if bare else set()
         tap, received, made, version = waiting
-        returned = [tensor for _, tensor in floating_tensors(output)]
-        if len(returned) == 1 and self._lineage.same(returned[0], made):
-            tap.layout = layout_of_function(tap.own, returned[0], tap.layout)
-            self._hooks.take(tap, received, returned[0])
-        elif version_of(made) == version:
+        for path, tensor in floating_tensors(output):
+            if self._lineage.same(tensor, made):
+                if path != tap.key.path:
+                    self._paths[name] = path
+                    self._hooks.rename(tap, path)
+                tap.layout = layout_of_function(tap.own, tensor, tap.layout)
+                self._hooks.take(tap, received, tensor)
+                return {id(tensor)}
+        if version_of(made) == version:
             self._hooks.take(tap, received, made)
         else:
             # What the function made is gone this time; from now on it is read before it can be overwritten.
             self._overwritten.add(name)
-            for tensor in returned[:1]:
+            for _, tensor in floating_tensors(output) if bare else ():
                 self._hooks.take(tap, received, tensor)
-        return True
+        return {id(output)} if bare else set()
 
     def loss(self, path: str) -> None:
         """Leave out, from now on, whatever is computed in a module that turned out to be a loss."""
@@ -151,7 +161,7 @@ class FunctionCalls:
 
     def is_loss(self, owner: str) -> bool:
         """Say whether a module is a loss, or inside of one."""
-        return any(self._is_within(owner, path) for path in self._losses)
+        return bool(self._losses) and any(self._is_within(owner, path) for path in self._losses)
 
     def end_forward(self, reduced: Collection[object]) -> None:
         """Leave out the activations that belong to sampling, likelihoods, losses and metrics.
@@ -162,7 +172,7 @@ class FunctionCalls:
         Args:
             reduced: what stands for the layers of which a single number was made.
         """
-        read = {key for tap in self._hooks.order.values() for key in tap.feeds}
+        read = {one.key for tap in self._hooks.order.values() for one in tap.feeds}
         dropped = {
             name
             for name, tap in self._outside.items()

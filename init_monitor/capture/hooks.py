@@ -239,8 +239,16 @@ class LayerHooks:
     def switch_off(self, name: str, error: Exception) -> None:
         """Leave a layer alone from now on, and tell why."""
         if name not in self._switched_off:
-            self._switched_off.add(name)
+            self.ignore({name})
             self._on_failure(name, error)
+
+    def rename(self, tap: Tap, path: str) -> None:
+        """Say which tensor of its layer's output a tap turned out to be."""
+        old, tap.key = tap.key, tap.key._replace(path=path)
+        for known in (self.taps, self.order):
+            renamed = {tap.key if key == old else key: one for key, one in known.items()}
+            known.clear()
+            known.update(renamed)
 
     def _forward(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
@@ -256,14 +264,22 @@ class LayerHooks:
                 # What no layer made is the network's input if it has no gradient; neither have indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
                 data = with_gradients and (received is None or not received.requires_grad)
-                if self.functions is not None and self.functions.measured(name, output):
-                    return
-                asked = bare_tensors(received, args, kwargs)
-                self._measure(name, module, Received(received, asked, None, data), output, passed_on=(args, kwargs))
+                done = None if self.functions is None else self.functions.returned(name, output)
+                got = Received(received, bare_tensors(received, args, kwargs), None, data)
+                self._measure(name, module, got, output, done=done, passed_on=(args, kwargs))
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self.switch_off(name, error)
 
-    def _measure(self, name: str, module: nn.Module, got: Received, output: object, *, passed_on: object) -> None:
+    def _measure(  # noqa: PLR0913 - a call, and what of its output is none of its own
+        self,
+        name: str,
+        module: nn.Module,
+        got: Received,
+        output: object,
+        *,
+        done: Collection[int] | None,
+        passed_on: object,
+    ) -> None:
         calls = self._calls
         if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
@@ -271,12 +287,15 @@ class LayerHooks:
                 self._follow_again(name, output)
                 return
             calls = self._recomputed
-        call = calls[name]
-        calls[name] += 1
+        if done is None:
+            calls[name] += 1
+        call = calls[name] - 1
         got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
         found = False
         # A module that adds to what it was given and hands it all on made only what it added.
-        handed_on = () if isinstance(output, torch.Tensor) else {id(x) for _, x in floating_tensors(passed_on)}
+        handed_on = set(done or ())
+        if not isinstance(output, torch.Tensor):
+            handed_on.update(id(x) for _, x in floating_tensors(passed_on))
         for path, tensor in floating_tensors(output):
             found = True
             if id(tensor) in handed_on:
@@ -370,7 +389,7 @@ class LayerHooks:
     def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
         """Note what a tap received comes from."""
         if tap.key not in self.order:
-            tap.feeds, tap.takes_input, tap.takes_own = {}, False, False
+            tap.feeds, tap.takes_input, tap.takes_own = [], False, False
         measured = None if got.origin is None else got.origin.tap
         origins = None if self.lineage is None else self.lineage.origins(got.asked, output)
         if origins is None:
@@ -383,7 +402,7 @@ class LayerHooks:
             feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
             tap.takes_input |= origins.data
             tap.takes_own |= origins.own
-        tap.feeds.update((one.key, one) for one in feeds if one is not tap)
+        tap.feeds += [one for one in feeds if one is not tap and one not in tap.feeds]
 
     def _pass_on(
         self, _name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object

@@ -198,7 +198,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
 
 
 def _inputs(tap: Tap, name_of: Mapping[TapKey, str]) -> tuple[str, ...]:
-    known = (INPUT,) * tap.takes_input + tuple(name_of[key] for key in tap.feeds if key in name_of)
+    known = (INPUT,) * tap.takes_input + tuple(name_of[one.key] for one in tap.feeds if one.key in name_of)
     return known or (PARAMETER,) * tap.takes_own
 
 

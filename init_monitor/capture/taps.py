@@ -75,7 +75,7 @@ class Tap:
     rows: Rows
     arrived: int = NOWHERE
     layout: Layout | None = None
-    feeds: dict[TapKey, Tap] = field(default_factory=dict)
+    feeds: list[Tap] = field(default_factory=list)
     source: Rows | None = None
     source_is_layer: bool = False
     dtype: str = "float32"

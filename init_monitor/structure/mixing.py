@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -76,7 +76,7 @@ def mixing_of(
     if weight is None or not asked:
         return None
     found = _parameter_behind(weight[1])
-    if found is None:
+    if found is None or (operation.name == "einsum" and not _sums_over(args, weight[0])):
         return None
     parameter, exact = found
     given = next((tensor for tensor, _ in asked if carries_values(tensor)), asked[0][0])
@@ -142,18 +142,39 @@ def _of_convolution(name: str, weight: Tensor, args: Sequence[object], kwargs: M
     return convolution_fans(into, out, count, math.prod(sizes), total, transposed=transposed)
 
 
-def _of_einsum(args: Sequence[object], weight: Tensor) -> Fans:
-    """Return the fans of an ``einsum`` by its equation: what the weight shares with its output is fan out."""
+class _Einsum(NamedTuple):
+    """An equation, read: the letters of the weight with their sizes, those of the other operands, and of the output."""
+
+    weight: Mapping[str, int]
+    others: str
+    out: str
+
+
+def _read(args: Sequence[object], weight: Tensor) -> _Einsum | None:
+    """Return the equation of an ``einsum`` that says which letters the weight has, ``None`` for any other form."""
     if not args or not isinstance(args[0], str):
-        return Fans()
+        return None
     listed = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else args[1:]
-    into_letters, _, out_letters = args[0].replace(" ", "").partition("->")
-    terms = into_letters.split(",")
+    into, arrow, out = args[0].replace(" ", "").partition("->")
+    terms = into.split(",")
     of_weight = next((term for term, value in zip(terms, listed, strict=False) if value is weight), "")
     others = "".join(term for term, value in zip(terms, listed, strict=False) if value is not weight)
-    if len(of_weight) != weight.dim() or "." in of_weight or not out_letters:
+    if len(of_weight) != weight.dim() or "." in of_weight or not arrow:
+        return None
+    return _Einsum(dict(zip(of_weight, map(int, weight.shape), strict=True)), others, out)
+
+
+def _sums_over(args: Sequence[object], weight: Tensor) -> bool:
+    """Return False for an ``einsum`` that only multiplies: none of the weight's dimensions is summed over."""
+    read = _read(args, weight)
+    return read is None or any(letter not in read.out for letter in read.weight)
+
+
+def _of_einsum(args: Sequence[object], weight: Tensor) -> Fans:
+    """Return the fans of an ``einsum``: what is summed over, and what the weight alone brings to the output."""
+    read = _read(args, weight)
+    if read is None:
         return Fans()
-    sizes = dict(zip(of_weight, map(int, weight.shape), strict=True))
-    into = math.prod(size for letter, size in sizes.items() if letter not in out_letters)
-    out = math.prod(size for letter, size in sizes.items() if letter in out_letters and letter not in others)
+    into = math.prod(size for letter, size in read.weight.items() if letter not in read.out)
+    out = math.prod(size for letter, size in read.weight.items() if letter in read.out and letter not in read.others)
     return Fans(into, out, float(into), float(out))

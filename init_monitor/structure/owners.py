@@ -50,7 +50,7 @@ class Owners:
     def site(self, mixing: Mixing, operation: str, caller: str, ordinals: dict[str, int]) -> MixingSite | None:
         """Return what a layer that is a function call is called, ``None`` if the model does not hold its weight.
 
-        It has the name of the module that holds the weight, or, if that holds several, of the weight itself. A module
+        It has the name of the weight: of the module that holds it where it is called ``weight``, or is all there is. A module
         that was called, too (an embedding whose weight the head shares), keeps its name for its own call: the function
         is then named by the module that calls it.
 
@@ -67,7 +67,7 @@ class Owners:
             key = f"{caller}/{operation}"
             ordinals[key] = ordinals.get(key, 0) + 1
             name = f"{key}#{ordinals[key]}"
-        elif held.weights == 1 and held.path:
+        elif held.path and held.weights == 1 and not any(True for _ in held.module.children()):
             name = held.path
         else:
             name = held.qualified.removesuffix(".weight")

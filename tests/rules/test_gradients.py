@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, measure, only
+from builders import history, in_a_row, linear, linears, measure, only
 from hypothesis import given, settings, strategies as st
 from models import Block, add
 from torch import nn
@@ -105,7 +105,7 @@ def test_pooling_that_spreads_the_gradient_over_more_elements_is_not_vanishing()
 
 
 def test_a_normalisation_does_not_renew_the_gradient() -> None:
-    structure = Structure(tuple(linear(i, f"net.{i}", normalised=True) for i in range(LAYERS)))
+    structure = Structure(in_a_row(linear(i, f"net.{i}", normalised=True) for i in range(LAYERS)))
     assert only(judge(past(1 / 16, structure))).code == "IM202"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, measure, norm, only, parameter
+from builders import history, in_a_row, linear, linears, measure, norm, only, parameter
 from hypothesis import given, settings, strategies as st
 from models import Block, add
 from torch import nn
@@ -196,8 +196,8 @@ def test_fewer_than_four_layers_say_nothing_about_depth() -> None:
 def test_a_normalisation_starts_a_new_segment() -> None:
     layers = [linear(0, "a.0"), linear(1, "a.1"), norm(2, "n"), linear(3, "a.3"), linear(4, "a.4")]
     variance = [1e3, 1e6, math.nan, 1e3, 1e6]
-    assert judge(history(Structure(tuple(layers)), {Quantity.VARIANCE: variance})) == []
-    plain = Structure(tuple(layer for layer in layers if layer.name != "n"))
+    assert judge(history(Structure(in_a_row(layers)), {Quantity.VARIANCE: variance})) == []
+    plain = Structure(in_a_row(layer for layer in layers if layer.name != "n"))
     one = history(plain, {Quantity.VARIANCE: [1e3, 1e6, 1e9, 1e12]})
     assert only(judge(one)).code == "IM101"
 
@@ -272,8 +272,8 @@ def test_layers_the_record_does_not_have_are_left_out() -> None:
 
 
 def test_two_bad_parts_are_one_finding() -> None:
-    first, second = linears(4).layers, [replace(x, name=f"b.{i}", inputs=()) for i, x in enumerate(linears(4).layers)]
-    structure = Structure((*first, norm(4, "n", inputs=("net.3",)), *second))
+    second = [replace(x, name=f"b.{i}") for i, x in enumerate(linears(4).layers)]
+    structure = Structure(in_a_row((*linears(4).layers, norm(4, "n"), *second)))
     variance = [*geometric(4, 20.0), math.nan, *geometric(4, 30.0)]
     gain = [*[20.0] * 4, math.nan, *[30.0] * 4]
     finding = only(judge(history(structure, {Quantity.VARIANCE: variance, Quantity.GAIN: gain})))
