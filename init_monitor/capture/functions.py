@@ -22,12 +22,23 @@ if TYPE_CHECKING:
 
 
 class _Waiting(NamedTuple):
-    """A layer whose function ran and whose module did not return yet."""
+    """A layer whose function ran and whose module did not return yet.
+
+    Attributes:
+        tap: its tap.
+        received: its input.
+        made: what the function made; a copy if it is not known yet whether that is overwritten.
+        version: of what it made, to see whether it was.
+        value: what stands for what it made.
+        copied: ``made`` is a copy, and the gradient is followed already.
+    """
 
     tap: Tap
     received: Tensor | None
     made: Tensor
     version: int
+    value: object
+    copied: bool
 
 
 class FunctionCalls:
@@ -46,7 +57,8 @@ class FunctionCalls:
         self._hooks = hooks
         self._lineage = lineage
         self._waiting: dict[str, _Waiting] = {}
-        self._overwritten: set[str] = set()
+        self._returns: set[str] = set()
+        self._goes_on: set[str] = set()
         self._taken: set[str] = set()
         self._paths: dict[str, str] = {}
         self._outside: dict[str, Tap] = {}
@@ -94,8 +106,8 @@ class FunctionCalls:
             output: its output, before any activation.
         """
         hooks, name = self._hooks, site.name
-        whole = hooks.is_layer(name)
-        if self.is_loss(site.caller) or not hooks.watches(name) or (whole and not self._is_inside(site)):
+        whole = hooks.is_layer(name) and site.caller == site.owner
+        if self.is_loss(site.caller) or not hooks.watches(name) or (whole and name in self._waiting):
             return
         try:
             with unseen():
@@ -106,18 +118,25 @@ class FunctionCalls:
                 if tap is None:
                     return
                 hooks.enter(tap)
-                if whole and name not in self._overwritten:
-                    hooks.made(tap, output)
-                    self._waiting[name] = _Waiting(tap, received, output, version_of(output))
-                else:
-                    hooks.take(tap, received, output)
+                if whole and name not in self._goes_on:
+                    self._wait(tap, received, output)
+                    return
+                hooks.take(tap, received, output)
+                if whole:
                     self._taken.add(name)
         except Exception as error:  # noqa: BLE001 - the same
             hooks.switch_off(name, error)
 
-    def _is_inside(self, site: MixingSite) -> bool:
-        """Say whether the module that owns the weight calls the function itself, once."""
-        return site.caller == site.owner and site.name not in self._waiting
+    def _wait(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+        """Leave it to the module's return to tell what is to be measured."""
+        name = tap.key.layer
+        first = name not in self._returns
+        self._hooks.made(tap, output)
+        value, version = self._lineage.value(output), version_of(output)
+        if first:
+            self._hooks.follow(output, tap.rows, name)
+        made = output.detach().clone() if first else output
+        self._waiting[name] = _Waiting(tap, received, made, version, value, first)
 
     def returned(self, name: str, output: object) -> Collection[int] | None:
         """Measure a layer that returns by what its function made.
@@ -136,23 +155,30 @@ class FunctionCalls:
                 return None
             self._taken.discard(name)
             return {id(output)} if bare else set()
-        tap, received, made, version = waiting
+        tap, hooks = waiting.tap, self._hooks
         for path, tensor in floating_tensors(output):
-            if self._lineage.same(tensor, made):
+            if self._lineage.is_value(tensor, waiting.value):
+                self._returns.add(name)
                 if path != tap.key.path:
                     self._paths[name] = path
-                    self._hooks.rename(tap, path)
+                    hooks.rename(tap, path)
                 tap.layout = layout_of_function(tap.own, tensor, tap.layout)
-                self._hooks.take(tap, received, tensor)
+                self._read(waiting, tensor)
                 return {id(tensor)}
-        if version_of(made) == version:
-            self._hooks.take(tap, received, made)
+        self._goes_on.add(name)
+        if waiting.copied or version_of(waiting.made) == waiting.version:
+            self._read(waiting, waiting.made)
         else:
-            # What the function made is gone this time; from now on it is read before it can be overwritten.
-            self._overwritten.add(name)
             for _, tensor in floating_tensors(output) if bare else ():
-                self._hooks.take(tap, received, tensor)
+                self._read(waiting, tensor)
         return {id(output)} if bare else set()
+
+    def _read(self, waiting: _Waiting, output: Tensor) -> None:
+        self._hooks.read(waiting.tap, waiting.received, output)
+        if not waiting.copied:
+            self._hooks.follow(output, waiting.tap.rows, waiting.tap.key.layer)
+        if output is not waiting.made:
+            self._hooks.made(waiting.tap, output)
 
     def loss(self, path: str) -> None:
         """Leave out, from now on, whatever is computed in a module that turned out to be a loss."""

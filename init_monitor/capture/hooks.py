@@ -324,7 +324,13 @@ class LayerHooks:
         self.position += 1
 
     def take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
-        """Measure what a tap received and made, and remember the output as its own."""
+        """Measure what a tap received and made, follow its gradient, and remember the output as the tap's own."""
+        self.read(tap, received, output)
+        self.follow(output, tap.rows, tap.key.layer)
+        self.made(tap, output)
+
+    def read(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+        """Measure what a tap received and made."""
         nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
         knee = None if nonlinearity is None else nonlinearity.knee
         rectifier = nonlinearity is not None and nonlinearity.rectifier
@@ -334,8 +340,6 @@ class LayerHooks:
             if tap.arrived < 0:
                 tap.arrived = accumulator.new_row()
             accumulator.take(tap.arrived, received, Plan(zeros=False))
-        self.follow(output, tap.rows, tap.key.layer)
-        self.made(tap, output)
 
     def made(self, tap: Tap, output: Tensor) -> None:
         """Remember that a tap made a tensor."""

@@ -168,7 +168,9 @@ def _recipe_among(layer: Layer, known: Mapping[str, Layer]) -> str:
 
 
 def _after_sigmoid(layer: Layer, known: Mapping[str, Layer]) -> bool:
-    return layer.direct and any(known[name].kind.replace("_", "").casefold() in _SIGMOIDS for name in layer.inputs if name in known)
+    return layer.direct and any(
+        known[name].kind.replace("_", "").casefold() in _SIGMOIDS for name in layer.inputs if name in known
+    )
 
 
 def _loop(group: Sequence[Layer], recipe: str, weight: str, spared: Sequence[str] | None) -> list[str]:

@@ -182,7 +182,7 @@ def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting
         if step is None:
             return None
         if step.node is node:
-            halved = step.sliced and not projection and _in_two(node)
+            halved = step.sliced and not projection and _in_two(node) and all(x.kind is not Kind.RESIDUAL for x in way)
             meeting = Meeting(skip, branch, step, way, halved)
             if not _accepts(states[node], step, projection=projection, halved=halved):
                 return None

@@ -144,12 +144,15 @@ class Probe(TorchFunctionMode):
         """Return what stands for the layer that made a tensor, if it only was moved, thinned or pooled since."""
         return maker_of(self._trace.graph.node_of(tensor)) if self._watches() else None
 
-    def same(self, tensor: Tensor, other: Tensor) -> bool:
-        """Say whether a tensor is another one, viewed or copied, or with a constant or parameter added."""
+    def value(self, tensor: Tensor) -> object:
+        """Return what stands for the present value of a tensor, ``None`` if nothing does."""
+        return self._trace.graph.node_of(tensor) if self._watches() else None
+
+    def is_value(self, tensor: Tensor, wanted: object) -> bool:
+        """Say whether a tensor has a value that it or another had, viewed or copied, or with a parameter added."""
         if not self._watches():
             return False
         node: Node | None = self._trace.graph.node_of(tensor)
-        wanted = self._trace.graph.node_of(other)
         while node is not None and node is not wanted:
             node = node.main if node.kind in {Kind.CARRY, Kind.BIAS} else None
         return node is wanted

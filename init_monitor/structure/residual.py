@@ -17,6 +17,7 @@ from init_monitor.structure.nodes import Frame, Kind, Node
 _NOISE = frozenset({"randn_like", "randn", "normal", "log_normal", "cauchy", "exponential"})
 """What draws from a distribution without bounds. A mask (dropout, a dropped path) is drawn from two or few values."""
 
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a residual addition was found to be.
