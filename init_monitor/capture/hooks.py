@@ -266,7 +266,7 @@ class LayerHooks:
                 data = with_gradients and (received is None or not received.requires_grad)
                 done = None if self.functions is None else self.functions.returned(name, output)
                 got = Received(received, bare_tensors(received, args, kwargs), None, data)
-                self._measure(name, module, got, output, done=done, passed_on=(args, kwargs))
+                self._measure(name, module, got, output, done=done)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self.switch_off(name, error)
 
@@ -278,7 +278,6 @@ class LayerHooks:
         output: object,
         *,
         done: Collection[int] | None,
-        passed_on: object,
     ) -> None:
         calls = self._calls
         if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
@@ -295,7 +294,7 @@ class LayerHooks:
         # A module that adds to what it was given and hands it all on made only what it added.
         handed_on = set(done or ())
         if not isinstance(output, torch.Tensor):
-            handed_on.update(id(x) for _, x in floating_tensors(passed_on))
+            handed_on.update(id(x) for _, x in floating_tensors(output) if not self._made_in(name, x))
         for path, tensor in floating_tensors(output):
             found = True
             if id(tensor) in handed_on:
@@ -308,6 +307,13 @@ class LayerHooks:
             self.take(tap, got.tensor, tensor)
         if not found and (kind := unreadable(output)):
             self._on_unreadable(kind, f"The output of {name!r}")
+
+    def _made_in(self, name: str, tensor: Tensor) -> bool:
+        """Say whether a layer made one of the tensors that it returns, or only hands it on."""
+        origin = self._provenance.find(tensor)
+        if origin is not None and origin.tap is not None and origin.same_values:
+            return False
+        return self.lineage is None or self.lineage.was_made_in(tensor, name)
 
     def _follow_again(self, name: str, output: object) -> None:
         """Follow the gradients of what was measured in the first pass of a reentrant checkpoint, in its second."""

@@ -144,6 +144,13 @@ class Probe(TorchFunctionMode):
         """Return what stands for the layer that made a tensor, if it only was moved, thinned or pooled since."""
         return maker_of(self._trace.graph.node_of(tensor)) if self._watches() else None
 
+    def was_made_in(self, tensor: Tensor, name: str) -> bool:
+        """Say whether a tensor was made by the module of that name, or inside of it; True if that is not known."""
+        if not self._watches():
+            return True
+        maker = self._trace.graph.node_of(tensor).frame.name
+        return not name or maker == name or maker.startswith(f"{name}.")
+
     def value(self, tensor: Tensor) -> object:
         """Return what stands for the present value of a tensor, ``None`` if nothing does."""
         return self._trace.graph.node_of(tensor) if self._watches() else None

@@ -11,6 +11,7 @@ from init_monitor.structure.derivation import Derivation, carries_values, tensor
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import may_mix, mixing_of
+from init_monitor.structure.operations import Family
 from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.origins import ends_of, maker_before_factors
 from init_monitor.structure.provenance import Provenance, version_of
@@ -92,6 +93,7 @@ class Trace:
         self.activations: list[ActivationSite] = []
         self.mixings: list[MixingSite] = []
         self.reduced: set[object] = set()
+        self._losses: set[int] = set()
         self._owners = owners
         self._tell = listeners
         self._ordinals: dict[str, int] = {}
@@ -143,7 +145,7 @@ class Trace:
                 node = derivation.node(output, args, kwargs)
             node.size = output.numel()
             self._streams.used(node)
-            if not output.dim():
+            if operation.family is Family.POOLS and not output.dim():
                 self.reduced.update(parent.maker for parent in node.parents if parent.maker is not None)
             if overwritten or "out" in kwargs:
                 self.graph.wrote(output, node)
@@ -168,9 +170,10 @@ class Trace:
             node = self.graph.make(type(module).__name__, Kind.OTHER, parents, frame)
             node.trainable = frame.trainable
             self.graph.bind(tensor, node)
-        if frame.name and self._tell.on_loss is not None and is_loss(module, output):
+        if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
             nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
             if any(end.maker is not None for node in nodes for end in ends_of(node)):
+                self._losses.add(id(module))
                 self._tell.on_loss(frame.name)
 
     def _addition(
