@@ -106,7 +106,7 @@ class FunctionCalls:
             output: its output, before any activation.
         """
         hooks, name = self._hooks, site.name
-        whole = hooks.is_layer(name) and site.caller == site.owner
+        whole = name in hooks.layers and site.caller == site.owner
         if self.is_loss(site.caller) or not hooks.watches(name) or (whole and name in self._waiting):
             return
         try:
@@ -183,7 +183,8 @@ class FunctionCalls:
     def loss(self, path: str) -> None:
         """Leave out, from now on, whatever is computed in a module that turned out to be a loss."""
         self._losses.add(path)
-        self._hooks.ignore({key.layer for key, tap in self._hooks.taps.items() if self._is_within(tap.owner, path)})
+        names = {key.layer for key, tap in self._hooks.taps.items() if self._is_within(tap.owner, path)}
+        self._hooks.ignore(names.union(name for name in self._hooks.layers if self._is_within(name, path)))
 
     def is_loss(self, owner: str) -> bool:
         """Say whether a module is a loss, or inside of one."""

@@ -219,9 +219,10 @@ class LayerHooks:
         for key in [key for key in self.order if key.layer in names]:
             del self.order[key]
 
-    def is_layer(self, name: str) -> bool:
-        """Say whether a module of that name is watched."""
-        return name in self._layers
+    @property
+    def layers(self) -> Collection[str]:
+        """The names of the modules that are watched."""
+        return self._layers.keys()
 
     def count_call(self, name: str) -> int:
         """Return which call of a layer begins, from 0, and count it."""
@@ -270,7 +271,7 @@ class LayerHooks:
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self.switch_off(name, error)
 
-    def _measure(  # noqa: PLR0913 - a call, and what of its output is none of its own
+    def _measure(
         self,
         name: str,
         module: nn.Module,

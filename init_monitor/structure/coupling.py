@@ -23,7 +23,8 @@ def coupled(skip: Node, branch: Node, owner: Frame) -> bool:
     """Say whether a sum couples two streams.
 
     Args:
-        skip, branch: its terms.
+        skip: one of its terms.
+        branch: the other.
         owner: the call that adds.
     """
     value = back_to_value(skip).node

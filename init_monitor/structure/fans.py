@@ -42,8 +42,7 @@ def fans_of(module: nn.Module | None) -> Fans:
     if not isinstance(module, _Conv):
         return Fans()
     return convolution_fans(
-        module.in_channels // module.groups,
-        module.out_channels // module.groups,
+        (module.in_channels // module.groups, module.out_channels // module.groups),
         module.groups,
         math.prod(module.kernel_size),
         math.prod(module.stride),
@@ -51,16 +50,17 @@ def fans_of(module: nn.Module | None) -> Fans:
     )
 
 
-def convolution_fans(into: int, out: int, groups: int, area: int, stride: int, *, transposed: bool) -> Fans:
+def convolution_fans(channels: tuple[int, int], groups: int, area: int, stride: int, *, transposed: bool) -> Fans:
     """Return the fans of a convolution.
 
     Args:
-        into, out: channels per group.
+        channels: that each group takes and makes.
         groups: of channels.
         area: positions of the kernel.
         stride: product of the strides.
         transposed: it goes the other way.
     """
+    into, out = channels
     if transposed:
         return Fans(out * area, into * groups * area, into * area / stride, float(out * area))
     return Fans(into * area, out * groups * area, float(into * area), out * area / stride)

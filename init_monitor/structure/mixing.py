@@ -139,7 +139,7 @@ def _of_convolution(name: str, weight: Tensor, args: Sequence[object], kwargs: M
     total = math.prod(steps) if len(steps) == len(sizes) else steps[0] ** len(sizes)
     first, second = int(weight.shape[0]), int(weight.shape[1])
     into, out = (first // count, second) if transposed else (second, first // count)
-    return convolution_fans(into, out, count, math.prod(sizes), total, transposed=transposed)
+    return convolution_fans((into, out), count, math.prod(sizes), total, transposed=transposed)
 
 
 class _Einsum(NamedTuple):

@@ -23,7 +23,7 @@ class Frame:
 
     __slots__ = ("built_in_activation", "call", "depth", "name", "open", "parent", "trainable")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a call
         self,
         name: str,
         parent: Frame | None = None,

@@ -11,8 +11,8 @@ from init_monitor.structure.derivation import Derivation, carries_values, tensor
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import may_mix, mixing_of
-from init_monitor.structure.operations import Family
 from init_monitor.structure.nodes import Frame, Kind, Node
+from init_monitor.structure.operations import Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
 from init_monitor.structure.provenance import Provenance, version_of
 from init_monitor.structure.residual import Verdict, judge
