@@ -90,6 +90,9 @@ def __getattr__(name: str) -> object:
     except KeyError:
         message = f"module 'init_monitor' has no attribute {name!r}; it has {', '.join(sorted((*_CONTENTS, *_ROOMS)))}"
         raise AttributeError(message) from None
+    if name == "InitMonitor":
+        # Not remembered: its base class is decided by what has been imported when it is asked for.
+        return import_module(f"init_monitor.{module}").decided()
     value = getattr(import_module(f"init_monitor.{module}"), name)
     globals()[name] = value
     return value

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"init-monitor {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_demo, _add_check, _add_report, _add_compare):
+    for add in (_add_demo, _add_check, _add_report, _add_compare, _add_explain):
         add(commands)
     return parser
 
@@ -133,6 +133,18 @@ def _add_compare(commands: _Commands) -> None:
     compare.set_defaults(run=_compare)
 
 
+def _add_explain(commands: _Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="what a rule looks for, why, and what to do about it",
+        description="Prints the page of a rule: what it fires on, why that matters, an example, the remedy, where the "
+        "expectation comes from, and its thresholds with their reasons. Without CODE: of every rule.",
+    )
+    explain.add_argument("code", metavar="CODE", nargs="?", help="code or name of a rule, as a finding shows it: IM301")
+    explain.add_argument("--md", action="store_true", help="print the Markdown itself")
+    explain.set_defaults(run=_explain)
+
+
 def _html_option(parser: argparse._ActionsContainer, default: str) -> None:
     parser.add_argument(
         "--html",
@@ -180,19 +192,24 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from init_monitor.comparison import Comparison  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.comparison import RunComparison  # noqa: PLC0415 - numpy and rich only where they are needed
     from init_monitor.store import read_run  # noqa: PLC0415
 
     first, second = options.run_directories
     names = _run_names([first, second])
     runs = read_run(first), read_run(second)
     status = _noticed(runs)
-    comparison = Comparison((names[0], names[1]), runs)
+    comparison = RunComparison((names[0], names[1]), runs)
     if options.html is not None:
         _write(options.html, comparison.to_html())
     else:
         _print(comparison)
     return status
+
+
+def _explain(options: argparse.Namespace) -> int:
+    command = import_module("init_monitor.explain_command")
+    return int(command.main(options.code, markdown=options.md))
 
 
 def _noticed(runs: Sequence[StoredRun]) -> int:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from init_monitor.capture.backward_root import BackwardRoot
 from init_monitor.capture.single_pass import forward, loss_of, untouched
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
+from init_monitor.torch_compat import Hook, in_backward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
@@ -27,26 +32,31 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, StepRecord, Structure
 
 
-class _ForwardHook:
-    """A hook on the watched model; on a copy or in a pickle of the model it does nothing."""
+class WatchedStep:
+    """One optimizer step of a watched loop; made by :meth:`Watch.step`."""
 
-    __slots__ = ("_act",)
+    __slots__ = ("_monitor", "_value", "mean", "told")
 
-    def __init__(self, act: Callable[[], None] | None = None) -> None:
-        self._act = act
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._value: Tensor | float | None = None
+        self.told = self.mean = False
+        """An adapter tells the losses of the micro-batches, and the step's is their mean."""
 
-    def __call__(self, *_: object) -> None:
-        if self._act is not None:
-            self._act()
+    @property
+    def loss(self) -> Tensor | float | None:
+        """The step's training loss: a tensor of one element, which stays on its device, or a number.
 
-    def __deepcopy__(self, memo: dict[int, object]) -> _ForwardHook:
-        return _ForwardHook()
+        To be assigned, if the monitor is to know it at every step: ``step.loss = loss``. Without it the tensors that
+        ``backward()`` is called on in sampled steps are taken. The last assignment in a step counts.
+        """
+        return self._value
 
-    def __copy__(self) -> _ForwardHook:
-        return _ForwardHook()
-
-    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[()]]:
-        return _ForwardHook, ()
+    @loss.setter
+    def loss(self, value: Tensor | float | None) -> None:
+        self._value = value
+        if value is not None:
+            self._monitor.set_loss(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 class Watch:
@@ -71,7 +81,7 @@ class Watch:
         options: Options,
         *,
         scaler: object | None = None,
-        run: Run | None = None,
+        run: Run,
         show: bool = True,
     ) -> None:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
@@ -80,7 +90,6 @@ class Watch:
         self._options = options
         # One that is disabled leaves the loss as it is.
         self._scaler = scaler if getattr(scaler, "is_enabled", bool)() else None
-        run = Run(dense_steps=options.dense_steps, settings=options.settings()) if run is None else run
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
@@ -88,6 +97,8 @@ class Watch:
         self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
+        self._now = WatchedStep(self._monitor)
+        self._root = BackwardRoot(self._goes_backward)
 
     def __enter__(self) -> Self:
         """Begin the run."""
@@ -102,6 +113,7 @@ class Watch:
         for handle in (*self._handles, *self._step_handles):
             handle.remove()
         self._handles, self._step_handles = [], []
+        self._root.end()
         self._monitor.close()
 
     def join_ranks(self, count: int) -> None:
@@ -120,23 +132,26 @@ class Watch:
 
         def measured() -> object:
             loss = closure()
+            if self._now.loss is None:
+                # It is evaluated several times in a step: the last time counts, not the sum.
+                self._monitor.set_loss(loss)
             self._monitor.before_optimizer(optimizer)
             return loss
 
         return args[:1], {**kwargs, "closure": measured}
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self) -> Iterator[WatchedStep]:
         """One optimizer step: everything from its first forward to ``optimizer.step()`` goes inside.
 
-        Several forwards of the model inside are its micro-batches.
+        Several forwards of the model inside are its micro-batches. What it yields takes the loss: ``step.loss = loss``.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self.begin_step()
         try:
-            yield
+            yield self._now
         except BaseException:
             self.abort_step()
             raise
@@ -149,11 +164,15 @@ class Watch:
         # An evaluation before the first batch must not be counted among its calls.
         self._fresh = True
         self._gradient_factor = 1.0 / self._ranks
+        self._now = WatchedStep(self._monitor)
+        if self._monitor.is_due(self._step):
+            with self._monitor.guard("listening for the loss"):
+                self._root.begin()
         self._monitor.begin_batch(self._step)
         if self._monitor.is_open:
             self._step_handles = [
-                self._model.register_forward_pre_hook(_ForwardHook(self._begin_forward)),
-                self._model.register_forward_hook(_ForwardHook(self._end_forward)),
+                self._model.register_forward_pre_hook(Hook(self._begin_forward)),
+                self._model.register_forward_hook(Hook(self._end_forward)),
             ]
 
     def end_step(self) -> None:
@@ -165,6 +184,7 @@ class Watch:
             gradient_factor=self._gradient_factor,
             loss_scaled=self._scaler is not None,
             optimizers=self._optimizers,
+            mean_loss=self._now.mean,
         )
 
     def abort_step(self) -> None:
@@ -172,13 +192,28 @@ class Watch:
         self._let_go()
         self._monitor.abort_step()
 
-    def _begin_forward(self) -> None:
+    def note_loss(self, loss: Tensor, *, mean: bool) -> None:
+        """Take the loss of one of the step's micro-batches. For adapters of a framework.
+
+        Args:
+            loss: one number.
+            mean: whether the step's loss is the mean of those of its micro-batches, or their sum.
+        """
+        self._now.told, self._now.mean = True, mean
+        self._monitor.note_loss(loss)
+
+    def _goes_backward(self, loss: Tensor) -> None:
+        if self._now.loss is None and not self._now.told and not in_backward():
+            scale = _scale_of(self._scaler)
+            self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
+
+    def _begin_forward(self, *_: object) -> None:
         first, self._fresh = self._fresh, False
         with self._monitor.guard("following a forward"):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
-    def _end_forward(self) -> None:
+    def _end_forward(self, *_: object) -> None:
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
@@ -191,6 +226,8 @@ class Watch:
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
+        with self._monitor.guard("listening for the loss"):
+            self._root.end()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, as JSON values, for a checkpoint."""
@@ -222,6 +259,20 @@ class Watch:
         return self._monitor.structure
 
     @property
+    def losses(self) -> NDArray[np.float32]:
+        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32.
+
+        After 16,384 steps every second is kept, then every fourth, and so on; :attr:`loss_steps` says which. Empty where
+        no loss was seen.
+        """
+        return self._monitor.loss.curve.values
+
+    @property
+    def loss_steps(self) -> NDArray[np.int64]:
+        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
+        return self._monitor.loss.curve.steps
+
+    @property
     def notices(self) -> list[str]:
         """What was switched off or has no effect, in words."""
         return self._monitor.notices
@@ -229,7 +280,9 @@ class Watch:
     @property
     def report(self) -> Report:
         """The run so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings())
+        return Report.of(
+            self.records, self.findings, self.structure, self._options.settings(), losses=self._monitor.loss.curve
+        )
 
 
 def watch(
@@ -237,6 +290,7 @@ def watch(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     scaler: object | None = None,
+    log_dir: str | Path | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Watch:
     """Watch any training loop.
@@ -258,6 +312,7 @@ def watch(
         model: the module that is trained.
         optimizer: one or several; without one, weights and updates are not measured.
         scaler: the ``torch.amp.GradScaler`` of a loop that scales its loss.
+        log_dir: where the run is stored for ``init-monitor report``; without it nothing is.
         **options: those of :class:`init_monitor.InitMonitor`.
 
     Raises:
@@ -267,12 +322,15 @@ def watch(
     if not isinstance(model, nn.Module):
         message = f"watch(model) needs a torch.nn.Module, got {type(model).__name__}."
         raise TypeError(message)
-    return Watch(model, optimizer, Options.of("watch()", options), scaler=scaler)
+    chosen = Options.of("watch()", options)
+    place = None if log_dir is None else Path(log_dir)
+    run = Run(log_dir=place, dense_steps=chosen.dense_steps, settings=chosen.settings())
+    return Watch(model, optimizer, chosen, scaler=scaler, run=run)
 
 
 def _is_training_signal() -> bool:
     # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
-    return torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0  # noqa: SLF001
+    return torch.is_grad_enabled() and not in_backward()
 
 
 def _scale_of(scaler: object | None) -> Tensor | float | None:

@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from init_monitor.analysis.activations import Bounds, Shape, activation_called
 from init_monitor.records import INPUT, Role
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from init_monitor.records import Layer, StepRecord, Structure
 
 
-class Bounds(NamedTuple):
-    """One bounded activation: which shares are too much at the start, and where it bends.
-
-    The shares are measured, on networks of 2 and 6 layers that learned digits from pre-activations of rms 1 to 32. Before
-    tanh 50 % beyond the knee (rms 3.1) cost nothing, 69 % (rms 5.4) twice to twelve times the loss, 83 % four to seventy
-    times, and with 95 % next to nothing was learned. Sigmoids learned *better* with 66 %, and badly with 89 %. What is
-    linear up to its knee has it earlier: 76 % cost little, 86 % as much as 69 % before tanh.
-
-    Attributes:
-        warning: share of saturated elements from which a start is a warning.
-        critical: the same for critical.
-        knee: pre-activation at which the derivative is a twentieth of its largest (where a hard one becomes flat).
-        steepest: square of its largest derivative: the part of a gradient's mean square that can pass at all.
-    """
-
-    warning: float
-    critical: float
-    knee: float
-    steepest: float
-
-
-BOUNDED: Mapping[str, Bounds] = MappingProxyType(
-    {
-        "tanh": Bounds(0.65, 0.9, 2.18, 1.0),
-        "sigmoid": Bounds(0.75, 0.9, 4.36, 1 / 16),
-        "softsign": Bounds(0.6, 0.9, 3.47, 1.0),
-        "hardtanh": Bounds(0.82, 0.97, 1.0, 1.0),
-        "hardsigmoid": Bounds(0.85, 0.97, 3.0, 1 / 36),
-    }
-)
-"""By activation, lower case without underscores."""
-
-UNKNOWN = Bounds(0.85, 0.97, math.nan, math.nan)
+UNKNOWN = Bounds()
 """For an activation with a knee that the table does not have."""
 
 
 def bounds_of(layer: Layer) -> Bounds:
     """Return what is known of a bounded activation."""
-    return BOUNDED.get(layer.kind.replace("_", "").casefold(), UNKNOWN)
+    known = activation_called(layer.kind)
+    return UNKNOWN if known is None or known.bounds is None else known.bounds
+
+
+def steepest_of(layer: Layer) -> float:
+    """Return the square of an activation's largest derivative: the part of a gradient's mean square that can pass at all."""
+    known = activation_called(layer.kind)
+    return known.slopes.largest**2 if known is not None and known.shape is Shape.BOUNDED else math.nan
 
 
 def is_fresh(record: StepRecord, structure: Structure) -> bool:
@@ -68,7 +41,8 @@ def is_fresh(record: StepRecord, structure: Structure) -> bool:
 
 def is_distribution(layer: Layer) -> bool:
     """Say whether an activation makes distributions: a softmax, however it is called."""
-    return "softmax" in layer.kind.casefold()
+    known = activation_called(layer.kind)
+    return known.shape is Shape.DISTRIBUTION if known is not None else "softmax" in layer.kind.casefold()
 
 
 class Reading:
@@ -110,7 +84,7 @@ class Reading:
         """Return how much of a gradient's mean square gets through, as a part of what can; NaN where none was seen."""
         before = self.at(self.fed(layer), Quantity.GRADIENT_MEAN_SQUARE)
         after = self.at(layer.name, Quantity.GRADIENT_MEAN_SQUARE)
-        return before / after / bounds_of(layer).steepest if after > 0 else math.nan
+        return before / after / steepest_of(layer) if after > 0 else math.nan
 
     def root(self, layer: Layer, quantity: Quantity) -> float:
         """Return the square root of a moment of what an activation receives; NaN if that is not known."""

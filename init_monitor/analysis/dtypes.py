@@ -27,6 +27,11 @@ class Format:
     smallest_normal: float
     spacing: float
 
+    @property
+    def smallest(self) -> float:
+        """Smallest positive number, with one digit left; what is smaller than half of it becomes 0."""
+        return self.smallest_normal * self.spacing
+
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {

@@ -51,11 +51,11 @@ class Signal:
         stream = self._stream[indices]
         return np.asarray(np.where(np.isnan(own) | np.isnan(stream), own, stream) - self._backward[indices])
 
-    def of(self, segment: Segment) -> Profile:
+    def of(self, segment: Segment) -> ForwardProfile:
         """Return the numbers of one segment."""
         gain = self.column(Quantity.GAIN, segment)
         weights_give = self.column(Quantity.EXPECTED_GAIN, segment)
-        return Profile(
+        return ForwardProfile(
             segment,
             variance=self.column(Quantity.VARIANCE, segment),
             abs_max=self.column(Quantity.ABS_MAX, segment),
@@ -68,7 +68,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Profile:
+class ForwardProfile:
     """The forward numbers of one segment, by position; ``skip`` is the log variance of what passes beside a branch."""
 
     segment: Segment

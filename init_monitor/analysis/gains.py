@@ -4,17 +4,19 @@ Forward, the gain of a layer is ``Var(out)/E[in²]``. It keeps the signal if it 
 takes away: ``1 / E[f(z)²]`` for a standard normal pre-activation z. That is 2 for ReLU (He et al. 2015, Eq. 10) and,
 by convention, 1 for tanh and for no activation (Glorot & Bengio 2010: f is the identity near 0). Backward, the gain
 ``Var(∂loss/∂in)/E[(∂loss/∂out)²]`` has to undo the derivative of the activation *before* the layer: ``1 / E[f'(z)²]``.
+
+Both are ratios of variances; the gain of ``torch.nn.init.calculate_gain`` is a ratio of standard deviations.
 """
 
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from init_monitor.analysis.activations import Shape, activation_called, leaky_moments
 
+if TYPE_CHECKING:
+    from init_monitor.analysis.activations import Activation
     from init_monitor.records import Layer
 
 HE = "He et al. 2015, 'Delving deep into rectifiers', Eq. 10"
@@ -22,7 +24,7 @@ GLOROT = "Glorot & Bengio 2010, 'Understanding the difficulty of training deep f
 
 
 class Gains(NamedTuple):
-    """The gain a layer needs forward (by what follows it) and backward (by what precedes it)."""
+    """The variance gain a layer needs forward (by what follows it) and backward (by what precedes it)."""
 
     forward: float
     backward: float
@@ -32,36 +34,26 @@ _UNIT = Gains(1.0, 1.0)
 _RECTIFIED = Gains(2.0, 2.0)
 
 
-def _leaky(slope: float) -> Gains:
-    gain = 2 / (1 + slope**2)
-    return Gains(gain, gain)
+def variance_gains(activation: Activation, negative_slope: float | None = None) -> Gains | None:
+    """Return the gains for an activation of the table; ``None`` where no single gain keeps the signal.
+
+    Args:
+        activation: what follows (forward) or precedes (backward) the layer.
+        negative_slope: that of a leaky rectifier, if it is not torch's default.
+    """
+    if activation.near_identity:
+        return _UNIT
+    if activation.shape is not Shape.RECTIFIER:
+        return None
+    moments = activation.moments
+    if activation.negative_slope is not None and negative_slope is not None:
+        moments = leaky_moments(negative_slope)
+    return Gains(1 / moments.mean_square, 1 / moments.slope_mean_square)
 
 
-GAINS: Mapping[str, Gains] = MappingProxyType(
-    {
-        "relu": _RECTIFIED,
-        "relu6": _RECTIFIED,
-        "leakyrelu": _leaky(0.01),  # torch's default negative_slope
-        "prelu": _leaky(0.25),  # torch's initial slope
-        "rrelu": _leaky(0.2369),  # root mean square of torch's default range 1/8 … 1/3
-        # Second moments under a standard normal, by quadrature (the tests compute them again).
-        "gelu": Gains(2.3517, 2.1937),
-        "silu": Gains(2.8108, 2.6352),
-        "mish": Gains(2.2107, 2.0873),
-        "hardswish": Gains(3.0160, 2.7892),
-        "elu": Gains(1.5505, 1.4968),
-        "celu": Gains(1.5505, 1.4968),
-        "selu": Gains(1.0, 0.9332),
-        "tanh": _UNIT,
-        "softsign": _UNIT,
-        "hardtanh": _UNIT,
-        "identity": _UNIT,
-    }
-)
-"""By activation, lower case without underscores, so that ``LeakyReLU`` and ``leaky_relu`` are one."""
-
-
-def gains_around(activation: str | None, *, flat_below: bool = False) -> Gains | None:
+def gains_around(
+    activation: str | None, *, flat_below: bool = False, negative_slope: float | None = None
+) -> Gains | None:
     """Return the gains an activation asks of its neighbours, or ``None`` if nothing is known about it.
 
     >>> gains_around("ReLU"), gains_around(None), gains_around("Softmax")
@@ -69,8 +61,10 @@ def gains_around(activation: str | None, *, flat_below: bool = False) -> Gains |
     """
     if activation is None:
         return _UNIT
-    known = GAINS.get(activation.replace("_", "").casefold())
-    return known or (_RECTIFIED if flat_below else None)
+    known = activation_called(activation)
+    if known is None:
+        return _RECTIFIED if flat_below else None
+    return variance_gains(known, negative_slope)
 
 
 def healthy_gain(layer: Layer) -> float:

@@ -1,4 +1,4 @@
-"""What of a network ran, what each part of it owns, and why a part that ran gets nothing back."""
+"""Which parts of a network ran, what each of them owns, and why a part that ran gets no gradient."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Why(str, Enum):
 
 
 class Executed:
-    """What of the network ran: which modules, and which layers got something back."""
+    """Which modules of the network ran, and which layers got a gradient."""
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
@@ -85,7 +85,7 @@ def _above(module: str) -> Iterator[str]:
 
 
 def has_learning_twin(parameter: str, record: StepRecord) -> bool:
-    """Say whether a parameter of the same place in another block gets a gradient: then this one was meant to."""
+    """Say whether the corresponding parameter of another block gets a gradient: then this one was meant to get one, too."""
     pattern = _NUMBER.sub("*", parameter)
     norms = record.column(Quantity.WEIGHT_GRADIENT_NORM)
     return any(

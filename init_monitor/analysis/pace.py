@@ -1,4 +1,4 @@
-"""How far the weights move: ‖Δw‖/‖w‖ of one step over the layers, and what pulls at them."""
+"""How far the weights move in one step: ‖Δw‖/‖w‖ over the layers, and the gradient behind it, ‖g‖/‖w‖."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
 
 _NOT_JUDGED = frozenset({"Embedding", "EmbeddingBag"})
-"""Of these a step touches the rows that were looked up; the ratio says how rare they are."""
+"""Of an embedding a step changes only the rows that were looked up: its ratio says how rare they are."""
 
 
 class Pace(NamedTuple):

@@ -26,8 +26,8 @@ three. What a longer one does to the gradient is looked at for itself."""
 def on_the_stream(record: StepRecord, structure: Structure) -> Column:
     """Return, for each layer of a short residual branch, the log gradient variance at its block's sum; else NaN.
 
-    A branch may start as silent as it likes (layer scale, zero initialisation): the gradient that trains the network
-    passes beside it, and a silent branch is IM402's.
+    A branch may start at zero (layer scale, zero initialisation): the gradient that trains the network goes through the
+    skip, and IM402 reports branches that stay silent.
     """
     return _beside(record, structure, Quantity.RESIDUAL_SUM_GRADIENT_VAR)
 
@@ -35,7 +35,7 @@ def on_the_stream(record: StepRecord, structure: Structure) -> Column:
 def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
     """Return, for each layer of a short residual branch, the log variance of the skip beside it; else NaN.
 
-    What fades inside such a branch is not lost: the skip carries it on.
+    A signal that shrinks inside such a branch is not lost: the skip carries it on.
     """
     return _beside(record, structure, Quantity.RESIDUAL_SKIP_VAR)
 

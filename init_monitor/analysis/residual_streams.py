@@ -1,4 +1,4 @@
-"""Residual streams: chains of additions that hand their sum on, and how fast the variance grows along one."""
+"""Residual streams: chains of additions, each onto the sum of the one before, and how fast the variance grows along one."""
 
 from __future__ import annotations
 

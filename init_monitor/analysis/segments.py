@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.activations import activation_called
 from init_monitor.records import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.records import Column, Layer, Structure
-
-
-PROBABILITIES = frozenset({"softmax", "softmin", "gumbel_softmax"})
-"""Activations whose output sums to one whatever the scale of the input: like a normalisation, they start anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Segment:
         return next((self.layers[i] for i in range(position - 1, -1, -1) if self.levels[i] == wanted), None)
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where a tensor is: in which segment, after how many of its weight layers (level -1: none yet)."""
 
     segment: int
@@ -62,10 +59,10 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         structure: the network.
         through_normalisation: do not start anew at a normalisation (gradients are not renewed by one).
     """
-    places: dict[str, _Place] = {}
+    places: dict[str, _Position] = {}
     members: dict[int, list[tuple[Layer, int, int]]] = {}
     fresh = -1
-    start: _Place | None = None
+    start: _Position | None = None
     call = ""
     for index, layer in enumerate(structure.layers):
         known = [places[name] for name in layer.inputs if name in places]
@@ -77,17 +74,23 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
             # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
             if start is None:
                 fresh += 1
-                start = _Place(fresh, -1)
+                start = _Position(fresh, -1)
             place = start
         if layer.role is Role.WEIGHT:
-            place = _Place(place.segment, place.level + 1)
+            place = _Position(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
-        anew = layer.role is Role.NORMALISATION or layer.normalised or layer.kind.casefold() in PROBABILITIES
+        anew = layer.role is Role.NORMALISATION or layer.normalised or _sums_to_one(layer)
         if not through_normalisation and anew:
             fresh += 1
-            place = _Place(fresh, -1)
+            place = _Position(fresh, -1)
         places[layer.name] = place
     return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+
+
+def _sums_to_one(layer: Layer) -> bool:
+    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start anew, too."""
+    known = activation_called(layer.kind)
+    return known is not None and known.sums_to_one
 
 
 def _call_of(layer: Layer) -> str:

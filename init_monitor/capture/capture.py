@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.ranks import Place, Share, merged, one_copy, put_back, seen_in, share_of
+from init_monitor.capture.ranks import Address, Share, merged, one_copy, put_back, seen_in, share_of
 from init_monitor.capture.reading import (
     Reader,
     expected_gains,
@@ -28,34 +28,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
-    from torch.optim import Optimizer
 
-    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
     from init_monitor.capture.ranks import Key
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
-
-
-class StepFacts(NamedTuple):
-    """What the training loop knows about a step and the tensors do not say."""
-
-    step: int
-    optimizer: str = ""
-    learning_rate: float = float("nan")
-    loss_scaled: bool = False
-    optimizers: tuple[Optimizer, ...] = ()
 
 
 class Measured(NamedTuple):
     """A step as this process saw it: the numbers by device, where each is, and which taps ran."""
 
     drained: dict[Accumulator, Drained]
-    places: dict[Key, Place]
+    addresses: dict[Key, Address]
     order: tuple[TapKey, ...]
+    losses: Sequence[float] = ()
 
     def share(self) -> Share:
         """Return it as the other ranks can read it."""
-        return share_of(self.places, self.order, self.drained)
+        return share_of(self.addresses, self.order, self.drained)
 
 
 class Scope(NamedTuple):
@@ -197,12 +189,24 @@ class Capture:
             self._parameters.forget()
             self._on_failure("the parameter updates", error)
 
-    def close_step(self) -> Measured:
-        """Detach, and copy the step's numbers to the host (one copy per device)."""
+    def close_step(self, losses: Tensor | None = None) -> Measured:
+        """Detach, and copy the step's numbers to the host (one copy per device).
+
+        Args:
+            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+        """
         self._probe.leave()
         self._hooks.detach()
-        drained = {accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()}
-        return Measured(drained, self._places(), tuple(self._hooks.order))
+        drained = {
+            accumulator: accumulator.drain(
+                losses if losses is not None and losses.device == accumulator.device else None
+            )
+            for accumulator in self._hooks.accumulators.values()
+        }
+        travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
+        if travelled is None:  # on a device that nothing else was measured on
+            travelled = [] if losses is None else losses.tolist()
+        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.
@@ -242,24 +246,26 @@ class Capture:
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
+            losses=facts.losses,
+            loss_by_optimizer=facts.loss_by_optimizer,
         )
 
-    def _places(self) -> dict[Key, Place]:
+    def _addresses(self) -> dict[Key, Address]:
         """Return where every measured tensor is kept, by names that are the same on all ranks."""
-        places: dict[Key, Place] = {}
+        addresses: dict[Key, Address] = {}
         for key, tap in self._hooks.taps.items():
             here = tap.rows.accumulator
             for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                place: Key = ("layer", *key, what)
-                places[place] = Place(here, row)
+                address: Key = ("layer", *key, what)
+                addresses[address] = Address(here, row)
         for name, addition in self._probe.residuals.order.items():
             for term, rows in addition.own.items():
-                places["sum", name, term, ""] = Place(rows.accumulator, rows.forward)
-                places["sum", name, term, "gradient"] = Place(rows.accumulator, rows.backward)
+                addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
+                addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
         for name, at in self._parameters.rows.items():
             for what, row in at.by_name().items():
-                places["parameter", name, what] = Place(at.accumulator, row)
-        return {key: place for key, place in places.items() if place.row >= 0}
+                addresses["parameter", name, what] = Address(at.accumulator, row)
+        return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
         """Put what all ranks measured in the place of what this one did."""
@@ -271,7 +277,7 @@ class Capture:
                     row = streams[key].row
                     copies = self._parameters.copies(name, seen_in(row))
                     streams[key] = streams[key]._replace(row=one_copy(row, copies))
-        put_back(streams, measured.places, measured.drained)
+        put_back(streams, measured.addresses, measured.drained)
         # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step.
         for share in shares:
             for ran in share.order:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
-from init_monitor.capture.training import is_training_signal
 from init_monitor.structure.probe import STOPPED, Probe
-from init_monitor.structure.unseen import unseen
+from init_monitor.torch_compat import is_training_signal, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

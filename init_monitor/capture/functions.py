@@ -11,7 +11,7 @@ from init_monitor.capture.taps import Tap, TapKey
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.structure.layers import layout_of_function
 from init_monitor.structure.provenance import version_of
-from init_monitor.structure.unseen import unseen
+from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.utils.hooks import unserializable_hook
 
-from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.fused import FusedNormalisations
-from init_monitor.capture.hook import Hook
-from init_monitor.capture.taps import Provenance, Rows, Tap, TapKey
+from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
 from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, unreadable
-from init_monitor.capture.training import is_training_signal
+from init_monitor.measures import Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, layout_of_function, role_of
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
-from init_monitor.structure.unseen import unseen
+from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from init_monitor.capture.taps import Origin
     from init_monitor.structure.probe import Probe
     from init_monitor.structure.sites import MixingSite
-
-OUTSIDE_BACKWARD = -1
 
 
 class Call(NamedTuple):
@@ -113,7 +110,7 @@ class LayerHooks:
         self._on_failure = on_failure
         self._on_unreadable = on_unreadable
         self._handles: list[RemovableHandle] = []
-        self._provenance = Provenance()
+        self._origins = Origins()
         self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._calls: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
@@ -147,7 +144,7 @@ class LayerHooks:
             except Exception as error:  # noqa: BLE001 - a module of the user's may refuse
                 self.switch_off(name, error)
         for module in self._plumbing:
-            self._handles.append(module.register_forward_hook(Hook(self._pass_on, ""), with_kwargs=True))
+            self._handles.append(module.register_forward_hook(Hook(self._pass_on), with_kwargs=True))
         self.begin_batch()
 
     def detach(self) -> None:
@@ -155,14 +152,14 @@ class LayerHooks:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._provenance.clear()
+        self._origins.clear()
         self._fused.clear()
 
     def begin_batch(self) -> None:
         """Start a forward: calls are counted from here, so that the k-th call is the same tap in every batch."""
         self._calls.clear()
         self._recomputed.clear()
-        self._provenance.clear()
+        self._origins.clear()
         self._fused.clear()
         self._late.clear()
         if self.functions is not None:
@@ -185,11 +182,10 @@ class LayerHooks:
 
     def remember(self, tensor: Tensor, rows: Rows) -> None:
         """Tell that a tensor that no layer made was measured, so that it is not measured again."""
-        self._provenance.note(tensor, rows)
+        self._origins.note(tensor, rows)
 
     def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
         """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
-        plan = Plan(gradient=True)
 
         def hook(gradient: Tensor) -> None:
             # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
@@ -198,7 +194,7 @@ class LayerHooks:
                 return
             try:
                 with unseen():
-                    rows.accumulator.take(rows.backward, gradient, plan)
+                    rows.accumulator.take(rows.backward, gradient, gradient=True)
             except Exception as error:  # noqa: BLE001 - must not reach the user's backward
                 self.switch_off(layer, error)
 
@@ -232,7 +228,7 @@ class LayerHooks:
 
     def find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
-        origin = self._provenance.find(tensor)
+        origin = self._origins.find(tensor)
         if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
             self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
         return origin
@@ -251,12 +247,11 @@ class LayerHooks:
             known.clear()
             known.update(renamed)
 
-    def _forward(
-        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
-    ) -> None:
+    def _forward(self, name: str, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - see below
         if self.paused or name in self._switched_off:
             return
         try:
+            kwargs, output = kwargs_and_output(more)
             if not is_training_signal():
                 return
             with_gradients = torch.is_grad_enabled()
@@ -281,7 +276,7 @@ class LayerHooks:
         done: Collection[int] | None,
     ) -> None:
         calls = self._calls
-        if torch._C._current_graph_task_id() != OUTSIDE_BACKWARD:  # noqa: SLF001 - no public way to ask
+        if in_backward():
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
             if self._calls[name]:
                 self._follow_again(name, output)
@@ -311,7 +306,7 @@ class LayerHooks:
 
     def _made_in(self, name: str, tensor: Tensor) -> bool:
         """Say whether a layer made one of the tensors that it returns, or only hands it on."""
-        origin = self._provenance.find(tensor)
+        origin = self._origins.find(tensor)
         if origin is not None and origin.tap is not None and origin.same_values:
             return False
         return self.lineage is None or self.lineage.was_made_in(tensor, name)
@@ -341,16 +336,16 @@ class LayerHooks:
         nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
         knee = None if nonlinearity is None else nonlinearity.knee
         rectifier = nonlinearity is not None and nonlinearity.rectifier
-        accumulator.take(tap.rows.forward, output, Plan(tap.layout, rectifier=rectifier, knee=knee))
+        accumulator.take(tap.rows.forward, output, Reduction(tap.layout, rectifier=rectifier, knee=knee))
         needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
         if needs_input and received is not None and received.device == accumulator.device:
             if tap.arrived < 0:
                 tap.arrived = accumulator.new_row()
-            accumulator.take(tap.arrived, received, Plan(zeros=False))
+            accumulator.take(tap.arrived, received, Reduction(zeros=False))
 
     def made(self, tap: Tap, output: Tensor) -> None:
         """Remember that a tap made a tensor."""
-        self._provenance.note(output, tap.rows, tap)
+        self._origins.note(output, tap.rows, tap)
         if self.lineage is not None:
             self.lineage.made(output, tap)
 
@@ -415,15 +410,14 @@ class LayerHooks:
             tap.takes_own |= origins.own
         tap.feeds += [one for one in feeds if one is not tap and one not in tap.feeds]
 
-    def _pass_on(
-        self, _name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
-    ) -> None:
+    def _pass_on(self, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - the same
         try:
+            kwargs, output = kwargs_and_output(more)
             with unseen():
                 received = first_floating(args, kwargs)
-                origin = None if received is None else self._provenance.find(received)
+                origin = None if received is None else self._origins.find(received)
                 if origin is not None and isinstance(output, torch.Tensor):
                     unchanged = origin.same_values and isinstance(module, SAME_VALUES)
-                    self._provenance.note(output, origin.rows, origin.tap, same_values=unchanged)
+                    self._origins.note(output, origin.rows, origin.tap, same_values=unchanged)
         except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
             self.switch_off(type(module).__name__, error)

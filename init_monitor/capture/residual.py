@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.capture.accumulator import Plan
 from init_monitor.capture.taps import Rows, Tap
+from init_monitor.measures import Reduction
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ResidualTaps:
         if rows is None or rows.accumulator.device != tensor.device:
             accumulator = self._hooks.accumulator(tensor.device)
             rows = tap.own[term] = Rows(accumulator, accumulator.new_row(), accumulator.new_row())
-        rows.accumulator.take(rows.forward, tensor, Plan(zeros=False))
+        rows.accumulator.take(rows.forward, tensor, Reduction(zeros=False))
         # A branch that no layer gave is a term of a plain sum: its gradient is that of the sum, not read twice.
         if term != "branch":
             self._hooks.follow(tensor, rows, tap.site.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -14,9 +13,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer
 
-from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.step_facts import StepFacts
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.errors import InitMonitorError, InitMonitorWarning
+from init_monitor.torch_compat import eager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,14 +173,3 @@ def untouched(model: nn.Module) -> Iterator[None]:
                     setattr(module, name, buffer)
             random.setstate(plain_random)
             np.random.set_state(numpy_random)  # noqa: NPY002
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """Run a compiled model uncompiled: hooks on it would be skipped in silence."""
-    # Nothing can be compiled before dynamo is imported.
-    if "torch._dynamo" in sys.modules:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
-        yield

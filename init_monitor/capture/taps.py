@@ -96,7 +96,7 @@ class Origin(NamedTuple):
     same_values: bool
 
 
-class Provenance:
+class Origins:
     """Remembers, within one forward, which tensor was measured where, without keeping any tensor alive."""
 
     def __init__(self) -> None:

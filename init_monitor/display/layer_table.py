@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from init_monitor.display.cells import giving_way, headings, number_cells
 from init_monitor.display.finding_panel import findings_panel
 from init_monitor.display.formatting import common_start, compact, shortened, shown_name
 from init_monitor.display.layer_status import Status, names_layer, statuses
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.row_folding import folded
 from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, words
+from init_monitor.records import Of
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,12 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLE_WIDTH", "findings_panel", "propagation_table"]
 
-FEW_SAMPLES = 1000
-"""Below so many positions per unit a silent unit may just be rare: one that fires once in 300 is missed in 4 of 100."""
-
-_COLUMNS = ("mean", "std", "bar", "max |x|", "grad std", "dead %")
-_DISPENSABLE = ("mean", "max |x|", "dead %", "grad std")
-"""What a narrow terminal goes without, in this order: a number that is cut is a wrong number."""
+_BAR = "bar"
 
 _LEAST_NAME = 16
 """Room that names have at least before a column is left out."""
@@ -84,14 +82,14 @@ def propagation_table(
         frozenset(i for i, layer in enumerate(layers) if names_layer(finding, layer, known.get(layer.name)))
         for finding in sorted(found, key=lambda one: -one.severity.rank)
     ]
-    rows = []
+    rows, numbers = [], number_cells(record, Of.LAYER)
     for run in folded(len(layers), blamed):
         if len(run) > 1:
             rows.append(_fold_row([layers[i] for i in run], [verdicts[i] for i in run], drawing))
         else:
             layer = layers[run[0]]
             kind = known[layer.name].kind if layer.name in known else ""
-            cells = _cells(layer, scale.bar(layer.forward.std, drawing.marks))
+            cells = numbers[run[0]] | {_BAR: scale.bar(layer.forward.std, drawing.marks)}
             rows.append(_Row(shown_name(layer.name), shown_name(kind), cells, verdicts[run[0]]))
     title = f"Signal propagation at step {record.step:,}: {len(layers):,} layers"
     return _assembled(title, rows, scale, drawing, width)
@@ -107,13 +105,13 @@ def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawi
     table = blank_table(title, drawing, gap)
     table.add_column(words("layer"), no_wrap=True)
     for column in columns:
-        is_bar = column == "bar"
+        is_bar = column == _BAR
         header = scale.header() if is_bar else column
         table.add_column(words(header), justify="left" if is_bar else "right", no_wrap=True)
     table.add_column(words("status"), no_wrap=True)
     for row in rows:
         style = row.status.style
-        cells = (words(row.cells[column], style if column == "bar" else "") for column in columns)
+        cells = (words(row.cells[column], style if column == _BAR else "") for column in columns)
         table.add_row(_label(row, start, room, drawing), *cells, words(row.status.word, style))
     return table
 
@@ -123,17 +121,15 @@ def _layout(rows: Sequence[_Row], scale: LogScale, width: int) -> tuple[list[str
     longest = max((row.length for row in rows), default=0)
     status = max([len("status"), *(len(row.status.word) for row in rows)])
     widths = {
-        column: max(
-            [len(scale.header() if column == "bar" else column), *(cell_len(row.cells[column]) for row in rows)]
-        )
-        for column in _COLUMNS
+        column: max([len(scale.header() if column == _BAR else column), *(cell_len(row.cells[column]) for row in rows)])
+        for column in _columns()
     }
-    columns = list(_COLUMNS)
+    columns = _columns()
 
     def room(gap: int) -> int:
         return width - status - sum(widths[column] for column in columns) - gap * (len(columns) + 1)
 
-    for column in _DISPENSABLE:
+    for column in giving_way(Of.LAYER):
         if room(1) < _LEAST_NAME:
             columns.remove(column)
     gap = _WIDE_GAP if room(_WIDE_GAP) >= min(longest, _ROOMY_NAME) else 1
@@ -148,23 +144,12 @@ def _label(row: _Row, start: str, room: int, drawing: Drawing) -> Text:
     return label.append(f" {row.kind[:kind_room]}", style="dim") if row.kind and kind_room >= _LEAST_KIND else label
 
 
-def _cells(layer: LayerRecord, bar: str) -> dict[str, str]:
-    return {
-        "mean": compact(layer.forward.mean),
-        "std": compact(layer.forward.std),
-        "bar": bar,
-        "max |x|": compact(layer.forward.abs_max),
-        "grad std": "none" if layer.backward is None else compact(layer.backward.std),
-        "dead %": dead_cell(layer),
-    }
-
-
-def dead_cell(layer: LayerRecord) -> str:
-    """Return the share of dead units in per cent, or why none is shown."""
-    units = layer.units
-    if units is None or math.isnan(units.dead_fraction):
-        return "n/a"
-    return "few samples" if units.samples < FEW_SAMPLES else f"{100 * units.dead_fraction:.1f}"
+def _columns() -> list[str]:
+    """Return the headers in order; the bar stands behind the number that it shows."""
+    columns = []
+    for quantity, heading in headings(Of.LAYER).items():
+        columns += [heading.words, _BAR] if quantity is Quantity.VARIANCE else [heading.words]
+    return columns
 
 
 def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing: Drawing) -> _Row:
@@ -174,5 +159,5 @@ def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing
     worst = max(verdicts, key=lambda status: status.rank)
     alike = sum(status.word == worst.word for status in verdicts)
     word = worst.word if alike == len(verdicts) else f"{alike} {worst.word}"
-    cells = dict.fromkeys(_COLUMNS, "") | {"bar": low if low == high else f"{low}{drawing.dash}{high}"}
+    cells = dict.fromkeys(_columns(), "") | {_BAR: low if low == high else f"{low}{drawing.dash}{high}"}
     return _Row(f"{drawing.dots} {len(layers)} more layers", "", cells, Status(word, worst.style, worst.rank))

@@ -9,6 +9,7 @@ from init_monitor.display.formatting import layer_range
 from init_monitor.records.quoting import printable
 
 if TYPE_CHECKING:
+    from init_monitor.display.step_tables import TextTable
     from init_monitor.records import Finding
 
 _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_[]<>|#"})
@@ -28,6 +29,14 @@ def escaped(text: str, *, lines: bool = False) -> str:
     net.\<b\>\\u202e\|\`x\`
     """
     return printable(text, lines=lines).translate(_SPECIAL)
+
+
+def markdown_table(table: TextTable) -> list[str]:
+    """Return the lines of a table; numbers stand at the right."""
+    marks = (":--" if column in table.left else "--:" for column in table.columns)
+    rows = (f"| {' | '.join(map(escaped, row))} |" for row in (table.columns, *table.rows))
+    head, *body = rows
+    return [head, f"|{'|'.join(marks)}|", *body]
 
 
 def finding_markdown(finding: Finding, *, level: int = 3) -> str:

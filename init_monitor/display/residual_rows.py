@@ -6,23 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from init_monitor.display.cells import number_cells
 from init_monitor.display.formatting import compact
+from init_monitor.records import Of
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from init_monitor.records import Residual, StepRecord, Structure
 
-RESIDUAL_NUMBERS: dict[str, Quantity] = {
-    "Var(F)/Var(x)": Quantity.RESIDUAL_VARIANCE_RATIO,
-    "growth": Quantity.RESIDUAL_GROWTH,
-    "correlation": Quantity.RESIDUAL_CORRELATION,
-    "backward growth": Quantity.RESIDUAL_BACKWARD_GROWTH,
-    "Var(sum)": Quantity.RESIDUAL_SUM_VAR,
-    "loss decrease": Quantity.RESIDUAL_LOSS_DECREASE,
-}
-"""Columns with a number, in the order they are shown; x is the skip and F the branch."""
-
-RESIDUAL_COLUMNS = ("residual", "kind", *RESIDUAL_NUMBERS)
+RESIDUAL_WORDS = ("residual", "kind")
+"""Columns before those of the quantities; in their headers x is the skip and F the branch."""
 
 _GREATEST_DECADE = 300
 """Powers of ten up to here are computed as a float, which ends at 1.8e308."""
@@ -60,16 +53,11 @@ class StreamGrowth:
 
 
 def residual_cells(record: StepRecord, structure: Structure) -> list[dict[str, str]]:
-    """Return one dict per residual addition, in execution order, with the keys of ``RESIDUAL_COLUMNS``."""
+    """Return one dict per residual addition, in execution order, keyed by header."""
     known = {residual.name: residual for residual in structure.residuals}
-    columns = {header: record.column(quantity).tolist() for header, quantity in RESIDUAL_NUMBERS.items()}
     return [
-        {
-            "residual": name,
-            "kind": kind_word(known.get(name)),
-            **{header: compact(numbers[i]) for header, numbers in columns.items()},
-        }
-        for i, name in enumerate(record.residual_names)
+        {"residual": name, "kind": kind_word(known.get(name)), **numbers}
+        for name, numbers in zip(record.residual_names, number_cells(record, Of.RESIDUAL), strict=True)
     ]
 
 

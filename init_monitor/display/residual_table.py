@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from init_monitor.display.cells import giving_way, headings
 from init_monitor.display.finding_panel import SEVERITY_STYLES
 from init_monitor.display.formatting import common_start, compact, shortened, shown, shown_name
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.residual_rows import is_aside, residual_cells, stream_growth
 from init_monitor.display.row_folding import folded
 from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, words
+from init_monitor.records import Of
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -26,19 +28,6 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, StepRecord, Structure
 
 _BAR = "bar"
-_COLUMNS = {
-    "kind": "kind",
-    "Var(F)/Var(x)": "Var(F)\n/Var(x)",
-    "growth": "growth",
-    "correlation": "correlation",
-    "backward growth": "backward\ngrowth",
-    "Var(sum)": "Var(sum)",
-    _BAR: "",
-    "loss decrease": "loss\ndecrease",
-}
-"""Headers, on two lines where a number takes less room than its name."""
-_DISPENSABLE = ("loss decrease", "backward growth", "Var(sum)", "correlation", "kind")
-"""What a narrow terminal goes without, in this order; the bar still shows what Var(sum) is."""
 
 _LEAST_NAME = 16
 """Room that long names have at least before a column is left out."""
@@ -106,7 +95,7 @@ def residual_table(
 
 def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawing, width: int) -> Table:
     names = [row.name for row in rows if not row.is_fold]
-    headers = _COLUMNS | {_BAR: scale.header()}
+    headers = _headers(scale.header())
     start = common_start(names)
     columns, room, gap = _layout(rows, headers, width, max(map(cell_len, names), default=0) - cell_len(start))
     if all(cell_len(name) <= room for name in names):
@@ -125,6 +114,16 @@ def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawi
     return table
 
 
+def _headers(bar: str) -> dict[str, str]:
+    """Return every column with its header, on two lines where a number takes less room than its name."""
+    headers = {"kind": "kind"}
+    for quantity, heading in headings(Of.RESIDUAL).items():
+        headers[heading.words] = heading.text
+        if quantity is Quantity.RESIDUAL_SUM_VAR:
+            headers[_BAR] = bar
+    return headers
+
+
 def _layout(rows: Sequence[_Row], headers: dict[str, str], width: int, longest: int) -> tuple[list[str], int, int]:
     """Return the columns that fit beside names of this length, the room for names, and the spaces between columns."""
     widths = {
@@ -137,7 +136,8 @@ def _layout(rows: Sequence[_Row], headers: dict[str, str], width: int, longest: 
     def room(gap: int) -> int:
         return width - sum(widths[column] + gap for column in columns)
 
-    for column in _DISPENSABLE:
+    # The bar still shows what Var(sum) is.
+    for column in (*giving_way(Of.RESIDUAL), "kind"):
         if room(1) < min(longest, _LEAST_NAME):
             columns.remove(column)
     gap = _WIDE_GAP if room(_WIDE_GAP) >= longest else 1

@@ -4,46 +4,38 @@
 # ruff: noqa: ARG002, ANN401
 from __future__ import annotations
 
-import platform
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch.optim import LBFGS, Optimizer
+from torch.optim import LBFGS
 
+from init_monitor.integrations.copies import Copies
+from init_monitor.integrations.lightning_base import Undecided, adopt, decide, require_lightning
+from init_monitor.integrations.places import place_of
+from init_monitor.integrations.steps_by_hand import StepsByHand
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
+from init_monitor.versions import versions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from pytorch_lightning import Callback, LightningModule, Trainer
-    from torch.utils.hooks import RemovableHandle
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossCurve, StepRecord, Structure
     from init_monitor.rules.rule import Rule
     from init_monitor.sinks.sink import Sink
 else:
-
-    def _callback_class() -> type:
-        """Return the Callback of the Lightning that is in use: the two packages are distinct, one is imported."""
-        loaded = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
-        for name in (*loaded, "pytorch_lightning", "lightning.pytorch"):
-            if name in sys.modules or find_spec(name.partition(".")[0]) is not None:
-                return import_module(name).Callback
-        message = "InitMonitor needs PyTorch Lightning: pip install pytorch-lightning. Without it: init_monitor.watch."
-        raise ImportError(message)
-
-    Callback = _callback_class()
+    require_lightning()
+    Callback = Undecided
 
 
 class InitMonitor(Callback):
@@ -87,6 +79,7 @@ class InitMonitor(Callback):
         strict: bool = False,
     ) -> None:
         """Check the options; nothing is attached before a fit starts."""
+        decide(InitMonitor)
         super().__init__()
         self._options = Options(
             every_n_steps=every_n_steps,
@@ -104,10 +97,11 @@ class InitMonitor(Callback):
         )
         self._monitor: Monitor | None = None
         self._past = Report()
+        self._copies = Copies()
         self._resumed: dict[str, Any] = {}
         self._global_step = -1
         self._gradient_factor: float | torch.Tensor = 1.0
-        self._by_hand = _StepsByHand()
+        self._by_hand = StepsByHand()
 
     @property
     def state_key(self) -> str:
@@ -121,32 +115,68 @@ class InitMonitor(Callback):
 
     @property
     def findings(self) -> list[Finding]:
-        """Everything found in the last fit, oldest first."""
-        return list(self._past.findings) if self._monitor is None else self._monitor.findings
+        """Everything found in the last fit, oldest first; if only copies of this callback have trained, in theirs."""
+        return list(self._past.findings if self._shown is None else self._shown.findings)
 
     @property
     def records(self) -> list[StepRecord]:
         """The last ``window`` sampled steps of the last fit, oldest first."""
-        return list(self._past.records if self._monitor is None else self._monitor.records)
+        return list(self._past.records if self._shown is None else self._shown.records)
 
     @property
     def structure(self) -> Structure:
         """The network as it was executed at the last sampled step."""
-        return self._past.structure if self._monitor is None else self._monitor.structure
+        return self._past.structure if self._shown is None else self._shown.structure
+
+    @property
+    def losses(self) -> NDArray[np.float32]:
+        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32.
+
+        After 16,384 steps every second is kept, then every fourth, and so on; :attr:`loss_steps` says which. Empty where
+        no loss was seen.
+        """
+        return self._curve.values
+
+    @property
+    def loss_steps(self) -> NDArray[np.int64]:
+        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
+        return self._curve.steps
+
+    @property
+    def _curve(self) -> LossCurve:
+        return self._past.losses if self._monitor is None else self._monitor.loss.curve
 
     @property
     def notices(self) -> list[str]:
         """What was switched off or has no effect, in words."""
-        return [] if self._monitor is None else self._monitor.notices
+        return [] if self._shown is None else self._shown.notices
 
     @property
     def report(self) -> Report:
         """The last fit so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings(), _versions())
+        return Report.of(
+            self.records,
+            self.findings,
+            self.structure,
+            self._options.settings(),
+            versions=versions_of("pytorch-lightning", "lightning"),
+            losses=self._curve,
+        )
+
+    @property
+    def _shown(self) -> Monitor | None:
+        """What there is to show: this callback's own fit, else that of a copy which a library has made of it."""
+        return self._copies.newest if self._monitor is None and not self._past.records else self._monitor
 
     def __getstate__(self) -> dict[str, Any]:
         """Give a copy or a pickle what was found, not the live monitor with its model, hooks and open files."""
-        return self.__dict__ | {"_monitor": None, "_past": self.report, "_by_hand": _StepsByHand()}
+        own = {"_monitor": None, "_past": self.report, "_by_hand": StepsByHand()}
+        return self.__dict__ | own | {"_copies": self._copies.place_of_copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be a copy, or come out of a pickle."""
+        decide(InitMonitor)
+        self.__dict__.update(state)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put the fit before aside: until this one trains, its state is what a checkpoint brought."""
@@ -158,16 +188,20 @@ class InitMonitor(Callback):
 
         Not before: a tuner runs its trials on the way here, and strategies that shard restore their checkpoints there.
         """
+        log_dir, runs_dir = place_of(trainer) if trainer.is_global_zero else (None, None)
         run = Run(
             loggers=tuple(trainer.loggers),
-            log_dir=_log_dir(trainer),
+            log_dir=log_dir,
+            runs_dir=runs_dir,
+            first_step=_step(trainer),
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
-            versions=_versions(),
+            versions=versions_of("pytorch-lightning", "lightning"),
             write=partial(_write, trainer),
         )
         show, resumed = trainer.is_global_zero, self._resumed
         self._monitor = Monitor(pl_module, self._options, run, show=show, resumed=resumed)
+        self._copies.tell(self._monitor)
         self._monitor.join_ranks()
         self._resumed = {}
         self._global_step = -1
@@ -185,8 +219,13 @@ class InitMonitor(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         """Take the structure probe off before backward."""
-        if self._monitor is not None:
-            self._monitor.end_forward()
+        if self._monitor is None:
+            return
+        self._monitor.end_forward()
+        if not pl_module.automatic_optimization:
+            # With a gradient scaler it is the scaled loss that goes backward.
+            scale = _loss_scale(trainer)
+            self._monitor.note_loss(loss, 1.0 if scale is None else 1.0 / scale)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the loss scale this backward ran under; the scaler changes it after the step."""
@@ -227,6 +266,11 @@ class InitMonitor(Callback):
         if monitor is None:
             return
         stepped_by_hand = self._by_hand.leave()
+        automatic = pl_module.automatic_optimization
+        if automatic or not monitor.loss.noted:
+            # What Lightning returns is divided by the batches it accumulates; the last group of an epoch may be smaller.
+            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            monitor.note_loss(loss, float(trainer.accumulate_grad_batches) if automatic else 1.0)
         if trainer.global_step == self._global_step and not stepped_by_hand:  # the optimizer is still accumulating
             monitor.end_batch(self._gradient_factor)
             if not pl_module.automatic_optimization:
@@ -238,6 +282,7 @@ class InitMonitor(Callback):
             gradient_factor=self._gradient_factor,
             loss_scaled=_loss_scale(trainer) is not None,
             optimizers=trainer.optimizers,
+            mean_loss=automatic,
         )
         if monitor.should_stop:
             trainer.should_stop = True
@@ -280,35 +325,13 @@ class InitMonitor(Callback):
         self._resumed = dict(state_dict)
 
 
-class _StepsByHand:
-    """Sees the steps of torch's own optimizers in manual optimisation, which Lightning's count leaves out.
+def decided() -> type[InitMonitor]:
+    """Return the callback's class, with the base classes that can be known by now."""
+    adopt(InitMonitor)
+    return InitMonitor
 
-    ``self.optimizers(use_pl_optimizer=False)`` gives such optimizers to a training step.
-    """
 
-    def __init__(self) -> None:
-        self._handles: list[RemovableHandle] = []
-        self._stepped = False
-
-    def watch(self, optimizers: Sequence[object], measure: Callable[[Optimizer], None]) -> None:
-        """Call ``measure`` before a step of any of these; for one batch, to be left at its end."""
-        self.leave()
-
-        def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            # Lightning always gives a closure, and tells of the step itself. (args[0] is the optimizer.)
-            if kwargs.get("closure", args[1] if len(args) > 1 else None) is None:
-                self._stepped = True
-                measure(optimizer)
-
-        of_torch = [optimizer for optimizer in optimizers if isinstance(optimizer, Optimizer)]
-        self._handles = [optimizer.register_step_pre_hook(before) for optimizer in of_torch]
-
-    def leave(self) -> bool:
-        """Leave the optimizers alone, and say whether any has stepped."""
-        for handle in self._handles:
-            handle.remove()
-        stepped, self._handles, self._stepped = self._stepped, [], False
-        return stepped
+decided()
 
 
 def _step(trainer: Trainer) -> int:
@@ -322,14 +345,6 @@ def _loss_scale(trainer: Trainer) -> torch.Tensor | None:
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     scale = getattr(scaler, "_scale", None)  # get_scale() would wait for the device
     return None if scale is None else scale.double()
-
-
-def _log_dir(trainer: Trainer) -> Path | None:
-    for logger in trainer.loggers:
-        directory = getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None)
-        if isinstance(directory, (str, Path)) and directory:
-            return Path(directory)
-    return None
 
 
 def _write(trainer: Trainer, text: str) -> None:
@@ -347,11 +362,3 @@ def _write(trainer: Trainer, text: str) -> None:
     else:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("init-monitor", "torch", "pytorch-lightning", "lightning", "tensorboard"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

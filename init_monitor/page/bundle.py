@@ -37,6 +37,11 @@ def style() -> str:
     return (STATIC / "style.css").read_text(encoding="utf-8")
 
 
+def report_style() -> str:
+    """Return the style sheet of what stands around the pictures in a report."""
+    return (STATIC / "report.css").read_text(encoding="utf-8")
+
+
 def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:
     if name in above:
         message = f"{name} imports itself by way of {' and '.join(above)}"

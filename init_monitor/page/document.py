@@ -13,9 +13,11 @@ import numpy as np
 from init_monitor.analysis.pace import weights_of
 from init_monitor.page.bundle import script, style
 from init_monitor.page.payload import encoded
+from init_monitor.page.printable import printable_finding, printable_records, printable_structure
 from init_monitor.page.series import assembled, merged_names, thinned
 from init_monitor.records import Structure
 from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import printable
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import finding_json, structure_json
@@ -70,11 +72,23 @@ def document(  # noqa: PLR0913 - a page has many parts, all named
         css: style of both.
         view: where the page opens.
     """
+    runs = [_printable(run) for run in runs]
     plots = _plots(runs, view) if any(run.records for run in runs) else ""
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{css}</style>'
+    head = f'<meta charset="utf-8"><title>{html.escape(printable(title))}</title><style>{css}</style>'
+    # What the writer of these parts did not write out is not obeyed either.
+    before, after = printable(before, lines=True), printable(after, lines=True)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
         f'<body><main class="report">{before}</main>{plots}<main class="report">{after}</main></body></html>\n'
+    )
+
+
+def _printable(run: ShownRun) -> ShownRun:
+    return ShownRun(
+        printable(run.name),
+        printable_records(run.records),
+        [printable_finding(finding) for finding in run.findings],
+        printable_structure(run.structure),
     )
 
 

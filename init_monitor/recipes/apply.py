@@ -1,4 +1,4 @@
-"""A plan carried out: each recipe applied to its own layer alone, or written as code that does the same."""
+"""How a plan is applied: each recipe to its own layer alone, or as code that does the same."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from init_monitor.analysis.recurrent import GATES
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.blocks import modules_by_name
 from init_monitor.recipes.embedding import embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.recurrent import gru_, lstm_, rnn_
-from init_monitor.recipes.residual import zero_layer
 from init_monitor.recipes.variance_scaling import he_normal_, lecun_normal_, xavier_normal_
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
+from init_monitor.recipes.zero_ends import zero_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     Action = Callable[[nn.Module, Mapping[str, Any], torch.Generator | None], object]
 
 NAMES_IN_A_LINE = 4
-"""So many module names stand on one line of the code."""
+"""Module names on one line of the code."""
 
 
 def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torch.Generator | None) -> None:
@@ -38,7 +40,7 @@ def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torc
 
 _ACTIONS: Mapping[str, Action] = {
     "he_normal_": lambda m, o, g: he_normal_(m, **o, generator=g, recurse=False),
-    "xavier_normal_": lambda m, _, g: xavier_normal_(m, generator=g, recurse=False),
+    "xavier_normal_": lambda m, o, g: xavier_normal_(m, **o, generator=g, recurse=False),
     "lecun_normal_": lambda m, _, g: lecun_normal_(m, generator=g, recurse=False),
     "small_output_": _plain_normal,
     "gpt_": _plain_normal,
@@ -122,7 +124,11 @@ def _statements(plan: LayerPlan, module: nn.Module) -> tuple[str, ...]:
         lines = (_draw(plan, module, "layer.weight"),)
     if getattr(module, "padding_idx", None) is not None:
         lines += ("layer.weight[layer.padding_idx].zero_()",)
-    return (*lines, "nn.init.zeros_(layer.bias)") if isinstance(getattr(module, "bias", None), Tensor) else lines
+    if not isinstance(getattr(module, "bias", None), Tensor):
+        return lines
+    mean = plan.options.get("input_mean")
+    centred = f"layer.bias.copy_(layer.weight.flatten(1).sum(1) * {-mean:.6g})" if isinstance(mean, float) else ""
+    return (*lines, centred or "nn.init.zeros_(layer.bias)")
 
 
 def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
@@ -136,7 +142,8 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
         # torch.nn.init reads fan_out off the shape, which is not so with groups or a stride.
         plain &= module.groups == 1 and math.prod(module.stride) == 1
     if plain and plan.recipe == "xavier_normal_":
-        return f"nn.init.xavier_normal_({weight}, generator=generator)"
+        gain = f"gain={options['gain']:.6g}, " if "gain" in options else ""
+        return f"nn.init.xavier_normal_({weight}, {gain}generator=generator)"
     if plain and options == {"nonlinearity": "relu"}:
         return f'nn.init.kaiming_normal_({weight}, nonlinearity="relu", generator=generator)'
     # torch.nn.init has no gain for this activation, or takes this weight for another shape: the number itself.
@@ -144,7 +151,7 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
 
 
 def _recurrent(recipe: str) -> tuple[str, ...]:
-    gates = {"lstm_": 4, "gru_": 3, "rnn_": 1}[recipe]
+    gates = GATES[recipe.rstrip("_").upper()]
     lines = (
         "for key, parameter in layer.named_parameters():",
         '    for gate in parameter.chunk(1 if "weight_hr" in key else ' + f"{gates}):",

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _DRAWN_AS_GIVEN = frozenset({torch.float32, torch.float64})
-"""Formats that are drawn in place; a shorter one is drawn in float32 and rounded once."""
+"""Formats that are drawn in place; lower precision is drawn in float32 and rounded once."""
 
 _HELD_WITHIN = 0.05
-"""A parametrization that gives a weight back with another mean square does not hold it; half precision rounds by less."""
+"""A parametrization that changes the mean square by more than this does not keep the scale; half precision rounds by less."""
 
 
 def assign_computed(owner: nn.Module, name: str, values: Tensor, shown: str, *, tell: bool = True) -> None:
-    """Give a weight that ``torch.nn.utils.parametrize`` computes the values wanted; tell if it does not hold their scale.
+    """Set a weight that ``torch.nn.utils.parametrize`` computes; warn if the parametrization changes its scale.
 
     Spectral normalisation divides by the largest singular value whatever it is given: the draw is right up to a factor.
 

@@ -1,4 +1,4 @@
-"""Which layers a plan leaves as they are, and why: what cannot be written, and what somebody chose."""
+"""Which layers a plan leaves as they are, and why: no recipe can write them, or somebody set them on purpose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.utils import parametrize
 
-from init_monitor.recipes.weights import is_frozen_parameter, is_mixing
+from init_monitor.recipes.layer_kinds import is_frozen_parameter, is_mixing
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from init_monitor.records import Layer
     from init_monitor.records.plan import LayerPlan
 
-GATE = "Its bias is one number other than 0 everywhere, as a gate has that is to start open: that was chosen."
+GATE = "Its biases are all the same number other than 0, as in a gate that starts open: somebody chose that."
 
 _HOLDS_WITHIN = 0.1
-"""Twice the weight has to come back as twice the weight, up to the rounding of half precision."""
+"""A weight that is doubled must read as doubled, up to the rounding of half precision."""
 
 
 def unknown(layer: Layer, plan: LayerPlan) -> str:
     """Return why a layer is left that has no weight a recipe knows."""
     if plan.place is not Place.NORMALISATION:
-        return f"{plan.kind} is not a layer that a recipe knows: what its weight does cannot be told."
+        return f"{plan.kind} is not a layer that a recipe knows: it is not known what its weight does."
     if layer.parameters:
-        return "It is a normalisation of its own: whether its weight starts at 1 or at 0 cannot be told."
+        return "It is a normalisation that torch does not have: it is not known whether its weight starts at 1 or at 0."
     return "It has no weight."
 
 

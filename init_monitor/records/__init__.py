@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from init_monitor.records.entries import (
+    LayerRecord as LayerRecord,
+    Moments as Moments,
+    ParameterRecord as ParameterRecord,
+    ResidualRecord as ResidualRecord,
+    Units as Units,
+)
 from init_monitor.records.facts import (
     Cell as Cell,
     Column as Column,
@@ -21,14 +28,8 @@ from init_monitor.records.layer import (
     Residual as Residual,
     Role as Role,
 )
+from init_monitor.records.losses import LossCurve as LossCurve, LossStretch as LossStretch
 from init_monitor.records.registry import register as register, unregister as unregister
-from init_monitor.records.step import (
-    LayerRecord as LayerRecord,
-    Moments as Moments,
-    ParameterRecord as ParameterRecord,
-    ResidualRecord as ResidualRecord,
-    StepRecord as StepRecord,
-    Units as Units,
-)
+from init_monitor.records.step import StepRecord as StepRecord
 from init_monitor.records.structure import Structure as Structure
 from init_monitor.records.table import Table as Table

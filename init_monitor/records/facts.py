@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,13 @@ Column: TypeAlias = "NDArray[np.float64]"
 
 Derivation: TypeAlias = Callable[[Callable[[str], Column]], Column]
 """Makes a column from others of the same table, which it gets by name: ``lambda column: np.sqrt(column("variance"))``."""
+
+
+STATISTICS = ("min", "median", "max", "abs_median")
+"""What a summary scalar may be over all layers; ``log10_`` before it makes it the logarithm of it."""
+
+LOG = "log10_"
+"""What the name of a statistic of logarithms begins with."""
 
 
 class Of(str, Enum):
@@ -102,7 +110,7 @@ class Heading:
 
     text: str
     cell: Cell = Cell.NUMBER
-    gives_way: int = 1
+    gives_way: int = 9
 
     @property
     def words(self) -> str:
@@ -136,6 +144,7 @@ class Facts:
         absent: why it may be missing, in a sentence.
         picture: title of its picture in TensorBoard's Images tab; empty for none.
         chart: category and title of its chart in the Custom Scalars tab; its summary scalars lie in it.
+        compared: what the comparison of runs calls its median; empty if that is not compared.
         heading: its column on the console.
         derive: makes it from other columns when a record is made; such a quantity is not measured itself.
     """
@@ -161,8 +170,35 @@ class Facts:
     absent: str = ""
     picture: str = ""
     chart: tuple[str, str] | None = None
+    compared: str = ""
     heading: Heading | None = None
     derive: Derivation | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be shown.
+
+        Raises:
+            ValueError: the message says which field, and what is expected of it.
+        """
+        unknown = [one for one in self.summary if one.removeprefix(LOG) not in STATISTICS]
+        if unknown:
+            expected = f"{', '.join(STATISTICS)}, or one of them after {LOG}"
+            message = f"summary of {self.title!r} has {unknown[0]!r}, expected {expected}"
+            raise ValueError(message)
+        if (self.pages or self.picture) and not self.in_events:
+            message = f"{self.title!r} is shown on a page, so it has to go into event files: in_events=True"
+            raise ValueError(message)
+        if self.chart is not None and not self.summary:
+            message = f"{self.title!r} has a chart, and no summary scalar to draw in it: give it a summary"
+            raise ValueError(message)
+        if self.form is Form.LOG and self.centre is not None and not 0 < self.centre < math.inf:
+            message = f"centre of {self.title!r} is {self.centre}, expected a positive number on a logarithmic axis"
+            raise ValueError(message)
+
+    @property
+    def healthy_from(self) -> float:
+        """Lowest value that nobody needs to look at; −∞ where there is none."""
+        return -math.inf if self.healthy is None else self.healthy[0]
 
     @property
     def palette(self) -> str:

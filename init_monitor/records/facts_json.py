@@ -24,6 +24,7 @@ def facts_json(quantity: Quantity) -> dict[str, Any]:
         "palette": facts.palette,
         "explains": facts.explains or facts.means,
         "absent": facts.absent,
+        "compared": facts.compared,
         "centre": facts.centre,
         "bounds": _range(facts.bounds),
         "healthy": _range(facts.healthy),
@@ -33,19 +34,26 @@ def facts_json(quantity: Quantity) -> dict[str, Any]:
 
 
 def facts_from(entry: dict[str, Any], of: Of) -> Facts:
-    """Return what an event file says of a quantity, as far as it can be understood; the rest is as for any other."""
+    """Return what an event file says of a quantity; what it leaves out is as for any other.
+
+    Raises:
+        ValueError, TypeError, KeyError, IndexError, OverflowError: a field is not what it should be.
+    """
     pages = [page for page in Page if page.value in (entry.get("pages") or ())]
-    forms = [form for form in Form if form.value == entry.get("form")]
-    centre = entry.get("centre")
+    form = next((form for form in Form if form.value == entry.get("form")), Form.LOG)
+    centre, bounds = entry.get("centre"), entry.get("bounds")
     return Facts(
         of=of,
         title=str(entry.get("title") or entry.get("id") or ""),
         means=str(entry.get("explains") or ""),
         short=str(entry.get("short") or ""),
         unit=str(entry.get("unit") or ""),
-        form=forms[0] if forms else Form.LOG,
-        centre=float(centre) if isinstance(centre, (int, float)) else None,
+        form=form,
+        centre=None if centre is None else float(centre),
+        bounds=None if bounds is None else (float(bounds[0]), float(bounds[1])),
+        guides=tuple((float(one["value"]), str(one["label"])) for one in entry.get("guides") or ()),
         absent=str(entry.get("absent") or ""),
+        compared=str(entry.get("compared") or ""),
         in_events=True,
         pages=tuple(pages),
     )

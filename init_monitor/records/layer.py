@@ -48,6 +48,9 @@ class Layer:
         dtype: format of the output, for instance ``"float32"``.
         flat_below: True if the activation blocks the gradient of every negative input (ReLU).
         piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
+        forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
+            strides and transposed convolutions; 0 where that is not known.
+        activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
     """
 
@@ -67,6 +70,9 @@ class Layer:
     dtype: str = "float32"
     flat_below: bool = False
     piecewise_linear: bool = False
+    forward_terms: float = 0.0
+    backward_terms: float = 0.0
+    activation_slope: float | None = None
     direct: bool = True
 
     @property

@@ -74,7 +74,7 @@ class Quantity(str, Enum):
         guides=((1.0, "unit variance"),), summary=("log10_min", "log10_median", "log10_max"),
         pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of each layer's output",
         chart=("Signal", "Variance over depth (log10)"), heading=Heading("std", Cell.ROOT, gives_way=0),
-        in_events=True,
+        in_events=True, compared="variance",
     )
     MEAN_SQUARE = "mean_square", Facts(
         of=Of.LAYER, group=Group.SIGNAL, stream=Stream.OUTPUT, moment="mean_square", title="Mean square",
@@ -114,7 +114,7 @@ class Quantity(str, Enum):
         absent="No gradient reached a layer yet: it is measured at the first training step.",
         picture="Backward: variance of the loss gradient at each layer's output",
         chart=("Signal", "Gradient variance over depth (log10)"), heading=Heading("grad std", Cell.ROOT, gives_way=4),
-        in_events=True,
+        in_events=True, compared="gradient variance",
     )
     GRADIENT_MEAN_SQUARE = "gradient_mean_square", Facts(
         of=Of.LAYER, group=Group.SIGNAL, stream=Stream.GRADIENT, moment="mean_square", title="Gradient mean square",
@@ -172,7 +172,7 @@ class Quantity(str, Enum):
         pages=(Page.OVERVIEW,),
         absent="This network has no rectifier, or too few samples were seen to call a unit dead.",
         chart=("Units", "Most dead units in a layer"), heading=Heading("dead %", Cell.PERCENT, gives_way=3),
-        in_events=True,
+        in_events=True, compared="dead share",
     )
     ALL_POSITIVE_FRACTION = "all_positive_fraction", Facts(
         of=Of.LAYER, group=Group.UNITS, title="All-positive units", short="all positive", form=Form.SHARE,
@@ -256,7 +256,7 @@ class Quantity(str, Enum):
         explains="‖Δw‖/‖w‖ of each weight in one optimizer step. About 10⁻³ is common; far below, nothing is learned.",
         healthy=(0.0001, 0.1), centre=0.001, summary=("log10_min", "log10_median", "log10_max"),
         pages=(Page.OVERVIEW,), absent="No optimizer step was measured yet.", chart=("Signal", "Update ratio (log10)"),
-        in_events=True,
+        in_events=True, compared="update ratio",
     )
     RESIDUAL_VARIANCE_RATIO = "residual_variance_ratio", Facts(
         of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="variance_ratio",
@@ -274,7 +274,7 @@ class Quantity(str, Enum):
         explains="Variance of the sum over the variance of the skip. 2 in every block doubles the signal each time.",
         centre=1.0, guides=((1.0, ""), (2.0, "doubles")), summary=("median", "max"),
         pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS), chart=("Residual blocks", "Growth per block"),
-        heading=Heading("growth", gives_way=0), in_events=True,
+        heading=Heading("growth", gives_way=0), in_events=True, compared="residual growth",
     )
     RESIDUAL_COVARIANCE = "residual_covariance", Facts(
         of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="covariance", title="Covariance",

@@ -43,12 +43,12 @@ class Table:
 
     def at(self, name: str, quantity: Quantity | str) -> float:
         """Return one number; NaN where there is no such name or it was not measured."""
-        column, row = self.columns.get(_known(quantity)), self.index.get(name)
+        column, row = self.columns.get(known(quantity)), self.index.get(name)
         return math.nan if column is None or row is None else float(column[row])
 
     def column(self, quantity: Quantity | str) -> Column:
         """Return a quantity over all rows, shape ``[names]``, float64; all NaN if it was not measured."""
-        found = self.columns.get(_known(quantity))
+        found = self.columns.get(known(quantity))
         return np.full(len(self.names), np.nan) if found is None else found
 
     def by_name(self, quantity: Quantity | str) -> Mapping[str, float]:
@@ -112,7 +112,7 @@ class Rows(Mapping[str, Row]):
         return f"<{len(self)} rows: {', '.join(self)}>"
 
 
-def _known(quantity: Quantity | str) -> Quantity:
+def known(quantity: Quantity | str) -> Quantity:
     """Return the quantity of a name.
 
     Raises:

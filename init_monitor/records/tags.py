@@ -8,6 +8,8 @@ SCHEMA_VERSION = 1
 
 LAYOUT_TAG = f"{PLUGIN_NAME}/layout"
 FINDINGS_TAG = f"{PLUGIN_NAME}/findings"
+LOSSES_TAG = f"{PLUGIN_NAME}/losses"
+LOSS_SCALAR_TAG = f"{PLUGIN_NAME}_summary/loss"
 
 
 def vector_tag(quantity: str) -> str:

@@ -1,8 +1,7 @@
-"""Which other layers need what the named ones need: a remedy for half of a badly started network is none.
+"""Which other layers need the same remedy: repairing half of a badly initialised network does not help.
 
-A finding names the layers that show it. Its code also reaches those whose weights are off in the same way where that does
-not show: a first or last layer that the slope leaves out, a chain beside it, a constant layer that one random neighbour
-hides.
+A finding names the layers where the symptom shows. Its code also covers those whose weights are off in the same way
+without showing it: the first or last layer of a segment, a parallel path, a constant layer whose neighbour is random.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Role
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from init_monitor.records import History, Layer
-
-OFF = 1.5
-"""How far off a gain may be: as for the layers to blame (see BLAME_FACTOR of the rules about depth)."""
 
 EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
 
@@ -47,7 +44,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
         if layer.role is not Role.WEIGHT or layer.normalised or layer.name in inside or layer.kind in EMBEDDINGS:
             continue
         excess = log_of(np.array([given.get(layer.name, math.nan), healthy_gain(layer)]))
-        if direction * float(excess[0] - excess[1]) > math.log(OFF):
+        if direction * float(excess[0] - excess[1]) > math.log(BLAME_FACTOR):
             chosen.add(layer.name)
     return [layer for layer in history.structure.layers if layer.name in chosen]
 

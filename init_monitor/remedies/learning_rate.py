@@ -1,4 +1,4 @@
-"""The learning rate to take instead: the present one, times what would make a step of a healthy size."""
+"""A better learning rate: the present one, times the factor that would give an update of a healthy size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ AIM = math.sqrt(math.prod(HEALTHY_UPDATE))
 """‖Δw‖/‖w‖ to aim at: the middle of what is healthy, in logarithm."""
 
 SMALLEST_SHARE = 1e-6
-"""If the rate had to be a smaller part of what it is, it is not the rate that is wrong: the gradient has exploded."""
+"""If the rate had to shrink by more than this, the rate is not the cause: the gradient has exploded."""
 
 EXPLODED = (
-    "No learning rate makes up for a gradient of this size: first mend what the other findings name (initialisation, the"
+    "No learning rate makes up for a gradient of this size: first fix what the other findings name (initialisation, the"
     " scale of the input), or clip the gradient."
 )
 
@@ -54,7 +54,7 @@ def rate_of_the_start(history: History) -> float:
 
 
 def _rate(record: StepRecord, ratio: float) -> float:
-    """Return the rate to one digit; NaN if there is none to tell."""
+    """Return the rate to one digit; NaN if it is not known."""
     rate = record.learning_rate * AIM / ratio if ratio > 0 else math.nan
     return float(f"{rate:.0e}") if math.isfinite(rate) and rate > 0 else math.nan
 

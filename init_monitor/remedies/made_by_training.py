@@ -1,4 +1,4 @@
-"""Onset: whether a layer was wrong from the beginning, or training made it so. The remedies differ."""
+"""Whether a layer was wrong from the start or became so in training: the remedies differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, History, Layer, StepRecord
 
 OVERTURNED = 10.0
-"""A weight whose norm has grown so many times is no longer the one it was initialised with: nine tenths of it are
+"""A weight whose norm has grown by this factor is no longer the one it was initialised with: nine tenths of it are
 updates."""
 
 ORDERLY = 5.0
@@ -24,14 +24,14 @@ ORDERLY = 5.0
 deviation, which is nine times the variance, is how networks are made to explode."""
 
 CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
-"""What stops a single step from overturning the weights, in the terms of Lightning."""
+"""Keeps a single step from replacing the weights; written for Lightning."""
 
 
 def made_by_training(first: Column, now: Column, healthy: Column, position: int, *, direction: int) -> bool:
     """Say whether what the weights give a signal was in order at the first record and is off at the last.
 
-    Half of the way, in logarithm, from what is healthy to what is measured has to be the training's: what was a little
-    off at the start and became hopeless counts as the training's, what was hopeless at the start does not.
+    At least half of the deviation, in logarithm, must have come about since the first record: a gain that was a little off
+    at the start and became hopeless counts as made by training, one that was hopeless at the start does not.
 
     Args:
         first: gain that the weights gave at the first record of the window, by position.
@@ -56,7 +56,7 @@ def growth(history: History, layer: Layer) -> float:
 
 
 def told(history: History, *, direction: int) -> str:
-    """Return the sentence that says it."""
+    """Return the sentence that says so."""
     made = "large" if direction > 0 else "small"
     return f"At step {history.records[0].step} its weights were in order: training made them too {made}."
 
@@ -64,8 +64,8 @@ def told(history: History, *, direction: int) -> str:
 def remedy(history: History, *, direction: int) -> str:
     """Return what to do about it, in a sentence and in code."""
     if direction < 0:
-        return "Lower the learning rate or the weight decay: the weights began well."
-    sentence = "Lower the learning rate (or warm it up) and clip the gradient: the weights began well."
+        return "Lower the learning rate or the weight decay: the initial weights were fine."
+    sentence = "Lower the learning rate (or warm it up) and clip the gradient: the initial weights were fine."
     rate = learning_rate.rate_of_the_start(history)
     if math.isnan(rate):
         return snippets.advice(sentence, CLIP)

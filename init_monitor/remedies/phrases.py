@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FEW = 3
-"""So many names are listed in a sentence; more are given as a range."""
+"""Up to this many names are listed in a sentence; more are given as a range."""
+
+WORTH_SAYING = 3.0
+"""A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
 
 _PLAIN_FROM, _PLAIN_TO = 1e-3, 1e6
 
@@ -85,3 +88,12 @@ def names(layers: Sequence[str]) -> str:
     if len(layers) > FEW:
         return f"{layers[0]} … {layers[-1]} ({len(layers)} layers)"
     return " and ".join(filter(None, (", ".join(layers[:-1]), *layers[-1:])))
+
+
+def at_least_in(shares: Mapping[str, float]) -> str:
+    """Return the sentence that says how large a share is in each of several layers.
+
+    >>> at_least_in({"a": 0.5, "b": 0.75})
+    ' In a and b it is at least 50 %.'
+    """
+    return f" In {names(list(shares))} it is at least {percent(min(shares.values()))}."

@@ -9,54 +9,17 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.forward_profile import Signal
-from init_monitor.analysis.gains import gain_source, gains_around
+from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.records import Figure, Finding, History, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
-from init_monitor.rules.propagation import ExplodingActivations, VanishingActivations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
-
-LARGE_LAYER = 5.0
-"""Gain over the healthy one from which a layer is far too large. Kaiming's fan_out mode, which is in wide use, gives up to
-fan_in/fan_out = 2 to 4 in front of a narrower layer."""
-
-LARGE_TOTAL = 30.0
-"""Product of these over a segment from which the rms at its end, and with it every gradient, is five times too large."""
-
-SMALL_LAYER = 10.0
-"""Healthy gain over the measured one from which a layer is far too small. PyTorch's own default for Linear and Conv gives
-1/3, which is 6 times too small before a ReLU and 8 before SiLU, and shallow networks learn with it."""
-
-SMALL_TOTAL = 100.0
-"""Product of these over a segment from which the rms at its end is a tenth, and the gradient of every layer before too."""
-
-OUTPUT_ALONE = 1000.0
-"""The same where only an output layer is too large: its rms is thirty times too large, and the first steps make up for
-less. Kaiming's fan_out mode before ten classes gives 128 behind 1280 features (MNASNet of torchvision), and learns."""
-
-CRITICAL_TOTAL = 1e6
-"""Product from which the rms is off a thousandfold: no learning rate suits both such layers and the others."""
-
-UNKNOWN_GAINS = (1.0, 16.0)
-"""Range of gains that are accepted before an activation of which none is known. Sigmoid has the widest: its slope of 1/4
-asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2)."""
-
-LARGE_EMBEDDING = 25.0
-"""Variance of an embedding from which nothing that is added to it is heard: published ones start between 0.02² and 1."""
-
-RECURRENT_GAINS = (1e-3, 10.0)
-"""Range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one (Girko 1985): PyTorch's
-default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at 1e-3 it keeps a thirtieth."""
-
-FIRST_RECORDS = 10
-"""Records for which the finding holds, as many as the default dense start; after them the weights are the training's."""
-
-_GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "RNN": 1, "RNNCell": 1}
 
 
 class _Odd(NamedTuple):
@@ -84,41 +47,72 @@ class InitMismatch:
 
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
     outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
-    healthy start. What IM101 and IM102 tell already is left to them.
+    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are told, too.
+    What IM101 and IM102 say about the same layers, at least as severely, is left to them.
+
+    **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
+    gradient, as much too large or too small as itself.
+
+    **Example.** ``nn.init.normal_(weight)`` on a network of three layers: 32 times too large for each ReLU layer of width 64.
+
+    **Remedy.** Initialise the layers it names for the activation that follows.
 
     Attributes:
-        large_layer: how many times too large the gain of a single layer must be.
-        large_total: the same for the product over the network.
-        small_layer: how many times too small.
-        small_total: the same for the product.
-        critical_total: product from which it is critical.
+        large_layer: gain over the healthy one from which a layer is far too large. Kaiming's fan_out mode, which is in wide
+            use, gives up to fan_in/fan_out = 2 to 4 in front of a narrower layer.
+        large_total: product of these over the network from which the rms at its end, and with it every gradient, is five
+            times too large.
+        small_layer: healthy gain over the measured one from which a layer is far too small. PyTorch's own default for Linear
+            and Conv gives 1/3, which is 6 times too small before a ReLU and 8 before SiLU, and shallow networks learn with
+            it.
+        small_total: product of these from which the rms at the end is a tenth, and the gradient of every layer before, too.
+        output_alone: the same where only an output layer is too large: its rms is thirty times too large, and the first
+            steps make up for less. Kaiming's fan_out mode before ten classes gives 128 behind 1280 features (MNASNet of
+            torchvision), and learns.
+        critical_total: product from which it is critical: the rms is off a thousandfold, and no learning rate suits both
+            such layers and the others.
+        unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
+            its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
+        large_embedding: variance of an embedding from which nothing that is added to it is heard: published ones start
+            between 0.02² and 1.
+        recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
+            (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
+            1e-3 it keeps a thirtieth.
+        first_records: records for which the finding holds, as many as the default dense start; after them the weights are
+            the training's.
     """
 
     code: ClassVar[str] = "IM502"
     name: ClassVar[str] = "init-mismatch"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM102")
+    source: ClassVar[str] = f"{HE}; {GLOROT}; Girko 1985 (circular law) for recurrent weights"
 
-    large_layer: float = LARGE_LAYER
-    large_total: float = LARGE_TOTAL
-    small_layer: float = SMALL_LAYER
-    small_total: float = SMALL_TOTAL
-    critical_total: float = CRITICAL_TOTAL
+    large_layer: float = 5.0
+    large_total: float = 30.0
+    small_layer: float = 10.0
+    small_total: float = 100.0
+    output_alone: float = 1000.0
+    critical_total: float = 1e6
+    unknown_gains: tuple[float, float] = (1.0, 16.0)
+    large_embedding: float = 25.0
+    recurrent_gains: tuple[float, float] = (1e-3, 10.0)
+    first_records: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         first = history.records[0]
-        if first.step > 0 or len(history.records) > FIRST_RECORDS:
+        if first.step > 0 or len(history.records) > self.first_records:
             return  # later, or in a resumed run, the weights are not the initial ones
         began = History([first], history.structure)
         odd: list[_Odd] = []
         total = 1.0
         for segment in _reaching_the_output(history.structure):
             found, change = self._look(began, segment)
+            found = [one for one in found if one.layer.name not in history.covered]
             odd += found
-            total = max(total, change)
-        odd += _embeddings(began) + _recurrent(began)
-        if odd:
-            named = _told_by_depth(began)
-            odd = [one for one in odd if one.layer.name not in named]
+            total = max(total, change) if found else total
+        alone = self._embeddings(began) + self._recurrent(began)
+        odd += [one for one in alone if one.layer.name not in history.covered]
         if odd:
             yield self._finding(odd, max([total, *(one.off for one in odd)]), history)
 
@@ -127,7 +121,7 @@ class InitMismatch:
         signal = Signal(began.last, began.structure)
         given = signal.column(Quantity.EXPECTED_GAIN, segment)
         measured = signal.column(Quantity.GAIN, segment)
-        low, high = np.array([_accepted(layer) for layer in segment.layers]).T
+        low, high = np.array([self._accepted(layer) for layer in segment.layers]).T
         # A bias raises the measured gain of a small weight, and correlated inputs that of a small layer: only where
         # both agree has a large weight made the signal large.
         known, arriving = ~np.isnan(given), _arriving(signal, segment)
@@ -144,9 +138,38 @@ class InitMismatch:
             levels = np.asarray(segment.levels)[far].tolist()
             together = min(_sum(levels, excess[far]), _sum(segment.levels, excess))
             alone = all(one.layer.name in outputs for one in odd)
-            if odd and together >= math.log(OUTPUT_ALONE if alone else total_bar):
+            if odd and together >= math.log(self.output_alone if alone else total_bar):
                 return odd, bounded_exp(together)
         return [], 1.0
+
+    def _accepted(self, layer: Layer) -> tuple[float, float]:
+        """Return the range of healthy gains of a layer; its ends are the same where the activation is known."""
+        gains = gains_around(layer.activation, flat_below=layer.flat_below)
+        return self.unknown_gains if gains is None else (gains.forward, gains.forward)
+
+    def _embeddings(self, began: History) -> list[_Odd]:
+        """Return the embeddings that are far too large and not normalised."""
+        found = []
+        for layer in began.structure.layers:
+            variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
+            if _is_embedding(layer) and not layer.normalised and variance >= self.large_embedding:
+                found.append(_Odd(layer, variance, 1.0))
+        return found
+
+    def _recurrent(self, began: History) -> list[_Odd]:
+        """Return the recurrent layers whose hidden-to-hidden weights are far off."""
+        found: dict[str, _Odd] = {}
+        low, high = self.recurrent_gains
+        for layer in began.structure.layers:
+            gates = GATES.get(layer.kind)
+            for name in layer.parameters if gates else ():
+                if "weight_hh" not in name or gates is None:
+                    continue
+                hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
+                gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
+                if gain >= high or 0 < gain <= low:
+                    found.setdefault(layer.module, _Odd(layer, gain, 1.0))
+        return list(found.values())
 
     def _finding(self, odd: Sequence[_Odd], total: float, history: History) -> Finding:
         worst = max(odd, key=lambda one: one.off)
@@ -217,12 +240,6 @@ def _beyond(gain: Column, low: Column, high: Column) -> Column:
     return log_of(gain) - log_of(np.clip(gain, low, high))
 
 
-def _accepted(layer: Layer) -> tuple[float, float]:
-    """Return the range of healthy gains of a layer; its ends are the same where the activation is known."""
-    gains = gains_around(layer.activation, flat_below=layer.flat_below)
-    return UNKNOWN_GAINS if gains is None else (gains.forward, gains.forward)
-
-
 def _reaching_the_output(structure: Structure) -> list[Segment]:
     """Return the chains of weight layers after the last normalisation, without those inside residual blocks."""
     last = max((x.depth for x in structure.layers if x.normalised or x.role is Role.NORMALISATION), default=-1)
@@ -258,32 +275,6 @@ def _sum(levels: Sequence[int], excess: Column) -> float:
     return float(np.sum(by_level(levels, excess)[1])) if len(levels) else 0.0
 
 
-def _embeddings(began: History) -> list[_Odd]:
-    """Return the embeddings that are far too large and not normalised."""
-    found = []
-    for layer in began.structure.layers:
-        variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
-        if _is_embedding(layer) and not layer.normalised and variance >= LARGE_EMBEDDING:
-            found.append(_Odd(layer, variance, 1.0))
-    return found
-
-
-def _recurrent(began: History) -> list[_Odd]:
-    """Return the recurrent layers whose hidden-to-hidden weights are far off."""
-    found: dict[str, _Odd] = {}
-    low, high = RECURRENT_GAINS
-    for layer in began.structure.layers:
-        gates = _GATES.get(layer.kind)
-        for name in layer.parameters if gates else ():
-            if "weight_hh" not in name or gates is None:
-                continue
-            hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
-            gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
-            if gain >= high or 0 < gain <= low:
-                found.setdefault(layer.module, _Odd(layer, gain, 1.0))
-    return list(found.values())
-
-
 def _of(record: StepRecord, name: str, quantity: Quantity) -> float:
     if name not in record.parameter_names:
         return math.nan
@@ -296,9 +287,3 @@ def _is_embedding(layer: Layer) -> bool:
 
 def _without_embeddings(odd: Sequence[_Odd]) -> list[Layer]:
     return [one.layer for one in odd if not _is_embedding(one.layer)]
-
-
-def _told_by_depth(began: History) -> frozenset[str]:
-    """Return the layers that IM101 or IM102 names at the first record."""
-    rules = (ExplodingActivations(), VanishingActivations())
-    return frozenset(name for rule in rules for finding in rule.judge(began) for name in finding.layers)

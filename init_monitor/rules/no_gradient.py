@@ -12,29 +12,13 @@ from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
-from init_monitor.rules.dead_relu import DEAD_CRITICAL
-from init_monitor.rules.gradients import VanishingGradients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, StepRecord
+    from init_monitor.records import History, StepRecord, Structure
 
-LEAST_RECORDS = 8
-"""Sampled steps in which a parameter got nothing, ever, while others did. A layer that is dropped in half of the steps is
-without a gradient in the first eight with a probability of 0.4 %; layers are rarely dropped in more than a fifth."""
-
-RARE_RECORDS = 20
-"""The same for a module that never ran while its like did: of experts, one may not be chosen for long."""
-
-MOST = 0.5
-"""Share of the trainable elements without a gradient from which it is critical: what trains is no longer the network."""
-
-SMALL = 0.1
-"""Share of the trainable elements up to which an output that the loss does not use is told as information: a pooler or an
-auxiliary head that came with the model (5 % in ALBERT, whose layers share their weights) harms nothing."""
-
-SOURCE = "PyTorch documentation, 'Autograd mechanics': a detached tensor has no gradient, and .grad stays None or 0"
+DEAD = "IM301"
 
 
 class _Rest(NamedTuple):
@@ -57,21 +41,39 @@ class _Idle(NamedTuple):
 class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
-    Frozen parameters are left alone, and so are those that got a gradient in some step. What is exactly zero
-    behind units that died (IM301), or behind weights that stop the whole signal (IM202), is left to those rules.
+    The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
+    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
+    those that got a gradient in some step, and layers that receive nothing but zeros. A gradient of exactly zero is left to IM202
+    where that says that it stops, and before a rectifier that IM301 calls critical.
+
+    **Why.** Such parameters stay what chance made them, and the loss falls all the same, with what is left.
+
+    **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
+
+    **Remedy.** Hand all parameters to the optimizer; take out what cuts the graph; freeze with ``requires_grad_(False)`` what is
+    to stay as it is.
 
     Attributes:
-        least_records: sampled steps without a gradient.
-        most: share of the trainable elements without one from which it is critical.
-        small: share up to which an output that the loss does not use is information.
+        least_records: sampled steps in which a parameter got nothing, ever, while others did. A layer that is dropped in half
+            of the steps is without a gradient in the first eight with a probability of 0.4 %; layers are rarely dropped in
+            more than a fifth.
+        rare_records: the same for a module that never ran while its like did: of experts, one may not be chosen for long.
+        most: share of the trainable elements without one from which it is critical: what trains is no longer the network.
+        small: share up to which an output that the loss does not use is information: a pooler or an auxiliary head that came
+            with the model (5 % in ALBERT, whose layers share their weights) harms nothing.
     """
 
     code: ClassVar[str] = "IM602"
     name: ClassVar[str] = "no-gradient"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM202", "IM301")
+    source: ClassVar[str] = (
+        "PyTorch documentation, 'Autograd mechanics': a detached tensor has no gradient, and .grad stays None or 0"
+    )
 
-    least_records: int = LEAST_RECORDS
-    most: float = MOST
-    small: float = SMALL
+    least_records: int = 8
+    rare_records: int = 20
+    most: float = 0.5
+    small: float = 0.1
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per reason."""
@@ -88,6 +90,22 @@ class NoGradient:
             if found:
                 yield self._without(found, why, sum(one.share for one in idle), history)
 
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers whose gradient of exactly zero another finding explains.
+
+        IM202 does so for the layers that it names where the gradient stops; IM301 for every layer before the last rectifier
+        that is critically dead.
+        """
+        if "weight_gradient_norm" not in finding.evidence or other.severity is not Severity.CRITICAL:
+            return frozenset()
+        if other.code != DEAD:
+            stops = not other.evidence.get("total_growth", 1.0)
+            return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
+        known = structure.by_name()
+        off = max((known[name].depth for name in other.layers if name in known), default=-1)
+        before = (known[name] for name in finding.layers if name in known)
+        return frozenset(layer.name for layer in before if layer.depth <= off and layer.role is not Role.OTHER)
+
     def _idle(self, history: History, executed: Executed) -> list[_Idle]:
         """Return the parameters that got no gradient in any record in which they were measured."""
         silent = _without_gradient(history.records, self.least_records)
@@ -97,13 +115,15 @@ class NoGradient:
         counts = dict(zip(record.parameter_names, record.column(Quantity.WEIGHT_COUNT).tolist(), strict=True))
         trained = dict(zip(record.parameter_names, record.column(Quantity.TRAINABLE).tolist(), strict=True))
         total = sum(count for name, count in counts.items() if trained[name] != 0 and count == count) or 1.0  # noqa: PLR0124 - not NaN
-        elsewhere = _told_elsewhere(history) if any(rest.zero for rest in silent.values()) else frozenset()
+        left = _fed_by_zeros(history) | {
+            name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
+        }
         idle = []
         for name, rest in silent.items():
-            if rest.zero and name in elsewhere:
+            if rest.zero and name in left:
                 continue
             why = executed.why(name, record, zero=rest.zero)
-            if why is Why.UNUSED and rest.records < RARE_RECORDS and has_learning_twin(name, record):
+            if why is Why.UNUSED and rest.records < self.rare_records and has_learning_twin(name, record):
                 continue  # an expert that was not chosen yet
             idle.append(_Idle(name, why, rest.records, counts.get(name, 0.0) / total))
         return idle
@@ -142,12 +162,13 @@ class NoGradient:
             f"{phrases.names(names)} {verb} had no gradient in any of {records} sampled steps, while other parameters"
             f" had one ({phrases.percent(share)} of all trainable elements). {_REASONS[why]}"
         )
+        measured = {
+            "records": Figure(records, "sampled steps without a gradient"),
+            "elements": Figure(share, "of the trainable elements"),
+        }
         return replace(
             self._finding(severity, names, history, message),
-            evidence={
-                "records": Figure(records, "sampled steps without a gradient"),
-                "elements": Figure(share, "of the trainable elements"),
-            },
+            evidence=measured | ({"weight_gradient_norm": Figure(0.0)} if why is Why.CUT else {}),
             expected={"records": Figure(0, "sampled steps without a gradient")},
             remedy=_REMEDIES[why],
         )
@@ -160,7 +181,7 @@ class NoGradient:
             layers=owners_of(parameters, history.structure),
             step=history.last.step,
             message=message,
-            source=SOURCE,
+            source=self.source,
         )
 
 
@@ -212,20 +233,14 @@ def _without_gradient(records: Sequence[StepRecord], least: int) -> dict[str, _R
     return {name: rest for name, rest in resting.items() if rest.records >= least}
 
 
-def _told_elsewhere(history: History) -> frozenset[str]:
-    """Return the parameters whose gradient is zero for a reason that other rules tell: IM301, IM202, a signal of zeros."""
-    record, layers = history.last, history.structure.layers
-    silent = {x for f in VanishingGradients().judge(history) if not f.evidence["total_growth"] for x in f.layers}
-    dead = dict(zip(record.names, record.column(Quantity.DEAD_FRACTION).tolist(), strict=True))
-    off = max((layer.depth for layer in layers if dead.get(layer.name, 0.0) >= DEAD_CRITICAL), default=-1)
+def _fed_by_zeros(history: History) -> frozenset[str]:
+    """Return the parameters of layers that receive only zeros, and of normalisations that receive a constant."""
+    record = history.last
     received = dict(zip(record.names, record.column(Quantity.INPUT_MEAN_SQUARE).tolist(), strict=True))
     variance = dict(zip(record.names, record.column(Quantity.VARIANCE).tolist(), strict=True))
     return frozenset(
         name
-        for layer in layers
-        if layer.name in silent
-        or received.get(layer.name) == 0
-        or (layer.role is Role.NORMALISATION and variance.get(layer.name) == 0)
-        or (layer.depth <= off and layer.role is not Role.OTHER)
+        for layer in history.structure.layers
+        if received.get(layer.name) == 0 or (layer.role is Role.NORMALISATION and variance.get(layer.name) == 0)
         for name in parameters_of(layer)
     )

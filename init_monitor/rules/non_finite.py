@@ -17,21 +17,11 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Column, History, Layer, StepRecord, Structure
 
-NEAR_OVERFLOW = 16.0
-"""A finite element within this factor of the format's largest number has neighbours that overflow: with a Gaussian
-tail the largest of a million elements is five standard deviations out, and a product with one more weight does the
-rest."""
-
-SCALER_HALVINGS = 17
-"""Sampled steps in a row after which a gradient scaler has halved its first scale of 2^16 away: skipping did not help."""
-
 _UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "softmax", "acos", "asin")
 """Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
 
-SOURCE = "IEEE 754-2019, 6 and 7: overflow gives infinity; 0/0, inf - inf and roots of negatives give NaN"
 
-
-class _Place(NamedTuple):
+class _Origin(NamedTuple):
     """Where it appeared: a sentence up to "not finite", names for its braces, how many elements, cause and remedy."""
 
     lead: str
@@ -47,20 +37,37 @@ class _Place(NamedTuple):
 class NonFinite:
     """IM601: the first layer with NaN or ±Inf, in the order the numbers flow: forward, then back, then the weights.
 
+    Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
+
+    **Why.** Everything after the first place follows from it, so the first place is the one to look at.
+
+    **Example.** float16 activations beyond 65,504; the logarithm of a probability that has become 0.
+
+    **Remedy.** By the likely cause, which the finding names: a format with more range, a guard for the operation, a clipped
+    gradient, or back to a checkpoint from before.
+
     Attributes:
-        scaler_halvings: sampled steps in a row with non-finite gradients after which a gradient scaler is no excuse.
+        scaler_halvings: sampled steps in a row with non-finite gradients after which a gradient scaler has halved its first
+            scale of 2^16 away: skipping did not help.
+        near_overflow: a finite element within this factor of the format's largest number has neighbours that overflow: with
+            a Gaussian tail the largest of a million elements is five standard deviations out, and a product with one more
+            weight does the rest.
     """
 
     code: ClassVar[str] = "IM601"
     name: ClassVar[str] = "non-finite"
     spreads: ClassVar[bool] = False
+    source: ClassVar[str] = (
+        "IEEE 754-2019, 6 and 7: overflow gives infinity; 0/0, inf - inf and roots of negatives give NaN"
+    )
 
-    scaler_halvings: int = SCALER_HALVINGS
+    scaler_halvings: int = 17
+    near_overflow: float = 16.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding: everything after the first place follows from it."""
         place = (
-            _forward(history)
+            _forward(history, self.near_overflow)
             or self._backward(history)
             or _parameters(history.last, history.structure)
             or self._weight_gradients(history)
@@ -80,7 +87,7 @@ class NonFinite:
             evidence={"nonfinite_count": Figure(place.elements, "elements")},
             expected={"nonfinite_count": Figure(0.0, "elements")},
             remedy=snippets.advice(place.sentence, place.code),
-            source=SOURCE,
+            source=self.source,
         )
 
     def _gradient_severity(self, history: History, quantity: Quantity) -> tuple[Severity, str]:
@@ -95,7 +102,7 @@ class NonFinite:
             )
         return Severity.INFO, " The gradient scaler skips this step and halves its scale: that is its normal work."
 
-    def _backward(self, history: History) -> _Place | None:
+    def _backward(self, history: History) -> _Origin | None:
         record = history.last
         bad = np.flatnonzero(_positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)))
         if not bad.size:
@@ -106,7 +113,7 @@ class NonFinite:
         layer = history.structure.by_name().get(record.names[i])
         if i == len(record.names) - 1:
             cause = "It is the last watched layer: the loss itself, or its derivative, is not finite."
-        elif _near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer):
+        elif _near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer, self.near_overflow):
             cause = "The gradients next to it are almost as large as the format allows: it overflowed."
         else:
             cause = "The gradient that reached the layers after it was finite: a derivative between them is not defined there."
@@ -116,7 +123,7 @@ class NonFinite:
             else "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
         )
         code = "" if severity is Severity.INFO else "import torch\n\ntorch.autograd.set_detect_anomaly(True)"
-        return _Place(
+        return _Origin(
             "Backward, the gradient of {} is the first that is",
             (record.names[i],),
             severity,
@@ -126,7 +133,7 @@ class NonFinite:
             code,
         )
 
-    def _weight_gradients(self, history: History) -> _Place | None:
+    def _weight_gradients(self, history: History) -> _Origin | None:
         record = history.last
         column = record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
         bad = np.flatnonzero(_positive(column))
@@ -136,7 +143,7 @@ class NonFinite:
         cause = "The gradients of all watched layers are finite: it arose in the sum over samples and positions."
         sentence = "Clip the gradient, lower the learning rate, or accumulate in float32."
         names = tuple(record.parameter_names[i] for i in bad)
-        return _Place(
+        return _Origin(
             "Backward, the weight gradient of {} is",
             names,
             severity,
@@ -150,7 +157,7 @@ def _positive(column: Column) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     return np.nan_to_num(column, nan=0.0) > 0
 
 
-def _forward(history: History) -> _Place | None:
+def _forward(history: History, near: float) -> _Origin | None:
     record, structure = history.last, history.structure
     count = record.column(Quantity.NONFINITE_COUNT)
     bad = np.flatnonzero(_positive(count))
@@ -161,7 +168,7 @@ def _forward(history: History) -> _Place | None:
     layer = structure.by_name().get(name)
     if layer is not None and _on_purpose(i, bad, record, layer):
         cause = "Every layer after it is finite, as when a mask puts -inf before a softmax."
-        return _Place(
+        return _Origin(
             "Forward, the output of {} is the first that is",
             (name,),
             Severity.INFO,
@@ -169,8 +176,8 @@ def _forward(history: History) -> _Place | None:
             cause,
             "Nothing has to change.",
         )
-    cause, sentence, code = _forward_cause(i, history, layer)
-    return _Place(
+    cause, sentence, code = _forward_cause(i, history, layer, near)
+    return _Origin(
         "Forward, the output of {} is the first that is",
         (name,),
         Severity.CRITICAL,
@@ -188,7 +195,7 @@ def _on_purpose(
     return layer.role is Role.OTHER and i < len(record.names) - 1 and not spreads
 
 
-def _forward_cause(i: int, history: History, layer: Layer | None) -> tuple[str, str, str]:
+def _forward_cause(i: int, history: History, layer: Layer | None, near: float) -> tuple[str, str, str]:
     record = history.last
     if layer is not None and (weight := _broken_parameter(record, layer)):
         return (
@@ -201,7 +208,7 @@ def _forward_cause(i: int, history: History, layer: Layer | None) -> tuple[str, 
     reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
     grown = made_by_training.growth(history, layer) if layer is not None else 0.0
     grown = grown if np.isfinite(reached).any() else 0.0
-    if _near_overflow(reached, layer) or grown > made_by_training.OVERTURNED:
+    if _near_overflow(reached, layer, near) or grown > made_by_training.OVERTURNED:
         dtype = layer.dtype if layer else "float32"
         limit = phrases.number(format_of(dtype).largest)
         cause = f"The numbers around it reach {phrases.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed."
@@ -243,13 +250,13 @@ def _broken_parameter(record: StepRecord, layer: Layer) -> str:
     return next((name for name in mine if name in {layer.weight, layer.bias}), "")
 
 
-def _near_overflow(values: Column, layer: Layer | None) -> bool:
+def _near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
     finite = values[np.isfinite(values)]
     largest = format_of(layer.dtype if layer else "float32").largest
-    return bool(finite.size) and float(finite.max()) * NEAR_OVERFLOW >= largest
+    return bool(finite.size) and float(finite.max()) * factor >= largest
 
 
-def _parameters(record: StepRecord, structure: Structure) -> _Place | None:
+def _parameters(record: StepRecord, structure: Structure) -> _Origin | None:
     column = record.column(Quantity.WEIGHT_NONFINITE_COUNT)
     bad = np.flatnonzero(_positive(column))
     if not bad.size:
@@ -259,4 +266,4 @@ def _parameters(record: StepRecord, structure: Structure) -> _Place | None:
     seen = "its layer gave finite numbers" if names[0] in owners else "its layer is not watched"
     cause = f"A step of the optimizer broke it, or it began so ({seen} at this step)."
     sentence = "Go back to a checkpoint from before, lower the learning rate, clip the gradient."
-    return _Place("The parameter {} is", names, Severity.CRITICAL, float(column[bad].sum()), cause, sentence)
+    return _Origin("The parameter {} is", names, Severity.CRITICAL, float(column[bad].sum()), cause, sentence)

@@ -16,6 +16,14 @@ class Rule(Protocol):
 
     ``code`` is stable (``"IM101"``); ``name`` is its plain name (``"exploding-activations"``). ``judge`` returns the
     findings that hold *now*: at most one per severity and group of layers. Repeats are suppressed for it.
+
+    A rule judges for itself, as if it were the only one. Where another rule says the same thing better, it may have
+
+    - ``yields_to``: codes of rules; where one of these has found something about a layer in the same judgement, at least as
+      severe, this rule is silent about that layer (see :mod:`init_monitor.rules.yielding`).
+    - ``leaves(finding, other, structure)``: which layers of its ``finding`` the finding ``other`` of such a rule speaks for,
+      where these are not simply the layers that both name.
+    - ``spreads``: ``False`` if more layers are no news (NaN is everywhere one step after it appeared).
     """
 
     @property

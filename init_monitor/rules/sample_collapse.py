@@ -4,132 +4,85 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
-from init_monitor.analysis.segments import log_of, segments
-from init_monitor.records import INPUT, Figure, Finding, Role, Severity
+from init_monitor.analysis.rising import RISING_PAIRS, rising_share
+from init_monitor.analysis.sample_shares import SampleShares, sample_shares
+from init_monitor.analysis.segments import log_of
+from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
-from init_monitor.rules.propagation import BLAME_FACTOR, to_blame
-from init_monitor.rules.silent_branch import RISING_PAIRS, rising_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Column, History, Layer, StepRecord, Structure
-
-GONE = 1e-6
-"""Share of the variance that lies between samples, relative to the first layers: the samples differ by a thousandth of
-what is the same in all. bfloat16 keeps less, and in float32 the measurement itself is rounding below 2e-7. Default
-initialised ReLU layers get here after 12; from there on Adam, too, learned the digits markedly worse."""
-
-FAINT = 1e-3
-"""The same where it lasts: eight to ten default initialised layers, on which SGD learned nothing in 300 steps. Fifty
-He-initialised layers keep 0.06, and of 52 networks of torchvision, timm and transformers as they are initialised there
-51 keep 0.1 or more; in the other one (CaiT) LayerScale keeps the class token from looking at the image yet."""
-
-RECORDS = 3
-"""Sampled steps in a row that show it before it is said; a network that has only been looked at once is taken at that."""
-
-LASTING_RECORDS = 8
-"""Sampled steps in a row after which it counts as lasting."""
-
-LASTING_STEPS = 100
-"""Optimizer steps they span where a little still arrives: Adam woke ten default initialised layers within 30, and four
-hard sigmoids within 100."""
-
-GONE_STEPS = 50
-"""The same where nothing arrives."""
-
-VARIES = 1e-5
-"""Share at the first layers below which nothing is judged: the samples of the batch are then alike themselves. The mean
-over the positions of 224 × 224 pixels of pure noise leaves 3e-5."""
-
-DROP = 3.0
-"""Factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
-initialised ones by 3 to 10."""
-
-LEVELS = 2
-"""Layers behind one another that must show it: a last one may be all bias (a head that starts small)."""
-
-SOURCE = f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
-
-
-class Profile(NamedTuple):
-    """What is left of the differences between samples, by weight layer.
-
-    Attributes:
-        layers: the weight layers whose share is known, in execution order.
-        levels: how deep each lies.
-        shares: between-sample share relative to that of the first layers.
-        entering: share at the first layers.
-    """
-
-    layers: tuple[Layer, ...]
-    levels: tuple[int, ...]
-    shares: Column
-    entering: float
-
-    @property
-    def arriving(self) -> float:
-        """Largest share at the last two levels; NaN with fewer levels than that and one to compare with."""
-        depths = sorted(set(self.levels))
-        if len(depths) <= LEVELS:
-            return math.nan
-        return float(max(s for s, level in zip(self.shares, self.levels, strict=True) if level >= depths[-LEVELS]))
-
-    def lost_from(self, bar: float) -> int:
-        """Return the position from which every layer to the end is below ``bar``."""
-        kept = np.flatnonzero(self.shares > bar)
-        return int(kept[-1]) + 1 if kept.size else 0
-
-
-def profile(record: StepRecord, structure: Structure) -> Profile | None:
-    """Return the shares along the last chain of weight layers; ``None`` if the samples are alike, or nothing is known."""
-    where = {name: i for i, name in enumerate(record.names)}
-    column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
-
-    def share(layer: Layer) -> float:
-        return float(column[where[layer.name]]) if layer.name in where else math.nan
-
-    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT and not math.isnan(share(layer))]
-    entering = max((share(layer) for layer in weights if INPUT in layer.inputs), default=math.nan)
-    if math.isnan(entering) and weights:
-        entering = share(weights[0])
-    if not entering >= VARIES:
-        return None
-    last = max(segments(structure, through_normalisation=True), key=lambda segment: segment.indices[-1])
-    rows = [pair for pair in zip(last.layers, last.levels, strict=True) if not math.isnan(share(pair[0]))]
-    shares = np.array([share(layer) for layer, _ in rows]) / entering
-    return Profile(tuple(layer for layer, _ in rows), tuple(level for _, level in rows), shares, entering)
+    from init_monitor.records import History, Layer, StepRecord
 
 
 @dataclass(frozen=True)
 class SampleCollapse:
     """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
 
-    Beside skip connections a branch, or a token that has not looked at the input yet, may start silent: there only what
-    lasts counts. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+    Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
+    token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
+    say nothing. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+
+    **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
+    are the same.
+
+    **Example.** Twelve linear layers with ReLU and PyTorch's default initialisation: each multiplies the signal by a sixth and
+    adds a bias that does not depend on it.
+
+    **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
+    network add residual connections or normalisations. Made by training: a smaller learning rate.
 
     Attributes:
-        gone: share, relative to the first layers, at which nothing of the input arrives.
-        faint: share at which too little arrives, if that lasts and is not rising.
-        lasting_steps: optimizer steps that the records which show it must span to be called lasting.
+        gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
+            arrives: the samples differ by a thousandth of what is the same in all. bfloat16 keeps less, and in float32 the
+            measurement itself is rounding below 2e-7. Default initialised ReLU layers get here after 12; from there on Adam,
+            too, learned the digits markedly worse.
+        faint: share at which too little arrives, if that lasts and is not rising: eight to ten default initialised layers,
+            on which SGD learned nothing in 300 steps. Fifty He-initialised layers keep 0.06, and of 52 networks of
+            torchvision, timm and transformers as they are initialised there 51 keep 0.1 or more; in the other one (CaiT)
+            LayerScale keeps the class token from looking at the image yet.
+        records: sampled steps in a row that show it before it is said; a network that has only been looked at once is taken
+            at that.
+        lasting_records: sampled steps in a row after which it counts as lasting.
+        lasting_steps: optimizer steps they span where a little still arrives: Adam woke ten default initialised layers
+            within 30, and four hard sigmoids within 100.
+        gone_steps: the same where nothing arrives.
+        rising_pairs: share of growing pairs of records from which it counts as waking; noise gives 0.5 ± 0.11.
+        varies: share at the first layers below which nothing is judged: the samples of the batch are then alike themselves.
+            The mean over the positions of 224 × 224 pixels of pure noise leaves 3e-5.
+        blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
+            initialised ones by 3 to 10.
     """
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
+    source: ClassVar[str] = (
+        f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
+    )
 
-    gone: float = GONE
-    faint: float = FAINT
-    lasting_steps: int = LASTING_STEPS
+    gone: float = 1e-6
+    faint: float = 1e-3
+    records: int = 3
+    lasting_records: int = 8
+    lasting_steps: int = 100
+    gone_steps: int = 50
+    rising_pairs: float = RISING_PAIRS
+    varies: float = 1e-5
+    blame_factor: float = BLAME_FACTOR
+    drop: float = 3.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        now = profile(history.last, history.structure)
+        now = sample_shares(history.last, history.structure, self.varies)
         if now is None or not now.arriving <= self.faint:
             return
         stretch = self._stretch(history)
@@ -141,7 +94,7 @@ class SampleCollapse:
         """Return what arrived in the latest records in a row that show it, oldest first."""
         arriving: list[float] = []
         for record in reversed(history.records):
-            seen = profile(record, history.structure)
+            seen = sample_shares(record, history.structure, self.varies)
             if seen is None or not seen.arriving <= self.faint:
                 break
             arriving.append(seen.arriving)
@@ -151,20 +104,20 @@ class SampleCollapse:
         count = len(arriving)
         span = history.last.step - history.records[-count].step
         # Below what can be measured, rounding rises and falls as it likes.
-        rising = rising_share(np.maximum(arriving, self.gone)) >= RISING_PAIRS
-        if count >= LASTING_RECORDS and not rising:
-            if span >= GONE_STEPS and max(arriving) <= self.gone:
+        rising = rising_share(np.maximum(arriving, self.gone)) >= self.rising_pairs
+        if count >= self.lasting_records and not rising:
+            if span >= self.gone_steps and max(arriving) <= self.gone:
                 return Severity.CRITICAL
             if span >= self.lasting_steps:
                 return Severity.WARNING
-        at_once = max(arriving[-RECORDS:]) <= self.gone and count >= min(RECORDS, len(history.records))
+        at_once = max(arriving[-self.records :]) <= self.gone and count >= min(self.records, len(history.records))
         return Severity.WARNING if at_once and not history.structure.residuals else None
 
-    def _finding(self, severity: Severity, now: Profile, history: History, count: int) -> Finding:
-        began = profile(history.records[0], history.structure)
+    def _finding(self, severity: Severity, now: SampleShares, history: History, count: int) -> Finding:
+        began = sample_shares(history.records[0], history.structure, self.varies)
         trained = began is not None and began.arriving > self.faint
         start = min(now.lost_from(self.faint), len(now.layers) - 1)
-        blamed = list(now.layers[start:]) if trained else _blamed(now, history.last, start)
+        blamed = list(now.layers[start:]) if trained else self._blamed(now, history.last, start)
         evidence = {
             "between_sample_share": Figure(now.arriving * now.entering, "of the variance"),
             "entering_share": Figure(now.entering, "of the variance, at the first layers"),
@@ -204,19 +157,18 @@ class SampleCollapse:
             evidence=evidence,
             expected={"between_sample_share": Figure(self.faint * now.entering, "of the variance, or more")},
             remedy=remedy,
-            source=SOURCE,
+            source=self.source,
         )
 
-
-def _blamed(now: Profile, record: StepRecord, start: int) -> list[Layer]:
-    """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""
-    where = {name: i for i, name in enumerate(record.names)}
-    given = record.column(Quantity.EXPECTED_GAIN)
-    off = np.array([log_of(np.array([healthy_gain(x)]))[0] for x in now.layers])
-    off = off - log_of(np.array([given[where[x.name]] for x in now.layers]))
-    weak = to_blame(off, BLAME_FACTOR)
-    if weak:
-        return [now.layers[i] for i in weak]
-    shares = np.maximum(now.shares[: start + 1], GONE)
-    drops = np.append(np.nan, log_of(shares[:-1]) - log_of(shares[1:]))
-    return [now.layers[i] for i in to_blame(drops, DROP)] or list(now.layers[start : start + 1])
+    def _blamed(self, now: SampleShares, record: StepRecord, start: int) -> list[Layer]:
+        """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""
+        where = {name: i for i, name in enumerate(record.names)}
+        given = record.column(Quantity.EXPECTED_GAIN)
+        off = np.array([log_of(np.array([healthy_gain(x)]))[0] for x in now.layers])
+        off = off - log_of(np.array([given[where[x.name]] for x in now.layers]))
+        weak = to_blame(off, self.blame_factor)
+        if weak:
+            return [now.layers[i] for i in weak]
+        shares = np.maximum(now.shares[: start + 1], self.gone)
+        drops = np.append(np.nan, log_of(shares[:-1]) - log_of(shares[1:]))
+        return [now.layers[i] for i in to_blame(drops, self.drop)] or list(now.layers[start : start + 1])

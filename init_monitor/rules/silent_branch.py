@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
@@ -17,23 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, History, Layer, Residual, StepRecord, Structure
-
-SILENT_RATIO = 1e-6
-"""Var(branch)/Var(skip): the rms is a thousandth. bfloat16 keeps 8 binary digits, so that a sum in it loses whatever is
-below 2^-9 = 0.002 of the skip."""
-
-LEAST_RECORDS = 8
-"""So many sampled steps in a row must show it; fewer have no trend that could be told from chance."""
-
-LEAST_STEPS = 100
-"""Optimizer steps from the first of them to the last. A branch that starts at zero moves with its first updates: at the
-1e-3 of its size per step that is usually aimed at (and what Adam moves a weight by), it has spoken after 100."""
-
-RISING_PAIRS = 0.75
-"""Share of pairs of records in which the later ratio is the larger one. Noise gives 0.5 with a standard deviation of 0.11
-for twelve records (Kendall 1938); a branch that wakes gives 1, however slowly."""
-
-SOURCE = "Zhang, Dauphin & Ma 2019, 'Fixup initialization': a branch may start at zero because its last layer gets a gradient"
 
 
 class _Silence(NamedTuple):
@@ -53,21 +37,38 @@ class _Silence(NamedTuple):
 class SilentBranch:
     """IM402: Var(branch)/Var(skip) stays near zero long after the start, and is not rising.
 
-    A branch that starts at zero is healthy and is not mentioned until it had the time to wake.
+    A branch that starts at zero is healthy and is not mentioned until it had the time to wake. It is a warning if the branch
+    cannot wake: no gradient arrives, its weights get none, or no optimizer changes them. Else it is information.
+
+    **Why.** A branch may start at zero: its last layer gets a gradient, and soon the branch contributes. One that stays silent
+    is a block that the network does not have.
+
+    **Example.** A block in which the last *two* layers were set to zero: neither ever gets a gradient.
+
+    **Remedy.** Initialise the layers before the last one anew; hand the parameters to the optimizer; give a factor in front
+    of the branch a larger start.
 
     Attributes:
-        silent_ratio: variance ratio below which a branch is silent.
-        least_records: sampled steps in a row that must show it.
-        least_steps: optimizer steps that they must span.
-        rising_pairs: share of growing pairs of ratios from which the branch counts as waking.
+        silent_ratio: Var(branch)/Var(skip) below which a branch is silent: the rms is a thousandth. bfloat16 keeps 8 binary
+            digits, so that a sum in it loses whatever is below 2^-9 = 0.002 of the skip.
+        least_records: sampled steps in a row that must show it; fewer have no trend that could be told from chance.
+        least_steps: optimizer steps from the first of them to the last. A branch that starts at zero moves with its first
+            updates: at the 1e-3 of its size per step that is usually aimed at (and what Adam moves a weight by), it has
+            spoken after 100.
+        rising_pairs: share of growing pairs of ratios from which the branch counts as waking. Noise gives 0.5 with a
+            standard deviation of 0.11 for twelve records (Kendall 1938); a branch that wakes gives 1, however slowly.
     """
 
     code: ClassVar[str] = "IM402"
     name: ClassVar[str] = "silent-branch"
+    source: ClassVar[str] = (
+        "Zhang, Dauphin & Ma 2019, 'Fixup initialization': a branch may start at zero because its last layer gets a"
+        " gradient"
+    )
 
-    silent_ratio: float = SILENT_RATIO
-    least_records: int = LEAST_RECORDS
-    least_steps: int = LEAST_STEPS
+    silent_ratio: float = 1e-6
+    least_records: int = 8
+    least_steps: int = 100
     rising_pairs: float = RISING_PAIRS
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -145,18 +146,8 @@ class SilentBranch:
                 "rising_pairs": Figure(self.rising_pairs, "of the pairs of records, or more"),
             },
             remedy=_remedy(found, history),
-            source=SOURCE,
+            source=self.source,
         )
-
-
-def rising_share(values: Column) -> float:
-    """Return the share of pairs in which the later value is the larger one.
-
-    >>> rising_share(np.array([1.0, 2.0, 3.0])), rising_share(np.zeros(3))
-    (1.0, 0.0)
-    """
-    earlier, later = np.triu_indices(len(values), k=1)
-    return float(np.mean(values[later] > values[earlier])) if earlier.size else 0.0
 
 
 def _at(record: StepRecord, name: str, quantity: Quantity) -> float:

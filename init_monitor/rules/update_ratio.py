@@ -11,52 +11,16 @@ import numpy as np
 
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, phrases, snippets
-from init_monitor.rules.silent_branch import RISING_PAIRS, rising_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from init_monitor.analysis.pace import Pace
     from init_monitor.records import History, StepRecord
-
-TOO_LARGE = 0.3
-"""‖Δw‖/‖w‖ of one step. Measured in 160 trainings of eight small networks: at usual learning rates (SGD up to 0.1, Adam
-up to 0.01) no step exceeded 0.2; at SGD's 10 and Adam's 0.1 three of the first ten passed 0.3 in nearly all."""
-
-OFTEN = 3
-"""So many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one spike may."""
-
-LATEST = 10
-"""Records that are looked at for too large updates: the default dense start, in which a broken network breaks."""
-
-TOO_SMALL = 1e-5
-"""‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once. Measured:
-nothing is learnt in 120 steps at ten times that; careful fine-tuning (AdamW at 1e-6 on weights of 0.02) is five times
-above."""
-
-LEAST_RECORDS = 8
-"""Sampled steps in a row that must show too small updates; fewer have no trend that could be told from chance."""
-
-LEAST_STEPS = 20
-"""Optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise."""
-
-LARGEST_RATE = 1.0
-"""If an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the gradient is what
-is too small: the network has converged, or its gradient vanishes (IM202)."""
-
-HOPELESS_RATE = 1e4
-"""If it needed a larger one than this from the first step on, the gradient was lost before it arrived: a loss that is
-divided by too much. A converged network that is trained on has a gradient ten to a thousand times that."""
-
-RISEN = 2.0
-"""Factor over the stretch by which updates that rise must have grown: a warm-up from next to nothing, and momentum that
-builds up (0.9 multiplies by ten), do; a gradient that drifts does not."""
-
-TAIL = 0.5
-"""A learning rate below this part of the largest one in the window is on its way down, as schedules end."""
 
 LOST = (
     "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
@@ -69,31 +33,64 @@ FEW_DIGITS = frozenset({"bfloat16", "float16"})
 IN_MORE_DIGITS = "Keep the weights in float32 and compute in half precision beside them, or raise the learning rate."
 MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
 
-SOURCE = "Measured (see the constants of init_monitor.rules.update_ratio); Karpathy 2019, 'A recipe for training neural networks'"
-
 
 @dataclass(frozen=True)
 class UpdateRatio:
     """IM603: the median layer's ‖Δw‖/‖w‖ is so large that steps replace the weights, or too small to learn.
 
-    Only weights of two dimensions or more that did not start at zero count. Warm-ups, learning rates that decay to zero
-    and networks that have converged are left alone. One step that makes all weights ten times larger is enough. Weights in
-    half precision that no update reaches, although there is a gradient, are told too.
+    Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
+    learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
+    larger is enough. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
+    to them is rounded away.
+
+    **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
+    of it changes nothing in a hundred thousand. Measured on eight small networks, SGD and Adam: all that learnt had 1e-4 to 0.2.
+
+    **Example.** Adam with a learning rate of 1; SGD with 1e-6.
+
+    **Remedy.** The learning rate that would give an update of a few thousandths, which the finding computes.
 
     Attributes:
-        too_large: ratio above which a step is too large.
-        too_small: ratio below which a step is too small.
-        least_records: sampled steps in a row that must be too small.
-        least_steps: optimizer steps that they must span.
+        too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
+            usual learning rates (SGD up to 0.1, Adam up to 0.01) no step exceeded 0.2; at SGD's 10 and Adam's 0.1 three of
+            the first ten passed 0.3 in nearly all.
+        often: so many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
+            spike may.
+        latest: records that are looked at for too large updates: the default dense start, in which a broken network breaks.
+        too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
+            Measured: nothing is learnt in 120 steps at ten times that; careful fine-tuning (AdamW at 1e-6 on weights of 0.02)
+            is five times above.
+        least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
+            chance.
+        least_steps: optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise.
+        largest_rate: if an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the
+            gradient is what is too small: the network has converged, or its gradient vanishes (IM202).
+        hopeless_rate: if it needed a larger one than this from the first step on, the gradient was lost before it arrived: a
+            loss that is divided by too much. A converged network that is trained on has a gradient ten to a thousand times
+            that.
+        risen: factor over the stretch by which updates that rise must have grown: a warm-up from next to nothing, and
+            momentum that builds up (0.9 multiplies by ten), do; a gradient that drifts does not.
+        rising_pairs: share of growing pairs of records from which updates count as rising; noise gives 0.5 ± 0.11.
+        tail: a learning rate below this part of the largest one in the window is on its way down, as schedules end.
     """
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
+    source: ClassVar[str] = (
+        "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"
+    )
 
-    too_large: float = TOO_LARGE
-    too_small: float = TOO_SMALL
-    least_records: int = LEAST_RECORDS
-    least_steps: int = LEAST_STEPS
+    too_large: float = 0.3
+    often: int = 3
+    latest: int = 10
+    too_small: float = 1e-5
+    least_records: int = 8
+    least_steps: int = 20
+    largest_rate: float = 1.0
+    hopeless_rate: float = 1e4
+    risen: float = 2.0
+    rising_pairs: float = RISING_PAIRS
+    tail: float = 0.5
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -104,15 +101,15 @@ class UpdateRatio:
                 yield finding
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
-        latest = [pace for r in history.records[-LATEST:] if (pace := pace_of(r, judged)) is not None]
+        latest = [pace for r in history.records[-self.latest :] if (pace := pace_of(r, judged)) is not None]
         over = [pace.low for pace in latest if self.too_large < pace.low < math.inf]
         growth, steps = growth_of(history)
         overturned = growth >= made_by_training.OVERTURNED
-        if len(over) < OFTEN and not overturned:
+        if len(over) < self.often and not overturned:
             return None
         record, parts = history.last, []
         measured: dict[str, Figure] = {}
-        if len(over) >= OFTEN:
+        if len(over) >= self.often:
             median = float(np.median(over))
             parts.append(
                 f"In {len(over)} of the last {len(latest)} sampled steps the median layer changed by"
@@ -124,7 +121,7 @@ class UpdateRatio:
             parts.append(f"In {phrases.count(steps, 'step')} the weights have become {phrases.times(growth)} as large.")
             measured["growth"] = Figure(growth, f"× in {phrases.count(steps, 'step')}")
         # The first of these steps is the one that the initial weights were made for; later ones are relative to grown ones.
-        per_step = over[0] if len(over) >= OFTEN else growth / steps
+        per_step = over[0] if len(over) >= self.often else growth / steps
         severity = Severity.CRITICAL if overturned else Severity.WARNING
         return replace(
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
@@ -139,14 +136,14 @@ class UpdateRatio:
         paces = [pace for r in history.records if r.stepped and (pace := pace_of(r, judged)) is not None]
         stretch = _shortest(paces, self.least_records, self.least_steps)
         enough = sum(pace.high >= self.too_small for pace in paces)
-        if not stretch or enough >= OFTEN or max(pace.high for pace in stretch) >= self.too_small:
+        if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= self.too_small:
             return None  # what was large enough before was so at a rate or a gradient that is no longer needed
-        if _rises(stretch) or _scheduled(paces, stretch):
+        if self._rises(stretch) or self._scheduled(paces, stretch):
             return None
         record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
         pull = pull_of(stretch)
-        faint = pull < learning_rate.AIM / HOPELESS_RATE and history.records[0].step == 0
-        if ratio == 0 or (pull < learning_rate.AIM / LARGEST_RATE and not faint):
+        faint = pull < learning_rate.AIM / self.hopeless_rate and history.records[0].step == 0
+        if ratio == 0 or (pull < learning_rate.AIM / self.largest_rate and not faint):
             return None
         steps = stretch[-1].record.step - stretch[0].record.step
         message = (
@@ -214,6 +211,19 @@ class UpdateRatio:
         moved = moved[~np.isnan(moved)]
         return bool(record.learning_rate > 0 and moved.size and np.median(moved) == 0 and moved.max() < self.too_small)
 
+    def _rises(self, stretch: Sequence[Pace]) -> bool:
+        """Say whether the updates are growing by more than noise: a warm-up, or a network that leaves a plateau."""
+        ratios = np.array([pace.high for pace in stretch])
+        return bool(rising_share(ratios) >= self.rising_pairs and ratios[-1] >= self.risen * ratios[0])
+
+    def _scheduled(self, paces: Sequence[Pace], stretch: Sequence[Pace]) -> bool:
+        """Say whether the learning rate is rising, or on its way down from one that the window no longer shows."""
+        rates = [pace.record.learning_rate for pace in stretch]
+        if rates[-1] > rates[0]:
+            return True
+        largest = max((pace.record.learning_rate for pace in paces), default=math.nan)
+        return paces[0].record.step > 0 and rates[-1] < self.tail * largest
+
     def _finding(self, history: History, severity: Severity, message: str, measured: Mapping[str, Figure]) -> Finding:
         record = history.last
         rate = {"learning_rate": Figure(record.learning_rate)} if math.isfinite(record.learning_rate) else {}
@@ -225,7 +235,7 @@ class UpdateRatio:
             step=record.step,
             message=message,
             evidence={**measured, **rate},
-            source=SOURCE,
+            source=self.source,
         )
 
 
@@ -235,21 +245,6 @@ def _shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:
         if paces[-1].record.step - paces[i].record.step >= steps:
             return list(paces[i:])
     return []
-
-
-def _rises(stretch: Sequence[Pace]) -> bool:
-    """Say whether the updates are growing by more than noise: a warm-up, or a network that leaves a plateau."""
-    ratios = np.array([pace.high for pace in stretch])
-    return bool(rising_share(ratios) >= RISING_PAIRS and ratios[-1] >= RISEN * ratios[0])
-
-
-def _scheduled(paces: Sequence[Pace], stretch: Sequence[Pace]) -> bool:
-    """Say whether the learning rate is rising, or on its way down from one that the window no longer shows."""
-    rates = [pace.record.learning_rate for pace in stretch]
-    if rates[-1] > rates[0]:
-        return True
-    largest = max((pace.record.learning_rate for pace in paces), default=math.nan)
-    return paces[0].record.step > 0 and rates[-1] < TAIL * largest
 
 
 def _optimizer(record: StepRecord) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.display.residual_rows import is_aside
 from init_monitor.records import Of
+from init_monitor.records.facts import LOG
 from init_monitor.records.registry import quantities
 from init_monitor.records.tags import scalar_tag
 
@@ -40,9 +41,6 @@ _STATISTICS: dict[str, Callable[[Column], float]] = {
     "abs_median": lambda values: _median(np.abs(values)),
 }
 
-_LOG = "log10_"
-"""What the name of a statistic of logarithms begins with."""
-
 
 def summary_scalars(record: StepRecord, structure: Structure | None = None) -> dict[str, float]:
     """Return the scalars of one step by tag, over all layers (parameters, residuals) where the quantity was measured.
@@ -61,8 +59,8 @@ def summary_scalars(record: StepRecord, structure: Structure | None = None) -> d
     for quantity in quantities():
         values = _measured(record, quantity, in_stream)
         for statistic in quantity.facts.summary if values.size else ():
-            number = _STATISTICS[statistic.removeprefix(_LOG)](values)
-            scalars[scalar_tag(quantity, statistic)] = log10(number) if statistic.startswith(_LOG) else number
+            number = _STATISTICS[statistic.removeprefix(LOG)](values)
+            scalars[scalar_tag(quantity, statistic)] = log10(number) if statistic.startswith(LOG) else number
     return scalars
 
 

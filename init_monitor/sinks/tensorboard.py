@@ -21,17 +21,17 @@ from init_monitor.errors import InitMonitorWarning
 from init_monitor.records import Of
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.registry import is_registered, quantities, vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSS_SCALAR_TAG, LOSSES_TAG, PLUGIN_NAME, vector_tag
 from init_monitor.sinks import events
 from init_monitor.sinks.custom_scalars import custom_scalars_layout
 from init_monitor.sinks.file_writer import writer_source
 from init_monitor.sinks.summary import summary_scalars
-from init_monitor.store import finding_json, structure_json
+from init_monitor.store import finding_json, losses_json, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
     from init_monitor.sinks.file_writer import FileWriter
     from init_monitor.sinks.sink import Run
 
@@ -73,6 +73,7 @@ class TensorBoardSink:
             *self._layout(record, structure),
             *self._found(changed=bool(findings)),
             *self._vectors(record),
+            *self._losses(record.losses),
             *(events.scalar(tag, value) for tag, value in summary_scalars(record, structure).items()),
             *(self._layers(record) if self.per_layer_scalars else ()),
             *([custom_scalars_layout()] if self.custom_scalars and self._first(CONFIG_SUMMARY_TAG) else ()),
@@ -83,6 +84,15 @@ class TensorBoardSink:
             table = record.table(quantity.facts.of)
             with np.errstate(divide="ignore", invalid="ignore"):
                 trace.add(record.step, table.names, np.log10(table.column(quantity)))
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Write the losses of the last steps and what was found by them."""
+        if not self._targets or self._last == _NOTHING:
+            return
+        self._findings += findings
+        step, now = self._last
+        values = [*self._found(changed=bool(findings)), *self._losses(losses)]
+        self._write(Summary(value=values), max(step, *losses.steps.tolist(), *(f.step for f in findings)), now)
 
     def close(self) -> None:
         """Write the pictures and bring everything to disk."""
@@ -162,6 +172,14 @@ class TensorBoardSink:
             # What a reader that does not have the quantity registered needs to show it.
             facts = facts_json(quantity) if is_registered(quantity) else None
             yield events.vector(tag, column, quantity.facts.of.plural, first=self._first(tag), facts=facts)
+
+    def _losses(self, losses: LossStretch) -> Iterator[Summary.Value]:
+        if not len(losses):
+            return
+        yield events.document(LOSSES_TAG, losses_json(losses), "losses", first=self._first(LOSSES_TAG))
+        last = float(losses.values[-1])
+        if np.isfinite(last):
+            yield events.scalar(LOSS_SCALAR_TAG, last)
 
     @staticmethod
     def _layers(record: StepRecord) -> Iterator[Summary.Value]:

@@ -10,6 +10,7 @@
   by number.
 * ``step``: one :class:`~init_monitor.records.StepRecord`: a list of numbers per quantity.
 * ``finding``: one :class:`~init_monitor.records.Finding`.
+* ``losses``: the training losses of the optimizer steps after the last sampled one; those before are in the steps.
 
 Every line is strict JSON in ASCII. Whole numbers below 2^53 are exact; other numbers have 9 significant digits, which
 is enough to give back the same float32 (the time stamp is exact). NaN and ±Inf are the strings ``"NaN"``,
@@ -21,7 +22,7 @@ so that adding one needs no new schema version. A line that does not hold what i
 
 from __future__ import annotations
 
-from init_monitor.store.lines import finding_json, json_value, structure_json
+from init_monitor.store.lines import finding_json, json_value, losses_json, structure_json
 from init_monitor.store.places import RUN_FILE, fresh_folder, run_file
 from init_monitor.store.reader import Header, StoredRun, read_run
 from init_monitor.store.writer import RunWriter
@@ -34,6 +35,7 @@ __all__ = [
     "finding_json",
     "fresh_folder",
     "json_value",
+    "losses_json",
     "read_run",
     "run_file",
     "structure_json",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, Residual, StepRecord, Structure, Table
+from init_monitor.records import Figure, Finding, Layer, LossStretch, Residual, StepRecord, Structure, Table
 from init_monitor.records.registry import quantities
 from init_monitor.store import schema
 
@@ -104,6 +104,8 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
         "unoptimized": list(record.unoptimized),
+        **({"losses": losses_json(record.losses)} if len(record.losses) else {}),
+        **({"loss_by_optimizer": json_value(record.loss_by_optimizer)} if record.loss_by_optimizer else {}),
         "columns": _columns_json(record.columns),
         "parameter_columns": _columns_json(record.parameter_columns),
         "residual_columns": _columns_json(record.residual_columns),
@@ -161,10 +163,31 @@ def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
+        losses=losses_from(entry["losses"]) if "losses" in entry else LossStretch(),
+        loss_by_optimizer={
+            name: schema.number(part, "loss_by_optimizer")
+            for name, part in schema.mapping(entry.get("loss_by_optimizer", {}), "loss_by_optimizer").items()
+        },
         layer_table=_table(schema.needed(entry, "columns"), "columns", names.layers),
         parameter_table=_table(schema.needed(entry, "parameter_columns"), "parameter_columns", names.parameters),
         residual_table=_table(entry.get("residual_columns", {}), "residual_columns", names.residuals),
     )
+
+
+def losses_json(losses: LossStretch) -> dict[str, Any]:
+    """Return the losses of some steps as JSON values."""
+    return {"steps": losses.steps.tolist(), "values": [_number(value) for value in losses.values.tolist()]}
+
+
+def losses_from(value: object) -> LossStretch:
+    """Return the losses that a step, or a line of their own, holds."""
+    entry = schema.mapping(value, "losses")
+    steps = schema.column(schema.needed(entry, "steps"), "losses.steps")
+    values = schema.column(schema.needed(entry, "values"), "losses.values", len(steps))
+    if not np.isfinite(steps).all() or (np.diff(steps) <= 0).any() or (np.abs(steps) >= _EXACT_WHOLE).any():
+        message = "losses.steps are not ascending whole numbers"
+        raise schema.MalformedError(message)
+    return LossStretch.of(zip(steps.astype(np.int64).tolist(), values.tolist(), strict=True))
 
 
 def _table(value: object, where: str, names: tuple[str, ...]) -> Table:

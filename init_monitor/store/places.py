@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from init_monitor.errors import StoreError
-from init_monitor.records.quantities import PLUGIN_NAME
 from init_monitor.records.quoting import clipped, printable, quoted_path
+from init_monitor.records.tags import PLUGIN_NAME
 
 RUN_FILE = "run.jsonl"
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Finding, StepRecord, Structure
-from init_monitor.records.quantities import SCHEMA_VERSION
+from init_monitor.records import Finding, LossCurve, LossStretch, StepRecord, Structure
 from init_monitor.records.quoting import quoted, quoted_path
+from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import schema
-from init_monitor.store.lines import Names, finding_from, finding_json, names_from, step_from, structure_from
+from init_monitor.store.lines import (
+    Names,
+    finding_from,
+    finding_json,
+    losses_from,
+    names_from,
+    step_from,
+    structure_from,
+)
 from init_monitor.store.places import found_file, named_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import NoReturn
 
 _HEADER_START = b'{"kind":"header"'
@@ -55,6 +63,7 @@ class StoredRun:
         count: how many runs the file holds.
         skipped: lines that could not be read and were left out.
         notices: what is odd about the file, in sentences: lines left out, other runs in it.
+        losses: the training loss of every optimizer step, where known.
     """
 
     path: Path
@@ -66,6 +75,7 @@ class StoredRun:
     count: int = 1
     skipped: int = 0
     notices: tuple[str, ...] = ()
+    losses: LossCurve = field(default_factory=LossCurve)
 
 
 def read_run(path: Path | str) -> StoredRun:
@@ -109,6 +119,7 @@ class _Stretch:
     names: dict[int, Names] = field(default_factory=dict)
     records: list[StepRecord] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    last_losses: LossStretch = field(default_factory=LossStretch)
 
     @property
     def goes_on(self) -> bool:
@@ -166,10 +177,11 @@ class _Reader:
             earlier = f"{first} names the other" if before == 1 else f"{first} to {asked}@{before} name the others"
             notices.append(f"{self._path} holds {chosen} runs; this is the last, and {earlier}.")
         if self._skipped:
-            words = "1 line" if self._skipped == 1 else f"{self._skipped:,} lines"
-            first = "" if self._skipped == 1 else "the first: "
-            notices.append(f"{self._path}: left out {words} that cannot be read ({first}{self._reason}).")
-        return _joined(self._file, runs[chosen - 1], chosen, len(runs), self._skipped, tuple(notices))
+            more = self._skipped - 1
+            left = f"it and {more:,} more line{'s' * (more > 1)} were left out" if more else "it was left out"
+            notices.append(f"{self._path}, {self._reason}; {left}.")
+        run = _joined(self._file, runs[chosen - 1])
+        return replace(run, number=chosen, count=len(runs), skipped=self._skipped, notices=tuple(notices))
 
     def _understand(self, position: int, kind: str, entry: dict[str, Any]) -> None:
         if kind == "header":
@@ -186,6 +198,8 @@ class _Reader:
                 message = f"the step refers to names {entry['names']}, which are not in the file"
                 raise schema.MalformedError(message)
             stretch.records.append(step_from(entry, names))
+        elif kind == "losses":
+            stretch.last_losses = losses_from(entry)
         elif kind == "finding":
             stretch.findings.append(finding_from(entry))
 
@@ -198,17 +212,20 @@ class _Reader:
             if not self._stretches:
                 self._refuse(position, reason)
             raise schema.MalformedError(reason)
-        fields: dict[str, Any] = {"settings": {}, "versions": {}, "created": 0.0, "first_step": None}
-        for name, read in _HEADER_FIELDS.items():
-            # The run can be shown without them.
-            try:
-                fields[name] = read(entry[name], name) if name in entry else fields[name]
-            except schema.MalformedError as error:
-                self._skip(position, str(error))
+        fields = {name: self._optional(position, entry, name) for name in _HEADER_FIELDS}
         return Header(SCHEMA_VERSION, **fields)
 
+    def _optional(self, position: int, entry: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any of the fields
+        """Return a field of a header; the run can be shown without it."""
+        read, default = _HEADER_FIELDS[name]
+        try:
+            return read(entry[name], name) if name in entry else default
+        except schema.MalformedError as error:
+            self._skip(position, str(error))
+            return default
+
     def _skip(self, position: int, reason: str) -> None:
-        self._reason = self._reason or f"line {position}: {reason}"
+        self._reason = self._reason or f"line {position}: the line is corrupt ({reason})"
         self._skipped += 1
 
     def _refuse(self, position: int, reason: str, cause: Exception | None = None) -> NoReturn:
@@ -225,12 +242,13 @@ def _versions(value: object, where: str) -> dict[str, str]:
     return {name: schema.text(one, f"{where} of {quoted(name)}") for name, one in schema.mapping(value, where).items()}
 
 
-_HEADER_FIELDS = {
-    "settings": _settings,
-    "versions": _versions,
-    "created": schema.seconds,
-    "first_step": schema.whole,
+_HEADER_FIELDS: dict[str, tuple[Callable[[object, str], object], object]] = {
+    "settings": (_settings, {}),
+    "versions": (_versions, {}),
+    "created": (schema.seconds, 0.0),
+    "first_step": (schema.whole, None),
 }
+"""How each field is read, and what stands for one that is not there."""
 
 
 def _runs(stretches: Sequence[_Stretch]) -> list[list[_Stretch]]:
@@ -244,20 +262,20 @@ def _runs(stretches: Sequence[_Stretch]) -> list[list[_Stretch]]:
     return runs
 
 
-def _joined(
-    path: Path, stretches: Sequence[_Stretch], number: int, count: int, skipped: int, notices: tuple[str, ...]
-) -> StoredRun:
+def _joined(path: Path, stretches: Sequence[_Stretch]) -> StoredRun:
     structures = [one.structure for one in stretches if one.structure is not None]
     by_step = {record.step: record for one in stretches for record in one.records}
     findings = {json.dumps(finding_json(found), sort_keys=True): found for one in stretches for found in one.findings}
+    losses = LossCurve()
+    for one in stretches:
+        for record in one.records:
+            losses.add(record.losses)
+        losses.add(one.last_losses)
     return StoredRun(
         path,
         tuple(one.header for one in stretches),
         structures[-1] if structures else Structure(),
         [by_step[step] for step in sorted(by_step)],
         list(findings.values()),
-        number,
-        count,
-        skipped,
-        notices,
+        losses=losses,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import MISSING, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,10 +117,10 @@ def texts(value: object, where: str) -> tuple[str, ...]:
     return tuple(text(one, where) for one in items(value, where))
 
 
-def column(value: object, where: str, length: int) -> Column:
-    """Return a list of numbers, one for each of ``length`` names."""
+def column(value: object, where: str, length: int | None = None) -> Column:
+    """Return a list of numbers, one for each of ``length`` names; of any length if that is not given."""
     numbers = items(value, where)
-    if len(numbers) != length:
+    if length is not None and len(numbers) != length:
         message = f"{where} has {len(numbers)} numbers, expected {length}"
         raise MalformedError(message)
     return np.array([number(one, where) for one in numbers], dtype=np.float64)
@@ -171,9 +172,21 @@ class _Field(NamedTuple):
 @lru_cache(maxsize=8)
 def _fields(kind: Any) -> tuple[_Field, ...]:  # noqa: ANN401 - any dataclass type
     return tuple(
-        _Field(one.name, _READERS[str(one.type)], one.default is MISSING and one.default_factory is MISSING)
+        _Field(one.name, _reader(str(one.type)), one.default is MISSING and one.default_factory is MISSING)
         for one in fields(kind)
     )
+
+
+def _reader(type_name: str) -> Callable[[object, str], object]:
+    """Return what reads a field of this type, as a record declares it."""
+    if type_name.endswith(" | None"):
+        read = _reader(type_name.removesuffix(" | None"))
+        return lambda value, where: None if value is None else read(value, where)
+    several = re.fullmatch(r"tuple\[(\w+), \.\.\.\]", type_name)
+    if several is not None:
+        one = _reader(several[1])
+        return lambda value, where: tuple(one(item, where) for item in items(value, where))
+    return _READERS[type_name]
 
 
 def _role(value: object, where: str) -> Role:
@@ -186,10 +199,6 @@ def _severity(value: object, where: str) -> Severity:
         return Severity(text(value, where))
     except ValueError:
         raise _unexpected(where, " or ".join(Severity), value) from None
-
-
-def _optional_text(value: object, where: str) -> str | None:
-    return None if value is None else text(value, where)
 
 
 def _figures(value: object, where: str) -> dict[str, Figure]:
@@ -207,8 +216,6 @@ _READERS: dict[str, Callable[[object, str], object]] = {
     "int": whole,
     "float": number,
     "bool": flag,
-    "str | None": _optional_text,
-    "tuple[str, ...]": texts,
     "Role": _role,
     "Severity": _severity,
     "Mapping[str, Figure]": _figures,

@@ -6,8 +6,16 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.records.quantities import SCHEMA_VERSION
-from init_monitor.store.lines import Names, finding_json, json_value, names_json, step_json, structure_json
+from init_monitor.records.tags import SCHEMA_VERSION
+from init_monitor.store.lines import (
+    Names,
+    finding_json,
+    json_value,
+    losses_json,
+    names_json,
+    step_json,
+    structure_json,
+)
 from init_monitor.store.reader import check_first_line
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 _BLOCK = 1 << 16
 """Bytes read at once when looking for the last line end: a run can be large, its last line is not."""
@@ -94,6 +102,11 @@ class RunWriter:
         self._put(lines)
         self._names, self._names_id = names, names_id
         self._structure, self._structure_json = self._structure if structure is None else structure, written
+
+    def conclude(self, losses: LossStretch, findings: Iterable[Finding] = ()) -> None:
+        """Append the losses of the steps after the last sampled one, and the findings that are new by them."""
+        lines = [{"kind": "losses", **losses_json(losses)}] if len(losses) else []
+        self._put([*lines, *({"kind": "finding", **finding_json(finding)} for finding in findings)])
 
     def close(self) -> None:
         """Close the file."""

@@ -11,6 +11,7 @@ from torch import nn
 from init_monitor.structure.layers import plain_name
 from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
+from init_monitor.torch_compat import Hook, kwargs_and_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ class ModuleCalls:
                 next(module.parameters(), None) is not None,
                 not type(module).__module__.startswith(_OWN_OF_TORCH),
             )
-            enter, leave = _Hook(self._enter), _Hook(self._leave)
+            enter, leave = Hook(self._enter), Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):
                 # Before the hooks that measure: they ask where an output comes from.
@@ -119,9 +120,8 @@ class ModuleCalls:
         self._stack.append((id(module), frame))
 
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:
-        # A hook that is removed while its module's hooks run is still called, without the keyword arguments.
-        kwargs, output = more if len(more) > 1 else ({}, *more)
         try:
+            kwargs, output = kwargs_and_output(more)
             if not self._watching():
                 return
             if all(identity != id(module) for identity, _ in self._stack):
@@ -134,19 +134,3 @@ class ModuleCalls:
                 self._on_leave(module, frame, (args, kwargs), output)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"leaving a {type(module).__name__}", error)
-
-
-class _Hook:
-    """A hook that a copy of the model does not take along: a copied or unpickled one does nothing."""
-
-    __slots__ = ("_target",)
-
-    def __init__(self, target: Callable[..., None] | None = None) -> None:
-        self._target = target
-
-    def __call__(self, *args: object) -> None:
-        if self._target is not None:
-            self._target(*args)
-
-    def __reduce__(self) -> tuple[type[_Hook], tuple[()]]:
-        return _Hook, ()

@@ -21,6 +21,7 @@ from init_monitor.structure.origins import maker_of, origins_of
 from init_monitor.structure.owners import Owners
 from init_monitor.structure.provenance import Provenance
 from init_monitor.structure.trace import Listeners, Trace
+from init_monitor.torch_compat import in_backward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
@@ -238,7 +239,7 @@ class Probe(TorchFunctionMode):
         """Return False in other threads, while backward recomputes, and inside function transforms."""
         if not self._live or threading.get_ident() != self._thread:
             return False
-        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001 - the one way to tell
+        if in_backward():
             return False
         if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - the same
             cause = "Inside vmap or another function transform: what is computed there is not looked into."

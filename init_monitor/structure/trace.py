@@ -19,7 +19,7 @@ from init_monitor.structure.residual import Verdict, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.streams import Streams
 from init_monitor.structure.sums import Sum, find_sum
-from init_monitor.structure.unseen import unseen
+from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

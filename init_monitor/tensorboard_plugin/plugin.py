@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorboard import plugin_util
+from tensorboard import errors, plugin_util
 from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
@@ -15,6 +16,7 @@ from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import encoded
 from init_monitor.page.series import Series, thinned
 from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import quoted
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
 from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 2_000
 """Sampled steps that are sent at most: about what a screen has pixels for."""
+
+_log = logging.getLogger("tensorboard")
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 
@@ -139,7 +143,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         run = request.args.get("run", "")
         state = self._events.runs(source).get(run)
         if state is None:
-            message = f"There is no run {run!r} that init_monitor watched; it may have been removed."
+            message = f"There is no run {quoted(run)} that init_monitor watched; it may have been removed."
             raise _RequestError(message)
         return run, state
 
@@ -149,7 +153,7 @@ def _quantity(request: Request, state: RunState) -> Quantity:
     known = {quantity.value: quantity for quantity in (*vectors(), *state.quantities)}
     if asked in known:
         return known[asked]
-    message = f"There is no quantity {asked!r}; expected one of {', '.join(known)}."
+    message = f"There is no quantity {quoted(asked)}; expected one of {', '.join(known)}."
     raise _RequestError(message)
 
 
@@ -166,6 +170,14 @@ def _answering(answer: Callable[[Source, Request], dict[str, Any] | bytes]) -> A
             content = answer(source, request)
         except _RequestError as error:
             return _respond(request, json.dumps({"error": str(error)}), "application/json", 404)
+        except errors.PublicError:  # TensorBoard's own: it has an answer to each
+            raise
+        except Exception as error:  # noqa: BLE001 - what one run makes of us must not take the application with it
+            _log.warning("init_monitor cannot answer %s (%s)", request.path, quoted(str(error)), exc_info=True)
+            message = (
+                f"This cannot be shown ({type(error).__name__}: {quoted(str(error))}); TensorBoard's log says more."
+            )
+            return _respond(request, json.dumps({"error": message}), "application/json", 500)
         if isinstance(content, bytes):
             return _respond(request, content, "application/octet-stream")
         return _respond(request, json.dumps(content, allow_nan=False), "application/json")

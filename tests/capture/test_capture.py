@@ -19,9 +19,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from init_monitor.capture.accumulator import Accumulator, Plan
-from init_monitor.capture.capture import Capture, Scope, StepFacts
-from init_monitor.measures import Knee, Layout
+from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.step_facts import StepFacts
+from init_monitor.measures import Knee, Layout, Reduction
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -255,10 +256,10 @@ def test_beside_the_cpu_nothing_but_the_drain_looks_at_a_number() -> None:
     accumulator = Accumulator(torch.device("meta"), exact=True)
     rows = [accumulator.new_row() for _ in range(4)]
     for _ in range(2):
-        rectified = Plan(Layout(0, 1), rectifier=True, knee=Knee(0.0, 1.0))
+        rectified = Reduction(Layout(0, 1), rectifier=True, knee=Knee(0.0, 1.0))
         accumulator.take(rows[0], torch.empty(8, 16, device="meta"), rectified)
         accumulator.take(rows[1], torch.empty(8, 16, 4, 4, device="meta", dtype=torch.bfloat16), rectified)
-        accumulator.take(rows[2], torch.empty(3, 1 << 22, device="meta"), Plan(gradient=True))
+        accumulator.take(rows[2], torch.empty(3, 1 << 22, device="meta"), gradient=True)
         accumulator.take(rows[3], torch.empty(0, device="meta"))
         accumulator.end_batch(torch.empty((), device="meta"))
 

@@ -19,7 +19,7 @@ from torch import distributed
 
 from init_monitor.capture.ranks import Ranks, Share, Stream, merged, one_copy
 from init_monitor.capture.taps import TapKey
-from init_monitor.measures import WIDTH, finalise, reduce_block
+from init_monitor.measures import WIDTH, finalise, reduce
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.sinks.sink import Run
@@ -178,7 +178,7 @@ def test_merged_shares_are_the_moments_of_everything_together(sizes: list[int], 
     parts = [mean + torch.randn(size, generator=generator, dtype=torch.float64) for size in sizes]
     key = ("layer", "fc", 0, "", "")
     shares = [
-        Share((), {key: Stream(reduce_block(part.unsqueeze(0)).numpy()[0], samples=len(part))} if len(part) else {})
+        Share((), {key: Stream(reduce(part.unsqueeze(0)).rows.numpy()[0], samples=len(part))} if len(part) else {})
         for part in parts
     ]
     found = merged(shares)
@@ -196,7 +196,7 @@ def test_merged_shares_are_the_moments_of_everything_together(sizes: list[int], 
 
 def test_copies_of_one_tensor_count_once() -> None:
     part = torch.randn(1, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    row = reduce_block(part).numpy()[0]
+    row = reduce(part).rows.numpy()[0]
     key = ("parameter", "fc.weight", "weight")
     twice = merged([Share((TapKey("fc", 0, ""),), {key: Stream(row)})] * 2)[key].row
     np.testing.assert_allclose(one_copy(twice, 2.0), row, rtol=1e-12)

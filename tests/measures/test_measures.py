@@ -21,18 +21,19 @@ from init_monitor.measures import (
     ZEROS,
     Knee,
     Layout,
+    Reduction,
     Scratch,
-    _reduce_any,
-    _reduce_ordinary,
+    Sizes,
     between_sample_share,
     finalise,
     merge,
     moments,
-    reduce_block,
+    reduce,
     rescale,
-    sample_signal,
-    unit_extremes,
 )
+from init_monitor.measures.cpu import fill_ordinary
+from init_monitor.measures.eager import fill_any
+from init_monitor.measures.units import sample_signal, unit_extremes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def assert_agrees(x: torch.Tensor, tolerance: float = RELATIVE) -> None:
 
 
 def rows_of(x: torch.Tensor) -> torch.Tensor:
-    return reduce_block(x.unsqueeze(0))
+    return reduce(x.unsqueeze(0)).rows
 
 
 def final(rows: torch.Tensor) -> dict[str, NDArray[np.float64]]:
@@ -225,7 +226,7 @@ def test_a_block_reduces_each_of_its_tensors_separately() -> None:
     block[1] *= 100
     block[2, 0, 0] = math.nan
     block[3] = 0
-    together = reduce_block(block)
+    together = reduce(block).rows
     alone = torch.cat([rows_of(tensor) for tensor in block])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-9)
     assert together[2, NONFINITE] == 1
@@ -237,13 +238,13 @@ def test_a_block_reduces_each_of_its_tensors_separately() -> None:
 def test_the_quick_way_for_ordinary_elements_agrees_with_the_way_for_any(mean: float, rows: int) -> None:
     block = mean + torch.randn(rows, 4096, generator=torch.Generator().manual_seed(9))
     quick, careful = torch.zeros(rows, WIDTH, dtype=torch.float64), torch.zeros(rows, WIDTH, dtype=torch.float64)
-    assert _reduce_ordinary(block, quick, Scratch(rows * 4096, block.device)) == (mean < 3)
-    _reduce_any(block, careful, Scratch(0, block.device))
+    assert fill_ordinary(block, quick, Scratch(block.device, Sizes(0, 0, 0, rows * 4096))) == (mean < 3)
+    fill_any(block, careful, Scratch(block.device))
     if mean < 3:
         torch.testing.assert_close(quick, careful, rtol=1e-5, atol=1e-5)
     else:
         assert not quick.any()
-    for row, tensor in zip(reduce_block(block), block, strict=True):
+    for row, tensor in zip(reduce(block).rows, block, strict=True):
         expected = naive(tensor)
         assert float(row[M2] / row[COUNT]) == pytest.approx(expected["variance"], rel=1e-5)
 
@@ -252,14 +253,14 @@ def test_the_quick_way_for_ordinary_elements_agrees_with_the_way_for_any(mean: f
 def test_one_odd_element_sends_the_whole_block_the_careful_way(odd: float) -> None:
     block = torch.randn(3, 500, generator=torch.Generator().manual_seed(10))
     block[1, 7] = odd
-    assert not _reduce_ordinary(block, torch.zeros(3, WIDTH, dtype=torch.float64), Scratch(0, block.device))
-    for row, tensor in zip(reduce_block(block), block, strict=True):
+    assert not fill_ordinary(block, torch.zeros(3, WIDTH, dtype=torch.float64), Scratch(block.device))
+    for row, tensor in zip(reduce(block).rows, block, strict=True):
         assert float(row[M2] / row[COUNT]) == pytest.approx(naive(tensor)["variance"], rel=1e-5)
 
 
 def test_elements_beyond_the_knee_are_counted() -> None:
     y = torch.tensor([[0.01, 0.5, 0.99, 0.3, math.nan]])
-    rows = reduce_block(y, Knee(0.5, 0.48))
+    rows = reduce(y, Reduction(knee=Knee(0.5, 0.48))).rows
     assert rows[0, SATURATED] == 2
     assert final(rows)["saturated_fraction"][0] == pytest.approx(0.5)
 

@@ -20,16 +20,17 @@ from torch.overrides import _get_current_function_mode_stack
 import init_monitor.capture.capture
 import init_monitor.monitor
 from init_monitor import Finding, InitMonitor, InitMonitorError, InitMonitorWarning, StepRecord, Structure
-from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.capture import Capture
-from init_monitor.capture.eager import EagerMode
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.residual import ResidualTaps
-from init_monitor.integrations.lightning import _log_dir
-from init_monitor.rules.engine import Docket
+from init_monitor.integrations.places import Place, place_of
+from init_monitor.measures import MOMENTS, Reduction
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import RunStoreSink
 from init_monitor.store import read_run
+from init_monitor.torch_compat import EagerMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Capture, "after_optimizer", "measuring the updates"),
     (Capture, "close_step", "reading the measurements"),
     (Capture, "abort", "detaching from the model"),
-    (Docket, "judge", "judging"),
+    (Engine, "judge", "judging"),
     (init_monitor.monitor, "default_sinks", "making the sinks"),
 ]
 NAMES = [f"{name} ({doing})" for _, name, doing in STAGES]
@@ -227,10 +228,12 @@ def test_parameters_that_cannot_be_measured_cost_nothing_else(
 def test_a_gradient_that_cannot_be_measured_costs_its_layer_only(monkeypatch: pytest.MonkeyPatch) -> None:
     take = Accumulator.take
 
-    def refuses_large_gradients(self: Accumulator, row: int, tensor: torch.Tensor, plan: Plan = Plan()) -> None:  # noqa: B008
-        if plan.gradient and tensor.shape[-1] == 10:
+    def refuses_large_gradients(
+        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+    ) -> None:
+        if gradient and tensor.shape[-1] == 10:
             broken()
-        take(self, row, tensor, plan)
+        take(self, row, tensor, plan, gradient=gradient)
 
     monkeypatch.setattr(Accumulator, "take", refuses_large_gradients)
     monitor = InitMonitor(sinks=())
@@ -263,8 +266,8 @@ def test_the_run_is_stored_beside_the_first_logger_that_has_a_directory(tmp_path
     sinks = (RunStoreSink(),)
     fit(Classifier(mlp(2, 8)), loader(8), InitMonitor(sinks=sinks, strict=True), steps=2, logger=loggers[1:])
     assert len(read_run(tmp_path / "somewhere/version_0").records) == 2
-    assert _log_dir(cast("Any", SimpleNamespace(loggers=loggers))) == tmp_path / "somewhere/version_0"
-    assert _log_dir(cast("Any", SimpleNamespace(loggers=loggers[:1]))) is None
+    trainer = SimpleNamespace(loggers=loggers, default_root_dir=str(tmp_path))
+    assert place_of(cast("Any", trainer)) == Place(log_dir=tmp_path / "somewhere/version_0")
 
 
 def test_a_state_that_cannot_be_saved_does_not_spoil_the_checkpoint(

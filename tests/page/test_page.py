@@ -21,11 +21,11 @@ from browser import COLOURS, Watched, browser, chromium, missing, settled, watch
 from builders import blocks, linears, record
 
 from init_monitor import Report, cli
-from init_monitor.comparison import Comparison
+from init_monitor.comparison import RunComparison
 from init_monitor.page import bundle
 from init_monitor.page.document import BUDGET, LEAST_COLUMNS, ShownRun, document, embedded
 from init_monitor.page.payload import decoded
-from init_monitor.records import Finding, Role, Severity
+from init_monitor.records import Facts, Finding, Of, Page, Role, Severity, register, unregister
 from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity
 from init_monitor.store import RunWriter, read_run, run_file
 
@@ -223,7 +223,7 @@ def test_compare_takes_the_median_update_ratio_of_the_weights_alone(tmp_path: Pa
     run = read_run(tmp_path)
     (row,) = {
         row
-        for row in Comparison(("a", "b"), (run, run)).rows
+        for row in RunComparison(("a", "b"), (run, run)).rows
         if row.what == "median update ratio" and row.part == "newest step"
     }
     assert row.first == row.second == "0.002"
@@ -231,7 +231,7 @@ def test_compare_takes_the_median_update_ratio_of_the_weights_alone(tmp_path: Pa
 
 def test_of_two_different_networks_compare_lists_a_few_layers_and_counts_the_others(tmp_path: Path) -> None:
     runs = (read_run(stored(tmp_path / "a", layers=2)), read_run(stored(tmp_path / "b", layers=100)))
-    rows = [row for row in Comparison(("a", "b"), runs).rows if row.part == "network"]
+    rows = [row for row in RunComparison(("a", "b"), runs).rows if row.part == "network"]
     assert [row.what for row in rows] == ["layers", *(f"net.{i}" for i in range(2, 10)), "and 90 more layers"]
 
 
@@ -254,7 +254,7 @@ def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
     narrow, *others = second.structure.layers
     narrow = dataclasses.replace(narrow, fan_out=7)
     second = dataclasses.replace(second, structure=dataclasses.replace(second.structure, layers=(narrow, *others)))
-    rows = [row for row in Comparison(("a", "b"), (first, second)).rows if row.part == "network"]
+    rows = [row for row in RunComparison(("a", "b"), (first, second)).rows if row.part == "network"]
     assert [(row.what, row.first, row.second) for row in rows[1:]] == [
         ("net.0", "Linear, fan_in 512, fan_out 512, float32", "Linear, fan_in 512, fan_out 7, float32")
     ]
@@ -262,7 +262,7 @@ def test_compare_says_which_layers_have_another_size(tmp_path: Path) -> None:
 
 def test_the_same_run_twice_differs_in_nothing(tmp_path: Path) -> None:
     run = read_run(stored(tmp_path / "run"))
-    rows = Comparison(("a", "b"), (run, run)).rows
+    rows = RunComparison(("a", "b"), (run, run)).rows
     assert rows
     assert [row for row in rows if row.first != row.second] == []
     assert {row.part for row in rows} == {"network", "first sampled step", "newest step"}
@@ -447,3 +447,73 @@ def test_the_comparison_opens_at_its_pictures(tmp_path: Path, page: Watched) -> 
     page.page.evaluate("document.activeElement.blur()")
     page.page.keyboard.press("1")
     assert page.page.locator(".tab[aria-selected=true]").inner_text() == "Compare"
+
+
+@pytest.mark.slow
+def test_there_is_one_median(page: Watched) -> None:
+    """That of the page is numpy's, of odd and even numbers of values, with infinities and equal ones among them."""
+    rng = np.random.default_rng(0)
+    drawn = [np.exp(rng.normal(0, 9, size)).tolist() for size in range(1, 40)]
+    lists = [*drawn, [0.313, 0.747], [2.0, 2.0, 1.0, 2.0], [-1.0, 0.0, 1e-300, 1e300], [0.0]]
+    source = (bundle.STATIC / "median.js").read_text(encoding="utf-8")
+    found = page.page.evaluate(
+        """async ([source, lists]) => {
+          const {median} = await import("data:text/javascript," + encodeURIComponent(source));
+          return [lists.map(median), median([]), median([1, Infinity, Infinity]), median([1, Infinity])];
+        }""",
+        [source, lists],
+    )
+    assert found[0] == [float(np.median(one)) for one in lists]
+    assert found[0][lists.index([0.313, 0.747])] == 0.53
+    assert math.isnan(found[1])
+    assert found[2:] == [math.inf, math.inf]
+
+
+@pytest.mark.slow
+def test_both_tables_of_a_comparison_say_the_same_median(tmp_path: Path, page: Watched) -> None:
+    """The upper one is made in Python, the lower one by the page; of four layers the two in the middle are averaged."""
+    net, file = linears(4), tmp_path / "page.html"
+    directories = []
+    for name, factor in (("a", 1.0), ("b", 100.0)):
+        path = run_file(tmp_path / name)
+        path.parent.mkdir(parents=True)
+        variances = np.array([0.1, 0.313, 0.747, 2.0]) * factor
+        names = ["net.0.weight", "net.0.bias", "net.1.weight"]
+        columns: dict[Quantity, Any] = {Quantity.VARIANCE: variances, Quantity.UPDATE_RATIO: [1e-3, 0.9, 3e-3]}
+        with RunWriter(path) as writer:
+            writer.write(record(net, columns, parameter_names=names), (), net)
+        directories.append(str(tmp_path / name))
+    assert cli.main(["compare", *directories, "--html", str(file)]) == 0
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    for what, expected in (("median variance", ["0.53", "53"]), ("median update ratio", ["0.002", "0.002"])):
+        above = page.page.locator("main.report tr", has_text=what).last.locator("td").all_inner_texts()
+        below = page.page.locator("table.runs tr", has_text=what).locator("td").all_inner_texts()
+        assert above[-2:] == expected
+        assert [float(one.replace("×10⁻³", "e-3")) for one in below] == [float(one) for one in expected]
+
+
+@pytest.mark.slow
+def test_a_registered_quantity_has_its_picture_on_the_overview(tmp_path: Path, page: Watched) -> None:
+    facts = Facts(
+        of=Of.LAYER,
+        title="Crest factor",
+        means="largest |x| over the root mean square",
+        in_events=True,
+        pages=(Page.OVERVIEW,),
+        derive=lambda column: column("abs_max") / np.sqrt(column("mean_square")),
+    )
+    register("crest", facts)
+    try:
+        columns: dict[Quantity, Any] = {Quantity.VARIANCE: 1.0, Quantity.ABS_MAX: 6.0, Quantity.MEAN_SQUARE: 4.0}
+        file = tmp_path / "page.html"
+        Report.of([record(NET, columns, step=step) for step in range(3)], (), NET, {}).to_html(file)
+    finally:
+        unregister("crest")
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    assert page.page.locator("section[data-quantity=crest] h3").inner_text() == "Crest factor"
+    with page.page.expect_download() as saved:
+        page.page.locator("section[data-quantity=crest] [aria-label*=CSV]").click()
+    rows = Path(saved.value.path()).read_text(encoding="utf-8").splitlines()
+    assert rows == ["name,0,1,2", *(f"{name},3,3,3" for name in NET.names)]

@@ -163,7 +163,7 @@ def test_selu_gets_lecun_and_gelu_the_gain_of_its_own() -> None:
     plans = planned(net, torch.randn(8, 100))
     assert plans["0"].recipe == "lecun_normal_"
     assert plans["0"].target_variance == pytest.approx(0.01)
-    assert plans["2"].target_variance == pytest.approx(0.023517)
+    assert plans["2"].target_variance == pytest.approx(0.023517, rel=1e-4)
 
 
 def test_a_tied_weight_is_planned_once_and_small() -> None:
@@ -463,7 +463,7 @@ def test_a_gate_whose_bias_was_chosen_is_left_but_constant_weights_are_not() -> 
     nn.init.constant_(model.get_parameter("0.bias"), 1.0)
     plan = planned(model, torch.randn(4, 8))["0"]
     assert plan.recipe == ""
-    assert "as a gate has" in plan.reason
+    assert "as in a gate" in plan.reason
     nn.init.constant_(model.get_parameter("0.weight"), 1.0)
     assert planned(model, torch.randn(4, 8))["0"].recipe == "xavier_normal_"
 
@@ -595,4 +595,4 @@ def test_a_normalisation_of_its_own_class_is_left_for_a_reason_that_is_true() ->
 
     plan = planned(nn.Sequential(nn.Linear(8, 8), MyRMSNorm(), nn.Linear(8, 2)), torch.randn(4, 8))["1"]
     assert plan.recipe == ""
-    assert "whether its weight starts at 1 or at 0 cannot be told" in plan.reason
+    assert "not known whether its weight starts at 1 or at 0" in plan.reason

@@ -92,15 +92,49 @@ def test_a_seed_draws_what_torch_draws_with_it(ours: Recipe, torchs: Recipe, sha
         ("linear", None, 1.0),
         ("leaky_relu", None, 2 / (1 + 0.01**2)),
         ("leaky_relu", 0.2, 2 / (1 + 0.2**2)),
-        ("gelu", None, 2.3517),
+        ("gelu", None, 2.35172),
         ("tanh", None, 1.0),
     ],
 )
 def test_the_gain_undoes_what_the_activation_takes(nonlinearity: str, slope: float | None, squared_gain: float) -> None:
-    assert recipes.he_variance(100, nonlinearity, slope) == pytest.approx(squared_gain / 100)
+    assert recipes.he_variance(100, nonlinearity, slope) == pytest.approx(squared_gain / 100, rel=1e-5)
     weight = torch.empty(400, 400)
     recipes.he_normal_(weight, nonlinearity=nonlinearity, negative_slope=slope, generator=seeded())
     assert variance(weight) == pytest.approx(squared_gain / 400, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(12, 7),
+        nn.Conv2d(6, 4, 3, stride=2),
+        nn.Conv2d(6, 4, 3, groups=2),
+        nn.ConvTranspose2d(6, 4, 2, stride=2),
+        nn.ConvTranspose2d(6, 4, 2, stride=2, groups=2),
+        nn.utils.parametrizations.weight_norm(nn.Linear(12, 7)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("recipe", [recipes.xavier_normal_, recipes.xavier_uniform_])
+def test_the_mean_of_the_input_is_taken_out_by_the_bias(layer: nn.Module, recipe: Any) -> None:
+    recipe(layer, gain=4.8, input_mean=0.5, generator=seeded())
+    shape = (2, 12) if hasattr(layer, "in_features") else (2, 6, 9, 9)
+    # The sum of a transposed convolution varies with the place in its stride: a kernel of 2 by 2 at a stride of 2 meets
+    # each output with one element, so that only the mean over the places is 0.
+    out = layer(torch.full(shape, 0.5))
+    over = out.mean(dim=(2, 3)) if isinstance(layer, nn.ConvTranspose2d) else out
+    torch.testing.assert_close(over, torch.zeros_like(over), atol=1e-5, rtol=0)
+
+
+def test_without_a_mean_and_without_a_bias_nothing_is_taken_out() -> None:
+    layer, bare = nn.Linear(4, 3), nn.Linear(4, 3, bias=False)
+    recipes.xavier_normal_(layer)
+    assert not layer.bias.any()
+    recipes.xavier_normal_(bare, input_mean=0.5)
+    assert bare.bias is None
+    attention = nn.MultiheadAttention(8, 2)
+    recipes.xavier_normal_(attention, input_mean=0.5)
+    assert not attention.in_proj_bias.any()
 
 
 def test_a_transposed_convolution_gets_the_variance_of_the_terms_it_sums() -> None:
@@ -321,6 +355,7 @@ def frozen_linear() -> nn.Linear:
             r'nonlinearity must be "relu" or .*\'relo\'',
         ),
         (lambda: recipes.he_normal_(nn.Linear(2, 2), negative_slope=math.nan), r"negative_slope must be a finite"),
+        (lambda: recipes.xavier_normal_(nn.Linear(2, 2), input_mean=math.inf), r"input_mean must be a finite number"),
         (lambda: recipes.xavier_normal_(nn.Linear(2, 2), gain=0.0), r"gain must be a positive finite number, got 0.0"),
         (lambda: recipes.small_output_(nn.Linear(2, 2), std=-1), r"std must be a positive finite number, got -1"),
         (lambda: recipes.small_output_(nn.Sequential(nn.Linear(2, 2))), r"Sequential has no linear"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from builders import linears, record
 
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.records import Facts, Form, Group, Of, Page
+from init_monitor.records.facts_json import facts_from, facts_json
 from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity, vector_tag
-from init_monitor.records.registry import is_registered, moments, quantities, register, unregister, vectors
+from init_monitor.records.registry import described, is_registered, moments, quantities, register, unregister, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +135,28 @@ def test_a_quantity_that_cannot_be_made_is_said_once_and_left_out(derive: object
     assert one.column(Quantity.MEAN).tolist() == [1.0, 1.0, 1.0]
     # Warnings are errors in here: a second one would show.
     record(linears(3), {Quantity.MEAN: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"summary": ("log10_mean",)}, "summary of 'Odd' has 'log10_mean', expected min, median, max, abs_median, or"),
+        ({"pages": (Page.OVERVIEW,)}, "it has to go into event files: in_events=True"),
+        ({"picture": "A picture"}, "it has to go into event files: in_events=True"),
+        ({"chart": ("Signal", "Odd")}, "no summary scalar to draw in it: give it a summary"),
+        ({"centre": 0.0}, "centre of 'Odd' is 0.0, expected a positive number on a logarithmic axis"),
+    ],
+)
+def test_what_could_not_be_shown_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Facts(of=Of.LAYER, title="Odd", means="nothing", **fields)
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_what_an_event_file_says_of_a_quantity_comes_back(quantity: Quantity) -> None:
+    said = json.loads(json.dumps(facts_json(quantity), allow_nan=False))
+    other = facts_json(described(quantity.value, facts_from(said, quantity.facts.of)))
+    assert {**other, "healthy": None} == {**said, "healthy": None}
 
 
 def test_colours_follow_from_how_a_number_is_read() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from builders import linears, record
 
-from init_monitor.records import LayerRecord, Of, StepRecord, Table, step
+from init_monitor.records import LayerRecord, Of, StepRecord, Table, entries
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.registry import quantities
 from init_monitor.records.table import Rows
@@ -65,7 +65,7 @@ def test_reading_one_layer_of_512_makes_one_object(monkeypatch: pytest.MonkeyPat
             made.append(fields["name"])
             super().__init__(**fields)
 
-    monkeypatch.setattr(step, "LayerRecord", Counted)
+    monkeypatch.setattr(entries, "LayerRecord", Counted)
     net = linears(512)
     layers = record(net, {q: 1.0 for q in Quantity if q.facts.of is Of.LAYER}).layers
     assert len(layers) == 512

@@ -73,7 +73,8 @@ def test_the_code_gives_every_layer_the_he_variance_however_many_there_are(count
     [
         ("ReLU", 2 / 300),
         ("LeakyReLU", 2 / (1 + 0.01**2) / 300),
-        ("GELU", 2 / 300),
+        ("GELU", 2.3517 / 300),
+        ("ELU", 1.5505 / 300),
         ("SELU", 1 / 300),
         ("Tanh", 2 / 400),
         (None, 2 / 400),
@@ -133,7 +134,10 @@ def test_recurrent_layers_get_orthogonal_recurrent_weights() -> None:
     assert all(torch.allclose(gate.T @ gate, torch.eye(64), atol=1e-5) for gate in gates)
     bound = (6 / (32 + 64)) ** 0.5
     assert bound * 0.95 < float(parameter(model["rnn"], "weight_ih_l0").abs().max()) <= bound
-    assert float(parameter(model["rnn"], "bias_ih_l0").abs().max()) == 0
+    forget = parameter(model["rnn"], "bias_ih_l0").chunk(4)[1]
+    assert bool((forget == 1).all()), "the forget gate starts open, as in the plan"
+    assert float(parameter(model["rnn"], "bias_ih_l0").sum()) == 64
+    assert float(parameter(model["rnn"], "bias_hh_l0").abs().max()) == 0
 
 
 def test_a_layer_called_twice_is_initialised_once() -> None:

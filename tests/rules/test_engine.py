@@ -15,7 +15,7 @@ from init_monitor.errors import InitMonitorWarning, OptionError
 from init_monitor.records import Finding, History, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DEFAULT_RULES, ExplodingActivations
-from init_monitor.rules.engine import Docket
+from init_monitor.rules.engine import Engine
 from init_monitor.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Scripted:
 
 def play(*script: list[Finding]) -> list[int]:
     """Return how many findings were news at each step."""
-    docket = Docket([Scripted(list(script))])
-    return [len(docket.judge(PAST)) for _ in script]
+    engine = Engine([Scripted(list(script))])
+    return [len(engine.judge(PAST)) for _ in script]
 
 
 HOLDS = [found(WARNING, "a", "b")]
@@ -89,14 +89,14 @@ def test_a_finding_without_layers_is_told_once() -> None:
 
 
 def test_a_resumed_run_does_not_repeat_what_it_knows() -> None:
-    docket = Docket([Scripted([HOLDS, []])])
-    assert len(docket.judge(PAST)) == 1
-    docket.judge(PAST)
-    state = json.loads(json.dumps(docket.state_dict()))
-    resumed = Docket([Scripted([HOLDS, [], [], [], HOLDS])])
+    engine = Engine([Scripted([HOLDS, []])])
+    assert len(engine.judge(PAST)) == 1
+    engine.judge(PAST)
+    state = json.loads(json.dumps(engine.state_dict()))
+    resumed = Engine([Scripted([HOLDS, [], [], [], HOLDS])])
     resumed.load_state_dict(state)
     assert [len(resumed.judge(PAST)) for _ in range(5)] == [0, 0, 0, 0, 1]
-    assert docket.state_dict() == state
+    assert engine.state_dict() == state
 
 
 class Broken:
@@ -110,33 +110,33 @@ class Broken:
 
 def test_a_rule_that_raises_is_reported_once_and_left_out_while_the_others_go_on() -> None:
     other = Scripted([HOLDS])
-    docket = Docket([Broken(), other])
+    engine = Engine([Broken(), other])
     with pytest.warns(
         InitMonitorWarning, match=r"rule X009 broken failed at step 0 .* KeyError: 'no such column'"
     ) as seen:
-        assert docket.judge(PAST) == HOLDS
+        assert engine.judge(PAST) == HOLDS
     assert len(seen) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert docket.judge(PAST) == []
+        assert engine.judge(PAST) == []
     assert other.calls == 2
 
 
 def test_strict_raises_what_the_rule_raises() -> None:
     with pytest.raises(KeyError, match="no such column"):
-        Docket([Broken()], strict=True).judge(PAST)
+        Engine([Broken()], strict=True).judge(PAST)
 
 
 def test_a_rule_that_returns_something_else_is_reported() -> None:
-    docket = Docket([Scripted([["oops"]])])  # type: ignore[list-item]
+    engine = Engine([Scripted([["oops"]])])  # type: ignore[list-item]
     with pytest.warns(InitMonitorWarning, match="'oops' where a Finding was expected"):
-        assert docket.judge(PAST) == []
+        assert engine.judge(PAST) == []
 
 
 @pytest.mark.parametrize("wrong", [ExplodingActivations, "IM101", None])
 def test_what_is_no_rule_is_refused_at_once(wrong: object) -> None:
     with pytest.raises(OptionError, match=r"rules\[1\].*not a rule.*Pass an instance"):
-        Docket([ExplodingActivations(), wrong])  # type: ignore[list-item]
+        Engine([ExplodingActivations(), wrong])  # type: ignore[list-item]
 
 
 def test_the_default_rules_are_rules_with_codes_of_their_own_in_order() -> None:
@@ -159,7 +159,7 @@ def test_thresholds_are_fields_of_a_rule() -> None:
 def test_the_default_rules_say_nothing_about_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Docket(DEFAULT_RULES, strict=True).judge(PAST) == []
+        assert Engine(DEFAULT_RULES, strict=True).judge(PAST) == []
 
 
 ODD = Structure(
@@ -199,7 +199,7 @@ def test_whatever_was_measured_the_rules_judge_it_and_every_finding_is_complete(
     past = history(ODD, *columns, parameter_names=names, residual_names=sums, optimizer=optimizer, loss_scaled=scaled)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        findings = Docket(DEFAULT_RULES, strict=True).judge(past)
+        findings = Engine(DEFAULT_RULES, strict=True).judge(past)
     for finding in findings:
         assert finding.message
         assert finding.layers or finding.code == "IM603", "a learning rate has no place"

@@ -14,10 +14,12 @@ from torch import nn
 from init_monitor import InitMonitor, Severity, Structure, check
 from init_monitor.records import History, Residual
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import InitMismatch
+from init_monitor.rules import ExplodingActivations, InitMismatch, VanishingActivations
+from init_monitor.rules.engine import Engine
 
 if TYPE_CHECKING:
     from init_monitor.records import Finding
+    from init_monitor.rules.rule import Rule
 
 THREE = linears(3, activation="ReLU")
 """Two ReLU layers, which need a gain of 2, and an output, which needs 1."""
@@ -103,11 +105,56 @@ def test_a_residual_branch_may_start_as_small_as_it_likes() -> None:
     assert judge([2.0, 1e-8, 1.0])
 
 
-def test_what_the_depth_rules_tell_is_left_to_them() -> None:
-    deep = linears(8, activation="ReLU")
-    variance = [1e3 ** (i + 1) for i in range(8)]
-    assert judge([2e3] * 8, deep, variance=variance) == []
-    assert judge([2e3] * 8, deep)  # without variances there is nothing for them to see
+DEEP = linears(8, activation="ReLU")
+AT_GAIN_40: dict[Quantity, Any] = {
+    Quantity.EXPECTED_GAIN: 40.0,
+    Quantity.GAIN: 40.0,
+    Quantity.VARIANCE: [20.0**i * 40 for i in range(8)],
+}
+
+
+def told(*rules: Rule, columns: dict[Quantity, Any] = AT_GAIN_40) -> dict[str, Finding]:
+    """Return what is found about eight layers of gain 40, by code."""
+    return {finding.code: finding for finding in Engine(rules, strict=True).judge(history(DEEP, columns))}
+
+
+def test_alone_it_names_all_eight_layers_of_gain_40() -> None:
+    finding = told(InitMismatch())["IM502"]
+    assert finding.severity is Severity.CRITICAL
+    assert finding.layers == DEEP.names
+    assert finding == only(InitMismatch().judge(history(DEEP, AT_GAIN_40)))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_the_depth_rules_tell_is_left_to_them(order: int) -> None:
+    every: tuple[Rule, ...] = (ExplodingActivations(), VanishingActivations(), InitMismatch())
+    rules = every[::order]
+    assert set(told(*rules)) == {"IM101"}
+    assert told(*rules)["IM101"].layers == DEEP.names
+    faint = {Quantity.EXPECTED_GAIN: 0.01, Quantity.GAIN: 0.01, Quantity.VARIANCE: [0.005**i for i in range(8)]}
+    assert set(told(*rules, columns=faint)) == {"IM102"}
+
+
+@pytest.mark.parametrize("loosened", [{"warning_change": 1e30, "critical_change": 1e30}, {"critical_change": 1e30}])
+def test_a_depth_rule_that_says_nothing_or_less_silences_nobody(loosened: dict[str, float]) -> None:
+    both = told(ExplodingActivations(**loosened), InitMismatch())  # type: ignore[arg-type]
+    assert both["IM502"] == told(InitMismatch())["IM502"]
+    if "IM101" in both:
+        assert both["IM101"].severity is Severity.WARNING
+
+
+def test_beside_a_depth_rule_it_still_names_the_layers_that_one_does_not() -> None:
+    table = linear(8, "table", kind="Embedding", inputs=("input",))
+    structure = Structure((*DEEP.layers, table))
+    columns: dict[Quantity, Any] = {name: [*np.broadcast_to(value, 8), np.nan] for name, value in AT_GAIN_40.items()}
+    columns[Quantity.WEIGHT_VARIANCE] = [*[1.0] * 8, 100.0]
+    findings = Engine([ExplodingActivations(), InitMismatch()], strict=True).judge(history(structure, columns))
+    depth, rest = findings
+    assert depth.layers == DEEP.names
+    assert rest.layers == ("table",)
+    # Its numbers are about what is left, not about the eight layers.
+    assert rest.severity is Severity.WARNING
+    assert "net." not in rest.message
 
 
 def test_a_large_weight_counts_only_if_the_signal_shows_it() -> None:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, only, record
+from builders import history, linear, linears, only, record, rectifier
 from models import Classifier, fit, loader
 from torch import nn
 
 from init_monitor import InitMonitor, Severity, Structure, watch
 from init_monitor.records import History
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import NoGradient
+from init_monitor.rules import DeadReLU, NoGradient, VanishingGradients
+from init_monitor.rules.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from init_monitor.records import Finding
+    from init_monitor.rules.rule import Rule
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 NAN = np.nan
@@ -139,16 +141,57 @@ def test_a_gradient_at_rounding_level_is_one(rounding: float) -> None:
     assert judge(*[[1.0, rounding, 1.0, 1.0]] * 12) == []
 
 
-def test_zeros_that_other_rules_tell_are_left_to_them() -> None:
-    behind = [[0.0, 0.0, 0.0, 1.0]] * 8
-    assert judge(*behind, dead_fraction=[NAN, NAN, 0.9, NAN]) == []
-    assert judge(*behind, dead_fraction=[NAN, NAN, 0.7, NAN])
-    # IM202 tells a gradient of zeros at three layers
-    assert judge(*behind, arrived=[0.0, 0.0, 0.0, 1.0]) == []
-    # what receives nothing but zeros has no gradient of its own
+RELU = Structure((*linears(2).layers, rectifier(2, "relu", inputs=("net.1",)), linear(3, "head", inputs=("relu",))))
+BEHIND = [[0.0, 0.0, 1.0]] * 8
+"""Weight gradients of two layers before a ReLU, and of the head after it."""
+
+
+def beside(*norms: Any, dead: float, rules: Sequence[Rule] = (DeadReLU(), NoGradient()), **more: Any) -> list[str]:
+    """Return the codes that are told about a network whose ReLU has this share of dead units."""
+    given = {"dead_fraction": [NAN, NAN, dead, NAN], "unit_samples": 5000.0, "unit_count": 512.0} | more
+    found = Engine(rules, strict=True).judge(past(*norms, structure=RELU, **given))
+    return [finding.code for finding in found]
+
+
+@pytest.mark.parametrize(("dead", "codes"), [(0.9, ["IM301"]), (0.7, ["IM301", "IM602"]), (0.1, ["IM602"])])
+def test_zeros_behind_units_that_died_are_left_to_the_rule_that_tells_them(dead: float, codes: list[str]) -> None:
+    assert beside(*BEHIND, dead=dead) == codes
+
+
+def test_zeros_behind_dead_units_are_told_where_no_rule_tells_those() -> None:
+    assert beside(*BEHIND, dead=0.9, rules=(NoGradient(),)) == ["IM602"]
+    assert beside(*BEHIND, dead=0.9, rules=(DeadReLU(warning=0.95, critical=0.99), NoGradient())) == ["IM602"]
+    assert beside(*BEHIND, dead=0.9, unit_samples=10.0) == ["IM602"]
+
+
+def test_no_gradient_at_all_is_not_the_fault_of_dead_units() -> None:
+    assert beside(*[[NAN, NAN, 1.0]] * 8, dead=0.9) == ["IM301", "IM602"]
+
+
+def test_a_layer_after_the_dead_units_is_told_beside_them() -> None:
+    found = Engine((DeadReLU(), NoGradient()), strict=True).judge(
+        past(
+            *[[0.0, 0.0, 0.0, 1.0]] * 8,
+            structure=Structure((*RELU.layers[:3], linear(3, "beside", inputs=("relu",)), linear(4, "head"))),
+            dead_fraction=[NAN, NAN, 0.9, NAN, NAN],
+            unit_samples=5000.0,
+            unit_count=512.0,
+        )
+    )
+    dead, rest = found
+    assert (dead.layers, rest.layers) == (("relu",), ("beside",))
+    assert rest.evidence["elements"] == 0.25
+
+
+def test_a_gradient_that_stops_is_left_to_the_rule_that_tells_it() -> None:
+    zeros = past(*[[0.0, 0.0, 0.0, 1.0]] * 8, arrived=[0.0, 0.0, 0.0, 1.0])
+    both = Engine((NoGradient(), VanishingGradients()), strict=True).judge(zeros)
+    assert [finding.code for finding in both] == ["IM202"]
+    assert [finding.code for finding in NoGradient().judge(zeros)] == ["IM602"]
+
+
+def test_what_receives_nothing_but_zeros_has_no_gradient_of_its_own() -> None:
     assert judge(*[[1.0, 0.0, 1.0, 1.0]] * 8, input_mean_square=[1.0, 0.0, 1.0, 1.0]) == []
-    # None is no zero
-    assert judge(*[[NAN, NAN, NAN, 1.0]] * 8, dead_fraction=[NAN, NAN, 0.9, NAN])
 
 
 def test_a_module_that_never_ran_matters_by_its_size() -> None:

@@ -13,11 +13,12 @@ from torch import nn
 
 import init_monitor
 from init_monitor import InitMonitor
-from init_monitor.analysis.bounded import BOUNDED
+from init_monitor.analysis.activations import KNEE_DERIVATIVE, Bounds, activation_called
+from init_monitor.analysis.bounded import steepest_of
 from init_monitor.records import INPUT, Finding, History, Layer, Role, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import Saturation
-from init_monitor.structure.nonlinearities import KNEE_DERIVATIVE, nonlinearity_of
+from init_monitor.structure.nonlinearities import nonlinearity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,13 @@ RULE = Saturation()
 def bounded(depth: int, name: str, kind: str = "Tanh", **changes: Any) -> Layer:
     layer = Layer(name=name, module=name, kind=kind, role=Role.ACTIVATION, depth=depth, activation=kind)
     return replace(layer, **changes)
+
+
+def bounds_of(kind: str) -> Bounds:
+    known = activation_called(kind)
+    assert known is not None
+    assert known.bounds is not None
+    return known.bounds
 
 
 def net(kind: str = "Tanh") -> tuple[Layer, ...]:
@@ -68,7 +76,7 @@ def judged(layers: Sequence[Layer], *records: StepRecord) -> list[Finding]:
 
 @pytest.mark.parametrize("kind", ["Tanh", "tanh", "Sigmoid", "Softsign", "Hardtanh", "hard_tanh", "Hardsigmoid"])
 def test_the_saturated_share_at_the_start_decides(kind: str) -> None:
-    layers, bounds = net(kind), BOUNDED[kind.replace("_", "").casefold()]
+    layers, bounds = net(kind), bounds_of(kind)
     assert judged(layers, seen(layers, bounds.warning - 1e-6)) == []
     assert only(judged(layers, seen(layers, bounds.warning))).severity is WARNING
     assert only(judged(layers, seen(layers, bounds.critical))).severity is CRITICAL
@@ -76,7 +84,7 @@ def test_the_saturated_share_at_the_start_decides(kind: str) -> None:
 
 @pytest.mark.parametrize("module", [nn.Tanh(), nn.Sigmoid(), nn.Softsign(), nn.Hardtanh(), nn.Hardsigmoid()])
 def test_the_knees_are_where_the_measurement_counts_from(module: nn.Module) -> None:
-    bounds, measured = BOUNDED[type(module).__name__.lower()], nonlinearity_of(module)
+    bounds, measured = bounds_of(type(module).__name__), nonlinearity_of(module)
     assert measured is not None
     assert measured.knee is not None
     x = torch.tensor(bounds.knee, dtype=torch.float64)
@@ -85,7 +93,7 @@ def test_the_knees_are_where_the_measurement_counts_from(module: nn.Module) -> N
     zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
     module(zero).backward()
     assert zero.grad is not None
-    assert float(zero.grad) ** 2 == pytest.approx(bounds.steepest)
+    assert float(zero.grad) ** 2 == pytest.approx(steepest_of(bounded(0, "act", type(module).__name__)))
     if "Hard" not in type(module).__name__:
         x.requires_grad_()
         module(x).backward()

@@ -245,7 +245,10 @@ def test_a_step_never_takes_its_names_from_an_earlier_stretch(tmp_path: Path) ->
     path.write_text("".join(whole[:last_names] + whole[last_names + 1 :]))
     run = read_run(path)
     assert [one.step for one in run.records] == [0]
-    assert f"(line {last_names + 1}: the step refers to names 0, which are not in the file)" in run.notices[0]
+    assert (
+        f"line {last_names + 1}: the line is corrupt (the step refers to names 0, which are not in the file)"
+        in run.notices[0]
+    )
 
 
 def test_a_run_is_found_by_file_by_directory_and_by_log_directory(tmp_path: Path) -> None:
@@ -335,11 +338,13 @@ def test_a_corrupt_line_is_left_out_and_named_by_its_number(tmp_path: Path, corr
     run = read_run(path)
     assert ([one.step for one in run.records], run.structure, run.skipped) == ([0, 1], NET, 1)
     (notice,) = run.notices
-    assert notice.startswith(f"{path}: left out 1 line that cannot be read (line 5: {reason}")
+    assert notice.startswith(f"{path}, line 5: the line is corrupt ({reason}")
+    assert notice.endswith("); it was left out.")
     path.write_bytes(b"\n".join([*good[:4], corrupt, b"null", b"{", *good[4:], b""]))
     run = read_run(path)
     assert ([one.step for one in run.records], run.skipped) == ([0, 1], 3)
-    assert run.notices[0].startswith(f"{path}: left out 3 lines that cannot be read (the first: line 5: {reason}")
+    assert run.notices[0].startswith(f"{path}, line 5: the line is corrupt ({reason}")
+    assert run.notices[0].endswith("); it and 2 more lines were left out.")
 
 
 def test_a_column_of_the_wrong_length_leaves_its_step_out(tmp_path: Path) -> None:
@@ -347,7 +352,7 @@ def test_a_column_of_the_wrong_length_leaves_its_step_out(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes().replace(b'"variance":[1,1,1]', b'"variance":[1,1]'))
     run = read_run(path)
     assert [one.step for one in run.records] == [1]
-    assert "(line 4: variance has 2 numbers, expected 3)" in run.notices[0]
+    assert "line 4: the line is corrupt (variance has 2 numbers, expected 3); it was left out." in run.notices[0]
 
 
 def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from torch import nn
 from trainings import Listener, Residual, assert_equal, assert_free, both, quiet, train
 
 from init_monitor import InitMonitor, InitMonitorWarning
-from init_monitor.capture.accumulator import Accumulator, Plan
+from init_monitor.capture.accumulator import Accumulator
+from init_monitor.measures import MOMENTS, Reduction
 from init_monitor.records.quantities import FINDINGS_TAG, Quantity, vector_tag
 from init_monitor.store import read_run
 
@@ -502,11 +503,13 @@ def test_a_measurement_that_fails_switches_its_layer_off_with_one_notice(
 ) -> None:
     take = Accumulator.take
 
-    def failing(self: Accumulator, row: int, tensor: torch.Tensor, plan: Plan = Plan()) -> None:  # noqa: B008
-        if plan.gradient is backward and tuple(tensor.shape) == (32, 10):
+    def failing(
+        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+    ) -> None:
+        if gradient is backward and tuple(tensor.shape) == (32, 10):
             message = "no number for you"
             raise ArithmeticError(message)
-        take(self, row, tensor, plan)
+        take(self, row, tensor, plan, gradient=gradient)
 
     monkeypatch.setattr(Accumulator, "take", failing)
     with pytest.warns(InitMonitorWarning, match=r"measuring 'net.head' failed and is switched off for it") as caught:

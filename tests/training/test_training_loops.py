@@ -14,7 +14,7 @@ from torch import nn
 from trainings import Residual, assert_same_records, both, quiet
 
 from init_monitor import InitMonitorWarning
-from init_monitor.monitor import LONGEST_STEP
+from init_monitor.capture.schedule import LONGEST_STEP
 from init_monitor.records.quantities import Quantity
 
 # --- accumulation ----------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from models import Classifier, fit, loader
 from torch import nn
 from trainings import Residual, both, quiet
 
-from init_monitor.capture.accumulator import CPU_BLOCK, CPU_SCRATCH, Accumulator
+from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.capture import Capture, Scope
 from init_monitor.capture.parameters import FOLLOWED_ELEMENTS, elements_each
+from init_monitor.measures.cpu import CPU_BLOCK, CPU_SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

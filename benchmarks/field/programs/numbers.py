@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.field.case import Case, Program, answer
-from benchmarks.field.programs.base import Learner, Supervised, TextClassifier, adam, adamw, mlp, sgd
+from benchmarks.field.programs.base import Learner, Supervised, adam, adamw, mlp, sgd
 from benchmarks.field.programs.material import batches, blobs, counted, diabetes, grey_pictures, rows
 from benchmarks.field.remedy import Remedy
 
@@ -94,38 +94,38 @@ def _pairs() -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Segmentation(Learner):
-    """Marks a disc in a picture; places without a label carry 255, which a batch may consist of."""
+    """Marks a disc in a picture; the loss is the mean over those places that have a label."""
 
     def __init__(self) -> None:
         super().__init__(sgd(0.1, momentum=0.9))
         self.net = nn.Sequential(
             *[nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()],
-            nn.Conv2d(16, 2, 1),
+            nn.Conv2d(16, 1, 1),
         )
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        return F.cross_entropy(self.net(batch[0]), batch[1], ignore_index=255)
+        x, mask, known = batch
+        each = F.binary_cross_entropy_with_logits(self.net(x), mask, reduction="none")
+        return (each * known).sum() / known.sum()
 
 
 def _unlabelled(*, left_out: bool) -> Program:
     """A stretch of pictures has no labels yet; the loader serves the data in its order."""
     x, mask = blobs()
-    y = mask[:, 0].long()
-    keep = torch.ones(len(x), dtype=torch.bool)
-    keep[62 * 8 : 64 * 8] = False
-    y = torch.where(keep[:, None, None], y, torch.full_like(y, 255))
+    known = torch.ones_like(mask)
+    known[62 * 8 : 64 * 8] = 0
     if left_out:
-        x, y = x[keep], y[keep]
-    return Program(Segmentation(), batches(x, y, batch=8, shuffle=False))
+        labelled = known[:, 0, 0, 0] > 0
+        x, mask, known = x[labelled], mask[labelled], known[labelled]
+    return Program(Segmentation(), batches(x, mask, known, batch=8, shuffle=False))
 
 
 def _rounded_away(*, half: bool) -> Program:
     """The whole network in bfloat16, whose steps of a 256th swallow what a small rate adds."""
     precision = {"precision": "bf16-true"} if half else {"precision": "bf16-mixed"}
     net = nn.Sequential(nn.Linear(64, 128), nn.LayerNorm(128), nn.GELU(), nn.Linear(128, 10))
-    module = Supervised(net, lambda out, y: F.cross_entropy(out.float(), y), sgd(2e-3, momentum=0.0))
-    x, y = rows()
-    return Program(module, batches(x, y, batch=32), precision)
+    module = Supervised(net, lambda out, y: F.cross_entropy(out.float(), y), sgd(5e-3))
+    return Program(module, batches(*rows(), batch=256), precision)
 
 
 def _overflow(*, scaled: bool) -> Program:
@@ -139,22 +139,26 @@ def _overflow(*, scaled: bool) -> Program:
 
 
 class MaskedReader(Learner):
-    """A transformer over texts of different lengths, some of them empty."""
+    """Attention over texts of different lengths, some of them empty."""
 
     def __init__(self, *, keep_first: bool) -> None:
-        super().__init__(adamw(2e-3))
+        super().__init__(adamw(3e-3))
         self.keep_first = keep_first
-        self.net = TextClassifier(24, 12, 5)
+        self.embedding, self.norm = nn.Embedding(24, 32), nn.LayerNorm(32)
+        self.query, self.key, self.value = (nn.Linear(32, 32) for _ in range(3))
+        self.softmax = nn.Softmax(dim=-1)
+        self.head = mlp((32, 64, 5))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         tokens, y, length = batch
         padding = torch.arange(12) >= length[:, None]
         if self.keep_first:
             padding[:, 0] = False
-        encoder = self.net.encoder
-        h = encoder.layers(encoder.embedding(tokens) + encoder.place, src_key_padding_mask=padding)
+        h = self.norm(self.embedding(tokens))
+        logits = self.query(h) @ self.key(h).mT / 32**0.5
+        h = h + self.softmax(logits.masked_fill(padding[:, None], -torch.inf)) @ self.value(h)
         kept = (~padding).float()[..., None]
-        return F.cross_entropy(self.net.head((h * kept).sum(1) / 12), y)
+        return F.cross_entropy(self.head((h * kept).sum(1) / 4), y)
 
 
 def _lengths() -> tuple[Tensor, Tensor, Tensor]:
@@ -192,6 +196,7 @@ CASES = (
         lambda: _missing(filled=True),
         answer("IM601", Remedy.DATA, by=40, beside=NOT_A_NUMBER, severity="critical"),
         steps=120,
+        measured=(float("nan"), 0.561),
     ),
     Case(
         "constant_column",
@@ -200,6 +205,7 @@ CASES = (
         lambda: _constant_column(1e-6),
         answer("IM601", *[Remedy.GUARD], by=10, beside=NOT_A_NUMBER, severity="critical", layers=("net.0*",)),
         steps=100,
+        measured=(float("nan"), 0.473),
     ),
     Case(
         "logarithm_of_a_probability",
@@ -208,6 +214,7 @@ CASES = (
         lambda: _logarithm(F.binary_cross_entropy_with_logits),
         answer("IM601 IM802", Remedy.GUARD, by=150, beside=NOT_A_NUMBER, severity="critical"),
         steps=150,
+        measured=(float("nan"), 0.000282),
     ),
     Case(
         "root_of_zero",
@@ -216,10 +223,11 @@ CASES = (
         lambda: Program(Pairs(1e-8), batches(*_pairs(), batch=64)),
         answer("IM601", *[Remedy.GUARD], by=120, beside=NOT_A_NUMBER, severity="critical"),
         steps=120,
+        measured=(float("nan"), 0.328),
     ),
     Case(
-        "nothing_but_ignored_labels",
-        "Step 63: a batch has no label but ignore_index, and the mean over nothing is NaN.",
+        "mean_over_nothing",
+        "The mean over labelled places, by hand: in batch 63 there is none, and 0 / 0 is NaN.",
         lambda: _unlabelled(left_out=False),
         lambda: _unlabelled(left_out=True),
         answer(
@@ -230,6 +238,7 @@ CASES = (
             severity="critical",
         ),
         steps=96,
+        measured=(float("nan"), 0.0464),
     ),
     Case(
         "bfloat16_rounds_away",
@@ -237,7 +246,8 @@ CASES = (
         lambda: _rounded_away(half=True),
         lambda: _rounded_away(half=False),
         answer("IM603 IM604", *[Remedy.DTYPE, Remedy.LEARNING_RATE], by=100),
-        steps=200,
+        steps=320,
+        measured=(1.23, 0.813),
     ),
     Case(
         "sixteen_bit_pictures_in_float16",
@@ -246,14 +256,23 @@ CASES = (
         lambda: _overflow(scaled=True),
         answer("IM701 IM601 IM101", *[Remedy.INPUT, Remedy.DTYPE], by=10, beside=NOT_A_NUMBER + " IM701 IM703"),
         steps=100,
+        measured=(float("nan"), 1.31),
     ),
     Case(
         "empty_texts",
         "Padding hides all of an empty text, so that a row of the attention sees nothing and is NaN.",
         lambda: Program(MaskedReader(keep_first=False), batches(*_lengths(), batch=64)),
         lambda: Program(MaskedReader(keep_first=True), batches(*_lengths(), batch=64)),
-        answer("IM601", Remedy.MASK, by=20, beside=NOT_A_NUMBER, severity="critical", layers=("net.encoder*",)),
+        answer(
+            "IM601",
+            Remedy.MASK,
+            by=20,
+            beside=NOT_A_NUMBER,
+            severity="critical",
+            layers=("softmax*", "query*", "key*", "value*"),
+        ),
         steps=150,
+        measured=(float("nan"), 0.431),
     ),
     Case(
         "sum_in_float16",
@@ -269,5 +288,6 @@ CASES = (
         ),
         steps=100,
         score=_error,
+        measured=(float("nan"), 0.499),
     ),
 )

@@ -149,7 +149,7 @@ class Accumulated(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return sgd(0.3, momentum=0.9)(self.parameters())
+        return sgd(0.1, momentum=0.9)(self.parameters())
 
 
 def _loss_of(module: pl.LightningModule, loader: Any) -> float:  # noqa: ANN401 - a loader
@@ -165,6 +165,7 @@ CASES = (
         lambda: _killed(0.02),
         answer("IM603 IM301 IM101 IM201 IM601", Remedy.LEARNING_RATE, by=20, beside=BLOWN_UP + " IM302 IM604 IM602"),
         steps=120,
+        measured=(float("nan"), 0.561),
     ),
     Case(
         "transformer_rate",
@@ -173,6 +174,7 @@ CASES = (
         lambda: _transformer(1e-3, norm_first=False),
         answer("IM603 IM702 IM304 IM703", Remedy.LEARNING_RATE, by=60, beside=BLOWN_UP + " IM304"),
         steps=200,
+        measured=(1.51, 0.0397),
     ),
     Case(
         "rmsprop_rate",
@@ -181,6 +183,7 @@ CASES = (
         lambda: Program(Recurrent(5e-3), batches(*first_letter(), batch=64)),
         answer("IM603 IM303 IM703 IM101 IM201", Remedy.LEARNING_RATE, by=20, beside=BLOWN_UP),
         steps=200,
+        measured=(6.45, 0.0313),
     ),
     Case(
         "rate_of_a_millionth",
@@ -189,6 +192,7 @@ CASES = (
         lambda: _tiny_rate(0.05),
         answer("IM603 IM604", Remedy.LEARNING_RATE, by=60),
         steps=150,
+        measured=(2.34, 0.141),
     ),
     Case(
         "adagrad_full_accumulator",
@@ -197,6 +201,7 @@ CASES = (
         lambda: _adagrad(3e-2, 0.0),
         answer("IM603 IM604", *[Remedy.LEARNING_RATE, Remedy.EPS], by=100),
         steps=200,
+        measured=(1.04, 0.0134),
     ),
     Case(
         "momentum_999",
@@ -207,6 +212,7 @@ CASES = (
             "IM603 IM802 IM101 IM201 IM601 IM301", *[Remedy.MOMENTUM, Remedy.LEARNING_RATE], by=100, beside=BLOWN_UP
         ),
         steps=200,
+        measured=(1.37, 0.101),
     ),
     Case(
         "sgd_weight_decay",
@@ -215,6 +221,7 @@ CASES = (
         lambda: _decayed_by_sgd(3e-4),
         answer("IM102 IM202 IM702 IM801 IM603 IM502", Remedy.WEIGHT_DECAY, by=150, beside=FADED),
         steps=200,
+        measured=(2.3, 0.0234),
     ),
     Case(
         "adamw_weight_decay",
@@ -223,6 +230,7 @@ CASES = (
         lambda: _decayed_by_adamw(0.05),
         answer("IM102 IM202 IM702 IM801 IM603 IM502", Remedy.WEIGHT_DECAY, by=100, beside=FADED),
         steps=200,
+        measured=(2.18, 0.0732),
     ),
     Case(
         "eps_of_one",
@@ -231,6 +239,7 @@ CASES = (
         lambda: _eps(1e-8),
         answer("IM603 IM604", *[Remedy.EPS, Remedy.LEARNING_RATE], by=100, beside="IM202"),
         steps=200,
+        measured=(0.68, 0.109),
     ),
     Case(
         "clipped_to_nothing",
@@ -239,6 +248,7 @@ CASES = (
         lambda: _clipped(1.0),
         answer("IM604 IM603", Remedy.CLIP, by=10, beside="IM604 IM603", severity="critical"),
         steps=120,
+        measured=(2.28, 0.0874),
     ),
     Case(
         "no_zero_grad",
@@ -252,6 +262,7 @@ CASES = (
             beside=BLOWN_UP,
         ),
         steps=200,
+        measured=(2.78, 0.17),
     ),
     Case(
         "summed_loss",
@@ -265,6 +276,7 @@ CASES = (
             beside=BLOWN_UP,
         ),
         steps=120,
+        measured=(float("nan"), 0.3),
     ),
     Case(
         "loss_times_1e-7",
@@ -274,6 +286,7 @@ CASES = (
         answer("IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE], by=60, beside="IM202"),
         steps=150,
         score=_loss_of,
+        measured=(2.3, 0.0423),
     ),
     Case(
         "accumulated_undivided",
@@ -287,5 +300,6 @@ CASES = (
             beside=BLOWN_UP,
         ),
         steps=60,
+        measured=(91.4, 0.0154),
     ),
 )

@@ -146,6 +146,7 @@ CASES = (
         steps=250,
         seed=1,
         score=share_wrong,
+        measured=(0.899, 0.00835),
     ),
     Case(
         "resnet_no_norm",
@@ -159,6 +160,7 @@ CASES = (
             beside="IM101 IM201 IM603 IM703",
             layers=("blocks*",),
         ),
+        measured=(2.3, 0.0533),
     ),
     Case(
         "relu_on_output",
@@ -173,6 +175,7 @@ CASES = (
             severity="critical",
         ),
         steps=250,
+        measured=(0.379, 0.000437),
     ),
     Case(
         "attention_pool",
@@ -181,6 +184,7 @@ CASES = (
         lambda: Program(Pooled(1), _marked()),
         answer("IM503 IM602", Remedy.DIMENSION, by=20, beside="IM604"),
         steps=300,
+        measured=(0.656, 0.0846),
     ),
     Case(
         "norm_of_one",
@@ -194,5 +198,6 @@ CASES = (
             beside="IM102 IM202 IM602 IM604 IM702",
         ),
         steps=200,
+        measured=(2.3, 1.28),
     ),
 )

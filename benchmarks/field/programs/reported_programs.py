@@ -165,6 +165,7 @@ CASES = (
             beside="IM101 IM201",
             severity="critical",
         ),
+        measured=(float("nan"), 0.146),
     ),
     Case(
         "head_not_optimized",
@@ -173,6 +174,7 @@ CASES = (
         lambda: Program(Finetune(whole=True), _counted(4096)),
         answer("IM602", Remedy.OPTIMIZER, by=20, layers=("head*",)),
         steps=200,
+        measured=(0.304, 0.113),
     ),
     Case(
         "warmup_per_epoch",
@@ -181,6 +183,7 @@ CASES = (
         lambda: Program(Finetune(whole=True, schedule="step"), _counted(16384)),
         answer("IM604 IM603", Remedy.SCHEDULE, by=10, beside="IM604", severity="critical"),
         steps=200,
+        measured=(1.67, 0.0185),
     ),
     Case(
         "adam_rate_one",
@@ -194,6 +197,7 @@ CASES = (
             beside="IM102 IM202 IM702",
         ),
         steps=200,
+        measured=(1.63, 1.22),
     ),
     Case(
         "siren_input",
@@ -202,6 +206,7 @@ CASES = (
         lambda: _siren(scaled=True),
         answer("IM701", Remedy.INPUT, by=20, beside="IM101 IM201 IM603"),
         steps=300,
+        measured=(0.00495, 8.69e-05),
     ),
     Case(
         "vae_collapse",
@@ -211,6 +216,7 @@ CASES = (
         answer("IM102 IM202 IM702 IM801 IM603", Remedy.LOSS_TERM, by=150),
         steps=300,
         score=missed_of_pictures,
+        measured=(1.01, 0.579),
     ),
     Case(
         "mse_broadcast",
@@ -219,6 +225,7 @@ CASES = (
         lambda: _broadcast(shaped=True),
         steps=250,
         score=share_missed,
+        measured=(0.979, 0.000665),
     ),
     Case(
         "double_sigmoid",
@@ -226,5 +233,6 @@ CASES = (
         lambda: _sigmoids(twice=True),
         lambda: _sigmoids(twice=False),
         steps=250,
+        measured=(0.466, 0.0438),
     ),
 )

@@ -155,6 +155,7 @@ CASES = (
         lambda: _labels(shuffled=True),
         lambda: _labels(shuffled=False),
         steps=150,
+        measured=(2.3, 2.01),
     ),
     Case(
         "softmax_twice",
@@ -162,6 +163,7 @@ CASES = (
         lambda: _softmax_twice(twice=True),
         lambda: _softmax_twice(twice=False),
         steps=200,
+        measured=(1.6, 0.119),
     ),
     Case(
         "batch_first_forgotten",
@@ -169,6 +171,7 @@ CASES = (
         lambda: Program(FirstLetter(batch_first=False), batches(*first_letter(), batch=32)),
         lambda: Program(FirstLetter(batch_first=True), batches(*first_letter(), batch=32)),
         steps=250,
+        measured=(1.79, 1.32),
     ),
     Case(
         "targets_not_shifted",
@@ -177,6 +180,7 @@ CASES = (
         lambda: Program(Echo(shifted=True), batches(chain(), batch=64)),
         steps=150,
         score=_next_letter,
+        measured=(7.12, 1.18),
     ),
     Case("one_class_only", "A filter left one class in the data.", _one_class, steps=120),
     Case(
@@ -185,6 +189,7 @@ CASES = (
         lambda: _viewed(transposed=False),
         lambda: _viewed(transposed=True),
         steps=200,
+        measured=(1.72, 0.616),
     ),
     Case(
         "mask_not_turned",
@@ -192,6 +197,7 @@ CASES = (
         lambda: Program(Augmented(both=False), batches(*blobs(), batch=32)),
         lambda: Program(Augmented(both=True), batches(*blobs(), batch=32)),
         steps=120,
+        measured=(0.278, 0.0432),
     ),
     Case("noisy_labels", "Four labels in ten are drawn by lot.", lambda: _noisy(0.4), steps=200),
     Case("rare_class", "One sample in a hundred is of the class that matters.", _rare, steps=150),

@@ -154,10 +154,10 @@ function rowsFor(ctx) {
     found("critical"),
     found("warning"),
     figure("variance, last over first layer", "variance", lastOverFirst),
-    figure("variance, median", "variance", median),
     figure("gradient, first over last layer", "gradient_variance", (all) => 1 / lastOverFirst(all)),
     figure("most dead units in a layer", "dead_fraction", (all) => Math.max(...all)),
-    figure("update ratio, median", "update_ratio", median),
-    figure("residual growth, median", "residual_growth", median),
+    ...everyQuantity()
+      .filter((one) => one.compared)
+      .map((one) => figure(`median ${one.compared}`, one.id, median)),
   ];
 }

@@ -19,6 +19,7 @@
  * @property {{value: number, label: string}[]} guides values that a chart marks
  * @property {string[]} pages where it is shown, besides the page of a layer
  * @property {string} explains
+ * @property {string} compared what the comparison calls its median; empty if that is not compared
  * @property {string} absent why there may be none
  */
 
@@ -68,6 +69,7 @@ export function quantityOf(id) {
       guides: [],
       pages: [],
       explains: "",
+      compared: "",
       absent: "",
     }
   );
