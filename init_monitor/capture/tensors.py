@@ -108,3 +108,17 @@ def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Te
     for _, tensor in floating_tensors(kwargs):
         return tensor
     return None
+
+
+def bare_tensors(first: Tensor | None, args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors that a module was called with as such, ``first`` before the others.
+
+    Numbers of rows and the like only where nothing floats. What comes inside of a dictionary or another object is left
+    out: which of it the module uses is not said by that.
+    """
+    found = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    if first is None:
+        return found
+    if not any(value is first for value in found):
+        return []
+    return [first, *(value for value in found if value is not first and value.is_floating_point())]

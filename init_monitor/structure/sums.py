@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from init_monitor.structure.derivation import Derivation, argument, carries_values
+from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family, Operation
-from init_monitor.structure.provenance import Frame, Kind, Node, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from init_monitor.structure.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)
