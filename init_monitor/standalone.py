@@ -67,9 +67,7 @@ class Watch:
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
-        self._inside = False
-        self._fresh = True
-        self._depth = 0
+        self._inside, self._fresh, self._depth = False, True, 0
         self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
@@ -148,8 +146,7 @@ class Watch:
         self._let_go()
         self._inside = True
         # An evaluation before the first batch must not be counted among its calls.
-        self._fresh = True
-        self._depth = 0
+        self._fresh, self._depth = True, 0
         self._gradient_factor = 1.0 / self._ranks
         self._now = WatchedStep(self._monitor)
         if self._monitor.is_due(self._step):
