@@ -123,9 +123,12 @@ def log_of(values: Column) -> Column:
 
 def by_level(levels: Sequence[int], values: Column) -> tuple[Column, Column]:
     """Return the distinct levels and the median of the measured values at each, dropping levels without any."""
-    array, finite = np.asarray(levels), np.isfinite(values)
-    kept = np.unique(array[finite])
-    return kept.astype(np.float64), np.array([np.median(values[finite & (array == level)]) for level in kept])
+    finite = np.isfinite(values)
+    measured, array = values[finite], np.asarray(levels)[finite]
+    kept, first, counts = np.unique(array, return_index=True, return_counts=True)
+    if (counts == 1).all():  # a plain chain: nothing to take a median of
+        return kept.astype(np.float64), measured[first]
+    return kept.astype(np.float64), np.array([np.median(measured[array == level]) for level in kept])
 
 
 def bounded_exp(value: float) -> float:

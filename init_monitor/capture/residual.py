@@ -175,7 +175,8 @@ def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], lay
     """
     column = np.full(len(residuals), np.nan)
     for i, residual in enumerate(residuals):
-        owned = {name for layer in residual.layers for name in layers[layer].parameters}
+        # Each once and in their order, which is the same in every process: the last digit of a sum depends on it.
+        owned = dict.fromkeys(name for layer in residual.layers for name in layers[layer].parameters)
         squares = [norms[name] ** 2 for name in owned if not math.isnan(norms.get(name, math.nan))]
         if squares:
             column[i] = sum(squares)

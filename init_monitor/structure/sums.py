@@ -85,7 +85,11 @@ class _Call:
 
 
 def _summable(*values: object) -> bool:
-    return all(isinstance(value, Tensor) and carries_values(value) and value.dim() > 0 for value in values)
+    return all(isinstance(value, Tensor) and _has_shape(value) for value in values)
+
+
+def _has_shape(value: Tensor) -> bool:
+    return not value.is_nested and carries_values(value) and value.dim() > 0
 
 
 def _addition(call: _Call) -> Sum | None:

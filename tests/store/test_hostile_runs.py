@@ -31,7 +31,7 @@ NET = blocks(2)
 LONGEST = 1.0
 """Seconds of CPU time that a command may take, on a machine that others use too."""
 
-FORMS = ([], ["--json"], ["--md"], ["--html"])
+FORMS: tuple[list[str], ...] = ([], ["--json"], ["--md"], ["--html"])
 
 
 def full_record(structure: Structure, step: int) -> StepRecord:
