@@ -142,7 +142,8 @@ class Monitor:
         return self._ranks.size == 1 and not self.guard.off and self.loss.has_turned()
 
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
-        self._capture = capture_of(model, self.options, self._notices)
+        with unseen():
+            self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
     def end_forward(self) -> None:

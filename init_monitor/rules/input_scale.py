@@ -98,7 +98,7 @@ class InputScale:
         """Return at most one finding per severity."""
         entries: dict[str, _Entry] = {}
         for layer in history.structure.layers:
-            if layer.role is Role.WEIGHT and INPUT in layer.inputs and layer.module not in entries:
+            if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
                 recent = [self._entry(layer, record, history.structure) for record in history.records[-self.records :]]
                 entry = recent[-1]
                 if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):

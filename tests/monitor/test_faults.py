@@ -47,6 +47,7 @@ SPARED = (
     # These run before the training or are one comparison.
     "capture.ranks.Ranks.__init__",
     "capture.schedule.Schedule.is_due",
+    "capture.schedule.Patience.__init__",
     "structure.wrappers.",
     "standalone.watch",
     "rules.engine.Engine.__init__",
