@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from init_monitor.capture.hooks import Call, Received
+from init_monitor.capture.tapping import Call, Received
 from init_monitor.capture.taps import Tap, TapKey
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.structure.layers import layout_of_function
