@@ -142,6 +142,10 @@ class Tapping:
     def ignore(self, names: Collection[str]) -> None:
         """Measure layers of these names no more, and forget what was measured of them in this step."""
         self._switched_off.update(names)
+        self.drop(names)
+
+    def drop(self, names: Collection[str]) -> None:
+        """Forget what was measured of layers of these names in this step."""
         for key in [key for key in self.order if key.layer in names]:
             del self.order[key]
 
@@ -155,7 +159,7 @@ class Tapping:
     def switch_off(self, name: str, error: Exception) -> None:
         """Leave a layer alone from now on, and tell why."""
         if name not in self._switched_off:
-            self.ignore({name})
+            self._switched_off.add(name)
             self._on_failure(name, error)
 
     def rename(self, tap: Tap, path: str) -> None:
