@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.capture.ranks import Ranks
-from init_monitor.capture.schedule import LONGEST_STEP, Patience, Schedule
+from init_monitor.capture.schedule import Patience, Schedule
 from init_monitor.capture.step_facts import StepFacts
-from init_monitor.errors import CriticalFindingError, InitMonitorError
+from init_monitor.consequences import must_stop
+from init_monitor.errors import InitMonitorError
 from init_monitor.guard import LETTING_GO, Guard
 from init_monitor.layer_choice import capture_of
 from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
-from init_monitor.options import OnCritical
-from init_monitor.records import Finding, History, LossStretch, Severity, StepRecord, Structure
+from init_monitor.records import Finding, History, LossStretch, StepRecord, Structure
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
@@ -217,10 +217,7 @@ class Monitor:
             return
         self.abort_step()
         self._previous = step
-        self._notices.tell(
-            f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not"
-            " measured. Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
-        )
+        self._notices.tell(Patience.NOTICE)
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
@@ -263,7 +260,7 @@ class Monitor:
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
         new = () if record is None else self._judge(record)
-        self._act_on([finding for finding in new if finding.severity is Severity.CRITICAL])
+        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
@@ -316,12 +313,8 @@ class Monitor:
         with ExitStack() as leaving:
             leaving.callback(self._sinks.close)
             leaving.callback(self._judge_the_end)
-            leaving.callback(self._leave_ranks)
+            leaving.callback(self._ranks.leave)
             leaving.callback(self.abort_step)
-
-    def _leave_ranks(self) -> None:
-        with self.guard("parting from the other processes"):
-            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
@@ -366,17 +359,6 @@ class Monitor:
         self.findings.extend(new)
         if len(rest) or new:
             self._sinks.conclude(rest, new)
-
-    def _act_on(self, critical: Sequence[Finding]) -> None:
-        """Stop or raise, if that was asked for: on every rank, or those that go on would wait for the others."""
-        if self.options.on_critical == OnCritical.WARN.value:
-            return
-        told = [f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}" for f in critical[:1]]
-        heard = [words for given in self._ranks.exchange(told) for words in given]
-        if heard and self.options.on_critical == OnCritical.RAISE.value:
-            raise CriticalFindingError(heard[0])
-        if heard:
-            self.should_stop = True
 
     def _open_sinks(self, run: Run) -> None:
         if not self._show:
