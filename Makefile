@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection clients theory format build docs clean
+.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection bench-field clients theory rule-pages format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -52,14 +52,21 @@ bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchm
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
 	$(BIN)/python benchmarks/page.py --out benchmarks/results/page-cpu.md
 
-bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings (a quarter of an hour); into the docs
-	$(BIN)/python -m benchmarks.detection --out benchmarks/results/detection-cpu.md --docs docs/detection.md
+bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings, with three seeds (three quarters of an hour); into the docs
+	$(BIN)/python -m benchmarks.detection --seeds 3 --out benchmarks/results/detection-cpu.md --docs docs/detection.md
+
+bench-field: $(VENV)/.dev ## what is said of people's mistakes in training programs (minutes; goes on where it was stopped); into the docs
+	$(BIN)/python -m benchmarks.field --state build/field.jsonl --out benchmarks/results/field-cpu.md --docs docs/detection.md
+	rm build/field.jsonl
 
 clients: $(VENV)/.made ## train real libraries with the monitor, each in an environment below build/clients (15 GB, an hour, once); into benchmarks/results
 	$(BIN)/python -m benchmarks.clients --out benchmarks/results/clients-cpu.md
 
 theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
 	$(BIN)/python benchmarks/theory.py --out docs/theory.md
+
+rule-pages: $(VENV)/.dev ## write docs/rules.md from the docstrings and fields of the rules
+	PYTHONUTF8=1 $(BIN)/init-monitor explain --md > docs/rules.md
 
 format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .

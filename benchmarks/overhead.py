@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from init_monitor.capture.capture import Capture, Scope, StepFacts
+from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.step_facts import StepFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

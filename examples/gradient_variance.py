@@ -11,7 +11,7 @@ from torch import nn
 
 import init_monitor
 from init_monitor import recipes
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

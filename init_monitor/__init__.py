@@ -12,9 +12,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from init_monitor.randomness import kept_randomness
+
 if TYPE_CHECKING:
     from init_monitor import recipes as recipes
-    from init_monitor.callback import InitMonitor as InitMonitor
+    from init_monitor.before_training import check as check
     from init_monitor.errors import (
         CriticalFindingError as CriticalFindingError,
         InitMonitorError as InitMonitorError,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         RecipeError as RecipeError,
         StoreError as StoreError,
     )
+    from init_monitor.integrations.lightning import InitMonitor as InitMonitor
     from init_monitor.plan import (
         Comparison as Comparison,
         InitPlan as InitPlan,
@@ -31,30 +34,31 @@ if TYPE_CHECKING:
     from init_monitor.records import (
         Figure as Figure,
         Finding as Finding,
+        History as History,
         Severity as Severity,
         StepRecord as StepRecord,
         Structure as Structure,
     )
     from init_monitor.report import Report as Report
     from init_monitor.rules import DEFAULT_RULES as DEFAULT_RULES
-    from init_monitor.rules.rule import History as History, Rule as Rule
+    from init_monitor.rules.rule import Rule as Rule
     from init_monitor.sinks import default_sinks as default_sinks
     from init_monitor.sinks.sink import Run as Run, Sink as Sink
-    from init_monitor.standalone import check as check, watch as watch
+    from init_monitor.standalone import watch as watch
 
 __version__ = "0.1.0.dev0"
 
 _CONTENTS = {
-    "InitMonitor": "callback",
+    "InitMonitor": "integrations.lightning",
     "watch": "standalone",
-    "check": "standalone",
+    "check": "before_training",
     "recommend": "plan",
     "InitPlan": "plan",
     "Comparison": "plan",
     "Report": "report",
     "DEFAULT_RULES": "rules",
     "Rule": "rules.rule",
-    "History": "rules.rule",
+    "History": "records",
     "default_sinks": "sinks",
     "Sink": "sinks.sink",
     "Run": "sinks.sink",
@@ -80,6 +84,7 @@ __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
 ]
 
 
+@kept_randomness()
 def __getattr__(name: str) -> object:
     """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
     if name in _ROOMS:
@@ -89,6 +94,9 @@ def __getattr__(name: str) -> object:
     except KeyError:
         message = f"module 'init_monitor' has no attribute {name!r}; it has {', '.join(sorted((*_CONTENTS, *_ROOMS)))}"
         raise AttributeError(message) from None
+    if name == "InitMonitor":
+        # Not remembered: its base class is decided by what has been imported when it is asked for.
+        return import_module(f"init_monitor.{module}").decided()
     value = getattr(import_module(f"init_monitor.{module}"), name)
     globals()[name] = value
     return value

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from init_monitor import __version__
 from init_monitor.errors import InitMonitorError
+from init_monitor.randomness import kept_randomness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
+
+    from init_monitor.store import StoredRun
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
@@ -22,10 +25,13 @@ _BAD_INPUT = 2
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
 
+_RUN_HELP = "log directory of the run; DIRECTORY@2 is the second of several in one directory"
+
 _STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
 """Ends of a path that lead to the store of a run and do not name it."""
 
 
+@kept_randomness()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``init-monitor`` and return its exit status.
 
@@ -33,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; ``None`` takes them from the process.
 
     Returns:
-        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong,
-        130 after Ctrl-C.
+        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong (also
+        if a run could not be read whole: what could be is shown), 130 after Ctrl-C.
 
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or an unknown argument.
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except InitMonitorError as error:
-        sys.stderr.write(f"init-monitor: {error}\n")
+        _say(str(error))
         return _BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("init-monitor: interrupted.\n")
@@ -60,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"init-monitor {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_demo, _add_check, _add_report, _add_compare):
+    for add in (_add_demo, _add_check, _add_report, _add_compare, _add_explain):
         add(commands)
     return parser
 
@@ -110,7 +116,7 @@ def _add_report(commands: _Commands) -> None:
         description="Reads the run that init_monitor stored beside its logs; the run may still be going on. "
         "Without an option it prints to the console.",
     )
-    report.add_argument("run_directory", metavar="RUN", type=Path, help="log directory of the run")
+    report.add_argument("run_directory", metavar="RUN", type=Path, help=_RUN_HELP)
     forms = report.add_mutually_exclusive_group()
     _html_option(forms, "init_monitor_report.html")
     forms.add_argument("--json", action="store_true", help="print as JSON")
@@ -124,9 +130,21 @@ def _add_compare(commands: _Commands) -> None:
         help="show what differs between two runs: settings, layers, findings, numbers",
         description="Reads two runs that init_monitor stored beside their logs and prints what differs.",
     )
-    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help="log directory of a run")
+    compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help=_RUN_HELP)
     _html_option(compare, "init_monitor_comparison.html")
     compare.set_defaults(run=_compare)
+
+
+def _add_explain(commands: _Commands) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="what a rule looks for, why, and what to do about it",
+        description="Prints the page of a rule: what it fires on, why that matters, an example, the remedy, where the "
+        "expectation comes from, and its thresholds with their reasons. Without CODE: of every rule.",
+    )
+    explain.add_argument("code", metavar="CODE", nargs="?", help="code or name of a rule, as a finding shows it: IM301")
+    explain.add_argument("--md", action="store_true", help="print the Markdown itself")
+    explain.set_defaults(run=_explain)
 
 
 def _html_option(parser: argparse._ActionsContainer, default: str) -> None:
@@ -156,6 +174,7 @@ def _report(options: argparse.Namespace) -> int:
     from init_monitor.store import read_run  # noqa: PLC0415
 
     run = read_run(options.run_directory)
+    status = _noticed([run])
     newest = run.headers[-1]
     report = Report(
         tuple(run.records), tuple(run.findings), run.structure, dict(newest.settings), dict(newest.versions)
@@ -165,27 +184,47 @@ def _report(options: argparse.Namespace) -> int:
     elif options.json:
         sys.stdout.write(report.to_json() + "\n")
     elif options.md:
-        from init_monitor.sinks.wording import spelled  # noqa: PLC0415
+        from init_monitor.display.formatting import spelled  # noqa: PLC0415
 
         # Not every terminal, nor every pipe on Windows, has the signs of mathematics.
         sys.stdout.write(spelled(report.to_markdown(), sys.stdout.encoding or "utf-8"))
     else:
         _print(report)
-    return 0
+    return status
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from init_monitor.comparison import Comparison  # noqa: PLC0415 - numpy and rich only where they are needed
+    from init_monitor.comparison import RunComparison  # noqa: PLC0415 - numpy and rich only where they are needed
     from init_monitor.store import read_run  # noqa: PLC0415
 
     first, second = options.run_directories
     names = _run_names([first, second])
-    comparison = Comparison((names[0], names[1]), (read_run(first), read_run(second)))
+    runs = read_run(first), read_run(second)
+    status = _noticed(runs)
+    comparison = RunComparison((names[0], names[1]), runs)
     if options.html is not None:
         _write(options.html, comparison.to_html())
     else:
         _print(comparison)
-    return 0
+    return status
+
+
+def _explain(options: argparse.Namespace) -> int:
+    command = import_module("init_monitor.explain_command")
+    return int(command.main(options.code, markdown=options.md))
+
+
+def _noticed(runs: Sequence[StoredRun]) -> int:
+    """Say what is odd about the files, apart from what is printed, and return the exit status that goes with it."""
+    for notice in dict.fromkeys(notice for run in runs for notice in run.notices):
+        _say(notice)
+    return _BAD_INPUT if any(run.skipped for run in runs) else 0
+
+
+def _say(sentence: str) -> None:
+    from init_monitor.records.quoting import printable  # noqa: PLC0415 - it brings numpy
+
+    sys.stderr.write(f"init-monitor: {printable(sentence, lines=True)}\n")
 
 
 def _print(shown: object) -> None:
@@ -195,19 +234,27 @@ def _print(shown: object) -> None:
 
 
 def _write(path: Path, page: str) -> None:
+    from init_monitor.records.quoting import quoted_path  # noqa: PLC0415 - it brings numpy
+
     try:
         path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}; give another file with --html FILE"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        message = f"cannot write {quoted_path(path)}: {reason or error}; give another file with --html FILE"
         raise InitMonitorError(message) from error
-    sys.stdout.write(f"Written to {path}: open it in a browser.\n")
+    sys.stdout.write(f"Written to {quoted_path(path)}: open it in a browser.\n")
 
 
 def _run_names(paths: Sequence[Path]) -> list[str]:
     """Return the end of each path, as much of it as tells the runs apart."""
-    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path in paths]
+    from init_monitor.records.quoting import quoted_path  # noqa: PLC0415 - it brings numpy
+    from init_monitor.store.places import named_run  # noqa: PLC0415
+
+    named = [named_run(path) for path in paths]
+    parts = [[part for part in path.absolute().parts if part not in _STORE_PARTS] for path, _ in named]
+    ends = ["" if number is None else f"@{number}" for _, number in named]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(one[-length:]) for one in parts]
+        names = [quoted_path("/".join(one[-length:]) + end) for one, end in zip(parts, ends, strict=True)]
         if len(set(names)) == len(names):
             return names
     # Twice the same run: it is compared with itself.

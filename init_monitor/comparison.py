@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.records import StepRecord
-from init_monitor.rules.pace import weights_of
+from init_monitor.analysis.pace import weights_of
+from init_monitor.randomness import kept_randomness, rendered
+from init_monitor.records import Of, StepRecord
+from init_monitor.records.quantities import Quantity
+from init_monitor.records.quoting import printable
+from init_monitor.records.registry import quantities
 from init_monitor.store.lines import json_value
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,15 +31,6 @@ _SHOWN_LAYERS = 8
 
 _NOTICED = 0.3
 """Difference of log10 that is listed, a factor of two: batches and seeds alone make less."""
-
-_FIGURES: dict[str, Quantity] = {
-    "median variance": Quantity.VARIANCE,
-    "median gradient variance": Quantity.GRADIENT_VARIANCE,
-    "median dead share": Quantity.DEAD_FRACTION,
-    "median update ratio": Quantity.UPDATE_RATIO,
-    "median residual growth": Quantity.RESIDUAL_GROWTH,
-}
-"""Over all layers (rectifiers, parameters, residual additions) where the quantity was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """Two runs that were read back.
 
     Attributes:
@@ -72,19 +66,20 @@ class Comparison:
         """Everything that differs, and the figures of both."""
         return [*self._settings(), *self._network(), *self._findings(), *self._numbers(), *self._layers()]
 
+    @kept_randomness()
     def to_html(self, path: str | Path | None = None) -> str:
         """Return one self-contained HTML page with this table and the pictures of both, and write it to ``path``."""
-        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415 - printing only
-        from init_monitor.report import STYLE  # noqa: PLC0415
+        from init_monitor.page.bundle import report_style  # noqa: PLC0415 - printing only
+        from init_monitor.page.document import ShownRun, document  # noqa: PLC0415
 
         body, part = "", ""
         for row in self.rows:
             if row.part != part:
                 body += f'<tr><th colspan="3">{html.escape(row.part)}</th></tr>'
                 part = row.part
-            cells = (html.escape(cell) for cell in (row.what, row.first, row.second))
+            cells = (html.escape(printable(cell)) for cell in (row.what, row.first, row.second))
             body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.names))
+        heads = "".join(f"<th>{html.escape(printable(name))}</th>" for name in ("", *self.names))
         page = document(
             " and ".join(self.names) + " · Two runs compared",
             [
@@ -94,19 +89,20 @@ class Comparison:
             before=f'<h1>Two runs compared</h1><div class="wide"><table><thead><tr>{heads}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>",
             after="",
-            css=STYLE,
+            css=report_style(),
             view="compare",
         )
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print as a table, a line for everything that differs."""
         from rich.table import Table  # noqa: PLC0415 - printing only
         from rich.text import Text  # noqa: PLC0415
 
-        from init_monitor.sinks.wording import shown, spelled  # noqa: PLC0415
+        from init_monitor.display.formatting import shown, spelled  # noqa: PLC0415
 
         def cell(text: str) -> Text:
             # A directory or a layer may be called what a terminal cannot print, or would obey.
@@ -149,27 +145,29 @@ class Comparison:
             yield Row("findings", code, *(one.get(code, "not found") for one in (first, second)))
 
     def _numbers(self) -> Iterator[Row]:
-        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+        from init_monitor.display.formatting import compact  # noqa: PLC0415 - printing only
 
         for when, place in (("first sampled step", 0), ("newest step", -1)):
             records = [run.records[place] if run.records else None for run in self.runs]
             yield Row(when, "step", *("none" if one is None else f"{one.step:,}" for one in records))
-            for what, quantity in _FIGURES.items():
+            for quantity in quantities():
+                if not quantity.facts.compared:
+                    continue
                 values = [_median(one, quantity, run) for one, run in zip(records, self.runs, strict=True)]
                 if not np.isnan(values).all():
-                    yield Row(when, what, *(compact(one) for one in values))
+                    yield Row(when, f"median {quantity.facts.compared}", *(compact(one) for one in values))
 
     def _layers(self) -> Iterator[Row]:
         """Yield the layers whose variance differs most at the first step: there only initialisation speaks."""
-        from init_monitor.sinks.wording import compact  # noqa: PLC0415 - printing only
+        from init_monitor.display.formatting import compact  # noqa: PLC0415 - printing only
 
         first, second = (
             dict(zip(one.names, one.column(Quantity.VARIANCE).tolist(), strict=True))
             for run in self.runs
-            for one in run.records[:1] or (StepRecord(0, 0.0, (), {}),)
+            for one in run.records[:1] or (StepRecord(0, 0.0),)
         )
         apart = {
-            name: abs(np.log10(second[name] / first[name]))
+            name: abs(np.log10(second[name]) - np.log10(first[name]))
             for name in first
             if first[name] > 0 and second.get(name, 0) > 0 and np.isfinite((first[name], second[name])).all()
         }
@@ -206,10 +204,11 @@ def _by_code(findings: list[Finding]) -> dict[str, str]:
 
 
 def _median(record: StepRecord | None, quantity: Quantity, run: StoredRun) -> float:
+    """Return the median over all layers (weights, residual additions) where the quantity was measured."""
     if record is None:
         return float("nan")
     column = record.column(quantity)
-    if quantity is Quantity.UPDATE_RATIO:
+    if quantity.facts.of is Of.PARAMETER:
         # As in the pictures: biases begin at 0, so that a step changes them by any share of their size.
         weights = weights_of(run.structure)
         column = column[[name in weights for name in record.parameter_names]] if weights else column

@@ -27,8 +27,8 @@ from rich.markup import escape
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from init_monitor.callback import InitMonitor
 from init_monitor.errors import InitMonitorError
+from init_monitor.integrations.lightning import InitMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,40 +7,36 @@ not due cost one comparison.
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.capture.capture import Capture, Scope, StepFacts
-from init_monitor.capture.eager import EAGER
 from init_monitor.capture.ranks import Ranks
-from init_monitor.capture.schedule import Schedule
-from init_monitor.errors import CriticalFindingError, InitMonitorError, InitMonitorWarning
-from init_monitor.options import Measure, OnCritical
-from init_monitor.records import Finding, Severity, StepRecord, Structure
-from init_monitor.rules.docket import Docket
-from init_monitor.rules.rule import History
+from init_monitor.capture.schedule import Patience, Schedule
+from init_monitor.capture.step_facts import StepFacts
+from init_monitor.consequences import must_stop
+from init_monitor.errors import InitMonitorError
+from init_monitor.guard import LETTING_GO, Guard
+from init_monitor.layer_choice import capture_of
+from init_monitor.monitor_state import MonitorState
+from init_monitor.notices import Notices
+from init_monitor.records import Finding, History, LossStretch, StepRecord, Structure
+from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
-from init_monitor.store.lines import finding_from, finding_json
-from init_monitor.structure.probe import STOPPED
-from init_monitor.structure.unseen import unseen
+from init_monitor.sinks.broadcast import Broadcast
+from init_monitor.torch_compat import EAGER, unseen
+from init_monitor.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from init_monitor.capture.capture import Capture
     from init_monitor.options import Options
     from init_monitor.sinks.sink import Run, Sink
-
-LONGEST_STEP = 256
-"""Batches that one optimizer step may take in manual optimisation. Who does not step at all, or steps an optimizer of
-which the Trainer knows nothing, would be measured at every batch, for nothing: no step ever ends."""
 
 
 class Monitor:
@@ -56,7 +52,7 @@ class Monitor:
     Attributes:
         findings: every finding so far, oldest first.
         records: the last ``options.window`` records, oldest first.
-        notices: what was switched off or has no effect, in words.
+        guard: keeps what fails from the training, as everything in here is kept; for an adapter's own part, too.
         should_stop: a critical finding appeared and ``on_critical="stop"``.
     """
 
@@ -73,21 +69,21 @@ class Monitor:
         self.options = options
         self.findings: list[Finding] = []
         self.records: deque[StepRecord] = deque(maxlen=options.window)
-        self.notices: list[str] = []
-        self._causes: set[str] = set()
         self.should_stop = False
         self._show = show
-        self._off = False
+        self._notices = Notices(strict=options.strict)
+        self.guard = Guard(self._notices, self._let_go)
         self._open = self._due = False
-        self._ranks = Ranks(self._notify)
+        self._ranks = Ranks(self._notices.tell)
         self._schedule = Schedule(options.dense_steps, options.every_n_steps)
         self._previous = -1
-        self._without_step = 0
+        self._patience = Patience()
         self._facts = StepFacts(step=-1)
-        self._docket = Docket(options.rules, strict=options.strict, notify=self._notify)
-        self._sinks: list[Sink] = []
+        self.loss = TrainingLoss()
+        self._engine = Engine(options.rules, strict=options.strict, notify=self._notices.tell)
+        self._sinks = Broadcast(self._notices.failed)
         self._capture: Capture | None = None
-        with self._guard("choosing the layers"):
+        with self.guard("choosing the layers"):
             self._choose_layers(model)
         if resumed:
             self.load_state_dict(resumed)
@@ -96,6 +92,16 @@ class Monitor:
         except InitMonitorError:
             self.close()
             raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a sampled step is under way."""
+        return self._open
+
+    @property
+    def notices(self) -> list[str]:
+        """What was switched off or has no effect, in words."""
+        return self._notices.told
 
     @property
     def structure(self) -> Structure:
@@ -109,47 +115,41 @@ class Monitor:
         """
         self._ranks.join()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a sampled step is under way."""
-        return self._open
+    def is_due(self, step: int) -> bool:
+        """Say whether optimizer step ``step`` (from 0) is to be sampled."""
+        # A rank whose monitor failed still has to meet the others at the end of the step.
+        self._due = self._due or self._schedule.is_due(step, self._previous) or self._loss_has_turned()
+        return self._due
 
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
-        # A rank whose monitor failed still has to meet the others at the end of the step.
-        self._due = self._due or self._schedule.is_due(step, self._previous)
-        if self._off or self._capture is None or not self._due:
+        if not self.is_due(step) or self.guard.off or self._capture is None:
             return
-        with self._guard("attaching to the model"):
+        with self.guard("attaching to the model"):
             # First: tracing a compiled model under the probe's mode would fail.
             EAGER.hold(self)
             if self._open:
                 self._capture.begin_batch()
                 return
-            self._without_step = 0
+            self._patience.renew()
             if not self._capture.is_current:
                 self._choose_layers(self._capture.model, self._capture.state_dict())
             self._open = True
             self._capture.open_step()
 
+    def _loss_has_turned(self) -> bool:
+        # Each process knows of its own batches only, and they have to come to the same steps.
+        return self._ranks.size == 1 and not self.guard.off and self.loss.has_turned()
+
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
-        options = self.options
-        scope = Scope(
-            include=options.include,
-            exclude=options.exclude,
-            max_layers=options.max_layers,
-            exact=options.measure == Measure.EXACT.value,
-            window=options.window,
-        )
-        self._capture = Capture(model, scope, self._layer_failed, self._not_probed, self._notify)
+        with unseen():
+            self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
-        for notice in self._capture.notices:
-            self._notify(notice)
 
     def end_forward(self) -> None:
         """Say that the forward is over and backward may begin; forwards after it are measured by module only."""
         if self._open and self._capture is not None:
-            with self._guard("ending a forward"):
+            with self.guard("ending a forward"):
                 self._capture.end_forward()
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
@@ -159,7 +159,7 @@ class Monitor:
             gradient_factor: see :meth:`end_batch`.
         """
         if self._open and self._capture is not None:
-            with self._guard("merging a backward"), unseen():
+            with self.guard("merging a backward"), unseen():
                 self._capture.end_backward(gradient_factor)
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
@@ -170,7 +170,7 @@ class Monitor:
                 effective batch: 1/loss scale, 1/world size.
         """
         if self._open and self._capture is not None:
-            with self._guard("merging a batch"), unseen():
+            with self.guard("merging a batch"), unseen():
                 self._capture.end_batch(gradient_factor)
 
     def before_optimizer(self, optimizer: Optimizer, gradient_factor: Tensor | None = None) -> None:
@@ -180,20 +180,30 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
+        self.loss.assign(optimizer)
         if not self.is_open or self._capture is None:
             return
-        with self._guard("measuring the parameters"):
-            groups = optimizer.param_groups
-            name = type(optimizer).__name__
-            names = [n for n in self._facts.optimizer.split(", ") if n]
-            # A rate that lives on the device would cost a host sync to read.
-            rates = [self._facts.learning_rate, *(g["lr"] for g in groups if isinstance(g.get("lr"), (int, float)))]
-            self._facts = self._facts._replace(
-                optimizer=", ".join(names if name in names else [*names, name]),
-                learning_rate=max((rate for rate in rates if rate == rate), default=float("nan")),  # noqa: PLR0124 - drops NaN
-            )
-            held = (parameter for group in groups for parameter in group["params"])
+        with self.guard("measuring the parameters"):
+            self._facts = self._facts.with_optimizer(optimizer)
+            held = (parameter for group in optimizer.param_groups for parameter in group["params"])
             self._capture.before_optimizer(held, gradient_factor)
+
+    def note_loss(self, loss: object, factor: float | Tensor = 1.0) -> None:
+        """Take a loss that goes backward in the present step; it stays on its device.
+
+        Args:
+            loss: a number or a tensor of one element; of anything else, nothing is known.
+            factor: what makes it its part of the step's loss: 1/loss scale.
+        """
+        if not self.guard.off:
+            with self.guard("noting the loss"), unseen():
+                self.loss.note(loss, factor)
+
+    def set_loss(self, loss: object) -> None:
+        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        if not self.guard.off:
+            with self.guard("noting the loss"), unseen():
+                self.loss.replace(loss)
 
     def end_of_patience(self, step: int) -> None:
         """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
@@ -203,26 +213,22 @@ class Monitor:
         """
         if not self._open:
             return
-        self._without_step += 1
-        if self._without_step < LONGEST_STEP:
+        if not self._patience.ends():
             return
         self.abort_step()
         self._previous = step
-        self._notify(
-            f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not"
-            " measured. Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
-        )
+        self._notices.tell(Patience.NOTICE)
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
         if self.is_open and self._capture is not None:
-            with self._guard("measuring the parameters"):
+            with self.guard("measuring the parameters"):
                 self._capture.measure_parameters()
 
     def after_optimizer(self) -> None:
         """Look at the parameters after all optimizers have stepped."""
         if self.is_open and self._capture is not None:
-            with self._guard("measuring the updates"):
+            with self.guard("measuring the updates"):
                 self._capture.after_optimizer()
 
     def end_step(
@@ -232,6 +238,7 @@ class Monitor:
         gradient_factor: float | Tensor = 1.0,
         loss_scaled: bool = False,
         optimizers: Iterable[Optimizer] = (),
+        mean_loss: bool = False,
     ) -> None:
         """End optimizer step ``step``: one copy to the host, then rules and sinks.
 
@@ -240,49 +247,50 @@ class Monitor:
             gradient_factor: see :meth:`end_batch`.
             loss_scaled: a gradient scaler is at work.
             optimizers: all of the training, whether they stepped or not: what none of them holds is not trained.
+            mean_loss: the losses noted in the step are of its micro-batches, each of the same share.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
+        self.loss.end_step(step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
         new = () if record is None else self._judge(record)
-        self._act_on([finding for finding in new if finding.severity is Severity.CRITICAL])
+        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
         self.after_optimizer()
         self.end_batch(gradient_factor)
         # Not sooner: an evaluation between two batches of the step must not be compiled with the hooks in it.
-        with self._guard("going back to compiled graphs"):
+        with self.guard("going back to compiled graphs"):
             EAGER.release(self)
         if self._open and self._capture is not None:
-            with self._guard("reading the measurements"), unseen():
-                measured = self._capture.close_step()
+            with self.guard("reading the measurements"), unseen():
+                measured = self._capture.close_step(self.loss.waiting())
                 share = measured.share() if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
-        shares = self._ranks.exchange(share)
+        losses = LossStretch() if measured is None else self.loss.read(measured.losses)
+        given = self._ranks.exchange((share, losses))
         if measured is None or self._capture is None:
             return None
-        with self._guard("making the record"), unseen():
-            record = self._capture.record(measured, facts, shares)
+        with self.guard("making the record"), unseen():
+            losses = self.loss.keep([stretch for _, stretch in given])
+            facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
+            record = self._capture.record(measured, facts, [one for one, _ in given])
             self.records.append(record)
             if self._capture.dropped_calls:
-                self._notify(
+                self._notices.tell(
                     f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are"
                     " not. Raise max_layers, or choose with include= and exclude=."
                 )
         return record
-
-    def guard(self, doing: str) -> AbstractContextManager[None]:
-        """Keep what fails inside from the training, as everything in here is kept: for an adapter's own part."""
-        return self._guard(doing)
 
     def abort_step(self) -> None:
         """Give the step up: no hook, no stance, nothing of it kept, and nothing told to other ranks."""
@@ -293,126 +301,70 @@ class Monitor:
         """Leave the model as it was."""
         self._open = False
         self._facts = StepFacts(step=-1)
-        with self._guard("detaching from the model"), ExitStack() as leaving:
+        self.loss.forget_step()
+        with self.guard(LETTING_GO), ExitStack() as leaving:
             if self._capture is not None:
                 leaving.callback(self._capture.abort)
             leaving.callback(EAGER.release, self)
 
     def close(self) -> None:
         """End the run: detach, and let every sink finish."""
-        # Whatever fails (and raises, if strict), every sink gets its turn, after the model is free.
+        # Whatever fails (and raises, if strict), the sinks get their turn, after the model is free.
         with ExitStack() as leaving:
-            for sink in reversed(self._sinks):
-                leaving.callback(self._tell, sink, sink.close)
-            self._sinks = []
-            leaving.callback(self._leave_ranks)
+            leaving.callback(self._sinks.close)
+            leaving.callback(self._judge_the_end)
+            leaving.callback(self._ranks.leave)
             leaving.callback(self.abort_step)
-
-    def _leave_ranks(self) -> None:
-        with self._guard("parting from the other processes"):
-            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
         if self._capture is not None:
-            with self._guard("looking away from an evaluation"):
+            with self.guard("looking away from an evaluation"):
                 self._capture.pause(paused=paused)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
-        with self._guard("saving its state"):
-            return {
-                "step": self._previous,
-                "docket": self._docket.state_dict(),
-                "findings": [finding_json(finding) for finding in self.findings],
-                "units": {} if self._capture is None else self._capture.state_dict(),
-            }
+        with self.guard("saving its state"):
+            units = {} if self._capture is None else self._capture.state_dict()
+            return MonitorState(self._previous, self._engine.state_dict(), self.findings, units).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        with self._guard("resuming from a checkpoint"):
-            self._previous = int(state["step"])
-            self._docket.load_state_dict(state["docket"])
-            self.findings = [finding_from(finding) for finding in state["findings"]]
+        with self.guard("resuming from a checkpoint"):
+            saved = MonitorState.restored(state)
+            self._previous, self.findings = saved.step, saved.findings
+            self._engine.load_state_dict(saved.cases)
             if self._capture is not None:
-                self._capture.load_state_dict(state["units"])
+                self._capture.load_state_dict(saved.units)
 
     def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
         new: tuple[Finding, ...] = ()
-        with self._guard("judging"):
-            new = tuple(self._docket.judge(History(tuple(self.records), self.structure)))
+        with self.guard("judging"):
+            new = tuple(self._engine.judge(self._history()))
         self.findings.extend(new)
-        for sink in tuple(self._sinks):
-            self._tell(sink, sink.emit, record, new, self.structure)
+        self._sinks.emit(record, new, self.structure)
         return new
 
-    def _act_on(self, critical: Sequence[Finding]) -> None:
-        """Stop or raise, if that was asked for: on every rank, or those that go on would wait for the others."""
-        if self.options.on_critical == OnCritical.WARN.value:
-            return
-        told = [f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}" for f in critical[:1]]
-        heard = [words for given in self._ranks.exchange(told) for words in given]
-        if heard and self.options.on_critical == OnCritical.RAISE.value:
-            raise CriticalFindingError(heard[0])
-        if heard:
-            self.should_stop = True
+    def _history(self) -> History:
+        return History(tuple(self.records), self.structure, losses=self.loss.curve)
+
+    def _judge_the_end(self) -> None:
+        """Judge the losses of the steps after the last record: a run may have broken in them."""
+        rest, new = LossStretch(), tuple[Finding, ...]()
+        with self.guard("judging the end"):
+            rest = self.loss.keep_rest()
+            if len(rest) and self.records:
+                new = tuple(self._engine.judge(self._history()))
+        self.findings.extend(new)
+        if len(rest) or new:
+            self._sinks.conclude(rest, new)
 
     def _open_sinks(self, run: Run) -> None:
         if not self._show:
             return
         sinks: Sequence[Sink] = self.options.sinks or ()
         if self.options.sinks is None:
-            with self._guard("making the sinks"):
+            with self.guard("making the sinks"):
                 sinks = default_sinks(per_layer_scalars=self.options.per_layer_scalars)
-        for sink in sinks:
-            self._sinks.append(sink)
-            self._tell(sink, sink.open, run)
-
-    def _tell(self, sink: Sink, say: Any, *words: object) -> None:  # noqa: ANN401 - any bound method of the sink
-        try:
-            say(*words)
-        except Exception as error:  # noqa: BLE001 - a logger that fails must not take the training with it
-            if sink in self._sinks:
-                self._sinks.remove(sink)
-            self._report(f"{type(sink).__name__} failed and is switched off", error)
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """Turn a failure of the monitor into one warning and switch it off; the training goes on."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the promise never to break a training
-            self._off = True
-            if self._capture is not None and doing != "detaching from the model":
-                self._let_go()
-            self._report(f"the monitor failed while {doing} and is switched off", error)
-
-    def _not_probed(self, cause: str) -> None:
-        if self.options.strict and STOPPED in cause:
-            raise InitMonitorError(cause)
-        self._notify(f"residuals and functional activations are not fully seen. {cause} Modules are still measured.")
-
-    def _layer_failed(self, name: str, error: Exception) -> None:
-        self._report(f"measuring {name!r} failed and is switched off for it", error)
-
-    def _report(self, what: str, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {error}"
-        message = f"{what}: {cause}"
-        if self.options.strict:
-            raise error if isinstance(error, InitMonitorError) else InitMonitorError(message) from error
-        # What fails in every layer fails for one reason: it is told for the first, and noted for the others.
-        told = cause in self._causes
-        self._causes.add(cause)
-        self._notify(f"{message} (the training goes on; strict=True raises this)", aloud=not told)
-
-    def _notify(self, message: str, *, aloud: bool = True) -> None:
-        if message in self.notices:
-            return
-        self.notices.append(message)
-        if not aloud:
-            return
-        try:
-            warnings.warn(f"init_monitor: {message}", InitMonitorWarning, stacklevel=3)
-        except InitMonitorWarning:  # warnings are errors in this process, but the training must go on
-            sys.stderr.write(f"init_monitor: {message}\n")
+        self._sinks.open(sinks, run)

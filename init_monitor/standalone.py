@@ -1,52 +1,36 @@
-"""Without Lightning: :func:`watch` any training loop, :func:`check` a network before it trains."""
+"""Without Lightning: :func:`watch` any training loop."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from init_monitor.capture.rehearsal import forward, loss_of, untouched
+from init_monitor.capture.backward_root import BackwardRoot
+from init_monitor.errors import InitMonitorError
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
+from init_monitor.torch_compat import Hook, in_backward
+from init_monitor.watched_step import WatchedStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
 
     from init_monitor.records import Finding, StepRecord, Structure
-
-
-class _ForwardHook:
-    """A hook on the watched model; on a copy or in a pickle of the model it does nothing."""
-
-    __slots__ = ("_act",)
-
-    def __init__(self, act: Callable[[], None] | None = None) -> None:
-        self._act = act
-
-    def __call__(self, *_: object) -> None:
-        if self._act is not None:
-            self._act()
-
-    def __deepcopy__(self, memo: dict[int, object]) -> _ForwardHook:
-        return _ForwardHook()
-
-    def __copy__(self) -> _ForwardHook:
-        return _ForwardHook()
-
-    def __reduce__(self) -> tuple[type[_ForwardHook], tuple[()]]:
-        return _ForwardHook, ()
 
 
 class Watch:
@@ -71,7 +55,7 @@ class Watch:
         options: Options,
         *,
         scaler: object | None = None,
-        run: Run | None = None,
+        run: Run,
         show: bool = True,
     ) -> None:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
@@ -80,14 +64,15 @@ class Watch:
         self._options = options
         # One that is disabled leaves the loss as it is.
         self._scaler = scaler if getattr(scaler, "is_enabled", bool)() else None
-        run = Run(dense_steps=options.dense_steps, settings=options.settings()) if run is None else run
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
-        self._fresh = True
+        self._inside, self._fresh, self._depth = False, True, 0
         self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
+        self._now = WatchedStep(self._monitor)
+        self._root = BackwardRoot(self._goes_backward)
 
     def __enter__(self) -> Self:
         """Begin the run."""
@@ -102,6 +87,7 @@ class Watch:
         for handle in (*self._handles, *self._step_handles):
             handle.remove()
         self._handles, self._step_handles = [], []
+        self._root.end()
         self._monitor.close()
 
     def join_ranks(self, count: int) -> None:
@@ -120,23 +106,34 @@ class Watch:
 
         def measured() -> object:
             loss = closure()
+            if self._now.loss is None:
+                # It is evaluated several times in a step: the last time counts, not the sum.
+                self._monitor.set_loss(loss)
             self._monitor.before_optimizer(optimizer)
             return loss
 
         return args[:1], {**kwargs, "closure": measured}
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self) -> Iterator[WatchedStep]:
         """One optimizer step: everything from its first forward to ``optimizer.step()`` goes inside.
 
-        Several forwards of the model inside are its micro-batches.
+        Several forwards of the model inside are its micro-batches; what the model calls of itself within one is not. What it
+        yields takes the loss: ``step.loss = loss``.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
+            InitMonitorError: it is used inside itself.
         """
+        if self._inside:
+            message = (
+                "step() was entered inside another step() of the same watch: one `with m.step():` is one optimizer"
+                " step. Leave the outer one first, or use one for both."
+            )
+            raise InitMonitorError(message)
         self.begin_step()
         try:
-            yield
+            yield self._now
         except BaseException:
             self.abort_step()
             raise
@@ -146,14 +143,20 @@ class Watch:
         """Begin an optimizer step: the next one, or ``step``, counted from 0."""
         if step is not None:
             self._step = step
+        self._let_go()
+        self._inside = True
         # An evaluation before the first batch must not be counted among its calls.
-        self._fresh = True
+        self._fresh, self._depth = True, 0
         self._gradient_factor = 1.0 / self._ranks
+        self._now = WatchedStep(self._monitor)
+        if self._monitor.is_due(self._step):
+            with self._monitor.guard("listening for the loss"):
+                self._root.begin()
         self._monitor.begin_batch(self._step)
         if self._monitor.is_open:
             self._step_handles = [
-                self._model.register_forward_pre_hook(_ForwardHook(self._begin_forward)),
-                self._model.register_forward_hook(_ForwardHook(self._end_forward)),
+                self._model.register_forward_pre_hook(Hook(self._begin_forward)),
+                self._model.register_forward_hook(Hook(self._end_forward), always_call=True),
             ]
 
     def end_step(self) -> None:
@@ -165,6 +168,7 @@ class Watch:
             gradient_factor=self._gradient_factor,
             loss_scaled=self._scaler is not None,
             optimizers=self._optimizers,
+            mean_loss=self._now.mean,
         )
 
     def abort_step(self) -> None:
@@ -172,13 +176,34 @@ class Watch:
         self._let_go()
         self._monitor.abort_step()
 
-    def _begin_forward(self) -> None:
+    def note_loss(self, loss: Tensor, *, mean: bool) -> None:
+        """Take the loss of one of the step's micro-batches. For adapters of a framework.
+
+        Args:
+            loss: one number.
+            mean: whether the step's loss is the mean of those of its micro-batches, or their sum.
+        """
+        self._now.told, self._now.mean = True, mean
+        self._monitor.note_loss(loss)
+
+    def _goes_backward(self, loss: Tensor) -> None:
+        if self._now.loss is None and not self._now.told and not in_backward():
+            scale = _scale_of(self._scaler)
+            self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
+
+    def _begin_forward(self, *_: object) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return  # the model called itself: that is part of the forward under way
         first, self._fresh = self._fresh, False
         with self._monitor.guard("following a forward"):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
-    def _end_forward(self) -> None:
+    def _end_forward(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
@@ -188,9 +213,12 @@ class Watch:
                 self._gradient_factor = 1.0 / (scale * self._ranks)
 
     def _let_go(self) -> None:
+        self._inside = False
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
+        with self._monitor.guard("listening for the loss"):
+            self._root.end()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, as JSON values, for a checkpoint."""
@@ -222,6 +250,20 @@ class Watch:
         return self._monitor.structure
 
     @property
+    def losses(self) -> NDArray[np.float32]:
+        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32.
+
+        After 16,384 steps every second is kept, then every fourth, and so on; :attr:`loss_steps` says which. Empty where
+        no loss was seen.
+        """
+        return self._monitor.loss.curve.values
+
+    @property
+    def loss_steps(self) -> NDArray[np.int64]:
+        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
+        return self._monitor.loss.curve.steps
+
+    @property
     def notices(self) -> list[str]:
         """What was switched off or has no effect, in words."""
         return self._monitor.notices
@@ -229,7 +271,9 @@ class Watch:
     @property
     def report(self) -> Report:
         """The run so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings())
+        return Report.of(
+            self.records, self.findings, self.structure, self._options.settings(), losses=self._monitor.loss.curve
+        )
 
 
 def watch(
@@ -237,6 +281,7 @@ def watch(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     scaler: object | None = None,
+    log_dir: str | Path | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Watch:
     """Watch any training loop.
@@ -258,6 +303,7 @@ def watch(
         model: the module that is trained.
         optimizer: one or several; without one, weights and updates are not measured.
         scaler: the ``torch.amp.GradScaler`` of a loop that scales its loss.
+        log_dir: where the run is stored for ``init-monitor report``; without it nothing is.
         **options: those of :class:`init_monitor.InitMonitor`.
 
     Raises:
@@ -267,12 +313,15 @@ def watch(
     if not isinstance(model, nn.Module):
         message = f"watch(model) needs a torch.nn.Module, got {type(model).__name__}."
         raise TypeError(message)
-    return Watch(model, optimizer, Options.of("watch()", options), scaler=scaler)
+    chosen = Options.of("watch()", options)
+    place = None if log_dir is None else Path(log_dir)
+    run = Run(log_dir=place, dense_steps=chosen.dense_steps, settings=chosen.settings())
+    return Watch(model, optimizer, chosen, scaler=scaler, run=run)
 
 
 def _is_training_signal() -> bool:
     # A forward inside a backward is an activation checkpoint being recomputed, not a new batch.
-    return torch.is_grad_enabled() and torch._C._current_graph_task_id() < 0  # noqa: SLF001
+    return torch.is_grad_enabled() and not in_backward()
 
 
 def _scale_of(scaler: object | None) -> Tensor | float | None:
@@ -296,50 +345,3 @@ def _optimizers(given: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimize
             )
             raise TypeError(message)
     return several
-
-
-def check(
-    model: nn.Module,
-    batch: Any,  # noqa: ANN401 - whatever the model takes
-    loss_fn: Callable[..., Tensor] | None = None,
-    **options: Any,  # noqa: ANN401
-) -> Report:
-    """Look at a network before it trains: one forward and one backward, everything put back afterwards.
-
-    Weights, gradients, buffers (running means), train/eval mode and random state are what they were before.
-
-    >>> import torch, init_monitor
-    >>> report = init_monitor.check(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU()), torch.ones(4, 8))
-    >>> report.findings
-    ()
-
-    Args:
-        model: any module; a LightningModule's ``training_step`` is not called, its forward is.
-        batch: a tensor, or ``(input, target)``, or a mapping of keyword arguments.
-        loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target. Without it the gradient
-            that enters at the output is standard normal noise over its size, as of a mean loss.
-        **options: those of :class:`init_monitor.InitMonitor`; sinks get nothing unless given.
-
-    Raises:
-        OptionError: if an option has a value that cannot be used.
-        InitMonitorError: if the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
-    """
-    if not isinstance(model, nn.Module):
-        message = f"check(model, batch) needs a torch.nn.Module, got {type(model).__name__}."
-        raise TypeError(message)
-    chosen = Options.of("check()", {"sinks": (), "dense_steps": 1, **options})
-    monitor = Monitor(model, chosen, Run(dense_steps=1, settings=chosen.settings()))
-    with untouched(model), torch.enable_grad():
-        model.train()
-        monitor.begin_batch(0)
-        try:
-            output, target = forward(model, batch)
-            monitor.end_forward()
-            loss = loss_of(output, target, loss_fn, "check(model, batch, loss_fn)")
-            if loss.requires_grad:
-                loss.backward()
-            monitor.measure_parameters()
-            monitor.end_step(0)
-        finally:
-            monitor.close()
-    return Report.of(list(monitor.records), monitor.findings, monitor.structure, chosen.settings())

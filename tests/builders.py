@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from init_monitor.records import Layer, Residual, Role, StepRecord, Structure
-from init_monitor.rules.rule import History
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records import History, Layer, Of, Residual, Role, StepRecord, Structure, Table
+from init_monitor.records.quantities import LAYER_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -57,6 +57,12 @@ def norm(depth: int, module: str, **changes: Any) -> Layer:
     return dataclasses.replace(layer, **changes)
 
 
+def in_a_row(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return the layers with each fed by the one before it."""
+    row = tuple(layers)
+    return (*row[:1], *(dataclasses.replace(one, inputs=(before.name,)) for before, one in itertools.pairwise(row)))
+
+
 def linears(count: int, *, activation: str | None = None, **changes: Any) -> Structure:
     """Return ``count`` Linear layers in a row, each fed by the one before; the last has no activation."""
     return Structure(
@@ -77,8 +83,8 @@ def blocks(count: int, *, named: str = "blocks", **changes: Any) -> Structure:
     """Return ``count`` residual blocks in a row, two Linear layers and one addition each, between a stem and a head."""
     layers, residuals = [linear(0, "stem")], []
     for i in range(count):
-        layers.append(linear(2 * i + 1, f"{named}.{i}.fc1", activation="ReLU"))
-        layers.append(linear(2 * i + 2, f"{named}.{i}.fc2"))
+        layers.append(linear(2 * i + 1, f"{named}.{i}.fc1", activation="ReLU", inputs=(layers[-1].name,)))
+        layers.append(linear(2 * i + 2, f"{named}.{i}.fc2", inputs=(layers[-1].name,)))
         before = f"{named}.{i - 1}#1" if i else ""
         residual = Residual(
             name=f"{named}.{i}#1",
@@ -91,7 +97,8 @@ def blocks(count: int, *, named: str = "blocks", **changes: Any) -> Structure:
             layers=(f"{named}.{i}.fc1", f"{named}.{i}.fc2"),
         )
         residuals.append(dataclasses.replace(residual, **changes))
-    return Structure((*layers, linear(2 * count + 1, "head")), tuple(residuals))
+    head = linear(2 * count + 1, "head", inputs=(layers[-1].name,))
+    return Structure((*layers, head), tuple(residuals))
 
 
 def chain(count: int, *, prefix: str = "net", **changes: Any) -> Structure:
@@ -100,7 +107,8 @@ def chain(count: int, *, prefix: str = "net", **changes: Any) -> Structure:
     residuals: list[Residual] = []
     for i in range(count):
         owner = f"{prefix}.{i}"
-        first = linear(len(layers), f"{owner}.first", activation="relu")
+        fed = (layers[-1].name,) if layers else ()
+        first = linear(len(layers), f"{owner}.first", activation="relu", inputs=fed)
         second = linear(len(layers) + 1, f"{owner}.second", inputs=(first.name,))
         layers += [first, second]
         before = residuals[-1].name if residuals else ""
@@ -149,21 +157,18 @@ def record(
     residuals = tuple(fields.pop("residual_names", [residual.name for residual in structure.residuals]))
 
     def column(quantity: Quantity, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        length = len(structure) if quantity in LAYER_QUANTITIES else len(parameters)
-        if quantity in RESIDUAL_QUANTITIES:
-            length = len(residuals)
+        length = {Of.LAYER: len(structure), Of.PARAMETER: len(parameters), Of.RESIDUAL: len(residuals)}[
+            quantity.facts.of
+        ]
         return np.broadcast_to(np.asarray(values, np.float64), (length,)).copy()
 
     made = {quantity: column(quantity, values) for quantity, values in columns.items()}
     return StepRecord(
         step=step,
         time=0.0,
-        names=structure.names,
-        columns={q: c for q, c in made.items() if q in LAYER_QUANTITIES},
-        parameter_names=parameters,
-        parameter_columns={q: c for q, c in made.items() if q in PARAMETER_QUANTITIES},
-        residual_names=residuals,
-        residual_columns={q: c for q, c in made.items() if q in RESIDUAL_QUANTITIES},
+        layer_table=Table(structure.names, {q: c for q, c in made.items() if q.facts.of is Of.LAYER}),
+        parameter_table=Table(parameters, {q: c for q, c in made.items() if q.facts.of is Of.PARAMETER}),
+        residual_table=Table(residuals, {q: c for q, c in made.items() if q.facts.of is Of.RESIDUAL}),
         **fields,
     )
 

@@ -1,4 +1,4 @@
-"""Trains for 10,000 measured steps for tests/test_training_memory.py: ``python long_training.py DIRECTORY``.
+"""Trains for 10,000 measured steps for tests/training/test_training_memory.py: ``python long_training.py DIRECTORY``.
 
 Prints, as JSON, the steps, the findings and by how many bytes the process grew after the first 2,000 steps. It is a
 process of its own because the peak of the tests' process was set by other tests.

@@ -1,4 +1,4 @@
-"""Trains in two processes for tests/test_distributed.py: ``python ranks_training.py SCENARIO DIRECTORY``.
+"""Trains in two processes for tests/capture/test_distributed.py: ``python ranks_training.py SCENARIO DIRECTORY``.
 
 Each process writes what it measured to ``DIRECTORY/<name>.<rank>.json``.
 """

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
 
 from init_monitor import InitMonitor
+from init_monitor.records.quantities import Quantity
 from init_monitor.sinks import Run, TensorBoardSink
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 
 from init_monitor import InitMonitor
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

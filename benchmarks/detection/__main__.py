@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.detection.cases import all_cases
-from benchmarks.detection.measuring import chosen, measure
+from benchmarks.detection.measuring import chosen, measure, repeated_cases
 from benchmarks.detection.table import page
+from benchmarks.detection.variation import VARIATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write every case with its losses and findings here")
     parser.add_argument("--only", action="append", help="part or pattern of a case's name; may be repeated")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each (2)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        choices=range(1, len(VARIATIONS) + 1),
+        help="how often each case is run: after the first time with another seed, batch size, optimizer and number of steps (1)",
+    )
     parser.add_argument("--no-remedies", action="store_true", help="do not try the remedies")
     parser.add_argument("--verbose", action="store_true", help="print each case with its findings")
     options = parser.parse_args(arguments)
-    cases = chosen(all_cases(), options.only or [""])
+    cases = chosen(repeated_cases(options.seeds), options.only or [""])
     if not cases:
         parser.error(f"--only {options.only!r} matches no case.")
     result = measure(
@@ -63,19 +70,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(run.outcome.failure or run.outcome.changed for run in everything))
 
 
-def included(document: str, text: str) -> str:
+def included(document: str, text: str, start: str = BEGIN, stop: str = END) -> str:
     """Return a document with the result between its marks, one level of headings deeper.
+
+    Args:
+        document: a page of Markdown.
+        text: the result, another.
+        start: the line before the place of the result.
+        stop: the line after it.
 
     Raises:
         ValueError: the document has no marks.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = document.partition(start)
+    _, end, after = rest.partition(stop)
     if not begin or not end:
-        message = f"the page needs the lines {BEGIN!r} and {END!r} to know where the result goes."
+        message = f"the page needs the lines {start!r} and {stop!r} to know where the result goes."
         raise ValueError(message)
     body = "\n".join(f"#{line}" if line.startswith("#") else line for line in text.strip().splitlines())
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+    return f"{before}{start}\n\n{body}\n\n{stop}{after}"
 
 
 def _progress(outcome: Outcome, done: int, of: int, *, verbose: bool) -> None:
@@ -111,6 +124,7 @@ def _plain(result: Result) -> dict[str, object]:
             {
                 "name": run.case.name,
                 "architecture": run.case.architecture,
+                "seed": run.case.seed,
                 "half": str(run.half),
                 "fault": run.case.fault,
                 "symptoms": sorted(run.case.symptoms),

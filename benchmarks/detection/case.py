@@ -56,6 +56,7 @@ class Case:
         steps: batches to train for.
         pathology: measures the fault itself on a training that has just been run without the monitor; ``None`` where a
             loss worse than the twin's is the proof.
+        seed: which repetition of the case it is; see :mod:`benchmarks.detection.variation`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Case:
     twin: str = ""
     steps: int = 120
     pathology: Callable[[Training], Evidence] | None = None
+    seed: int = 0
 
     @property
     def healthy(self) -> bool:

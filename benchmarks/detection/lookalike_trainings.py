@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 from torch.nn.utils import parametrizations
 
-from benchmarks.detection import material, pathologies
+from benchmarks.detection import material, pathologies, seeding
 from benchmarks.detection.case import Evidence, Training
 from benchmarks.detection.lightning import Learner, adam, sgd
 from benchmarks.detection.lookalike_nets import (
@@ -53,7 +53,7 @@ def digits(
     options: Mapping[str, Any] | None = None,
 ) -> Training:
     """Digits to a class, by any network."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     return Training(Learner(make(), loss, optimizer or adam(2e-3)), loader(), options or {})
 
 
@@ -118,7 +118,7 @@ def sine_net() -> nn.Module:
 
 def sparse() -> Training:
     """A function of Gaussian inputs, on a sparse code."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     return Training(Learner(SparseCode(32), F.mse_loss, sgd(0.05)), material.function(32))
 
 
@@ -131,21 +131,21 @@ def sparse_and_alive(training: Training) -> Evidence:
 
 def large_targets() -> Training:
     """Targets of the size of ten thousand, and a network that answers in their units."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Scaled(chain(32, WIDTH, WIDTH, 1), 0.0, THOUSANDS)
     return Training(Learner(net, F.mse_loss, adam(3e-3)), material.function(32, scale=THOUSANDS))
 
 
 def larger_than_the_net() -> Training:
     """Targets of the size of a hundred, and a network that has to grow to them."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = chain(32, WIDTH, WIDTH, 1)
     return Training(Learner(net, F.mse_loss, adam(2e-2)), material.function(32, scale=100.0))
 
 
 def scheduled(schedule: Callable[[int], float], rate: float) -> Training:
     """A learning rate that is a function of the step."""
-    torch.manual_seed(0)
+    seeding.seed(0)
 
     def make(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
         return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
@@ -165,7 +165,7 @@ def falling(step: int) -> float:
 
 def confident() -> Training:
     """Two classes far apart, a sigmoid, and its cross entropy."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     points = torch.randn(1024, 16)
     labels = torch.randint(0, 2, (1024, 1)).float()
     points[:, :2] += 6 * labels - 3
@@ -175,7 +175,7 @@ def confident() -> Training:
 
 def finding() -> Training:
     """Key and value pairs, and a key to be looked up."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     keys = torch.rand(2048, KEYS).argsort(1)[:, :PAIRS]
     values = torch.randint(0, 10, (2048, PAIRS))
     pairs = torch.cat([F.one_hot(keys, KEYS), F.one_hot(values, 10)], -1).float()
@@ -190,7 +190,7 @@ def finding() -> Training:
 
 def memorising() -> Training:
     """Thirty-two samples, learned by heart until hardly a gradient is left."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     images, classes = material.digits()
     loader = material.batches(images[:32].flatten(1), classes[:32])
     return Training(Learner(he_net(hidden=3), F.cross_entropy, adam(2e-2)), loader)
@@ -234,7 +234,7 @@ def imitation(output: tuple[Tensor, Tensor], _target: Tensor) -> Tensor:
 
 def waves() -> Training:
     """A function of the plane with many waves."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     points = 2 * torch.rand(1024, 2) - 1
     values = (torch.sin(12 * points[:, :1]) * torch.cos(9 * points[:, 1:])) / 0.5
     return Training(Learner(sine_net(), F.mse_loss, adam(1e-3)), material.batches(points, values))
@@ -247,7 +247,7 @@ def hinge(logits: Tensor, classes: Tensor) -> Tensor:
 
 def points(**options: Any) -> Training:  # noqa: ANN401 - those of the clusters
     """Clusters of points to a class."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     classes = len(options.get("shares", ())) or material.CLASSES
     return Training(
         Learner(chain(32, WIDTH, WIDTH, classes), F.cross_entropy, adam(3e-3)), material.clusters(**options)
@@ -256,7 +256,7 @@ def points(**options: Any) -> Training:  # noqa: ANN401 - those of the clusters
 
 def mixture() -> Training:
     """Experts of which some get no sample of a batch."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     return Training(Learner(Mixture(32, 10, EXPERTS), balanced, adam(5e-3)), material.clusters(batch=16))
 
 

@@ -16,6 +16,7 @@ from benchmarks.detection.cases import all_cases
 from benchmarks.detection.efficacy import Remedied, reached, remedy_of, try_remedy
 from benchmarks.detection.scoring import Judged
 from benchmarks.detection.split import halves
+from benchmarks.detection.variation import VARIATIONS, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,12 @@ class Result:
 
 @cache
 def _cases() -> dict[str, Case]:
-    return {case.name: case for case in all_cases()}
+    return {case.name: case for case in repeated_cases(len(VARIATIONS))}
+
+
+def repeated_cases(seeds: int) -> tuple[Case, ...]:
+    """Return every case with each of so many seeds, the first of which is the case as it is."""
+    return tuple(repeated(case, seed) for seed in range(seeds) for case in all_cases())
 
 
 def _run(name: str) -> Outcome:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from benchmarks.detection import material
+from benchmarks.detection import material, seeding
 
 PIXELS = 64
 WARM_STEPS = 150
@@ -38,7 +38,7 @@ def head(width: int = 64) -> nn.Linear:
 @cache
 def _learned() -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):  # whether it is learned now or was before must not show in what comes next
-        torch.manual_seed(1)
+        seeding.seed(1)
         net = nn.Sequential(trunk(), head())
         train_classifier(net, WARM_STEPS)
     return {name: value.clone() for name, value in net[0].state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from benchmarks.detection import material
+from benchmarks.detection import material, seeding
 from benchmarks.detection.case import Training
 from benchmarks.detection.defects import none, scaled
 from benchmarks.detection.lightning import Learner, adam, sgd
@@ -48,7 +48,7 @@ def classifier(
     factor: float = 1.0,
 ) -> Training:
     """Rows of digits to a class."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Classifier(width=WIDTH, depth=depth, order=order)
     change(net)
     return Training(
@@ -59,7 +59,7 @@ def classifier(
 
 def wide_attention(*, change: Defect = none) -> Training:
     """One wide head whose logits, as the attention scales them, have a standard deviation of 2."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Classifier(width=64, depth=2, order=Order.PRE, heads=1)
     scaled(2**0.5, "*.query.*", "*.key.*")(net)
     change(net)
@@ -68,7 +68,7 @@ def wide_attention(*, change: Defect = none) -> Training:
 
 def writer(*, change: Defect = none, optimizer: MakeOptimizer | None = None) -> Training:
     """A text to its continuation, by a transformer."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = LanguageModel(letters=material.LETTERS, length=TEXT_LENGTH, width=WIDTH, depth=DEPTH)
     change(net)
     return Training(Learner(net, letters_loss, optimizer or adam(3e-3)), material.text(length=TEXT_LENGTH))
@@ -76,7 +76,7 @@ def writer(*, change: Defect = none, optimizer: MakeOptimizer | None = None) -> 
 
 def row_reader(*, change: Defect = none, factor: float = 1.0) -> Training:
     """Rows of digits to a class, by an LSTM."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Recurrent(nn.LSTM, inputs=8, classes=material.CLASSES)
     change(net)
     return Training(Learner(net, F.cross_entropy, adam(5e-3)), material.digit_rows(factor=factor))
@@ -84,7 +84,7 @@ def row_reader(*, change: Defect = none, factor: float = 1.0) -> Training:
 
 def rememberer(cell: type[nn.RNN | nn.GRU], *, length: int, change: Defect = none, rate: float = 3e-3) -> Training:
     """The first letter of a sequence, asked for after its last."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Recurrent(cell, inputs=RECALLED, classes=RECALLED)
     change(net)
     return Training(Learner(net, F.cross_entropy, adam(rate)), material.recall(letters=RECALLED, length=length))
@@ -92,7 +92,7 @@ def rememberer(cell: type[nn.RNN | nn.GRU], *, length: int, change: Defect = non
 
 def recurrent_writer(*, change: Defect = none, with_letters: bool = True) -> Training:
     """A text to its continuation, by an LSTM."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = RecurrentLanguageModel(letters=material.LETTERS)
     change(net)
     trained = [p for name, p in net.named_parameters() if with_letters or not name.startswith("letters")]
@@ -102,7 +102,7 @@ def recurrent_writer(*, change: Defect = none, with_letters: bool = True) -> Tra
 
 def bag(*, change: Defect = none) -> Training:
     """Grey values as words to a class."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = TokenBag(tokens=material.GREYS, length=TOKENS)
     change(net)
     return Training(Learner(net, F.cross_entropy, sgd(0.1)), material.digit_tokens())

@@ -67,6 +67,21 @@ def _rates(result: Result) -> Iterator[str]:
     critical = [f"{scores.critical_on_healthy}" for _, scores in columns[:-1]]
     yield f"| critical findings on healthy runs | {' | '.join(critical)} | – |"
     yield ""
+    yield from _by_seed(result)
+
+
+def _by_seed(result: Result) -> Iterator[str]:
+    """Give the rates of each seed, where there are several."""
+    seeds = sorted({run.case.seed for run in result.judged})
+    if len(seeds) < 2:  # noqa: PLR2004 - the table above is that of the only one
+        return
+    columns = [score(run for run in result.judged if run.case.seed == seed) for seed in seeds]
+    yield "| | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"
+    yield "|:--|" + "--:|" * len(seeds)
+    for name, rate in ROWS:
+        yield f"| {name} | " + " | ".join("–" if not rate(s).of else str(rate(s)) for s in columns) + " |"
+    yield f"| critical findings on healthy runs | {' | '.join(str(s.critical_on_healthy) for s in columns)} |"
+    yield ""
 
 
 def _remedies(result: Result) -> Iterator[str]:

@@ -9,105 +9,36 @@ is small, and given back at the end of each micro-batch. Nothing here waits for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from init_monitor.capture.drained import Drained, drained
+from init_monitor.capture.sampling import strided_sample
 from init_monitor.capture.tensors import local
+from init_monitor.capture.unit_blocks import UnitBlock
 from init_monitor.measures import (
+    MOMENTS,
     WIDTH,
-    Knee,
-    Layout,
+    Reduction,
     Scratch,
     merge,
-    reduce_block,
+    reduce,
     rescale,
-    sample_signal,
-    unit_extremes,
+    sizes_for,
     wide_dtype,
     working_dtype,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
-CPU_BLOCK = 1 << 15
-"""Elements that may wait on the CPU: 128 kB, and as many again to stack them in."""
-
-CPU_SCRATCH = 1 << 16
-"""Elements of each of the two pieces of scratch on the CPU: 512 kB. The monitor as a whole may take up 1 MB."""
-
-CPU_PIECE = 1 << 18
-"""Elements of a large tensor that are read at once on the CPU: 1 MB, measured as the fastest of 2¹⁴ … 2²³."""
-
-ACCELERATOR_BLOCK = 1 << 22
-"""Elements of a block elsewhere: few launches per tensor, and its counts are still exact in float32."""
+    from init_monitor.measures import Sizes, UnitSums
 
 LARGE_SHARE = 4
 """A tensor of more than a quarter of a block is reduced where it lies: copying it costs more than it spares."""
-
-STAGED_ELEMENTS = 4096
-"""Elements kept of a tensor by ``measure="staged"``: a variance is then within 3 % in the median, 8 % at p90."""
-
-
-class Plan(NamedTuple):
-    """What to reduce of a tensor besides its moments.
-
-    Attributes:
-        layout: samples and units; ``None`` if they are not to be looked at.
-        rectifier: keep each unit's extremes.
-        knee: count the elements beyond it.
-        gradient: the numbers are of a gradient and get the factor that :meth:`Accumulator.end_batch` is given.
-        zeros: count exact zeros.
-    """
-
-    layout: Layout | None = None
-    rectifier: bool = False
-    knee: Knee | None = None
-    gradient: bool = False
-    zeros: bool = True
-
-
-@dataclass(slots=True)
-class _UnitBlock:
-    """Unit sums (and extremes) of several rows that arrived together; ``key`` says whose they are."""
-
-    key: tuple[tuple[tuple[int, ...], int, bool], ...]
-    sums: Tensor
-    squares: Tensor
-    highs: Tensor | None
-    lows: Tensor | None
-
-
-class UnitReading(NamedTuple):
-    """One row's units on the host: their sums, and which saw a positive and a non-positive value."""
-
-    sums: NDArray[np.float64]
-    squares: float
-    positive: NDArray[np.bool_] | None
-    nonpositive: NDArray[np.bool_] | None
-
-
-@dataclass(slots=True)
-class Drained:
-    """What one device measured over a sampled step, on the host.
-
-    Attributes:
-        rows: ``[R, WIDTH]`` merged partial rows.
-        units: by row, what its units did (a row met in batches of unlike structure has several entries).
-        samples: by row, batch items seen.
-        positions: by row, values per unit seen (batch items times positions).
-    """
-
-    rows: NDArray[np.float64]
-    units: dict[int, list[UnitReading]] = field(default_factory=dict)
-    samples: dict[int, int] = field(default_factory=dict)
-    positions: dict[int, int] = field(default_factory=dict)
 
 
 class _Bench:
@@ -115,10 +46,10 @@ class _Bench:
 
     __slots__ = ("scratch", "shelf", "stack")
 
-    def __init__(self, elements: int, device: torch.device) -> None:
-        """Allocate two blocks of so many elements, and scratch."""
-        self.shelf, self.stack = (torch.empty(elements, dtype=torch.float32, device=device) for _ in range(2))
-        self.scratch = Scratch(CPU_SCRATCH if device.type == "cpu" else elements, device)
+    def __init__(self, sizes: Sizes, device: torch.device) -> None:
+        """Allocate two blocks, and scratch."""
+        self.shelf, self.stack = (torch.empty(sizes.block, dtype=torch.float32, device=device) for _ in range(2))
+        self.scratch = Scratch(device, sizes)
 
 
 class Accumulator:
@@ -128,19 +59,17 @@ class Accumulator:
         """Prepare for tensors on ``device``; ``exact=False`` keeps a strided sample of every tensor."""
         self.device = device
         self.exact = exact
-        on_cpu = device.type == "cpu"
-        self.block, self.piece = (CPU_BLOCK, CPU_PIECE) if on_cpu else (ACCELERATOR_BLOCK, ACCELERATOR_BLOCK)
-        self.widened = CPU_SCRATCH if on_cpu else ACCELERATOR_BLOCK
+        self._sizes = sizes_for(device)
         self.rows = 0
         self._state: Tensor | None = None
         self._bench: _Bench | None = None
-        self._waiting: dict[tuple[torch.Size, torch.dtype, Plan], list[tuple[int, Tensor]]] = {}
+        self._waiting: dict[tuple[torch.Size, torch.dtype, Reduction, bool], list[tuple[int, Tensor]]] = {}
         self._waiting_elements = 0
         self._partials: list[Tensor] = []
         self._index: list[int] = []
         self._is_gradient: list[bool] = []
-        self._units: list[tuple[tuple[int, ...], Tensor, Tensor, Tensor | None, Tensor | None]] = []
-        self._unit_state: list[_UnitBlock] = []
+        self._units: list[tuple[tuple[int, ...], UnitSums]] = []
+        self._unit_blocks: list[UnitBlock] = []
         self._samples: dict[int, int] = {}
         self._positions: dict[int, int] = {}
 
@@ -149,8 +78,15 @@ class Accumulator:
         self.rows += 1
         return self.rows - 1
 
-    def take(self, row: int, tensor: Tensor, plan: Plan = Plan()) -> None:  # noqa: B008 - an immutable tuple
-        """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive."""
+    def take(self, row: int, tensor: Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False) -> None:
+        """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive.
+
+        Args:
+            row: from :meth:`new_row`.
+            tensor: of any shape.
+            plan: what to reduce of it besides its moments.
+            gradient: its numbers get the factor that :meth:`end_batch` is given.
+        """
         x = local(tensor.detach())
         if not self.exact:
             x, plan = strided_sample(x), plan._replace(layout=None, rectifier=False)
@@ -158,13 +94,14 @@ class Accumulator:
             samples = x.shape[plan.layout.sample]
             self._samples[row] = self._samples.get(row, 0) + samples
             self._positions[row] = self._positions.get(row, 0) + x.numel() // x.shape[plan.layout.unit]
-        if x.numel() > self.block // LARGE_SHARE:
-            self._take_large(row, x, plan)
+        block = self._sizes.block
+        if x.numel() > block // LARGE_SHARE:
+            self._reduce((row,), x.unsqueeze(0), plan, gradient=gradient)
             return
-        if self._waiting_elements + x.numel() > self.block:
+        if self._waiting_elements + x.numel() > block:
             self._flush()
         held = self._hold(x)
-        self._waiting.setdefault((held.shape, held.dtype, plan), []).append((row, held))
+        self._waiting.setdefault((held.shape, held.dtype, plan, gradient), []).append((row, held))
         self._waiting_elements += held.numel()
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
@@ -176,27 +113,19 @@ class Accumulator:
         if self._units:
             self._merge_units()
 
-    def drain(self) -> Drained:
-        """Copy everything to the host, once, and start afresh."""
-        state = self._all_rows()
-        parts = [state.reshape(-1).view(torch.uint8)]
-        for block in self._unit_state:
-            parts += [block.sums.view(torch.uint8), block.squares.view(torch.uint8)]
-            if block.highs is not None and block.lows is not None:
-                # A NaN says neither dead nor all positive: it counts as having seen both signs.
-                parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
-                parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
-        packed = torch.cat(parts).cpu().numpy()
-        drained = self._unpack(packed, np.dtype(str(state.dtype).removeprefix("torch.")))
+    def drain(self, also: Tensor | None = None) -> Drained:
+        """Copy everything to the host, once, and start afresh; ``[n]`` numbers of the same device travel along."""
+        read = drained(self._all_rows(), self._unit_blocks, also)
+        read.samples, read.positions = self._samples, self._positions
         self.discard()
-        return drained
+        return read
 
     def discard(self) -> None:
         """Forget everything that was added since the last drain."""
         self._state, self._bench = None, None
         self._waiting, self._waiting_elements = {}, 0
         self._partials, self._index, self._is_gradient, self._units = [], [], [], []
-        self._unit_state, self._samples, self._positions = [], {}, {}
+        self._unit_blocks, self._samples, self._positions = [], {}, {}
 
     def _all_rows(self) -> Tensor:
         """Return the rows as they stand; those that nothing was merged into since the last drain are zeros."""
@@ -206,7 +135,7 @@ class Accumulator:
 
     def _work(self) -> _Bench:
         if self._bench is None:
-            self._bench = _Bench(self.block, self.device)
+            self._bench = _Bench(self._sizes, self.device)
         return self._bench
 
     def _hold(self, x: Tensor) -> Tensor:
@@ -224,36 +153,20 @@ class Accumulator:
             return torch.stack(tuple(held))
         return torch.stack(tuple(held), out=self._work().stack[: len(held) * first.numel()].view(shape))
 
-    def _take_large(self, row: int, x: Tensor, plan: Plan) -> None:
-        flat, scratch = _flat(x), self._work().scratch
-        # What has to be widened first is copied by that.
-        step = self.piece if x.dtype == working_dtype(x.dtype) else self.widened
-        for piece in flat.split(step) if flat.numel() > step else (flat,):
-            partials = reduce_block(piece.unsqueeze(0), plan.knee, zeros=plan.zeros, scratch=scratch)
-            self._add_partials((row,), partials, plan)
-        if plan.layout is not None:
-            wide = x if x.dtype == torch.float64 else x.float()
-            self._add_units((row,), wide.unsqueeze(0), plan, plan.layout)
-
     def _flush(self) -> None:
-        for (_, _, plan), held in self._waiting.items():
+        for (_, _, plan, gradient), held in self._waiting.items():
             rows = tuple(row for row, _ in held)
-            block = self._stacked([tensor for _, tensor in held])
-            scratch = self._work().scratch
-            self._add_partials(rows, reduce_block(block, plan.knee, zeros=plan.zeros, scratch=scratch), plan)
-            if plan.layout is not None and block.numel():
-                self._add_units(rows, block, plan, plan.layout)
+            self._reduce(rows, self._stacked([tensor for _, tensor in held]), plan, gradient=gradient)
         self._waiting, self._waiting_elements = {}, 0
 
-    def _add_partials(self, rows: tuple[int, ...], partials: Tensor, plan: Plan) -> None:
-        self._partials.append(partials)
-        self._index.extend(rows)
-        self._is_gradient.extend([plan.gradient] * len(rows))
-
-    def _add_units(self, rows: tuple[int, ...], block: Tensor, plan: Plan, layout: Layout) -> None:
-        sums, squares = sample_signal(block, layout)
-        high, low = unit_extremes(block, layout) if plan.rectifier else (None, None)
-        self._units.append((rows, sums, squares, high, low))
+    def _reduce(self, rows: tuple[int, ...], block: Tensor, plan: Reduction, *, gradient: bool) -> None:
+        partials = reduce(block, plan, self._work().scratch)
+        self._partials.append(partials.rows)
+        index = rows * (partials.rows.shape[0] // len(rows))
+        self._index.extend(index)
+        self._is_gradient.extend([gradient] * len(index))
+        if partials.units is not None:
+            self._units.append((rows, partials.units))
 
     def _merge_rows(self, gradient_factor: float | Tensor) -> None:
         partials = torch.cat(self._partials)
@@ -273,96 +186,10 @@ class Accumulator:
         return torch.tensor(numbers).to(self.device, non_blocking=True)
 
     def _merge_units(self) -> None:
-        key = tuple((rows, sums.shape[1], high is not None) for rows, sums, _, high, _ in self._units)
-        sums = torch.cat([sums.reshape(-1) for _, sums, *_ in self._units])
-        squares = torch.cat([squares for _, _, squares, *_ in self._units])
-        highs = [high.reshape(-1) for *_, high, _ in self._units if high is not None]
-        lows = [low.reshape(-1) for *_, low in self._units if low is not None]
-        new = _UnitBlock(key, sums, squares, torch.cat(highs) if highs else None, torch.cat(lows) if lows else None)
+        new = UnitBlock.of(self._units)
         self._units = []
-        for old in self._unit_state:
-            if old.key == key:
-                old.sums += new.sums
-                old.squares += new.squares
-                if old.highs is not None and old.lows is not None and new.highs is not None and new.lows is not None:
-                    torch.maximum(old.highs, new.highs, out=old.highs)
-                    torch.minimum(old.lows, new.lows, out=old.lows)
+        for old in self._unit_blocks:
+            if old.key == new.key:
+                old.add(new)
                 return
-        self._unit_state.append(new)
-
-    def _unpack(self, packed: NDArray[np.uint8], wide: np.dtype[np.float64]) -> Drained:
-        cursor = _Cursor(packed, wide)
-        drained = Drained(cursor.numbers(self.rows * WIDTH).reshape(self.rows, WIDTH))
-        drained.samples, drained.positions = self._samples, self._positions
-        for block in self._unit_state:
-            sums, squares = cursor.numbers(block.sums.numel()), cursor.numbers(block.squares.numel())
-            size = 0 if block.highs is None else block.highs.numel()
-            positive, nonpositive = cursor.flags(size), cursor.flags(size)
-            for row, reading in _readings(block.key, sums, squares, positive, nonpositive):
-                drained.units.setdefault(row, []).append(reading)
-        return drained
-
-
-class _Cursor:
-    """Reads the packed bytes front to back."""
-
-    def __init__(self, packed: NDArray[np.uint8], wide: np.dtype[np.float64]) -> None:
-        self._packed, self._wide, self._at = packed, wide, 0
-
-    def numbers(self, count: int) -> NDArray[np.float64]:
-        raw = self._packed[self._at : self._at + count * self._wide.itemsize]
-        self._at += raw.size
-        return np.frombuffer(raw.tobytes(), self._wide).astype(np.float64)
-
-    def flags(self, count: int) -> NDArray[np.bool_]:
-        raw = self._packed[self._at : self._at + count]
-        self._at += count
-        return raw.astype(np.bool_)
-
-
-def _readings(
-    key: tuple[tuple[tuple[int, ...], int, bool], ...],
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    nonpositive: NDArray[np.bool_],
-) -> Iterator[tuple[int, UnitReading]]:
-    at = flag_at = square_at = 0
-    for rows, units, rectifier in key:
-        for row in rows:
-            flags = slice(flag_at, flag_at + units)
-            yield (
-                row,
-                UnitReading(
-                    sums[at : at + units],
-                    float(squares[square_at]),
-                    positive[flags] if rectifier else None,
-                    nonpositive[flags] if rectifier else None,
-                ),
-            )
-            at, square_at = at + units, square_at + 1
-            flag_at += units if rectifier else 0
-
-
-def _flat(x: Tensor) -> Tensor:
-    """Return all elements in one dimension, in memory order where that spares a copy."""
-    if torch.ops.aten.is_non_overlapping_and_dense(x):
-        return x.as_strided((x.numel(),), (1,))
-    return x.reshape(-1)
-
-
-def strided_sample(x: Tensor, elements: int = STAGED_ELEMENTS) -> Tensor:
-    """Return about ``elements`` of a tensor's elements, ``[≤ elements]``, evenly spread; all if it has no more.
-
-    The stride is prime and above 7: a power of two would pick the same channels again and again.
-    """
-    flat = _flat(x)
-    if flat.numel() <= elements:
-        return flat
-    return flat[:: _next_prime(max(11, -(-flat.numel() // elements)))]
-
-
-def _next_prime(n: int) -> int:
-    while any(n % d == 0 for d in range(2, int(n**0.5) + 1)):
-        n += 1
-    return n
+        self._unit_blocks.append(new)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.probing import ForwardProbe
-from init_monitor.capture.ranks import Place, Share, merged, one_copy, put_back, seen_in, share_of
+from init_monitor.capture.ranks import Address, Share, merged, one_copy, put_back, seen_in, share_of
 from init_monitor.capture.reading import (
     Reader,
     expected_gains,
@@ -19,43 +19,43 @@ from init_monitor.capture.reading import (
     tap_names,
 )
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
+from init_monitor.capture.tensors import DEEPEST, TOO_DEEP
 from init_monitor.capture.unit_window import UnitWindow
-from init_monitor.records import StepRecord, Structure
+from init_monitor.records import StepRecord, Structure, Table
+from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor, nn
-    from torch.optim import Optimizer
 
-    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
     from init_monitor.capture.ranks import Key
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
 
-class StepFacts(NamedTuple):
-    """What the training loop knows about a step and the tensors do not say."""
-
-    step: int
-    optimizer: str = ""
-    learning_rate: float = float("nan")
-    loss_scaled: bool = False
-    optimizers: tuple[Optimizer, ...] = ()
+_NO_CALL = (
+    "not one layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
+    " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
+    " was made from."
+)
 
 
 class Measured(NamedTuple):
     """A step as this process saw it: the numbers by device, where each is, and which taps ran."""
 
     drained: dict[Accumulator, Drained]
-    places: dict[Key, Place]
+    addresses: dict[Key, Address]
     order: tuple[TapKey, ...]
+    losses: Sequence[float] = ()
 
     def share(self) -> Share:
         """Return it as the other ranks can read it."""
-        return share_of(self.places, self.order, self.drained)
+        return share_of(self.addresses, self.order, self.drained)
 
 
 class Scope(NamedTuple):
@@ -197,12 +197,24 @@ class Capture:
             self._parameters.forget()
             self._on_failure("the parameter updates", error)
 
-    def close_step(self) -> Measured:
-        """Detach, and copy the step's numbers to the host (one copy per device)."""
+    def close_step(self, losses: Tensor | None = None) -> Measured:
+        """Detach, and copy the step's numbers to the host (one copy per device).
+
+        Args:
+            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+        """
         self._probe.leave()
         self._hooks.detach()
-        drained = {accumulator: accumulator.drain() for accumulator in self._hooks.accumulators.values()}
-        return Measured(drained, self._places(), tuple(self._hooks.order))
+        drained = {
+            accumulator: accumulator.drain(
+                losses if losses is not None and losses.device == accumulator.device else None
+            )
+            for accumulator in self._hooks.accumulators.values()
+        }
+        travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
+        if travelled is None:  # on a device that nothing else was measured on
+            travelled = [] if losses is None else losses.tolist()
+        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.
@@ -217,6 +229,8 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
+        if not taps and not self.structure.layers:
+            self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
         skips = [addition.skip for addition in additions]
@@ -233,36 +247,35 @@ class Capture:
         return StepRecord(
             step=facts.step,
             time=time.time(),
-            names=tuple(self._names.values()),
-            columns=columns,
-            parameter_names=parameters,
-            parameter_columns=weights,
-            residual_names=tuple(residual.name for residual in self.structure.residuals),
-            residual_columns=residuals,
+            layer_table=Table(tuple(self._names.values()), columns),
+            parameter_table=Table(parameters, weights),
+            residual_table=Table(tuple(residual.name for residual in self.structure.residuals), residuals),
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
+            losses=facts.losses,
+            loss_by_optimizer=facts.loss_by_optimizer,
         )
 
-    def _places(self) -> dict[Key, Place]:
+    def _addresses(self) -> dict[Key, Address]:
         """Return where every measured tensor is kept, by names that are the same on all ranks."""
-        places: dict[Key, Place] = {}
+        addresses: dict[Key, Address] = {}
         for key, tap in self._hooks.taps.items():
             here = tap.rows.accumulator
             for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                place: Key = ("layer", *key, what)
-                places[place] = Place(here, row)
+                address: Key = ("layer", *key, what)
+                addresses[address] = Address(here, row)
         for name, addition in self._probe.residuals.order.items():
             for term, rows in addition.own.items():
-                places["sum", name, term, ""] = Place(rows.accumulator, rows.forward)
-                places["sum", name, term, "gradient"] = Place(rows.accumulator, rows.backward)
+                addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
+                addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
         for name, at in self._parameters.rows.items():
             for what, row in at.by_name().items():
-                places["parameter", name, what] = Place(at.accumulator, row)
-        return {key: place for key, place in places.items() if place.row >= 0}
+                addresses["parameter", name, what] = Address(at.accumulator, row)
+        return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
         """Put what all ranks measured in the place of what this one did."""
@@ -274,13 +287,11 @@ class Capture:
                     row = streams[key].row
                     copies = self._parameters.copies(name, seen_in(row))
                     streams[key] = streams[key]._replace(row=one_copy(row, copies))
-        put_back(streams, measured.places, measured.drained)
-        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step.
-        for share in shares:
-            for ran in share.order:
-                tap = self._hooks.taps.get(ran)
-                if tap is not None:
-                    self._hooks.order.setdefault(ran, tap)
+        put_back(streams, measured.addresses, measured.drained)
+        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
+        # order is that of the ranks, so that every rank writes the same record.
+        ran = dict.fromkeys(key for share in shares for key in share.order)
+        self._hooks.order = {key: self._hooks.taps[key] for key in ran if key in self._hooks.taps}
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""
@@ -306,7 +317,10 @@ class Capture:
         """Tell of the first tensor of a kind that cannot be measured."""
         if kind not in self._unreadable_kinds:
             self._unreadable_kinds.add(kind)
-            self._on_notice(f"{what} is a {kind} tensor. Tensors of that kind are not measured; all others are.")
+            if kind == TOO_DEEP:
+                self._on_notice(f"{what} is nested more than {DEEPEST} levels deep. What lies deeper is not measured.")
+            else:
+                self._on_notice(f"{what} is a {kind} tensor. Tensors of that kind are not measured; all others are.")
 
     def _restore_windows(self) -> None:
         for key, name in self._names.items() if self._saved_windows else ():
@@ -317,7 +331,7 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.dtype, tap.takes_input) for tap in taps),
+            tuple((tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own) for tap in taps),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

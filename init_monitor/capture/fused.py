@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.capture.hook import Hook
 from init_monitor.capture.tensors import first_floating
 from init_monitor.structure.layers import acts_itself
+from init_monitor.torch_compat import Hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class FusedNormalisations:
             module.register_forward_hook(Hook(self._end, name), with_kwargs=True),
         ]
 
-    def _begin(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: object) -> None:
+    def _begin(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             received = first_floating(args, kwargs)
             if received is not None:
@@ -55,7 +55,7 @@ class FusedNormalisations:
         except Exception as error:  # noqa: BLE001 - must not reach the user's forward
             self._on_failure(name, error)
 
-    def _inside(self, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], __: object) -> None:
+    def _inside(self, name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             made = first_floating(args, kwargs)
             module, received = self._running.get(name, (None, None))
@@ -66,7 +66,7 @@ class FusedNormalisations:
         except Exception as error:  # noqa: BLE001 - the same
             self._on_failure(name, error)
 
-    def _end(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> None:
+    def _end(self, name: str, module: nn.Module, args: tuple[Any, ...], *more: object) -> None:
         if self._running.pop(name, None) is not None:
             # No child ran: it is a normalisation like any other.
-            self._measure(name, module, args, kwargs, output)
+            self._measure(name, module, args, *more)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from init_monitor.capture.accumulator import Plan, strided_sample
+from init_monitor.capture.sampling import strided_sample
 from init_monitor.capture.tensors import local, unreadable
-from init_monitor.structure.unseen import unseen
+from init_monitor.measures import Reduction
+from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +34,7 @@ COMPARED_UNITS = 256
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
-_MOMENTS = Plan(zeros=False)
+_MOMENTS = Reduction(zeros=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -115,9 +116,9 @@ class ParameterTaps:
             gradient_factor: what makes their gradients those of the loss, ``None`` if they are.
         """
         ids = {id(parameter) for parameter in held}
-        if not self._before:
-            self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
         with unseen():
+            if not self._before:
+                self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
             for name, parameter in self._parameters.items():
                 if id(parameter) not in ids:
                     continue

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from init_monitor.capture.accumulator import Accumulator, Drained, UnitReading
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained, UnitReading
     from init_monitor.capture.taps import TapKey
     from init_monitor.records import Column
 
@@ -50,7 +51,7 @@ class Share(NamedTuple):
     streams: Mapping[Key, Stream]
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """Where a stream is kept on this rank."""
 
     accumulator: Accumulator
@@ -112,10 +113,12 @@ class Ranks:
         )
 
 
-def share_of(places: Mapping[Key, Place], order: Iterable[TapKey], drained: Mapping[Accumulator, Drained]) -> Share:
+def share_of(
+    addresses: Mapping[Key, Address], order: Iterable[TapKey], drained: Mapping[Accumulator, Drained]
+) -> Share:
     """Return what this rank measured in a step, as the others can read it."""
     streams = {}
-    for key, (accumulator, row) in places.items():
+    for key, (accumulator, row) in addresses.items():
         found = drained.get(accumulator)
         if found is None or row >= len(found.rows) or not seen_in(found.rows[row]):
             continue
@@ -154,18 +157,18 @@ def merged(shares: Sequence[Share]) -> dict[Key, Stream]:
 
 
 def put_back(
-    streams: Mapping[Key, Stream], places: Mapping[Key, Place], drained: Mapping[Accumulator, Drained]
+    streams: Mapping[Key, Stream], addresses: Mapping[Key, Address], drained: Mapping[Accumulator, Drained]
 ) -> None:
     """Write merged streams where this rank keeps its own; what it has no place for is left out."""
     for key, stream in streams.items():
-        place = places.get(key)
-        found = None if place is None else drained.get(place.accumulator)
-        if place is None or found is None or place.row >= len(found.rows):
+        address = addresses.get(key)
+        found = None if address is None else drained.get(address.accumulator)
+        if address is None or found is None or address.row >= len(found.rows):
             continue
-        found.rows[place.row] = stream.row
-        found.samples[place.row], found.positions[place.row] = stream.samples, stream.positions
+        found.rows[address.row] = stream.row
+        found.samples[address.row], found.positions[address.row] = stream.samples, stream.positions
         if stream.units:
-            found.units[place.row] = list(stream.units)
+            found.units[address.row] = list(stream.units)
 
 
 def one_copy(row: Column, copies: float) -> NDArray[np.float64]:

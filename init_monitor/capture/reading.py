@@ -11,16 +11,18 @@ import numpy as np
 
 from init_monitor.capture.taps import Rows
 from init_monitor.measures import between_sample_share, finalise
-from init_monitor.records import INPUT, Layer, Role, Structure
-from init_monitor.structure.layers import fans_of
-from init_monitor.tags import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
+from init_monitor.records import INPUT, PARAMETER, Layer, Role, Structure
+from init_monitor.records.facts import Stream
+from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
+from init_monitor.records.registry import moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from init_monitor.capture.accumulator import Accumulator, Drained
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
     from init_monitor.capture.parameters import ParameterRows
     from init_monitor.capture.taps import Tap, TapKey
     from init_monitor.capture.unit_window import UnitWindow
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
     Columns = dict[Quantity, Column]
 
-_MOMENTS = ("count", "mean", "variance", "mean_square", "abs_max", "zero_fraction", "nonfinite_count")
+_OUTPUT, _GRADIENT, _INPUT = (moments(stream) for stream in (Stream.OUTPUT, Stream.GRADIENT, Stream.INPUT))
+_WEIGHT, _WEIGHT_GRADIENT = (moments(stream) for stream in (Stream.WEIGHT, Stream.WEIGHT_GRADIENT))
+_NORM = "norm"
+"""The moment that is not read but follows from two others."""
 
 
 def tap_names(taps: Sequence[Tap]) -> tuple[str, ...]:
@@ -78,9 +83,9 @@ def layer_columns(
     consumers = Counter([*(tap.source for tap in taps if tap.source is not None), *skips])
     for i, tap in enumerate(taps):
         accumulator = tap.rows.accumulator
-        for prefix, row in (("", tap.rows.forward), ("gradient_", tap.rows.backward)):
-            for moment in _MOMENTS:
-                columns[Quantity(prefix + moment)][i] = reader.at(accumulator, row, moment)
+        for by_moment, row in ((_OUTPUT, tap.rows.forward), (_GRADIENT, tap.rows.backward)):
+            for moment, quantity in by_moment.items():
+                columns[quantity][i] = reader.at(accumulator, row, moment)
         variance = columns[Quantity.VARIANCE][i]
         if tap.role is Role.WEIGHT:
             _local_gains(columns, i, tap, reader, consumers)
@@ -117,8 +122,8 @@ def layer_columns(
 def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[Rows]) -> None:
     source = tap.source or Rows(tap.rows.accumulator, tap.arrived)
     square = reader.at(source.accumulator, source.forward, "mean_square")
-    for moment in ("mean", "variance", "mean_square", "abs_max"):
-        columns[Quantity(f"input_{moment}")][i] = reader.at(source.accumulator, source.forward, moment)
+    for moment, quantity in _INPUT.items():
+        columns[quantity][i] = reader.at(source.accumulator, source.forward, moment)
     columns[Quantity.GAIN][i] = _ratio(columns[Quantity.VARIANCE][i], square)
     # With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
     if tap.source_is_layer and consumers[source] == 1:
@@ -132,12 +137,12 @@ def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tupl
     columns: Columns = {quantity: np.full(len(names), np.nan) for quantity in PARAMETER_QUANTITIES}
     for i, name in enumerate(names):
         taps = rows[name]
-        for prefix, row in (("weight_", taps.weight), ("weight_gradient_", taps.gradient)):
-            for moment in ("count", "mean", "variance", "nonfinite_count"):
-                quantity = f"{prefix}{moment}"
-                if quantity in Quantity._value2member_map_:
-                    columns[Quantity(quantity)][i] = reader.at(taps.accumulator, row, moment)
-            columns[Quantity(f"{prefix}norm")][i] = _norm(reader, taps.accumulator, row)
+        for by_moment, row in ((_WEIGHT, taps.weight), (_WEIGHT_GRADIENT, taps.gradient)):
+            for moment, quantity in by_moment.items():
+                is_norm = moment == _NORM
+                columns[quantity][i] = (
+                    _norm(reader, taps.accumulator, row) if is_norm else reader.at(taps.accumulator, row, moment)
+                )
         moved, reference = (_norm(reader, taps.accumulator, row) for row in (taps.update, taps.reference))
         columns[Quantity.UPDATE_RATIO][i] = _ratio(moved, reference)
         columns[Quantity.TRAINABLE][i] = taps.trainable
@@ -168,41 +173,61 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
     name_of = {tap.key: name for tap, name in zip(taps, names, strict=True)}
     layers: dict[TapKey, Layer] = {}
     for depth, (tap, name) in enumerate(zip(taps, names, strict=True)):
-        fans, nonlinearity = fans_of(tap.module), tap.nonlinearity
-        # Registered ones only: reading a parametrized weight computes it, and spectral norm changes at each reading.
-        registered = {} if tap.module is None else tap.module._parameters  # noqa: SLF001 - named_parameters() leaves out tied ones
-        own = {kind: registered.get(kind) for kind in ("weight", "bias")}
+        fans, nonlinearity = tap.fans, tap.nonlinearity
+        weight, bias, parameters = _own(tap, parameter_names)
         layers[tap.key] = Layer(
             name=name,
             module=tap.owner,
             kind=tap.kind,
             role=tap.role,
             depth=depth,
-            inputs=(INPUT,) * tap.takes_input + tuple(name_of[key] for key in tap.feeds if key in name_of),
+            inputs=_inputs(tap, name_of),
+            direct=tap.direct is not None or not tap.feeds,
             fan_in=fans.fan_in,
             fan_out=fans.fan_out,
-            weight=parameter_names.get(id(own["weight"]), ""),
-            bias=parameter_names.get(id(own["bias"]), ""),
-            parameters=_owned(tap, parameter_names),
+            weight=weight,
+            bias=bias,
+            parameters=parameters,
             dtype=tap.dtype,
             flat_below=nonlinearity is not None and nonlinearity.flat_below,
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
+            forward_terms=fans.forward,
+            backward_terms=fans.backward,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):
-        for key in tap.feeds:
-            if key not in layers:
-                continue
+        key = None if tap.direct is None else tap.direct.key
+        if key in layers:
             if tap.role is Role.ACTIVATION:
-                layers[key] = replace(layers[key], activation=tap.kind)
+                slope = None if tap.nonlinearity is None else tap.nonlinearity.negative_slope
+                layers[key] = replace(layers[key], activation=tap.kind, activation_slope=slope)
             elif tap.role is Role.NORMALISATION:
-                layers[key] = replace(layers[key], normalised=True, activation=layers[tap.key].activation)
+                after = layers[tap.key]
+                layers[key] = replace(
+                    layers[key],
+                    normalised=True,
+                    activation=after.activation,
+                    activation_slope=after.activation_slope,
+                )
     return Structure(tuple(layers.values()))
 
 
-def _owned(tap: Tap, parameter_names: Mapping[int, str]) -> tuple[str, ...]:
-    owned = [] if tap.module is None else [parameter_names.get(id(p), "") for p in tap.module.parameters()]
-    return tuple(name for name in owned if name)
+def _inputs(tap: Tap, name_of: Mapping[TapKey, str]) -> tuple[str, ...]:
+    known = (INPUT,) * tap.takes_input + tuple(name_of[one.key] for one in tap.feeds if one.key in name_of)
+    return known or (PARAMETER,) * tap.takes_own
+
+
+def _own(tap: Tap, parameter_names: Mapping[int, str]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the names of a layer's weight, of its bias, and of all its parameters."""
+    if tap.own is not None:
+        return tap.own.weight, tap.own.bias, tap.own.parameters
+    if tap.module is None:
+        return "", "", ()
+    # Registered ones only: reading a parametrized weight computes it, and spectral norm changes at each reading.
+    registered = tap.module._parameters  # noqa: SLF001 - named_parameters() leaves out tied ones
+    weight, bias = (parameter_names.get(id(registered.get(kind)), "") for kind in ("weight", "bias"))
+    owned = [parameter_names.get(id(p), "") for p in tap.module.parameters()]
+    return weight, bias, tuple(name for name in owned if name)
 
 
 def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, weights: Mapping[str, float]) -> None:
@@ -218,7 +243,7 @@ def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, 
     """
     for i, (tap, layer) in enumerate(zip(taps, structure.layers, strict=True)):
         variance = weights.get(layer.weight, math.nan)
-        fans = fans_of(tap.module)
+        fans = tap.fans
         if fans.forward:
             columns[Quantity.EXPECTED_GAIN][i] = fans.forward * variance
             columns[Quantity.EXPECTED_BACKWARD_GAIN][i] = fans.backward * variance

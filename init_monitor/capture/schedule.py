@@ -32,3 +32,29 @@ class Schedule:
             previous: the step that ran before it; -1 if none did.
         """
         return step < self.dense_steps or step // self.every_n_steps > previous // self.every_n_steps
+
+
+LONGEST_STEP = 256
+"""Batches that one optimizer step may take in manual optimisation. A program that does not step at all, or steps an
+optimizer of which the Trainer knows nothing, would be measured at every batch, for nothing: no step ever ends."""
+
+
+class Patience:
+    """Counts the batches of a sampled step that ended without a step of an optimizer."""
+
+    NOTICE = (
+        f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not measured."
+        " Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
+    )
+
+    def __init__(self) -> None:
+        self._batches = 0
+
+    def renew(self) -> None:
+        """Start to count anew, at the begin of a sampled step."""
+        self._batches = 0
+
+    def ends(self) -> bool:
+        """Count one more, and say whether they are too many."""
+        self._batches += 1
+        return self._batches >= LONGEST_STEP

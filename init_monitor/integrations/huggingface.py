@@ -11,14 +11,15 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
 
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.options import Options
@@ -26,6 +27,8 @@ from init_monitor.records import Structure
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.standalone import Watch
+from init_monitor.torch_compat import Hook, is_training_signal, kwargs_and_output
+from init_monitor.versions import versions_of
 
 try:
     from transformers import TrainerCallback
@@ -36,8 +39,10 @@ except ImportError as error:
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from numpy.typing import NDArray
     from torch import nn
     from torch.optim import Optimizer
+    from torch.utils.hooks import RemovableHandle
     from torch.utils.tensorboard import SummaryWriter
     from transformers import TrainerControl, TrainerState, TrainingArguments
     from typing_extensions import Self
@@ -86,6 +91,7 @@ class InitMonitorCallback(TrainerCallback):
         self._watch: Watch | None = None
         self._writer: SummaryWriter | None = None
         self._open = False
+        self._loss_handle: RemovableHandle | None = None
 
     def __enter__(self) -> Self:
         """Do nothing yet."""
@@ -113,6 +119,16 @@ class InitMonitorCallback(TrainerCallback):
         return Structure() if self._watch is None else self._watch.structure
 
     @property
+    def losses(self) -> NDArray[np.float32]:
+        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32, see ``watch``."""
+        return np.empty(0, np.float32) if self._watch is None else self._watch.losses
+
+    @property
+    def loss_steps(self) -> NDArray[np.int64]:
+        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
+        return np.empty(0, np.int64) if self._watch is None else self._watch.loss_steps
+
+    @property
     def notices(self) -> list[str]:
         """What was switched off or has no effect, in words."""
         return [] if self._watch is None else self._watch.notices
@@ -120,11 +136,14 @@ class InitMonitorCallback(TrainerCallback):
     @property
     def report(self) -> Report:
         """The last training so far, to print, show or save."""
-        return Report.of(self.records, self.findings, self.structure, self._options.settings())
+        return Report() if self._watch is None else self._watch.report
 
     def close(self) -> None:
         """Detach from the model and let the sinks finish. May be called at any time, and again."""
         self._open = False
+        if self._loss_handle is not None:
+            self._loss_handle.remove()
+            self._loss_handle = None
         if self._watch is not None:
             self._watch.__exit__(None, None, None)
         if self._writer is not None:
@@ -145,9 +164,10 @@ class InitMonitorCallback(TrainerCallback):
         run = Run(
             loggers=self._loggers(args, first=state.is_world_process_zero),
             log_dir=_directory(args),
+            first_step=state.global_step,
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
-            versions=_versions(),
+            versions=versions_of("transformers", "accelerate"),
             write=_write,
         )
         self._watch = Watch(
@@ -159,6 +179,7 @@ class InitMonitorCallback(TrainerCallback):
             show=state.is_world_process_zero,
         )
         self._watch.__enter__()
+        self._loss_handle = model.register_forward_hook(Hook(self._note_loss), with_kwargs=True)
         if args.world_size > 1:
             self._watch.join_ranks(args.world_size)
         if state.global_step:
@@ -174,6 +195,16 @@ class InitMonitorCallback(TrainerCallback):
             self._watch.abort_step()
         self._open = True
         self._watch.begin_step(state.global_step)
+
+    def _note_loss(self, module: nn.Module, args: object, *given: Any) -> None:
+        """Take the loss that a model of transformers returns with its output, at every step."""
+        kwargs, output = kwargs_and_output(given)
+        if self._watch is None or not self._open or not is_training_signal():
+            return
+        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        if isinstance(loss, torch.Tensor):
+            # A model that is told how many labels the step has returns its part of the sum over all micro-batches.
+            self._watch.note_loss(loss.detach(), mean=kwargs.get("num_items_in_batch") is None)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         """Read, judge and show; the optimizer has stepped."""
@@ -243,11 +274,3 @@ def _write(text: str) -> None:
 
 def _warn(message: str) -> None:
     warnings.warn(f"init_monitor: {message}", InitMonitorWarning, stacklevel=3)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("init-monitor", "torch", "transformers", "accelerate", "tensorboard"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

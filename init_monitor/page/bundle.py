@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-STATIC = Path(__file__).parents[1] / "tensorboard_plugin" / "static"
+STATIC = Path(__file__).parent / "static"
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", flags=re.MULTILINE)
@@ -35,6 +35,11 @@ def script(entry: str = "report.js") -> str:
 def style() -> str:
     """Return the style sheet."""
     return (STATIC / "style.css").read_text(encoding="utf-8")
+
+
+def report_style() -> str:
+    """Return the style sheet of what stands around the pictures in a report."""
+    return (STATIC / "report.css").read_text(encoding="utf-8")
 
 
 def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:

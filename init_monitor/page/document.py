@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from init_monitor.analysis.pace import weights_of
 from init_monitor.page.bundle import script, style
 from init_monitor.page.payload import encoded
-from init_monitor.page.series import COUNTS, assembled, merged_names, thinned
+from init_monitor.page.printable import printable_finding, printable_records, printable_structure
+from init_monitor.page.series import assembled, merged_names, thinned
 from init_monitor.records import Structure
+from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import printable
+from init_monitor.records.registry import vectors
+from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import finding_json, structure_json
-from init_monitor.tags import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.page.series import Series
     from init_monitor.records import Finding, StepRecord
-    from init_monitor.tags import Quantity
+    from init_monitor.records.quantities import Quantity
 
 BUDGET = 12 * 2**20
 """Bytes of numbers in a file, before base64: what a mail server takes and a browser reads in a moment. Of a run that has
@@ -67,11 +72,23 @@ def document(  # noqa: PLR0913 - a page has many parts, all named
         css: style of both.
         view: where the page opens.
     """
+    runs = [_printable(run) for run in runs]
     plots = _plots(runs, view) if any(run.records for run in runs) else ""
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{css}</style>'
+    head = f'<meta charset="utf-8"><title>{html.escape(printable(title))}</title><style>{css}</style>'
+    # What the writer of these parts did not write out is not obeyed either.
+    before, after = printable(before, lines=True), printable(after, lines=True)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
         f'<body><main class="report">{before}</main>{plots}<main class="report">{after}</main></body></html>\n'
+    )
+
+
+def _printable(run: ShownRun) -> ShownRun:
+    return ShownRun(
+        printable(run.name),
+        printable_records(run.records),
+        [printable_finding(finding) for finding in run.findings],
+        printable_structure(run.structure),
     )
 
 
@@ -82,6 +99,7 @@ def embedded(runs: Sequence[ShownRun]) -> dict[str, Any]:
     columns = min(max(BUDGET // (4 * max(rows, 1)), LEAST_COLUMNS), MOST_COLUMNS)
     return {
         "v": SCHEMA_VERSION,
+        "quantities": [facts_json(quantity) for quantity in vectors()],
         "runs": [
             {
                 "name": run.name,
@@ -116,27 +134,22 @@ def _plots(runs: Sequence[ShownRun], view: str) -> str:
 
 
 def _series(run: ShownRun) -> Iterator[tuple[Quantity, Series]]:
-    for quantity in (*LAYER_VECTORS, *PARAMETER_VECTORS, *RESIDUAL_VECTORS):
+    for quantity in vectors():
         points = []
         for record in run.records:
             # What float32 cannot hold becomes infinite, as in TensorBoard.
+            table = record.table(quantity.facts.of)
             with np.errstate(over="ignore"):
-                column = record.column(quantity).astype(np.float32)
-            points.append((record.step, _names(record, quantity), column))
+                column = table.column(quantity).astype(np.float32)
+            points.append((record.step, table.names, column))
         series = assembled(points)
         if series.values.size and not np.isnan(series.values).all():
             yield quantity, series
 
 
-def _names(record: StepRecord, quantity: Quantity) -> tuple[str, ...]:
-    if quantity in LAYER_VECTORS:
-        return record.names
-    return record.parameter_names if quantity in PARAMETER_VECTORS else record.residual_names
-
-
 def _base64(run: ShownRun, quantity: Quantity, series: Series, columns: int) -> str:
     steps = {finding.step for finding in run.findings}
-    thin = thinned(series, columns, steps, worst=quantity in COUNTS)
+    thin = thinned(series, columns, steps, worst=quantity.facts.keeps_largest)
     return base64.b64encode(encoded(thin, run=run.name, quantity=str(quantity))).decode("ascii")
 
 
@@ -149,6 +162,7 @@ def _outline(run: ShownRun) -> dict[str, Any]:
         "names": list(merged_names(dict.fromkeys(one.names for one in run.records))),
         "parameter_names": list(merged_names(dict.fromkeys(one.parameter_names for one in run.records))),
         "residual_names": list(merged_names(dict.fromkeys(one.residual_names for one in run.records))),
+        "weights": sorted(weights_of(run.structure)),
         **structure_json(run.structure),
         "findings": [finding_json(finding) for finding in run.findings],
         "looked": bool(run.records),

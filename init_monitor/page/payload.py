@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from init_monitor.tags import SCHEMA_VERSION
+from init_monitor.records.quantities import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from init_monitor.page.series import Series

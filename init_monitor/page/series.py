@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.tags import Quantity
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -16,9 +14,6 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float32]
     Steps = NDArray[np.int64]
-
-COUNTS = (Quantity.NONFINITE_COUNT, Quantity.GRADIENT_NONFINITE_COUNT)
-"""What must not be lost between two steps that are shown: one non-finite element decides over a run."""
 
 FIRST_KEPT = 32
 """The first sampled steps that are always kept: initialisation shows there, and they are few."""

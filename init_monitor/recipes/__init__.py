@@ -25,14 +25,12 @@ from init_monitor.recipes.normalisation import normalisation_defaults_ as normal
 from init_monitor.recipes.orthogonal import orthogonal_ as orthogonal_
 from init_monitor.recipes.output import small_output_ as small_output_
 from init_monitor.recipes.recurrent import gru_ as gru_, lstm_ as lstm_, rnn_ as rnn_
-from init_monitor.recipes.residual import (
-    BranchScale as BranchScale,
+from init_monitor.recipes.rescale import BranchScale as BranchScale, rescale_residual_ as rescale_residual_
+from init_monitor.recipes.residual_sums import (
     fixed_weight_sum as fixed_weight_sum,
     halved_sum as halved_sum,
     rescale_factors as rescale_factors,
-    rescale_residual_ as rescale_residual_,
     rescaled_sum as rescaled_sum,
-    zero_init_residual_ as zero_init_residual_,
 )
 from init_monitor.recipes.variance_scaling import (
     he_normal_ as he_normal_,
@@ -43,3 +41,4 @@ from init_monitor.recipes.variance_scaling import (
     xavier_uniform_ as xavier_uniform_,
     xavier_variance as xavier_variance,
 )
+from init_monitor.recipes.zero_ends import zero_init_residual_ as zero_init_residual_

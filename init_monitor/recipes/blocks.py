@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from init_monitor.capture.rehearsal import rehearse
+from init_monitor.analysis import residual_branches
+from init_monitor.analysis.residual_streams import streams
+from init_monitor.capture.single_pass import rehearse
 from init_monitor.errors import RecipeError
 from init_monitor.records import Role, Structure
-from init_monitor.rules import branches
-from init_monitor.rules.streams import streams
 from init_monitor.structure.layers import plain_name
 
 if TYPE_CHECKING:
@@ -88,11 +88,11 @@ def blocks_of(structure: Structure) -> tuple[Block, ...]:
     found = []
     for stream in streams(structure):
         for number, residual in enumerate(stream.residuals, 1):
-            layers = branches.layers_of(residual, structure)
+            layers = residual_branches.layers_of(residual, structure)
             weights = {
                 layer.module: layer for layer in reversed(layers) if layer.role is Role.WEIGHT and layer.parameters
             }
-            end = branches.end_of(residual, structure)
+            end = residual_branches.end_of(residual, structure)
             in_order = sorted(weights.values(), key=lambda layer: layer.depth)
             found.append(Block(residual, number, stream.blocks, tuple(in_order), end))
     return tuple(sorted(found, key=lambda block: block.residual.depth))

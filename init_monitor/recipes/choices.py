@@ -6,8 +6,9 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from init_monitor.analysis.activations import ACTIVATIONS, activation_called
+from init_monitor.analysis.gains import variance_gains
 from init_monitor.errors import RecipeError
-from init_monitor.rules.gains import GAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +28,6 @@ class Spread(str, Enum):
 
     LAST = "last"
     EVEN = "even"
-
-
-_LINEAR = ("linear", "sigmoid")
-"""Called like this by ``torch.nn.init``, with gain 1 there as well."""
 
 
 def chosen(value: object, choices: type[Choice], recipe: str, argument: str) -> Choice:
@@ -59,23 +56,16 @@ def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = Non
     """
     if negative_slope is not None:
         return 2.0 / (1.0 + finite(recipe, "negative_slope", negative_slope) ** 2)
-    name = nonlinearity.replace("_", "").casefold() if isinstance(nonlinearity, str) else ""
-    if name in _LINEAR:
-        return 1.0
-    gain = forward_gain(name)
-    if gain is None:
-        names = [f'"{known}"' for known in (*GAINS, *_LINEAR)]
-        refuse(recipe, "nonlinearity", _alternatives(names), nonlinearity)
-    return gain
-
-
-def forward_gain(activation: str) -> float | None:
-    """Return ``1 / E[f(z)²]`` by the activation's name (lower case, no underscores), ``None`` if it is not known.
-
-    >>> forward_gain("relu"), forward_gain("softmax")
-    (2.0, None)
-    """
-    return GAINS[activation].forward if activation in GAINS else None
+    known = activation_called(nonlinearity) if isinstance(nonlinearity, str) else None
+    gains = None if known is None else variance_gains(known)
+    if known is not None and known.name == "Sigmoid":
+        return 1.0  # so called by torch.nn.init, with gain 1 there as well
+    if gains is None:
+        names = [row.functions[0] for row in ACTIVATIONS if variance_gains(row) and row.functions]
+        refuse(
+            recipe, "nonlinearity", _alternatives(f'"{name}"' for name in (*names, "linear", "sigmoid")), nonlinearity
+        )
+    return gains.forward
 
 
 def positive(recipe: str, argument: str, value: object) -> float:

@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from init_monitor.recipes.choices import positive
-from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
-from init_monitor.recipes.writing import assign_computed, fill
+from init_monitor.recipes.fill import assign_computed, fill
+from init_monitor.recipes.layer_kinds import is_frozen_parameter
+from init_monitor.recipes.refusals import check_values, nothing
 
 if TYPE_CHECKING:
     from init_monitor.recipes.recurrent import Recurrent as Module

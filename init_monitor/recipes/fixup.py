@@ -1,4 +1,4 @@
-"""Fixup: residual networks that train without normalisation because no update can make the output jump."""
+"""Fixup: residual networks that train without normalisation, because no single update changes the output much."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from init_monitor.errors import RecipeError
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.blocks import modules_by_name, need_blocks, output_layer, structure_for, without_end
 from init_monitor.recipes.choices import count
-from init_monitor.recipes.residual import zero_layer
-from init_monitor.recipes.weights import is_shared, weights_of, zero_biases
+from init_monitor.recipes.layer_kinds import is_shared
+from init_monitor.recipes.weights import weights_of
+from init_monitor.recipes.zero_ends import zero_layer
 
 if TYPE_CHECKING:
     import torch

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from init_monitor.errors import RecipeError
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.blocks import blocks_of, modules_by_name, structure_for
 from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.embedding import TABLES, embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
 from init_monitor.records import Role
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def gpt_std(additions: int, std: float = GPT_STD) -> float:
 def width_std(width: int) -> float:
     """Return the standard deviation for a linear layer on a stream of so many units, before :func:`gpt_std` divides it.
 
-    0.02 is right for the widths it was chosen for; a narrower layer of 0.02 passes on the less the narrower it is. There it
+    0.02 is right for the widths it was chosen for; the narrower the layer, the more of the signal it would lose. There it
     is sqrt(2/(5·width)), which meets 0.02 at a width of 1,000: Nguyen & Salazar 2019, Section 2.2 (SmallInit).
 
     >>> width_std(768), f"{width_std(64):.4f}"

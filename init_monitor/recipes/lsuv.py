@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from init_monitor.capture.rehearsal import eager, forward, untouched
+from init_monitor.capture.single_pass import forward, untouched
 from init_monitor.errors import RecipeError
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.choices import count, positive
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
+from init_monitor.torch_compat import eager
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
-from init_monitor.recipes.writing import fill
+from init_monitor.recipes.fill import fill
+from init_monitor.recipes.layer_kinds import is_frozen_parameter
+from init_monitor.recipes.refusals import check_values, nothing
 from init_monitor.structure.layers import NORMALISATIONS
 
 if TYPE_CHECKING:

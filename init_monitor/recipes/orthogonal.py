@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.choices import positive
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
 
 if TYPE_CHECKING:
     import torch

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from init_monitor.analysis.initialiser import OUTPUT_STD
+from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.choices import positive
-from init_monitor.recipes.weights import weights_of, zero_biases
+from init_monitor.recipes.weights import weights_of
 
 if TYPE_CHECKING:
     import torch
 
     from init_monitor.recipes.variance_scaling import Target
-
-OUTPUT_STD = 0.01
-"""As for the last layer of AlexNet, VGG and the heads of detection networks (Krizhevsky et al. 2012, Section 5)."""
 
 
 def small_output_(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.choices import finite
-from init_monitor.recipes.weights import check_values, is_frozen_parameter, nothing
-from init_monitor.recipes.writing import fill
+from init_monitor.recipes.fill import fill
+from init_monitor.recipes.layer_kinds import is_frozen_parameter
+from init_monitor.recipes.refusals import check_values, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +29,6 @@ _LSTM: tuple[type[nn.Module], ...] = (nn.LSTM, nn.LSTMCell)
 _GRU: tuple[type[nn.Module], ...] = (nn.GRU, nn.GRUCell)
 _PLAIN: tuple[type[nn.Module], ...] = (nn.RNN, nn.RNNCell)
 
-_GATES = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3, nn.RNN: 1, nn.RNNCell: 1}
 _CELL = ("weight_ih", "weight_hh")
 """The matrices of a cell; a layer lists its own."""
 _FORGET_GATE = 1
@@ -72,7 +73,7 @@ def lstm_(
         _initialise(layer, generator, frozen=frozen)
         for name, parameter in layer.named_parameters(recurse=False):
             if name.startswith("bias_ih") and (frozen or parameter.requires_grad):
-                gate = parameter.detach().chunk(_GATES[nn.LSTM])[_FORGET_GATE]
+                gate = parameter.detach().chunk(GATES["LSTM"])[_FORGET_GATE]
                 fill(gate, partial(nn.init.constant_, val=forget_bias))
     return target
 
@@ -141,7 +142,7 @@ def _check_whole(layer: nn.Module, recipe: str) -> None:
 
 
 def _initialise(layer: nn.Module, generator: torch.Generator | None, *, frozen: bool) -> None:
-    gates = next(count for kind, count in _GATES.items() if isinstance(layer, kind))
+    gates = next(count for kind, count in GATES.items() if isinstance(layer, getattr(nn, kind)))
     for name, parameter in layer.named_parameters(recurse=False):
         if is_frozen_parameter(parameter) and not frozen:
             continue

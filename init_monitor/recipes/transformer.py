@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from init_monitor.recipes.weights import is_transposed_linear
-from init_monitor.rules.streams import streams
+from init_monitor.analysis.residual_streams import streams
+from init_monitor.recipes.layer_kinds import is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

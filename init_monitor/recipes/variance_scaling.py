@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 
-from init_monitor.recipes.choices import Mode, chosen, positive, squared_gain
-from init_monitor.recipes.weights import Reach, weights_of, zero_biases
+from init_monitor.recipes.biases import centre_biases, zero_biases
+from init_monitor.recipes.choices import Mode, chosen, finite, positive, squared_gain
+from init_monitor.recipes.weights import Reach, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +51,11 @@ def he_variance(fan: float, nonlinearity: str = "relu", negative_slope: float | 
     return squared_gain("he_variance", nonlinearity, negative_slope) / fan
 
 
-def xavier_normal_(
+def xavier_normal_(  # noqa: PLR0913 - as he_normal_
     target: Target,
     *,
     gain: float = 1.0,
+    input_mean: float = 0.0,
     generator: torch.Generator | None = None,
     frozen: bool = False,
     recurse: bool = True,
@@ -72,6 +74,7 @@ def xavier_normal_(
     Args:
         target: a tensor, a layer, or a model, whose linear, convolutional and attention layers are meant.
         gain: factor on the standard deviation, positive.
+        input_mean: what every input of the layers is around (1/2 behind a sigmoid); their biases take it out again.
         generator: source of the random numbers; torch's own state is then left alone.
         frozen: initialise parameters that do not require a gradient, too.
         recurse: look into the modules inside ``target``.
@@ -83,13 +86,16 @@ def xavier_normal_(
         RecipeError: there is nothing to initialise, or an argument cannot be used. Nothing was changed.
     """
     squared = positive("xavier_normal_", "gain", gain) ** 2
-    return _normal(target, "xavier_normal_", partial(_mean_fan, squared), Reach(generator, frozen, recurse))
+    mean = finite("xavier_normal_", "input_mean", input_mean)
+    _normal(target, "xavier_normal_", partial(_mean_fan, squared), Reach(generator, frozen, recurse))
+    return _centred(target, mean, frozen=frozen, recurse=recurse)
 
 
-def xavier_uniform_(
+def xavier_uniform_(  # noqa: PLR0913 - as he_normal_
     target: Target,
     *,
     gain: float = 1.0,
+    input_mean: float = 0.0,
     generator: torch.Generator | None = None,
     frozen: bool = False,
     recurse: bool = True,
@@ -100,7 +106,9 @@ def xavier_uniform_(
     Eq. 16.
     """
     squared = positive("xavier_uniform_", "gain", gain) ** 2
-    return _uniform(target, "xavier_uniform_", partial(_mean_fan, squared), Reach(generator, frozen, recurse))
+    mean = finite("xavier_uniform_", "input_mean", input_mean)
+    _uniform(target, "xavier_uniform_", partial(_mean_fan, squared), Reach(generator, frozen, recurse))
+    return _centred(target, mean, frozen=frozen, recurse=recurse)
 
 
 def he_normal_(  # noqa: PLR0913 - what torch.nn.init takes, and what every recipe takes
@@ -171,6 +179,12 @@ def lecun_normal_(
     """
     variance = _one_fan("lecun_normal_", Mode.FAN_IN.value, "linear", None)
     return _normal(target, "lecun_normal_", variance, Reach(generator, frozen, recurse))
+
+
+def _centred(target: Target, input_mean: float, *, frozen: bool, recurse: bool) -> Target:
+    if input_mean and isinstance(target, nn.Module):
+        centre_biases(target, input_mean, frozen=frozen, recurse=recurse)
+    return target
 
 
 def _mean_fan(squared_gain: float, weight: Weight) -> float:

@@ -13,21 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
-from init_monitor.recipes.writing import assign_computed, fill
-from init_monitor.structure.layers import fans_of
+from init_monitor.recipes.fill import assign_computed, fill
+from init_monitor.recipes.layer_kinds import CONVOLUTION, is_frozen_parameter, is_transposed_linear, mixing_layers
+from init_monitor.recipes.refusals import check_lazy, check_module, check_values, nothing
+from init_monitor.structure.fans import fans_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
-_ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
-
-MIXING: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, _Conv, nn.MultiheadAttention)
-"""Layers whose weight mixes units; recurrent layers and embeddings have recipes of their own."""
 
 _WEIGHT_DIMS = 2
 """A weight with fans has at least so many dimensions; a single vector is a bias or a scale."""
@@ -88,7 +83,7 @@ class Weight:
         now = getattr(self.owner, self.derived) if self.derived else self.tensor
         with torch.no_grad():
             scaled = now * factor
-        # Whoever scales looks at the output: a scale that is not held shows there.
+        # The caller measures the output, where a scale that the parametrization changes would show.
         self.fill(lambda values: values.copy_(scaled), tell=False)
 
 
@@ -108,11 +103,11 @@ def weights_of(target: Tensor | nn.Module, recipe: str, *, frozen: bool, recurse
     """
     if isinstance(target, Tensor):
         return [_bare(target, recipe, frozen=frozen)]
-    _check_module(target, recipe)
+    check_module(target, recipe)
     seen: set[int] = set()
     found: list[Weight] = []
     spared = 0
-    for path, layer in _layers(target, recurse=recurse):
+    for path, layer in mixing_layers(target, recurse=recurse):
         for weight, key, is_frozen in _of_layer(path, layer, recipe):
             if key in seen or not weight.tensor.numel():
                 continue
@@ -125,103 +120,6 @@ def weights_of(target: Tensor | nn.Module, recipe: str, *, frozen: bool, recurse
     if not found:
         nothing(recipe, target, "linear, convolutional or attention layer", spared)
     return found
-
-
-def zero_biases(target: Tensor | nn.Module, *, frozen: bool, recurse: bool = True) -> None:
-    """Set the biases of the layers in ``target`` to 0 (a bare tensor has none)."""
-    if isinstance(target, Tensor):
-        return
-    for _, layer in _layers(target, recurse=recurse):
-        bias = layer.in_proj_bias if isinstance(layer, nn.MultiheadAttention) else layer.bias
-        if isinstance(bias, Tensor) and (frozen or bias.requires_grad):
-            fill(bias, nn.init.zeros_)
-
-
-def check_values(parameter: Tensor, name: str, recipe: str) -> None:
-    """Refuse a parameter that cannot hold what a recipe draws.
-
-    Raises:
-        RecipeError: it belongs to a lazy layer that has not run, is on the meta device, or is not of a floating dtype.
-    """
-    _check_lazy(parameter, name, recipe)
-    if parameter.is_meta:
-        message = (
-            f"{recipe}: {name} is on the meta device, where nothing can be drawn. Give the model memory first, with"
-            ' model.to_empty(device="cpu").'
-        )
-        raise RecipeError(message)
-    if not parameter.is_floating_point():
-        message = f"{recipe}: {name} must be of a floating dtype, got {parameter.dtype}."
-        raise RecipeError(message)
-
-
-def _check_lazy(parameter: Tensor, name: str, recipe: str) -> None:
-    if isinstance(parameter, UninitializedParameter) or is_lazy(parameter):
-        message = (
-            f"{recipe}: {name} belongs to a lazy layer and has no shape yet. Run one forward of the model first,"
-            " for instance model(batch)."
-        )
-        raise RecipeError(message)
-
-
-def nothing(recipe: str, target: nn.Module, wanted: str, spared: int) -> None:
-    """Raise the error for a target that has nothing to write.
-
-    Raises:
-        RecipeError: always.
-    """
-    what = type(target).__name__
-    if spared:
-        message = (
-            f"{recipe}: every {wanted} of {what} is frozen (requires_grad=False, {spared} in all), so there is nothing to"
-            " initialise. Pass frozen=True if they are meant."
-        )
-    else:
-        message = f"{recipe}: {what} has no {wanted}, so there is nothing to initialise. Give a module that has one."
-    raise RecipeError(message)
-
-
-def shared_weights(model: nn.Module) -> set[int]:
-    """Return the identities of the parameters that more than one module holds."""
-    holders: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module._parameters.values():  # noqa: SLF001 - named_parameters() leaves tied ones out
-            if parameter is not None:
-                holders[id(parameter)] = holders.get(id(parameter), 0) + 1
-    return {identity for identity, count in holders.items() if count > 1}
-
-
-def is_shared(layer: nn.Module, model: nn.Module) -> bool:
-    """Say whether a weight of ``layer`` is held by another module of ``model``, too."""
-    shared = shared_weights(model)
-    return any(id(parameter) in shared for parameter in layer.parameters(recurse=False) if parameter.dim() > 1)
-
-
-def is_mixing(module: nn.Module) -> bool:
-    """Say whether a recipe for matrices and kernels writes the weight of this layer."""
-    return isinstance(module, MIXING) or is_transposed_linear(module)
-
-
-def is_frozen_parameter(tensor: object) -> bool:
-    """Say whether ``tensor`` is a parameter that does not train. A plain tensor is not frozen, it never trains."""
-    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
-
-
-def _check_module(target: object, recipe: str) -> None:
-    if not isinstance(target, nn.Module):
-        message = f"{recipe} takes a tensor, a layer or a model, got {type(target).__name__}."
-        raise TypeError(message)
-
-
-def _layers(target: nn.Module, *, recurse: bool) -> Iterator[tuple[str, nn.Module]]:
-    for path, module in target.named_modules() if recurse else [("", target)]:
-        if is_mixing(module):
-            yield path, module
-
-
-def is_transposed_linear(module: nn.Module) -> bool:
-    """Say whether this is the linear layer of GPT-2 in transformers, which keeps its weight as [fan_in, fan_out]."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf") and isinstance(module.weight, Tensor)
 
 
 def _bare(tensor: Tensor, recipe: str, *, frozen: bool) -> Weight:
@@ -254,7 +152,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
         return
     name = f"{prefix}weight"
     if parametrize.is_parametrized(layer, "weight"):
-        # Reading it computes it, and spectral norm changes at each reading: once is enough.
+        # Reading the weight computes it, and spectral norm changes each time: read it once.
         originals = list(layer.get_submodule("parametrizations.weight").parameters(recurse=False))
         computed = cast("Tensor", layer.weight).detach()
         one = Weight(name, computed, *_fans_of(layer, computed), owner=layer, derived="weight")
@@ -267,7 +165,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
             " Use torch.nn.utils.parametrizations instead, which can be given a value."
         )
         raise RecipeError(message)
-    _check_lazy(weight, name, recipe)
+    check_lazy(weight, name, recipe)
     yield Weight(name, weight, *_fans_of(layer, weight), owner=layer), id(weight) * _PARTS, is_frozen_parameter(weight)
 
 
@@ -286,7 +184,7 @@ def _fans_of(layer: nn.Module, weight: Tensor) -> tuple[float, float]:
     """
     if is_transposed_linear(layer):
         return _fans(weight.T)
-    if isinstance(layer, _Conv):
+    if isinstance(layer, CONVOLUTION):
         fans = fans_of(layer)
         return fans.forward, fans.backward
     return _fans(weight)

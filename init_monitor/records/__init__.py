@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
-from init_monitor.records.step import (
+from init_monitor.records.entries import (
     LayerRecord as LayerRecord,
     Moments as Moments,
     ParameterRecord as ParameterRecord,
     ResidualRecord as ResidualRecord,
-    StepRecord as StepRecord,
     Units as Units,
 )
-from init_monitor.records.structure import (
+from init_monitor.records.facts import (
+    Cell as Cell,
+    Column as Column,
+    Facts as Facts,
+    Form as Form,
+    Group as Group,
+    Heading as Heading,
+    Of as Of,
+    Page as Page,
+)
+from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
+from init_monitor.records.history import History as History
+from init_monitor.records.layer import (
     INPUT as INPUT,
+    PARAMETER as PARAMETER,
     Layer as Layer,
     Residual as Residual,
     Role as Role,
-    Structure as Structure,
 )
-
-if TYPE_CHECKING:
-    from init_monitor.records.step import Column as Column
+from init_monitor.records.losses import LossCurve as LossCurve, LossStretch as LossStretch
+from init_monitor.records.registry import register as register, unregister as unregister
+from init_monitor.records.step import StepRecord as StepRecord
+from init_monitor.records.structure import Structure as Structure
+from init_monitor.records.table import Table as Table

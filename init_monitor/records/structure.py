@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from init_monitor.outline import outline_text, rendered
+from init_monitor.records.outline import outline_text, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,103 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-
-INPUT = "input"
-"""Stands for the network's own input where a layer, a skip or a branch takes it."""
-
-
-class Role(str, Enum):
-    """What a watched layer is for."""
-
-    WEIGHT = "weight"
-    ACTIVATION = "activation"
-    NORMALISATION = "normalisation"
-    OTHER = "other"
-
-    def __str__(self) -> str:
-        """Return the word itself."""
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One watched layer call, as the rules and the reader see it.
-
-    Attributes:
-        name: tap name: the ``named_modules()`` path, ``#k`` for the k-th call of several, ``[i]`` for one of
-            several output tensors.
-        module: the ``named_modules()`` path alone (the code in a remedy addresses this).
-        kind: class name of the module, for instance ``"Conv2d"``.
-        role: weight, activation, normalisation or other.
-        depth: position in execution order, from 0.
-        activation: kind of the activation that follows (``"ReLU"``), ``None`` if none was seen.
-        normalised: True if a normalisation follows directly.
-        inputs: tap names whose output tensor this call received, where known; :data:`INPUT` if it received data that
-            no layer computed.
-        fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
-        weight, bias: qualified parameter names, empty where there is none.
-        parameters: qualified names of all parameters the layer owns.
-        dtype: format of the output, for instance ``"float32"``.
-        flat_below: True if the activation blocks the gradient of every negative input (ReLU).
-        piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
-    """
-
-    name: str
-    module: str
-    kind: str
-    role: Role
-    depth: int
-    activation: str | None = None
-    normalised: bool = False
-    inputs: tuple[str, ...] = ()
-    fan_in: int = 0
-    fan_out: int = 0
-    weight: str = ""
-    bias: str = ""
-    parameters: tuple[str, ...] = ()
-    dtype: str = "float32"
-    flat_below: bool = False
-    piecewise_linear: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Residual:
-    """One residual addition of the network: ``owner#k`` adds ``branch`` to ``skip``.
-
-    Attributes:
-        name: ``owner#k``; ``owner@c#k`` in the c-th call of a module that is called several times.
-        owner: qualified name of the module whose forward adds; empty for the model itself.
-        kind: ``"identity"``, or ``"projection"`` if the skip goes through a light affine map.
-        skip: where the skip was made: a layer, an earlier residual (its name), ``"input"`` or ``"parameter"``.
-        branch: the same for the branch.
-        skip_scale: α of ``αx + βF``; NaN if x was multiplied by a tensor.
-        branch_scale: β, likewise.
-        sum_scale: number by which the sum is multiplied before the next addition of the stream.
-        follows: name of the addition before it in the stream: its skip is that sum, but for views, factors, a
-            normalisation or an activation; empty for the first.
-        nested: it lies inside the branch of another residual addition.
-        long: its skip passes over other residual additions of the stream (a global skip, a U-Net's).
-        depth: position among the layers: how many of them had been called when it was added.
-        layers: tap names of the layers of its block that were called since the skip was made.
-        normalised: a normalisation lies between it and the next addition, on the stream itself (post-norm).
-        dtype: format of the sum.
-    """
-
-    name: str
-    owner: str
-    kind: str
-    skip: str
-    branch: str
-    skip_scale: float = 1.0
-    branch_scale: float = 1.0
-    sum_scale: float = 1.0
-    follows: str = ""
-    nested: bool = False
-    long: bool = False
-    depth: int = 0
-    layers: tuple[str, ...] = ()
-    normalised: bool = False
-    dtype: str = "float32"
+    from init_monitor.records.layer import Layer, Residual
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +35,30 @@ class Structure:
         """Return the layers keyed by tap name."""
         return {layer.name: layer for layer in self.layers}
 
+    def calls_of(self, layer: Layer) -> tuple[Layer, ...]:
+        """Return the calls of the module that ``layer`` is a call of, itself among them, in execution order.
+
+        They have their weights in common: what is changed for one of them is changed for all. Of a module that returns
+        several tensors they are those of the same tensor; a function without a weight stands for itself.
+        """
+        if "/" in layer.name:
+            return (layer,)
+        return tuple(x for x in self.layers if x.module == layer.module and _apart(x) == _apart(layer))
+
     def __len__(self) -> int:
         """Count the watched layers."""
         return len(self.layers)
 
     def __str__(self) -> str:
         """Return the network as an indented outline."""
-        return outline_text(self)
+        return outline_text(self.layers, self.residuals)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Draw the network as a tree."""
-        return rendered(self, console, options)
+        return rendered(self.layers, self.residuals, console, options)
+
+
+def _apart(layer: Layer) -> tuple[str, str]:
+    """Return what tells the taps of one module apart, but for the call: its weight, and which output it is."""
+    call, bracket, path = layer.name.removeprefix(layer.module).partition("[")
+    return (call.partition("#")[0], bracket + path)

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from init_monitor.rules.collapse import SampleCollapse as SampleCollapse
-from init_monitor.rules.gradients import (
-    ExplodingGradients as ExplodingGradients,
-    VanishingGradients as VanishingGradients,
-)
-from init_monitor.rules.idle import NoGradient as NoGradient
+from init_monitor.rules.dead_relu import DeadReLU as DeadReLU
+from init_monitor.rules.exploding_activations import ExplodingActivations as ExplodingActivations
+from init_monitor.rules.exploding_gradients import ExplodingGradients as ExplodingGradients
+from init_monitor.rules.init_mismatch import InitMismatch as InitMismatch
 from init_monitor.rules.input_scale import InputScale as InputScale
-from init_monitor.rules.mismatch import InitMismatch as InitMismatch
-from init_monitor.rules.nonfinite import NonFinite as NonFinite
-from init_monitor.rules.propagation import (
-    ExplodingActivations as ExplodingActivations,
-    VanishingActivations as VanishingActivations,
-)
-from init_monitor.rules.residuals import ResidualGrowth as ResidualGrowth
+from init_monitor.rules.linear_regime import LinearRegime as LinearRegime
+from init_monitor.rules.no_gradient import NoGradient as NoGradient
+from init_monitor.rules.non_finite import NonFinite as NonFinite
+from init_monitor.rules.residual_growth import ResidualGrowth as ResidualGrowth
+from init_monitor.rules.sample_collapse import SampleCollapse as SampleCollapse
 from init_monitor.rules.saturation import Saturation as Saturation
-from init_monitor.rules.silence import SilentBranch as SilentBranch
+from init_monitor.rules.silent_branch import SilentBranch as SilentBranch
 from init_monitor.rules.symmetry import Symmetry as Symmetry
-from init_monitor.rules.units import DeadReLU as DeadReLU, LinearRegime as LinearRegime
-from init_monitor.rules.updates import UpdateRatio as UpdateRatio
+from init_monitor.rules.update_ratio import UpdateRatio as UpdateRatio
+from init_monitor.rules.vanishing_activations import VanishingActivations as VanishingActivations
+from init_monitor.rules.vanishing_gradients import VanishingGradients as VanishingGradients
 
 if TYPE_CHECKING:
     from init_monitor.rules.rule import Rule

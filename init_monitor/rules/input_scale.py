@@ -7,50 +7,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
+from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import remedies, wording
-from init_monitor.rules.optimizers import epsilon_of
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Layer, StepRecord, Structure
-    from init_monitor.rules.rule import History
-
-LARGE = 30.0
-"""Rms of the input. Digits of 0 … 16 (rms 8) and inputs of twice that train as standardised ones do; at 30 SGD with a
-rate of 0.1 no longer learns the digits (measured, MLP and CNN), and raw pixels of 0 … 255 have 80 to 150."""
-
-LARGE_CRITICAL = 1e3
-"""Rms at which no usual learning rate of SGD is left: 0.01 and 0.1 gave NaN."""
-
-LARGE_CRITICAL_RESCALED = 1e5
-"""The same for optimizers that rescale each gradient: Adam learned at 1e3, and at 1e5 its loss stayed above chance."""
-
-SMALL = 0.03
-"""Rms of the input below which SGD learned nothing in 300 steps at any rate up to 0.1, and Adam an order less."""
-
-SMALL_CRITICAL = 1e-3
-"""Rms at which Adam with its default rate learned nothing either."""
-
-SMALL_PEAK = 0.2
-"""Largest element of an input that is small as a whole. One-hot and sparse inputs have a small rms and elements of 1:
-they are healthy."""
-
-UNCENTRED = 5.0
-"""|mean| over standard deviation: the constant then carries 96 % of what enters, E[x]²/E[x²]. Images in [0, 1] have up
-to 3; digits shifted by 5 standard deviations had twice to five times the loss under Adam, and SGD at 0.1 learned nothing
-(measured, MLP and CNN)."""
-
-RECORDS = 3
-"""Sampled steps that must agree, if there are so many: the scale is the data's, not one batch's."""
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 CENTRING = ("BatchNorm", "InstanceNorm")
 """Parts of class names of normalisations that take out each unit's mean over the batch or the positions; others remove
 a scale but let an offset stay."""
-
-SOURCE = "LeCun, Bottou, Orr & Müller 1998, 'Efficient BackProp', 4.3: inputs of mean 0 and variance 1"
 
 
 class Kind(Enum):
@@ -80,27 +51,59 @@ class _Entry(NamedTuple):
 class InputScale:
     """IM701: the data that the first layers receive is far too large, too small, or far from centred.
 
-    A normalisation directly behind the first layer takes the scale out again: then it is information.
+    Critical where no usual learning rate is left. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
+    If a normalisation follows directly, what it takes out is information: a BatchNorm everything, others the size but not the
+    offset. Indices (of an embedding) have no scale.
+
+    **Why.** The stable learning rate of SGD falls with the mean square of the input; one step of Adam moves an output of the
+    first layer by rate · Σ|x|. A small input drowns in the biases, and of one with a large mean nearly everything that enters
+    is the same for every sample.
+
+    **Example.** Pixels of 0 to 255: mean 33, standard deviation 79.
+
+    **Remedy.** Standardise with the training set's mean and standard deviation, or put a BatchNorm first. The finding's code
+    does it with the numbers of this very input.
 
     Attributes:
-        large: rms from which an input is too large.
-        small: rms below which it is too small, if no element stands out.
-        uncentred: |mean| over standard deviation from which it is far from centred.
+        large: rms from which an input is too large. Digits of 0 … 16 (rms 8) and inputs of twice that train as standardised
+            ones do; at 30 SGD with a rate of 0.1 no longer learns the digits (measured, MLP and CNN), and raw pixels of
+            0 … 255 have 80 to 150.
+        large_critical: rms at which no usual learning rate of SGD is left: 0.01 and 0.1 gave NaN.
+        large_critical_rescaled: the same for optimizers that rescale each gradient: Adam learned at 1e3, and at 1e5 its loss
+            stayed above chance.
+        small: rms below which SGD learned nothing in 300 steps at any rate up to 0.1, and Adam an order less.
+        small_critical: rms at which Adam with its default rate learned nothing either.
+        small_peak: largest element of an input that is small as a whole. One-hot and sparse inputs have a small rms and
+            elements of 1: they are healthy.
+        uncentred: |mean| over standard deviation: the constant then carries 96 % of what enters, E[x]²/E[x²]. Images in
+            [0, 1] have up to 3; digits shifted by 5 standard deviations had twice to five times the loss under Adam, and SGD
+            at 0.1 learned nothing (measured, MLP and CNN).
+        records: sampled steps that must agree, if there are so many: the scale is the data's, not one batch's.
     """
 
     code: ClassVar[str] = "IM701"
     name: ClassVar[str] = "input-scale"
+    source: ClassVar[str] = (
+        "LeCun, Bottou, Orr & Müller 1998, 'Efficient BackProp', 4.3: inputs of mean 0 and variance 1"
+    )
 
-    large: float = LARGE
-    small: float = SMALL
-    uncentred: float = UNCENTRED
+    large: float = 30.0
+    large_critical: float = 1e3
+    large_critical_rescaled: float = 1e5
+    small: float = 0.03
+    small_critical: float = 1e-3
+    small_peak: float = 0.2
+    uncentred: float = 5.0
+    records: int = 3
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         entries: dict[str, _Entry] = {}
         for layer in history.structure.layers:
-            if layer.role is Role.WEIGHT and INPUT in layer.inputs and layer.module not in entries:
-                recent = [self._entry(layer, record, history.structure) for record in history.records[-RECORDS:]]
+            if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
+                # A module that is called several times gets all of it, and what changes its input changes it in all calls.
+                calls = [one for one in history.structure.calls_of(layer) if one.inputs == (INPUT,)]
+                recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
                 entry = recent[-1]
                 if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
                     entries[layer.module] = entry
@@ -109,14 +112,12 @@ class InputScale:
             if found:
                 yield _finding(found, severity, history)
 
-    def _entry(self, layer: Layer, record: StepRecord, structure: Structure) -> _Entry | None:
-        if layer.name not in record.names:
+    def _entry(self, calls: Sequence[Layer], record: StepRecord, structure: Structure) -> _Entry | None:
+        layer = calls[0]
+        rows = [record.names.index(one.name) for one in calls if one.name in record.names]
+        if not rows:
             return None
-        i = record.names.index(layer.name)
-        mean, variance, peak = (
-            float(record.column(quantity)[i])
-            for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
-        )
+        mean, variance, peak = _pooled(record, rows)
         # The same number everywhere has no scale; what was not measured (indices) has none either.
         if not variance > 0 or not math.isfinite(mean):
             return None
@@ -127,26 +128,37 @@ class InputScale:
             kind = Kind.UNCENTRED
         elif rms >= self.large:
             kind = Kind.LARGE
-        elif rms <= self.small and peak <= SMALL_PEAK:
+        elif rms <= self.small and peak <= self.small_peak:
             kind = Kind.SMALL
         if kind is None:
             return None
-        return _Entry(layer, mean, std, peak, kind, _severity(layer, rms, kind, record, structure))
+        return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure))
+
+    def _severity(self, layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
+        follows = [x.kind for x in structure.layers if x.role is Role.NORMALISATION and layer.name in x.inputs]
+        centred = bool(follows) and all(any(part in name for part in CENTRING) for name in follows)
+        if centred or (layer.normalised and kind is Kind.LARGE):
+            return Severity.INFO
+        if layer.normalised:
+            return Severity.WARNING
+        rescaled = epsilon_of(record.optimizer) is not None
+        known = bool(record.optimizer)
+        # Without an optimizer (a check before training) only what none of them could cope with is critical.
+        limit = self.large_critical if known and not rescaled else self.large_critical_rescaled
+        hopeless = rms >= limit or (kind is Kind.SMALL and rms <= self.small_critical)
+        return Severity.CRITICAL if hopeless else Severity.WARNING
 
 
-def _severity(layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
-    follows = [x.kind for x in structure.layers if x.role is Role.NORMALISATION and layer.name in x.inputs]
-    centred = bool(follows) and all(any(part in name for part in CENTRING) for name in follows)
-    if centred or (layer.normalised and kind is Kind.LARGE):
-        return Severity.INFO
-    if layer.normalised:
-        return Severity.WARNING
-    rescaled = epsilon_of(record.optimizer) is not None
-    known = bool(record.optimizer)
-    # Without an optimizer (a check before training) only what none of them could cope with is critical.
-    limit = LARGE_CRITICAL if known and not rescaled else LARGE_CRITICAL_RESCALED
-    hopeless = rms >= limit or (kind is Kind.SMALL and rms <= SMALL_CRITICAL)
-    return Severity.CRITICAL if hopeless else Severity.WARNING
+def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, float]:
+    """Return mean, variance and largest element of what several calls of one module received together."""
+    means, variances, peaks, made = (
+        record.column(quantity)[list(rows)]
+        for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX, Quantity.COUNT)
+    )
+    # Each call makes as many numbers of each that it receives.
+    shares = made / made.sum() if len(rows) > 1 and made.sum() > 0 else np.full(len(rows), 1 / len(rows))
+    mean = float(shares @ means)
+    return mean, float(shares @ (variances + (means - mean) ** 2)), float(peaks.max())
 
 
 def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:
@@ -165,21 +177,21 @@ def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> F
         },
         expected={"input_mean": Figure(0.0), "input_std": Figure(1.0)},
         remedy=_remedy(found, severity),
-        source=SOURCE,
+        source=InputScale.source,
     )
 
 
 def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
-    mean, std = wording.number(entry.mean), wording.number(entry.std)
+    mean, std = phrases.number(entry.mean), phrases.number(entry.std)
     text = (
         f"The input of {entry.layer.name} is {entry.kind.value}: mean {mean}, standard deviation {std}, largest"
-        f" {wording.number(entry.peak)}, where about 0 and 1 are usual."
+        f" {phrases.number(entry.peak)}, where about 0 and 1 are usual."
     )
     if severity is Severity.INFO:
         return f"{text} The normalisation behind {entry.layer.name} takes it out again."
     if entry.kind is Kind.UNCENTRED:
         share = entry.mean**2 / (entry.mean**2 + entry.std**2)
-        return f"{text} The constant carries {wording.percent(share)} of what enters; what differs between samples is the rest."
+        return f"{text} The constant carries {phrases.percent(share)} of what enters; what differs between samples is the rest."
     if entry.kind is Kind.SMALL:
         return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
     step = _step_taken(entry, record)
@@ -192,12 +204,12 @@ def _step_taken(entry: _Entry, record: StepRecord) -> str:
     if epsilon_of(record.optimizer) is not None and record.optimizer and fan_in and math.isfinite(rate):
         reach = rate * fan_in * entry.rms
         return (
-            f"One step of {record.optimizer} at a rate of {wording.number(rate)} can move each output of that layer by"
-            f" rate · fan_in · |x| = {wording.number(reach)}."
+            f"One step of {record.optimizer} at a rate of {phrases.number(rate)} can move each output of that layer by"
+            f" rate · fan_in · |x| = {phrases.number(reach)}."
         )
     return (
         f"The largest learning rate at which SGD is stable falls with the mean square of the input:"
-        f" {wording.number(entry.rms**2)} times here."
+        f" {phrases.number(entry.rms**2)} times here."
     )
 
 
@@ -208,28 +220,6 @@ def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
         "Standardise the data where it is loaded, with the mean and standard deviation of the training set (per channel or"
         " feature where they differ), or let a BatchNorm see it first. With the numbers of this very input:"
     )
-    lines = [f"# the same in the data: x = {_standardised('x', found[0].mean, found[0].std)}"]
-    lines += [standardise(entry.layer, entry.mean, entry.std) for entry in found]
-    return remedies.advice(sentence, "\n".join(lines))
-
-
-def standardise(layer: Layer, mean: float, std: float) -> str:
-    """Return code that standardises what ``layer`` receives, without a change of the forward.
-
-    Args:
-        layer: a layer that takes the network's input as its first argument.
-        mean: of that input.
-        std: its standard deviation, positive.
-    """
-    return "\n".join(
-        [
-            f"{remedies.expression(layer.module)}.register_forward_pre_hook(",
-            f"    lambda module, args: ({_standardised('args[0]', mean, std)}, *args[1:])",
-            ")",
-        ]
-    )
-
-
-def _standardised(name: str, mean: float, std: float) -> str:
-    sign = "-" if mean >= 0 else "+"
-    return f"({name} {sign} {abs(mean):.4g}) / {std:.4g}"
+    lines = [f"# the same in the data: x = {snippets.standardised('x', found[0].mean, found[0].std)}"]
+    lines += [snippets.standardise(entry.layer, entry.mean, entry.std) for entry in found]
+    return snippets.advice(sentence, "\n".join(lines))

@@ -1,27 +1,13 @@
-"""The protocol of a rule, and what a rule may look at."""
+"""The protocol of a rule."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from init_monitor.records import Finding, StepRecord, Structure
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """The window of records that rules judge, oldest first, with the network they were measured on."""
-
-    records: Sequence[StepRecord]
-    structure: Structure
-
-    @property
-    def last(self) -> StepRecord:
-        """The newest record."""
-        return self.records[-1]
+    from init_monitor.records import Finding, History
 
 
 @runtime_checkable
@@ -30,6 +16,14 @@ class Rule(Protocol):
 
     ``code`` is stable (``"IM101"``); ``name`` is its plain name (``"exploding-activations"``). ``judge`` returns the
     findings that hold *now*: at most one per severity and group of layers. Repeats are suppressed for it.
+
+    A rule judges for itself, as if it were the only one. Where another rule says the same thing better, it may have
+
+    - ``yields_to``: codes of rules; where one of these has found something about a layer in the same judgement, at least as
+      severe, this rule is silent about that layer (see :mod:`init_monitor.rules.yielding`).
+    - ``leaves(finding, other, structure)``: which layers of its ``finding`` the finding ``other`` of such a rule speaks for,
+      where these are not simply the layers that both name.
+    - ``spreads``: ``False`` if more layers are no news (NaN is everywhere one step after it appeared).
     """
 
     @property

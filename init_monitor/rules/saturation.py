@@ -6,58 +6,21 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
-from init_monitor.rules import companions, onset, remedies, wording
-from init_monitor.rules.bounded import Reading, bounds_of, is_distribution, is_fresh
-from init_monitor.rules.input_scale import standardise
-from init_monitor.tags import Quantity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import Layer
-    from init_monitor.rules.rule import History
+    from init_monitor.records import History, Layer
 
 
-DISTRIBUTION_INSIDE = 0.15
-"""Share of distributions with 99 % on one class from which a softmax *inside* a network is a warning at the start. Logits
-of standard deviation 8, a dot product of 64 unscaled dimensions, give 17 % to 25 % over 128 to 32 places; those of
-standard deviation 1 give none (Vaswani et al. 2017, 3.2.1)."""
-
-DISTRIBUTION_AT_THE_END = 0.5
-"""The same for the softmax that ends a network, whose loss still sends a gradient to the wrong class: ten classes whose
-logits have a standard deviation of 11, and a first loss of about 17 where ln 10 = 2.3 is what knows nothing."""
-
-START = 10
-"""Optimizer steps: a saturation seen in a record this early is one the network started with."""
-
-LATE_SHARE = 0.85
-"""Share of saturated elements that training is not allowed to make. A tanh network that learned its task perfectly in
-2,000 steps of Adam at 1e-2 reached 80 %; those that steps too large had ended were at 87 % to 100 % within ten."""
-
-LATE_PASSING = 0.05
-"""Part of the gradient's mean square (of what can pass at all) that must not pass any more besides: 7 % did in the
-healthy one, 5 % and less in the others."""
-
-LATE_REACH = 3.5
-"""And the rms of the pre-activations, in knees: 2.7 in the healthy one, 4 to 40 in the others. What is meant to be at
-the edge (an image of black and white) has no reason to go further."""
-
-LATE_RECORDS = 3
-"""Sampled steps in a row that must show it: one may be an odd batch."""
-
-NOTHING_PASSES = 1e-4
-"""Part of the gradient's mean square below which late saturation is critical: an update of a hundredth."""
-
-BY_WEIGHTS = 0.5
-"""An activation that scales or ends a network may start far out by its bias (a forget gate, a rare class): it counts only
-if its input also varies, with a standard deviation of half the knee."""
-
-SOURCE = "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
 ATTENTION_SOURCE = "Vaswani et al. 2017, 'Attention is all you need', 3.2.1"
 
 
-class _Place(NamedTuple):
+class _Saturated(NamedTuple):
     """One saturated activation.
 
     Attributes:
@@ -92,30 +55,67 @@ class _Place(NamedTuple):
 class Saturation:
     """IM303: most of a bounded activation's outputs lie beyond its knee, so that the gradient is lost there.
 
-    A network that starts like that has weights or inputs of the wrong scale. One that gets there later had steps that
-    were too large; but a gate, an attention or an output that became sharp by learning is left alone.
+    The knee is where the derivative is a twentieth of its largest. A network that starts like that has weights or inputs of
+    the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
+    in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
+    large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
+    calls it.
+
+    **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
+    network may become this sharp by learning and is left alone; so is a gate that starts open by its bias, and a network whose
+    normalisations show that it was trained before.
+
+    **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
+    64 dimensions without the 1/√64: a fifth of the rows look at one place only, before anything was learned.
+
+    **Remedy.** From the start: Xavier's variance and a zero bias in the layer before, standardised inputs, or the missing
+    1/√d. Made by training: a smaller learning rate, a clipped gradient.
 
     Attributes:
-        late_share: share of saturated elements that training may not make.
-        late_passing: part of the gradient that must be lost besides.
-        distribution: share of distributions with one class at 99 % that a softmax inside may start with.
+        start: optimizer steps: a saturation seen in a record this early is one the network started with.
+        distribution: share of distributions with 99 % on one class from which a softmax *inside* a network is a warning at
+            the start. Logits of standard deviation 8, a dot product of 64 unscaled dimensions, give 17 % to 25 % over 128 to
+            32 places; those of standard deviation 1 give none (Vaswani et al. 2017, 3.2.1).
+        distribution_at_the_end: the same for the softmax that ends a network, whose loss still sends a gradient to the wrong
+            class: ten classes whose logits have a standard deviation of 11, and a first loss of about 17 where ln 10 = 2.3
+            is what knows nothing.
+        by_weights: an activation that scales or ends a network may start far out by its bias (a forget gate, a rare class):
+            it counts only if its input also varies, with a standard deviation of this part of the knee.
+        late_share: share of saturated elements that training is not allowed to make. A tanh network that learned its task
+            perfectly in 2,000 steps of Adam at 1e-2 reached 80 %; those that steps too large had ended were at 87 % to 100 %
+            within ten.
+        late_passing: part of the gradient's mean square (of what can pass at all) that must not pass any more besides: 7 %
+            did in the healthy one, 5 % and less in the others.
+        late_reach: and the rms of the pre-activations, in knees: 2.7 in the healthy one, 4 to 40 in the others. What is meant
+            to be at the edge (an image of black and white) has no reason to go further.
+        late_records: sampled steps in a row that must show it: one may be an odd batch.
+        nothing_passes: part of the gradient's mean square below which late saturation is critical: an update of a hundredth.
     """
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
+    source: ClassVar[str] = (
+        "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
+    )
 
-    late_share: float = LATE_SHARE
-    late_passing: float = LATE_PASSING
-    distribution: float = DISTRIBUTION_INSIDE
+    start: int = 10
+    distribution: float = 0.15
+    distribution_at_the_end: float = 0.5
+    by_weights: float = 0.5
+    late_share: float = 0.85
+    late_passing: float = 0.05
+    late_reach: float = 3.5
+    late_records: int = 3
+    nothing_passes: float = 1e-4
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most two findings: what the network started with, and what training made."""
         structure = history.structure
         end = max((layer.depth for layer in structure.layers if layer.role is Role.WEIGHT), default=-1)
         first, last = (Reading(record, structure) for record in (history.records[0], history.last))
-        early = history.records[0].step < START and is_fresh(history.records[0], structure)
-        recent = [Reading(record, structure) for record in history.records[-LATE_RECORDS:]]
-        places: list[_Place] = []
+        early = history.records[0].step < self.start and is_fresh(history.records[0], structure)
+        recent = [Reading(record, structure) for record in history.records[-self.late_records :]]
+        places: list[_Saturated] = []
         for layer in structure.layers:
             if layer.role is not Role.ACTIVATION or not math.isfinite(last.share(layer)):
                 continue
@@ -128,13 +128,13 @@ class Saturation:
                 places.append(_place(layer, last, severity, late=late))
         for late in (False, True):
             if found := [place for place in places if place.late is late]:
-                yield _finding(found, last, history)
+                yield self._finding(found, last, history)
 
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]
         share = math.nan if any(map(math.isnan, shares)) else min(shares)
         if is_distribution(layer):
-            bar = DISTRIBUTION_AT_THE_END if ends else self.distribution
+            bar = self.distribution_at_the_end if ends else self.distribution
             return Severity.WARNING if share >= bar else None
         bounds, reading = bounds_of(layer), readings[-1]
         consumed = any(layer.name in other.inputs for other in reading.known.values())
@@ -143,21 +143,52 @@ class Saturation:
         if consumed:
             return Severity.CRITICAL if share >= bounds.critical else Severity.WARNING
         spread = reading.root(layer, Quantity.VARIANCE)
-        return None if spread < BY_WEIGHTS * bounds.knee else Severity.WARNING
+        return None if spread < self.by_weights * bounds.knee else Severity.WARNING
 
     def _late(self, layer: Layer, recent: Sequence[Reading]) -> Severity | None:
-        if len(recent) < LATE_RECORDS or not all(reading.share(layer) >= self.late_share for reading in recent):
+        if len(recent) < self.late_records or not all(reading.share(layer) >= self.late_share for reading in recent):
             return None
         passing = [reading.passing(layer) for reading in recent]
         known = [value for value in passing if not math.isnan(value)]
         reach = recent[-1].root(layer, Quantity.MEAN_SQUARE) / bounds_of(layer).knee
-        if not known or max(known) > self.late_passing or reach < LATE_REACH:
+        if not known or max(known) > self.late_passing or reach < self.late_reach:
             return None
-        return Severity.CRITICAL if max(known) < NOTHING_PASSES else Severity.WARNING
+        return Severity.CRITICAL if max(known) < self.nothing_passes else Severity.WARNING
+
+    def _finding(self, found: Sequence[_Saturated], reading: Reading, history: History) -> Finding:
+        worst = max(found, key=lambda place: (place.severity.rank, place.share))
+        bounds = bounds_of(worst.layer)
+        evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
+        bar = self.distribution if worst.distribution else self.late_share if worst.late else bounds.warning
+        expected = {"saturated_fraction": Figure(bar, f"{_of(worst)}, or less")}
+        if not math.isnan(worst.rms):
+            evidence["input_rms"] = Figure(worst.rms)
+            if math.isfinite(bounds.knee):
+                expected["input_rms"] = Figure(bounds.knee, "(the knee), or less")
+        if math.isfinite(worst.passing):
+            evidence["gradient_passing"] = Figure(worst.passing, "of the gradient's mean square that can pass")
+            expected["gradient_passing"] = Figure(self.late_passing, "of it, or more")
+        gain = _gain(worst, reading)
+        if not math.isnan(gain):
+            evidence["gain"] = Figure(gain, "Var(out)/E[in²]")
+            expected["gain"] = Figure(1.0, "Var(out)/E[in²]")
+        order = sorted(found, key=lambda place: place.layer.depth)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=worst.severity,
+            layers=tuple(dict.fromkeys(place.named for place in order)),
+            step=history.last.step,
+            message=_message(worst, gain, reading, history, [p.layer.name for p in order if p is not worst]),
+            evidence=evidence,
+            expected=expected,
+            remedy=_remedy(order, worst, reading, history),
+            source=ATTENTION_SOURCE if _is_attention(worst) else self.source,
+        )
 
 
-def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) -> _Place:
-    return _Place(
+def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) -> _Saturated:
+    return _Saturated(
         layer,
         reading.share(layer),
         reading.root(layer, Quantity.MEAN_SQUARE),
@@ -169,52 +200,20 @@ def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) ->
     )
 
 
-def _finding(found: Sequence[_Place], reading: Reading, history: History) -> Finding:
-    worst = max(found, key=lambda place: (place.severity.rank, place.share))
-    bounds = bounds_of(worst.layer)
-    evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
-    bar = DISTRIBUTION_INSIDE if worst.distribution else LATE_SHARE if worst.late else bounds.warning
-    expected = {"saturated_fraction": Figure(bar, f"{_of(worst)}, or less")}
-    if not math.isnan(worst.rms):
-        evidence["input_rms"] = Figure(worst.rms)
-        if math.isfinite(bounds.knee):
-            expected["input_rms"] = Figure(bounds.knee, "(the knee), or less")
-    if math.isfinite(worst.passing):
-        evidence["gradient_passing"] = Figure(worst.passing, "of the gradient's mean square that can pass")
-        expected["gradient_passing"] = Figure(LATE_PASSING, "of it, or more")
-    gain = _gain(worst, reading)
-    if not math.isnan(gain):
-        evidence["gain"] = Figure(gain, "Var(out)/E[in²]")
-        expected["gain"] = Figure(1.0, "Var(out)/E[in²]")
-    order = sorted(found, key=lambda place: place.layer.depth)
-    return Finding(
-        rule=Saturation.name,
-        code=Saturation.code,
-        severity=worst.severity,
-        layers=tuple(dict.fromkeys(place.named for place in order)),
-        step=history.last.step,
-        message=_message(worst, gain, reading, history, [p.layer.name for p in order if p is not worst]),
-        evidence=evidence,
-        expected=expected,
-        remedy=_remedy(order, worst, reading, history),
-        source=ATTENTION_SOURCE if _is_attention(worst) else SOURCE,
-    )
-
-
-def _of(place: _Place) -> str:
+def _of(place: _Saturated) -> str:
     return "of the distributions" if place.distribution else "of the elements"
 
 
-def _is_attention(place: _Place) -> bool:
+def _is_attention(place: _Saturated) -> bool:
     return place.distribution and place.culprit is None
 
 
-def _gain(place: _Place, reading: Reading) -> float:
+def _gain(place: _Saturated, reading: Reading) -> float:
     return math.nan if place.culprit is None else reading.at(place.culprit.name, Quantity.GAIN)
 
 
-def _message(place: _Place, gain: float, reading: Reading, history: History, others: Sequence[str]) -> str:
-    layer, share = place.layer, wording.percent(place.share)
+def _message(place: _Saturated, gain: float, reading: Reading, history: History, others: Sequence[str]) -> str:
+    layer, share = place.layer, phrases.percent(place.share)
     since = f"at step {history.last.step}" if place.late else "from the start"
     if place.distribution:
         text = (
@@ -223,25 +222,25 @@ def _message(place: _Place, gain: float, reading: Reading, history: History, oth
         )
     else:
         text = f"{share} of the outputs of {layer.name} ({layer.kind}) are saturated {since}"
-        lost = f": it lets {wording.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
+        lost = f": it lets {phrases.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
         text += f"{lost}."
     if place.late:
         text += " Training made it so: steps that were too large threw its input far beyond the bend."
     elif place.culprit is not None and not math.isnan(place.rms):
         knee = bounds_of(layer).knee
-        bend = f", and the activation bends at {wording.number(knee)}" if math.isfinite(knee) else ""
-        text += f" It receives an rms of {wording.number(place.rms)} that {place.culprit.name} makes{bend}."
+        bend = f", and the activation bends at {phrases.number(knee)}" if math.isfinite(knee) else ""
+        text += f" It receives an rms of {phrases.number(place.rms)} that {place.culprit.name} makes{bend}."
         arriving = reading.at(place.culprit.name, Quantity.INPUT_MEAN_SQUARE)
         if reading.passes_on(place.culprit):
-            text += f" What {place.culprit.name} gets has an rms of {wording.number(math.sqrt(arriving))} already, where 1 is usual."
+            text += f" What {place.culprit.name} gets has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
         elif gain > 1:
-            text += f" {place.culprit.name} multiplies what it gets by {wording.number(gain)}, where 1 keeps it."
-    return text + (f" So are {wording.names(others)}." if others else "")
+            text += f" {place.culprit.name} multiplies what it gets by {phrases.number(gain)}, where 1 keeps it."
+    return text + (f" So are {phrases.names(others)}." if others else "")
 
 
-def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: History) -> str:
+def _remedy(found: Sequence[_Saturated], worst: _Saturated, reading: Reading, history: History) -> str:
     if worst.late:
-        return onset.remedy(history, direction=1)
+        return made_by_training.remedy(history, direction=1)
     culprits = list({p.culprit.name: p.culprit for p in found if p.culprit is not None}.values())
     norms = [layer for layer in culprits if layer.role is Role.NORMALISATION]
     weights = [layer for layer in culprits if layer.role is Role.WEIGHT]
@@ -256,7 +255,7 @@ def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: H
     std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
     inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
     again = [x for x in weights if x not in inputs]
-    again = companions.off_too(again, history, direction=1) if again else again
+    again = affected_layers.off_too(again, history, direction=1) if again else again
     sentences = []
     if inputs:
         sentences.append("Standardise the input, with the mean and standard deviation of the training set.")
@@ -264,9 +263,9 @@ def _remedy(found: Sequence[_Place], worst: _Place, reading: Reading, history: H
         sentences.append(
             "Initialise the layers before these activations (and what else is too large) for the activation that follows."
         )
-    code = remedies.together(
-        remedies.initialise(again, among=history.structure.layers),
-        remedies.initialise(norms, remedies.ONE),
-        *(standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
+    code = snippets.together(
+        snippets.initialise(again, among=history.structure.layers),
+        snippets.initialise(norms, snippets.ONE),
+        *(snippets.standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
     )
-    return remedies.advice(" ".join(sentences), code)
+    return snippets.advice(" ".join(sentences), code)

@@ -3,65 +3,62 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Role, Severity
-from init_monitor.rules import companions, remedies, wording
-from init_monitor.rules.propagation import VanishingActivations
-from init_monitor.rules.rule import History
-from init_monitor.tags import Quantity
+from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
-ALIKE = 1e-9
-"""Spread of the units up to which they count as the same. Rounding to float32 leaves 1e-14 of equal units that were
-updated equally; independent weights have about 1."""
-
-CONSTANT = 1e-12
-"""Var(w)/E[w²] up to which all elements of a weight are one number: rounding alone."""
-
-LEAST_RECORDS = 4
-"""Records in a row that must show it: the step that breaks a symmetry is the first that changes the layer, and the next
-record is the first that can show it."""
-
-LEAST_MOVE = 1e-3
-"""Sum of ‖Δw‖/‖w‖ over those records: units moved apart by a part of it would differ by far more than ALIKE (its square is
-1e-6). A layer that has not moved yet may still break."""
-
-SOURCE = "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
-
 
 @dataclass(frozen=True)
 class Symmetry:
     """IM501: all units of a layer have the same incoming weights, and keep them.
 
-    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient. Elsewhere
-    once updates moved the layer and its units together. A single constant layer, a head or the end of a residual branch
-    that starts at zero, breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay;
-    that they stop a signal, if they do, is IM102's and told at once.
+    Told at the first record where the layer after it is constant too, so that every unit gets the same gradient; elsewhere
+    once updates moved the layer and its units together. Always critical. A single constant or zero layer (a head, the end of a
+    residual branch) breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay. Where
+    IM102 says of the same layers that the signal stops there, units that are alike are left to it.
+
+    **Why.** Units with the same weights give the same output, get the same gradient and the same update at every step: a layer of
+    512 is worth one. Small constants are no better than zeros. Random biases or dropout break it, slowly.
+
+    **Example.** ``nn.init.constant_(weight, 0.01)`` on every layer.
+
+    **Remedy.** Initialise these layers with random weights (He, Xavier); constants are for biases and normalisations.
 
     Attributes:
-        alike: spread of the units up to which they are the same.
-        least_records: records in a row that must show it where it is not certain at once.
-        least_move: sum of the update ratios over those records.
+        alike: spread of the units up to which they count as the same. Rounding to float32 leaves 1e-14 of equal units that
+            were updated equally; independent weights have about 1.
+        constant: Var(w)/E[w²] up to which all elements of a weight are one number: rounding alone.
+        least_records: records in a row that must show it where it is not certain at once: the step that breaks a symmetry is
+            the first that changes the layer, and the next record is the first that can show it.
+        least_move: sum of ‖Δw‖/‖w‖ over those records: units moved apart by a part of it would differ by far more than
+            ``alike`` (its square is 1e-6). A layer that has not moved yet may still break.
     """
 
     code: ClassVar[str] = "IM501"
     name: ClassVar[str] = "symmetry"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102",)
+    source: ClassVar[str] = (
+        "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
+    )
 
-    alike: float = ALIKE
-    least_records: int = LEAST_RECORDS
-    least_move: float = LEAST_MOVE
+    alike: float = 1e-9
+    constant: float = 1e-12
+    least_records: int = 4
+    least_move: float = 1e-3
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        weights = _Weights(history.last, self.alike)
+        weights = _Weights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
         if not weights.symmetric:
@@ -71,12 +68,20 @@ class Symmetry:
         if not found:
             return
         layers = [x for x in history.structure.layers if found.intersection((x.weight, *x.parameters))]
-        silent = _silent(history)
-        layers = [layer for layer in layers if layer.name not in silent]
+        layers = [layer for layer in layers if layer.name not in history.covered]
         if layers:
             message = self._message(list(dict.fromkeys(layer.name for layer in layers)), certain=not kept)
             spread = max(weights.spread(layer) for layer in layers)
             yield self._finding(layers, message, Figure(spread, "variance between units / (fan_in · E[w²])"), history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
+
+        Layers of zeros that keep each other from learning are told beside it: they do so permanently.
+        """
+        del structure
+        stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
+        return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
 
     def _zeros(self, weights: _Weights, history: History) -> Iterator[Finding]:
         """Yield the finding about layers of zeros in a row that keep each other's gradient at zero."""
@@ -86,7 +91,7 @@ class Symmetry:
             return
         stuck = set(weights.zero)
         for record in records:
-            stuck &= _Weights(record, self.alike).zero
+            stuck &= _Weights(record, self.alike, self.constant).zero
         readers = _readers(history.structure)
         paired = {
             name
@@ -100,11 +105,16 @@ class Symmetry:
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
             message = (
-                f"The weights of {wording.names(names)} are all 0 and so are their gradients, in the last"
-                f" {wording.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
-                " and all their units the same for ever."
+                f"The weights of {phrases.names(names)} are all 0 and so are their gradients, in the last"
+                f" {phrases.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
+                " and all their units identical."
             )
-            yield self._finding(layers, message, Figure(0.0, "of the weights, in norm"), history)
+            unit = "layers of zeros in a row whose gradient is 0"
+            yield replace(
+                self._finding(layers, message, Figure(0.0), history),
+                evidence={"zero_layers": Figure(len(names), unit)},
+                expected={"zero_layers": Figure(0.0, unit)},
+            )
 
     def _kept(self, symmetric: frozenset[str], history: History) -> set[str]:
         """Return the parameters whose units are still the same after updates that moved them."""
@@ -114,7 +124,7 @@ class Symmetry:
         kept = set(symmetric)
         moved = dict.fromkeys(kept, 0.0)
         for record in records:
-            here = _Weights(record, self.alike)
+            here = _Weights(record, self.alike, self.constant)
             kept &= here.symmetric
             for name in kept:
                 moved[name] += here.update(name)
@@ -127,14 +137,14 @@ class Symmetry:
         return all(_at(record, name, Quantity.WEIGHT_GRADIENT_NORM) == 0 for record in records)
 
     def _message(self, names: Sequence[str], *, certain: bool) -> str:
-        lead = f"All units of {wording.names(names)} have the same weights"
+        lead = f"All units of {phrases.names(names)} have the same weights"
         if certain:
             return (
                 f"{lead}, one number throughout: with constant layers in a row every unit gets the same gradient, and no"
                 " update tells them apart (random biases or dropout do, slowly)."
             )
         return (
-            f"{lead}, still after {wording.count(self.least_records, 'sampled step')} that changed them: they compute the"
+            f"{lead}, still after {phrases.count(self.least_records, 'sampled step')} that changed them: they compute the"
             " same and get the same gradient, so that a layer of many units is worth one."
         )
 
@@ -148,18 +158,19 @@ class Symmetry:
             message=message,
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
-            remedy=remedies.advice(
+            remedy=snippets.advice(
                 "Initialise these layers with random weights, before training; zeros are for biases.",
-                remedies.initialise(companions.constant_too(layers, history), among=history.structure.layers),
+                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure.layers),
             ),
-            source=SOURCE,
+            source=self.source,
         )
 
 
 class _Weights:
     """The parameters of one record whose units are all alike, or all zero and without a gradient."""
 
-    def __init__(self, record: StepRecord, alike: float) -> None:
+    def __init__(self, record: StepRecord, alike: float, constant: float) -> None:
+        self._constant = constant
         self._where = {name: i for i, name in enumerate(record.parameter_names)}
         self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
         self._norm = record.column(Quantity.WEIGHT_NORM)
@@ -185,7 +196,7 @@ class _Weights:
         """Say whether all elements of a parameter are one number."""
         i = self._where[name]
         square = self._norm[i] ** 2 / self._count[i]
-        return bool(self._variance[i] <= CONSTANT * square)
+        return bool(self._variance[i] <= self._constant * square)
 
     def incoming(self, layer: Layer) -> float:
         """Return from how many units each unit of a layer takes: fan_in without the kernel's area; NaN if unknown."""
@@ -236,14 +247,7 @@ def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]
 
 
 def _fed_by_one(layer: Layer, known: dict[str, Layer]) -> bool:
-    return len(layer.inputs) == 1 and layer.inputs[0] in known
-
-
-def _silent(history: History) -> frozenset[str]:
-    """Return the layers that IM102 names, or named at first, because the signal stops there."""
-    past = (history, History(history.records[:1], history.structure))
-    found = [finding for one in past for finding in VanishingActivations().judge(one)]
-    return frozenset(name for finding in found if not finding.evidence["total_growth"] for name in finding.layers)
+    return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
 
 
 def _at(record: StepRecord, name: str, quantity: Quantity) -> float:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console, Group
 from rich.text import Text
 
+from init_monitor.display.finding_panel import SEVERITY_STYLES, findings_panel
+from init_monitor.display.formatting import has_unicode, spelled
+from init_monitor.display.layer_table import TABLE_WIDTH, propagation_table
+from init_monitor.display.residual_table import residual_table
 from init_monitor.records import Severity
-from init_monitor.sinks.panel import SEVERITY_STYLES, findings_panel
-from init_monitor.sinks.residual_table import residual_table
+from init_monitor.records.quantities import Quantity
+from init_monitor.records.quoting import printable
 from init_monitor.sinks.sink import Run
-from init_monitor.sinks.table import TABLE_WIDTH, propagation_table
-from init_monitor.sinks.wording import has_unicode, spelled
-from init_monitor.tags import Quantity
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,6 +77,8 @@ class ConsoleSink:
         if self._last is not None:
             self._print_table()
             if not self.quiet:
+                for folder in self._run.stored:
+                    self._print(Text(f"Stored: init-monitor report {_as_typed(folder)}", style="dim"), whole=True)
                 self._print(self._verdict(self._last[0]))
         self._begin(Run())
 
@@ -112,10 +118,11 @@ class ConsoleSink:
         console = self._console()
         return not has_unicode(console.encoding) or not console.is_terminal
 
-    def _print(self, content: RenderableType) -> None:
+    def _print(self, content: RenderableType, *, whole: bool = False) -> None:
+        """Print; ``whole`` lines are not broken at the edge of the terminal, so that they can be copied."""
         console = self._console()
         with console.capture() as capture:
-            console.print(content, highlight=False)
+            console.print(content, highlight=False, soft_wrap=whole)
         # Rows are padded to the width of the table: not wanted in a log file.
         lines = [line.rstrip() for line in capture.get().splitlines()]
         text = spelled("\n".join(lines), console.encoding)
@@ -131,6 +138,13 @@ MOSTLY = 0.5
 
 def _is_finite(record: StepRecord) -> bool:
     return bool(np.isfinite(record.column(Quantity.VARIANCE)).mean() > MOSTLY) if record.names else True
+
+
+def _as_typed(folder: Path) -> str:
+    """Return a folder as one types it: as seen from where one is, quoted where a shell needs that."""
+    with suppress(ValueError, OSError):
+        folder = folder.absolute().relative_to(Path.cwd())
+    return shlex.quote(printable(str(folder)))
 
 
 def _counted(count: int, severity: Severity) -> str:

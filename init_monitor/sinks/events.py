@@ -17,7 +17,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
 from tensorboard.plugins.text.plugin_data_pb2 import TextPluginData
 
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.records.quantities import PLUGIN_NAME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from init_monitor.records import Column
@@ -30,7 +30,7 @@ _RGB = 3
 """What the image summary calls three colour channels."""
 
 
-def vector(tag: str, column: Column, kind: str, *, first: bool) -> Summary.Value:
+def vector(tag: str, column: Column, kind: str, *, first: bool, facts: dict[str, Any] | None = None) -> Summary.Value:
     """Return a float32 vector, one number per layer, parameter or residual; what float32 cannot hold becomes ±Inf.
 
     Args:
@@ -38,12 +38,13 @@ def vector(tag: str, column: Column, kind: str, *, first: bool) -> Summary.Value
         column: the numbers.
         kind: ``"layers"``, ``"parameters"`` or ``"residuals"``: what the numbers are of.
         first: True if the tag was not used before in this file.
+        facts: what is known of the quantity, as JSON values, where a reader may not know it.
     """
     with np.errstate(over="ignore"):
         content = column.astype("<f4").tobytes()
     shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(column))])
     tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, tensor_content=content)
-    return Summary.Value(tag=tag, tensor=tensor, metadata=_metadata(kind) if first else None)
+    return Summary.Value(tag=tag, tensor=tensor, metadata=_metadata(kind, facts) if first else None)
 
 
 def document(tag: str, content: dict[str, Any], kind: str, *, first: bool) -> Summary.Value:
@@ -84,8 +85,9 @@ def _utf8(content: str) -> str:
     return content.encode("utf-8", "replace").decode("utf-8")
 
 
-def _metadata(kind: str) -> SummaryMetadata:
-    content = json.dumps({"v": SCHEMA_VERSION, "kind": kind}).encode("ascii")
+def _metadata(kind: str, facts: dict[str, Any] | None = None) -> SummaryMetadata:
+    more = {} if facts is None else {"quantity": facts}
+    content = json.dumps({"v": SCHEMA_VERSION, "kind": kind, **more}, allow_nan=False).encode("ascii")
     return SummaryMetadata(
         plugin_data=SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME, content=content), data_class=DATA_CLASS_TENSOR
     )

@@ -7,34 +7,41 @@ import warnings
 from typing import TYPE_CHECKING
 
 from init_monitor.errors import InitMonitorWarning, StoreError
-from init_monitor.store import RunWriter, run_file
+from init_monitor.records.quoting import printable, quoted_path
+from init_monitor.sinks.sink import Run
+from init_monitor.store import RunWriter, fresh_folder, run_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from init_monitor.records import Finding, StepRecord, Structure
-    from init_monitor.sinks.sink import Run
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 
 class RunStoreSink:
-    """Writes ``<log_dir>/init_monitor/run.jsonl``; without a log directory it does nothing.
+    """Writes ``<log_dir>/init_monitor/run.jsonl``.
 
+    Without a log directory it makes a folder for the run where the run says; if it says nothing, nothing is stored.
     If the disk refuses (read-only, full), it says so once and is off; the training goes on.
     """
 
     def __init__(self) -> None:
         self._writer: RunWriter | None = None
+        self._run = Run()
 
     def open(self, run: Run) -> None:
         """Begin the file, or append to the one of a resumed run."""
         self.close()
-        if run.log_dir is None:
+        self._run = run
+        folder = run.log_dir or run.runs_dir
+        if folder is None:
             return
-        path = run_file(run.log_dir)
         try:
-            self._writer = RunWriter(path, settings=run.settings, versions=run.versions)
+            folder = run.log_dir or fresh_folder(folder)
+            self._writer = RunWriter(run_file(folder), run.settings, run.versions, run.first_step)
         except (OSError, StoreError) as error:
-            self._give_up(path, error)
+            self._give_up(run_file(folder), error)
+        else:
+            run.stored.append(folder)
 
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
         """Append the step."""
@@ -42,6 +49,15 @@ class RunStoreSink:
             return
         try:
             self._writer.write(record, findings, structure)
+        except OSError as error:
+            self._give_up(self._writer.path, error)
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Append the losses of the last steps."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.conclude(losses, findings)
         except OSError as error:
             self._give_up(self._writer.path, error)
 
@@ -55,9 +71,10 @@ class RunStoreSink:
 
     def _give_up(self, path: Path, error: Exception) -> None:
         self.close()
+        self._run.stored[:] = [folder for folder in self._run.stored if run_file(folder) != path]
         cause = (isinstance(error, OSError) and error.strerror) or str(error)
         warnings.warn(
-            f"the run cannot be stored in {path} ({cause}); `init-monitor report` will have nothing to read, "
+            f"the run cannot be stored in {quoted_path(path)} ({printable(cause)}); `init-monitor report` will have nothing to read, "
             "the training and everything else go on",
             InitMonitorWarning,
             stacklevel=3,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +19,26 @@ class Run:
     Attributes:
         loggers: the Trainer's loggers (empty without Lightning), recognised by what they can do.
         log_dir: the directory of the first logger that has one, or ``None``.
+        runs_dir: where the run store makes a folder for this run if there is no ``log_dir``; ``None`` to store nothing.
+        first_step: the optimizer step it begins with: 0 unless a training is resumed; ``None`` if it is not known.
         dense_steps: how many first steps are all sampled; the start of the network is known after them.
         settings: the monitor's options, as JSON values.
         versions: package versions of the run.
         findings: what is known already: what was found before the training that is now resumed.
         write: prints a finished text above a live progress bar; ``None`` means standard output.
+        stored: where sinks have stored the run, for the one that says so at its end; a sink that stores adds its folder.
     """
 
     loggers: tuple[object, ...] = ()
     log_dir: Path | None = None
+    runs_dir: Path | None = None
+    first_step: int | None = None
     dense_steps: int = 10
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     write: Callable[[str], None] | None = None
+    stored: list[Path] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -47,3 +53,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """End the run; called even if it was cut short."""
+
+
+@runtime_checkable
+class ConcludingSink(Protocol):
+    """A sink that also hears of the optimizer steps after the last sampled one, where their loss is known."""
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Take the losses of those steps and the findings that are new by them. Called once, just before ``close``."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.sinks.residual_rows import is_aside
-from init_monitor.tags import RESIDUAL_QUANTITIES, Quantity, scalar_tag
+from init_monitor.display.residual_rows import is_aside
+from init_monitor.records import Of
+from init_monitor.records.facts import LOG
+from init_monitor.records.registry import quantities
+from init_monitor.records.tags import scalar_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from init_monitor.records import Column, StepRecord, Structure
+    from init_monitor.records.quantities import Quantity
 
 LOG10_FLOOR = -90.0
 """Stands for log10 of zero: float32's smallest number is 1.4e-45, so no float32 tensor varies less than 2e-90."""
@@ -37,35 +41,11 @@ _STATISTICS: dict[str, Callable[[Column], float]] = {
     "abs_median": lambda values: _median(np.abs(values)),
 }
 
-_LOGARITHMIC: dict[Quantity, tuple[str, ...]] = {
-    Quantity.VARIANCE: ("min", "median", "max"),
-    Quantity.GRADIENT_VARIANCE: ("min", "median", "max"),
-    Quantity.WEIGHT_GRADIENT_NORM: ("min", "median", "max"),
-    Quantity.UPDATE_RATIO: ("min", "median", "max"),
-    Quantity.RESIDUAL_VARIANCE_RATIO: ("min", "median"),
-}
-"""Spread over orders of magnitude, with trouble at both ends: a chart shows them only as logarithms."""
-
-_PLAIN: dict[Quantity, tuple[str, ...]] = {
-    Quantity.ABS_MAX: ("max",),
-    Quantity.GRADIENT_ABS_MAX: ("max",),
-    Quantity.NONFINITE_COUNT: ("max",),
-    Quantity.GRADIENT_NONFINITE_COUNT: ("max",),
-    Quantity.GAIN: ("median",),
-    Quantity.DEAD_FRACTION: ("max",),
-    Quantity.SATURATED_FRACTION: ("max",),
-    Quantity.BETWEEN_SAMPLE_SHARE: ("min",),
-    Quantity.RESIDUAL_GROWTH: ("median", "max"),
-    Quantity.RESIDUAL_CORRELATION: ("abs_median",),
-    Quantity.RESIDUAL_BACKWARD_GROWTH: ("median",),
-}
-"""Trouble is at one end, or in the typical layer: one number is enough."""
-
 
 def summary_scalars(record: StepRecord, structure: Structure | None = None) -> dict[str, float]:
     """Return the scalars of one step by tag, over all layers (parameters, residuals) where the quantity was measured.
 
-    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. At most 26; what was measured nowhere
+    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. Which there are says the table of quantities; what was measured nowhere
     is left out, so that an empty chart never looks like a healthy one. Logarithms are finite, from
     ``LOG10_FLOOR`` to ``LOG10_CEILING``; no value is NaN.
 
@@ -76,14 +56,11 @@ def summary_scalars(record: StepRecord, structure: Structure | None = None) -> d
     asides = {residual.name for residual in structure.residuals if is_aside(residual)} if structure is not None else ()
     in_stream = np.array([name not in asides for name in record.residual_names], dtype=bool)
     scalars: dict[str, float] = {}
-    for quantity, statistics in _LOGARITHMIC.items():
+    for quantity in quantities():
         values = _measured(record, quantity, in_stream)
-        for statistic in statistics if values.size else ():
-            scalars[scalar_tag(quantity, f"log10_{statistic}")] = log10(_STATISTICS[statistic](values))
-    for quantity, statistics in _PLAIN.items():
-        values = _measured(record, quantity, in_stream)
-        for statistic in statistics if values.size else ():
-            scalars[scalar_tag(quantity, statistic)] = _STATISTICS[statistic](values)
+        for statistic in quantity.facts.summary if values.size else ():
+            number = _STATISTICS[statistic.removeprefix(LOG)](values)
+            scalars[scalar_tag(quantity, statistic)] = log10(number) if statistic.startswith(LOG) else number
     return scalars
 
 
@@ -100,7 +77,7 @@ def log10(value: float) -> float:
 
 def _measured(record: StepRecord, quantity: Quantity, in_stream: NDArray[np.bool_]) -> Column:
     column = record.column(quantity)
-    if quantity in RESIDUAL_QUANTITIES:
+    if quantity.facts.of is Of.RESIDUAL:
         column = column[in_stream]
     measured: Column = column[~np.isnan(column)]
     return measured

@@ -14,31 +14,25 @@ import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 
+from init_monitor.display.heatmap import heatmap
+from init_monitor.display.history_buffer import Trace
+from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
+from init_monitor.records import Of
+from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import printable
+from init_monitor.records.registry import is_registered, quantities, vectors
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSS_SCALAR_TAG, LOSSES_TAG, PLUGIN_NAME, vector_tag
 from init_monitor.sinks import events
 from init_monitor.sinks.custom_scalars import custom_scalars_layout
 from init_monitor.sinks.file_writer import writer_source
-from init_monitor.sinks.heatmap import heatmap
-from init_monitor.sinks.markdown import finding_markdown
 from init_monitor.sinks.summary import summary_scalars
-from init_monitor.sinks.trace import Trace
-from init_monitor.store import finding_json, structure_json
-from init_monitor.tags import (
-    FINDINGS_TAG,
-    LAYER_VECTORS,
-    LAYOUT_TAG,
-    PARAMETER_VECTORS,
-    PLUGIN_NAME,
-    RESIDUAL_QUANTITIES,
-    RESIDUAL_VECTORS,
-    Quantity,
-    vector_tag,
-)
+from init_monitor.store import finding_json, losses_json, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
     from init_monitor.sinks.file_writer import FileWriter
     from init_monitor.sinks.sink import Run
 
@@ -46,11 +40,6 @@ FINDINGS_TEXT_TAG = f"{PLUGIN_NAME}_findings"
 HEATMAP_TAG = f"{PLUGIN_NAME}_heatmap"
 PER_LAYER_TAG = f"{PLUGIN_NAME}_layers"
 
-_PICTURES = {
-    Quantity.VARIANCE: "Forward: variance of each layer's output",
-    Quantity.GRADIENT_VARIANCE: "Backward: variance of the loss gradient at each layer's output",
-    Quantity.RESIDUAL_VARIANCE_RATIO: "Residual blocks: variance of the branch over variance of the skip",
-}
 _NOTHING = (-1, 0.0)
 """Step and time before the first record."""
 
@@ -85,6 +74,7 @@ class TensorBoardSink:
             *self._layout(record, structure),
             *self._found(changed=bool(findings)),
             *self._vectors(record),
+            *self._losses(record.losses),
             *(events.scalar(tag, value) for tag, value in summary_scalars(record, structure).items()),
             *(self._layers(record) if self.per_layer_scalars else ()),
             *([custom_scalars_layout()] if self.custom_scalars and self._first(CONFIG_SUMMARY_TAG) else ()),
@@ -92,9 +82,18 @@ class TensorBoardSink:
         self._write(Summary(value=values), record.step, record.time)
         self._last = record.step, record.time
         for quantity, trace in self._traces.items():
-            names = record.residual_names if quantity in RESIDUAL_QUANTITIES else record.names
-            with np.errstate(divide="ignore"):
-                trace.add(record.step, names, np.log10(record.column(quantity)))
+            table = record.table(quantity.facts.of)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                trace.add(record.step, table.names, np.log10(table.column(quantity)))
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Write the losses of the last steps and what was found by them."""
+        if not self._targets or self._last == _NOTHING:
+            return
+        self._findings += findings
+        step, now = self._last
+        values = [*self._found(changed=bool(findings)), *self._losses(losses)]
+        self._write(Summary(value=values), max(step, *losses.steps.tolist(), *(f.step for f in findings)), now)
 
     def close(self) -> None:
         """Write the pictures and bring everything to disk."""
@@ -112,7 +111,7 @@ class TensorBoardSink:
         self._written: dict[str, object] | None = None
         self._findings: list[Finding] = []
         self._last = _NOTHING
-        self._traces = {quantity: Trace() for quantity in _PICTURES}
+        self._traces = {quantity: Trace() for quantity in quantities() if quantity.facts.picture}
 
     def _write(self, summary: Summary, step: int, time: float) -> None:
         self._each(lambda writer: writer.add_summary(summary, global_step=step, walltime=time))
@@ -165,39 +164,40 @@ class TensorBoardSink:
             yield events.text(FINDINGS_TEXT_TAG, markdown, first=self._first(FINDINGS_TEXT_TAG))
 
     def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:
-        measured = {**record.columns, **record.parameter_columns, **record.residual_columns}
-        for kind, (quantities, _) in _kinds(record).items():
-            for quantity in quantities:
-                column, tag = measured.get(quantity), vector_tag(quantity)
-                # A tag begins with the first number: a network without sigmoids has no saturation to choose from.
-                if column is None or not column.size or (tag not in self._tags and np.isnan(column).all()):
-                    continue
-                yield events.vector(tag, column, kind, first=self._first(tag))
+        for quantity in vectors():
+            column = record.table(quantity.facts.of).columns.get(quantity)
+            tag = vector_tag(quantity)
+            # A tag begins with the first number: a network without sigmoids has no saturation to choose from.
+            if column is None or not column.size or (tag not in self._tags and np.isnan(column).all()):
+                continue
+            # What a reader that does not have the quantity registered needs to show it.
+            facts = facts_json(quantity) if is_registered(quantity) else None
+            yield events.vector(tag, column, quantity.facts.of.plural, first=self._first(tag), facts=facts)
+
+    def _losses(self, losses: LossStretch) -> Iterator[Summary.Value]:
+        if not len(losses):
+            return
+        yield events.document(LOSSES_TAG, losses_json(losses), "losses", first=self._first(LOSSES_TAG))
+        last = float(losses.values[-1])
+        if np.isfinite(last):
+            yield events.scalar(LOSS_SCALAR_TAG, last)
 
     @staticmethod
     def _layers(record: StepRecord) -> Iterator[Summary.Value]:
-        for quantities, names in _kinds(record).values():
-            for quantity in quantities:
-                for name, value in zip(names, record.column(quantity).tolist(), strict=True):
+        for of in Of:
+            table = record.table(of)
+            for quantity in vectors(of):
+                for name, value in zip(table.names, table.column(quantity).tolist(), strict=True):
                     if not np.isnan(value):
-                        yield events.scalar(f"{PER_LAYER_TAG}/{quantity}/{name}", value)
+                        yield events.scalar(f"{PER_LAYER_TAG}/{quantity}/{printable(name)}", value)
 
     def _pictures(self) -> Iterator[Summary.Value]:
-        for quantity, title in _PICTURES.items():
-            steps, names, matrix = self._traces[quantity].matrix()
+        for quantity, trace in self._traces.items():
+            steps, names, matrix = trace.matrix()
             if matrix.size and not np.isnan(matrix).all():
                 label = str(quantity).replace("_", " ")
-                png = heatmap(matrix, steps=steps, names=names, title=title, quantity=label)
+                png = heatmap(matrix, steps=steps, names=names, title=quantity.facts.picture, quantity=label)
                 yield events.image(f"{HEATMAP_TAG}/{quantity}", png)
-
-
-def _kinds(record: StepRecord) -> dict[str, tuple[tuple[Quantity, ...], tuple[str, ...]]]:
-    """What a number can be of: the quantities that are written, and the names that they are aligned with."""
-    return {
-        "layers": (LAYER_VECTORS, record.names),
-        "parameters": (PARAMETER_VECTORS, record.parameter_names),
-        "residuals": (RESIDUAL_VECTORS, record.residual_names),
-    }
 
 
 def _attempt(source: Callable[[], FileWriter | None], act: Callable[[FileWriter], None]) -> Exception | None:

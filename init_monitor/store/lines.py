@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, Residual, Role, Severity, StepRecord, Structure
-from init_monitor.tags import Quantity
+from init_monitor.records import Figure, Finding, Layer, LossStretch, Residual, StepRecord, Structure, Table
+from init_monitor.records.registry import quantities
+from init_monitor.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from init_monitor.records import Column
+    from init_monitor.records.quantities import Quantity
 
 _EXACT_WHOLE = 2.0**53
 """Above it float64 no longer holds every whole number, so there is no exact one to keep."""
-
-_KNOWN_QUANTITIES = frozenset(quantity.value for quantity in Quantity)
-_KNOWN_ROLES = frozenset(role.value for role in Role)
 
 
 class Names(NamedTuple):
@@ -107,6 +104,8 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
         "unoptimized": list(record.unoptimized),
+        **({"losses": losses_json(record.losses)} if len(record.losses) else {}),
+        **({"loss_by_optimizer": json_value(record.loss_by_optimizer)} if record.loss_by_optimizer else {}),
         "columns": _columns_json(record.columns),
         "parameter_columns": _columns_json(record.parameter_columns),
         "residual_columns": _columns_json(record.residual_columns),
@@ -121,90 +120,84 @@ def _columns_json(columns: Mapping[Quantity, Column]) -> dict[str, Any]:
     }
 
 
-def _known(kind: Any, entry: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any dataclass type
-    return {name: entry[name] for name in _field_names(kind) if name in entry}
-
-
-def _strings(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)
-
-
 def names_json(names: Names, names_id: int) -> dict[str, Any]:
     """Return names as JSON values, under the number that steps refer to."""
     return {"kind": "names", "id": names_id, **names._asdict()}
 
 
-def names_from(entry: dict[str, Any]) -> Names:
+def names_from(entry: Mapping[str, Any]) -> Names:
     """Return the names that a line holds; older files have none of residual additions."""
-    return Names(_strings(entry["layers"]), _strings(entry["parameters"]), _strings(entry.get("residuals", ())))
+    return Names(
+        *(
+            schema.texts(entry.get(one, []) if one == "residuals" else schema.needed(entry, one), one)
+            for one in Names._fields
+        )
+    )
 
 
-def structure_from(entry: dict[str, Any]) -> Structure:
+def structure_from(entry: Mapping[str, Any]) -> Structure:
     """Return the structure that a line holds."""
     return Structure(
-        tuple(Layer(**_restored(Layer, one)) for one in entry["layers"]),
-        tuple(Residual(**_restored(Residual, one)) for one in entry["residuals"]),
+        tuple(schema.restored(Layer, one, "layer") for one in schema.items(schema.needed(entry, "layers"), "layers")),
+        tuple(
+            schema.restored(Residual, one, "residual")
+            for one in schema.items(schema.needed(entry, "residuals"), "residuals")
+        ),
     )
 
 
-def _restored(kind: Any, entry: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - any dataclass type
-    """Return the known fields of an entry, each as the type that JSON has no form for."""
-    types = {one.name: str(one.type) for one in fields(kind)}
-    return {name: _restored_value(types[name], value) for name, value in _known(kind, entry).items()}
-
-
-def _restored_value(type_name: str, value: object) -> object:
-    if isinstance(value, list):
-        return _strings(value)
-    if type_name == "float" and isinstance(value, (int, float, str)):
-        return float(value)
-    if type_name == "Role":
-        return Role(value) if value in _KNOWN_ROLES else Role.OTHER
-    return value
-
-
-def finding_from(entry: dict[str, Any]) -> Finding:
+def finding_from(entry: Mapping[str, Any]) -> Finding:
     """Return the finding that a line holds."""
-    return Finding(
-        **_known(Finding, entry)
-        | {
-            "severity": Severity(entry["severity"]),
-            "layers": _strings(entry["layers"]),
-            "evidence": dict(_figures(entry.get("evidence", {}))),
-            "expected": dict(_figures(entry.get("expected", {}))),
-        }
-    )
+    found: Finding = schema.restored(Finding, entry, "finding")
+    return found
 
 
-def _figures(entry: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
-    for name, figure in entry.items():
-        yield name, Figure(float(figure["value"]), figure["unit"])
-
-
-def step_from(entry: dict[str, Any], names: Names) -> StepRecord:
+def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
     """Return the step that a line holds, with the names it refers to."""
     return StepRecord(
-        **_known(StepRecord, entry)
-        | {
-            "learning_rate": float(entry["learning_rate"]),
-            "unoptimized": _strings(entry.get("unoptimized", ())),
-            "names": names.layers,
-            "parameter_names": names.parameters,
-            "residual_names": names.residuals,
-            "columns": _columns(entry["columns"], len(names.layers)),
-            "parameter_columns": _columns(entry["parameter_columns"], len(names.parameters)),
-            "residual_columns": _columns(entry.get("residual_columns", {}), len(names.residuals)),
-        }
+        step=schema.whole(schema.needed(entry, "step"), "step"),
+        time=schema.seconds(schema.needed(entry, "time"), "time"),
+        exact=schema.flag(entry.get("exact", True), "exact"),
+        optimizer=schema.text(entry.get("optimizer", ""), "optimizer"),
+        learning_rate=schema.number(entry.get("learning_rate", "NaN"), "learning_rate"),
+        loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
+        stepped=schema.flag(entry.get("stepped", True), "stepped"),
+        unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
+        losses=losses_from(entry["losses"]) if "losses" in entry else LossStretch(),
+        loss_by_optimizer={
+            name: schema.number(part, "loss_by_optimizer")
+            for name, part in schema.mapping(entry.get("loss_by_optimizer", {}), "loss_by_optimizer").items()
+        },
+        layer_table=_table(schema.needed(entry, "columns"), "columns", names.layers),
+        parameter_table=_table(schema.needed(entry, "parameter_columns"), "parameter_columns", names.parameters),
+        residual_table=_table(entry.get("residual_columns", {}), "residual_columns", names.residuals),
     )
 
 
-def _columns(entry: dict[str, Any], length: int) -> dict[Quantity, Column]:
-    columns = {}
-    for name, numbers in entry.items():
-        column = np.array([float(number) for number in numbers], dtype=np.float64)
-        if len(column) != length:
-            message = f"{name} has {len(column)} numbers, expected {length}"
-            raise ValueError(message)
-        if name in _KNOWN_QUANTITIES:
-            columns[Quantity(name)] = column
-    return columns
+def losses_json(losses: LossStretch) -> dict[str, Any]:
+    """Return the losses of some steps as JSON values."""
+    return {"steps": losses.steps.tolist(), "values": [_number(value) for value in losses.values.tolist()]}
+
+
+def losses_from(value: object) -> LossStretch:
+    """Return the losses that a step, or a line of their own, holds."""
+    entry = schema.mapping(value, "losses")
+    steps = schema.column(schema.needed(entry, "steps"), "losses.steps")
+    values = schema.column(schema.needed(entry, "values"), "losses.values", len(steps))
+    whole = (steps >= 0) & (steps < _EXACT_WHOLE) & (steps == np.floor(steps))
+    if not whole.all() or (np.diff(steps) <= 0).any():
+        message = "losses.steps are not ascending whole numbers"
+        raise schema.MalformedError(message)
+    return LossStretch.of(zip(steps.astype(np.int64).tolist(), values.tolist(), strict=True))
+
+
+def _table(value: object, where: str, names: tuple[str, ...]) -> Table:
+    known = {str(quantity): quantity for quantity in quantities()}
+    return Table(
+        names,
+        {
+            known[name]: schema.column(one, name, len(names))
+            for name, one in schema.mapping(value, where).items()
+            if name in known
+        },
+    )

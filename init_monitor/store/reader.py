@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Finding, StepRecord, Structure
-from init_monitor.store.lines import Names, finding_from, names_from, step_from, structure_from
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.records import Finding, LossCurve, LossStretch, StepRecord, Structure
+from init_monitor.records.quoting import quoted, quoted_path
+from init_monitor.records.tags import SCHEMA_VERSION
+from init_monitor.store import schema
+from init_monitor.store.lines import (
+    Names,
+    finding_from,
+    finding_json,
+    losses_from,
+    names_from,
+    step_from,
+    structure_from,
+)
+from init_monitor.store.places import found_file, named_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import NoReturn
 
-RUN_FILE = "run.jsonl"
-
 _HEADER_START = b'{"kind":"header"'
-
-_LISTED_RUNS = 3
-"""How many runs an error message lists: enough to recognise the layout, short enough to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,15 @@ class Header:
         schema: version of the format.
         settings: the monitor's options, as JSON values.
         versions: package versions.
-        created: seconds since the epoch.
+        created: seconds since the epoch; 0 if the file does not say.
+        first_step: optimizer step that the training began with: 0 unless it was resumed; ``None`` if it is not known.
     """
 
     schema: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     created: float
+    first_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,11 @@ class StoredRun:
         structure: the newest structure (empty if none was written).
         records: by ascending step; of several records of one step the one written last.
         findings: oldest first, equal ones once.
+        number: which run of the file it is, from 1.
+        count: how many runs the file holds.
+        skipped: lines that could not be read and were left out.
+        notices: what is odd about the file, in sentences: lines left out, other runs in it.
+        losses: the training loss of every optimizer step, where known.
     """
 
     path: Path
@@ -58,31 +71,34 @@ class StoredRun:
     structure: Structure = field(default_factory=Structure)
     records: list[StepRecord] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-
-
-def run_file(log_dir: Path) -> Path:
-    """Return where the run of a log directory is stored."""
-    return log_dir / PLUGIN_NAME / RUN_FILE
+    number: int = 1
+    count: int = 1
+    skipped: int = 0
+    notices: tuple[str, ...] = ()
+    losses: LossCurve = field(default_factory=LossCurve)
 
 
 def read_run(path: Path | str) -> StoredRun:
     """Read a run: a log directory, the ``init_monitor`` directory in it, or the file itself.
 
-    A last line without its line end belongs to a step that is being written, or was cut; it is left out.
+    A file may hold several runs, because some loggers give all of them one directory: the last is read, or the k-th of
+    ``path@k``. A last line without its line end belongs to a step that is being written, or was cut; it is left out.
+    So is every other line that does not hold what it should; the run says how many, and why.
 
     Raises:
-        StoreError: there is no run, it has another schema version, or a line is corrupt; the message says which.
+        StoreError: there is no run, or it has another schema version; the message says what to do.
     """
-    file = _locate(Path(path))
+    asked, number = named_run(path)
+    file = found_file(asked)
     reader = _Reader(file)
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                reader.take(number, line)
+            for position, line in enumerate(lines, start=1):
+                reader.take(position, line)
     except OSError as error:
-        message = f"cannot read {file}: {error.strerror or error}"
+        message = f"cannot read {quoted_path(file)}: {error.strerror or error}"
         raise StoreError(message) from error
-    return reader.finish()
+    return reader.finish(number, quoted_path(asked))
 
 
 def check_first_line(path: Path, line: bytes) -> None:
@@ -90,86 +106,176 @@ def check_first_line(path: Path, line: bytes) -> None:
     if line.endswith(b"\n"):
         _Reader(path).take(1, line)
     elif line and not line.startswith(_HEADER_START):
-        message = f"{path} exists and is not a run of init_monitor; move it away"
+        message = f"{quoted_path(path)} exists and is not a run of init_monitor; move it away"
         raise StoreError(message)
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """What one start of a training wrote."""
+
+    header: Header
+    structure: Structure | None = None
+    names: dict[int, Names] = field(default_factory=dict)
+    records: list[StepRecord] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    last_losses: LossStretch = field(default_factory=LossStretch)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is the same training as the stretch before: one that begins at step 0 begins anew."""
+        first = self.header.first_step
+        if first is None:
+            first = self.records[0].step if self.records else 1
+        return first > 0
 
 
 class _Reader:
     """What has been read so far, line by line."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._headers: list[Header] = []
-        self._structure = Structure()
-        self._names: dict[int, Names] = {}
-        self._records: dict[int, StepRecord] = {}
-        self._findings: dict[str, Finding] = {}
+        self._path = quoted_path(path)
+        self._file = path
+        self._stretches: list[_Stretch] = []
+        self._skipped = 0
+        self._reason = ""
 
-    def take(self, number: int, line: bytes) -> None:
-        """Understand one line, or say why not."""
+    def take(self, position: int, line: bytes) -> None:
+        """Understand one line, or remember why not."""
         try:
-            entry = json.loads(line)
-            if not self._headers and entry["kind"] != "header":
-                raise ValueError(entry["kind"])  # noqa: TRY301 - the one place that knows what a bad first line means
-            self._understand(number, entry)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            entry = schema.parsed(line)
+            kind = schema.text(schema.needed(entry, "kind"), "kind")
+            if not self._stretches and kind != "header":
+                raise schema.MalformedError(kind)  # noqa: TRY301 - the one place that knows what a bad first line means
+            self._understand(position, kind, entry)
+        except schema.MalformedError as error:
             if not line.endswith(b"\n"):
                 return
-            if not self._headers:
-                self._refuse(number, "the file does not begin with a header; it is not a run of init_monitor", error)
-            reason = getattr(error, "msg", None) or (f"it misses {error}" if isinstance(error, KeyError) else error)
-            self._refuse(number, f"the line is corrupt ({reason}); remove it to read the rest", error)
+            if not self._stretches:
+                self._refuse(position, "the file does not begin with a header; it is not a run of init_monitor", error)
+            self._skip(position, str(error))
 
-    def finish(self) -> StoredRun:
-        """Return the run."""
-        if not self._headers:
+    def finish(self, number: int | None, asked: str) -> StoredRun:
+        """Return the run of this number, the last if none is given.
+
+        Args:
+            number: from 1.
+            asked: what a person calls the file.
+        """
+        if not self._stretches:
             message = f"{self._path} is empty: the run wrote nothing yet; train for at least one step"
             raise StoreError(message)
-        records = [self._records[step] for step in sorted(self._records)]
-        return StoredRun(self._path, tuple(self._headers), self._structure, records, list(self._findings.values()))
+        runs = _runs(self._stretches)
+        chosen = len(runs) if number is None else number
+        if not 1 <= chosen <= len(runs):
+            several = f"{len(runs)} runs, number 1 to {len(runs)}" if len(runs) > 1 else "one run, number 1"
+            message = f"there is no run {quoted(chosen)} in {self._path}: it holds {several}"
+            raise StoreError(message)
+        notices = []
+        if len(runs) > 1 and number is None:
+            first, before = f"{asked}@1", chosen - 1
+            earlier = f"{first} names the other" if before == 1 else f"{first} to {asked}@{before} name the others"
+            notices.append(f"{self._path} holds {chosen} runs; this is the last, and {earlier}.")
+        if self._skipped:
+            more = self._skipped - 1
+            left = f"it and {more:,} more line{'s' * (more > 1)} were left out" if more else "it was left out"
+            notices.append(f"{self._path}, {self._reason}; {left}.")
+        run = _joined(self._file, runs[chosen - 1])
+        return replace(run, number=chosen, count=len(runs), skipped=self._skipped, notices=tuple(notices))
 
-    def _understand(self, number: int, entry: dict[str, Any]) -> None:
-        kind = entry["kind"]
+    def _understand(self, position: int, kind: str, entry: dict[str, Any]) -> None:
         if kind == "header":
-            self._headers.append(self._header(number, entry))
-            self._names = {}
-        elif kind == "structure":
-            self._structure = structure_from(entry)
+            self._stretches.append(_Stretch(self._header(position, entry)))
+            return
+        stretch = self._stretches[-1]
+        if kind == "structure":
+            stretch.structure = structure_from(entry)
         elif kind == "names":
-            self._names[entry["id"]] = names_from(entry)
+            stretch.names[schema.whole(schema.needed(entry, "id"), "id")] = names_from(entry)
         elif kind == "step":
-            record = step_from(entry, self._names[entry["names"]])
-            self._records[record.step] = record
+            names = stretch.names.get(schema.whole(schema.needed(entry, "names"), "names"))
+            if names is None:
+                message = f"the step refers to names {entry['names']}, which are not in the file"
+                raise schema.MalformedError(message)
+            stretch.records.append(step_from(entry, names))
+        elif kind == "losses":
+            stretch.last_losses = losses_from(entry)
         elif kind == "finding":
-            self._findings[json.dumps(entry, sort_keys=True)] = finding_from(entry)
+            stretch.findings.append(finding_from(entry))
 
-    def _header(self, number: int, entry: dict[str, Any]) -> Header:
-        schema = entry["schema"]
-        if schema != SCHEMA_VERSION:
-            newer = isinstance(schema, int) and schema > SCHEMA_VERSION
+    def _header(self, position: int, entry: dict[str, Any]) -> Header:
+        version = schema.needed(entry, "schema")
+        if type(version) is not int or version != SCHEMA_VERSION:
+            newer = isinstance(version, int) and version > SCHEMA_VERSION
             advice = "upgrade init_monitor" if newer else "read it with the version that wrote it"
-            self._refuse(number, f"the run has schema version {schema}, expected {SCHEMA_VERSION}; {advice}")
-        return Header(schema, dict(entry["settings"]), dict(entry["versions"]), float(entry["created"]))
+            reason = f"the run has schema version {quoted(version)}, expected {SCHEMA_VERSION}; {advice}"
+            if not self._stretches:
+                self._refuse(position, reason)
+            raise schema.MalformedError(reason)
+        fields = {name: self._optional(position, entry, name) for name in _HEADER_FIELDS}
+        return Header(SCHEMA_VERSION, **fields)
 
-    def _refuse(self, number: int, reason: str, cause: Exception | None = None) -> NoReturn:
-        message = f"{self._path}, line {number}: {reason}"
+    def _optional(self, position: int, entry: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any of the fields
+        """Return a field of a header; the run can be shown without it."""
+        read, default = _HEADER_FIELDS[name]
+        try:
+            return read(entry[name], name) if name in entry else default
+        except schema.MalformedError as error:
+            self._skip(position, str(error))
+            return default
+
+    def _skip(self, position: int, reason: str) -> None:
+        self._reason = self._reason or f"line {position}: the line is corrupt ({reason})"
+        self._skipped += 1
+
+    def _refuse(self, position: int, reason: str, cause: Exception | None = None) -> NoReturn:
+        message = f"{self._path}, line {position}: {reason}"
         raise StoreError(message) from cause
 
 
-def _locate(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.exists():
-        message = f"no such run: {path} does not exist; give the log directory of a run that init_monitor watched"
-        raise StoreError(message)
-    for file in (run_file(path), path / RUN_FILE):
-        if file.is_file():
-            return file
-    below = sorted(file.parent.parent.name for file in path.glob(f"*/{PLUGIN_NAME}/{RUN_FILE}"))
-    message = f"no run in {path}: expected {PLUGIN_NAME}/{RUN_FILE} in it"
-    if below:
-        more = f" and {len(below) - _LISTED_RUNS} more" if len(below) > _LISTED_RUNS else ""
-        message += f"; there are runs below it, give one of them: {', '.join(below[:_LISTED_RUNS])}{more}"
-    else:
-        message += "; give the log directory of a run that init_monitor watched"
-    raise StoreError(message)
+def _settings(value: object, where: str) -> dict[str, Any]:
+    settings: dict[str, Any] = schema.plain(schema.mapping(value, where), where)
+    return settings
+
+
+def _versions(value: object, where: str) -> dict[str, str]:
+    return {name: schema.text(one, f"{where} of {quoted(name)}") for name, one in schema.mapping(value, where).items()}
+
+
+_HEADER_FIELDS: dict[str, tuple[Callable[[object, str], object], object]] = {
+    "settings": (_settings, {}),
+    "versions": (_versions, {}),
+    "created": (schema.seconds, 0.0),
+    "first_step": (schema.whole, None),
+}
+"""How each field is read, and what stands for one that is not there."""
+
+
+def _runs(stretches: Sequence[_Stretch]) -> list[list[_Stretch]]:
+    """Put stretches of one training together."""
+    runs: list[list[_Stretch]] = []
+    for stretch in stretches:
+        if runs and stretch.goes_on:
+            runs[-1].append(stretch)
+        else:
+            runs.append([stretch])
+    return runs
+
+
+def _joined(path: Path, stretches: Sequence[_Stretch]) -> StoredRun:
+    structures = [one.structure for one in stretches if one.structure is not None]
+    by_step = {record.step: record for one in stretches for record in one.records}
+    findings = {json.dumps(finding_json(found), sort_keys=True): found for one in stretches for found in one.findings}
+    losses = LossCurve()
+    for one in stretches:
+        for record in one.records:
+            losses.add(record.losses)
+        losses.add(one.last_losses)
+    return StoredRun(
+        path,
+        tuple(one.header for one in stretches),
+        structures[-1] if structures else Structure(),
+        [by_step[step] for step in sorted(by_step)],
+        list(findings.values()),
+        losses=losses,
+    )

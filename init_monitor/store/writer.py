@@ -6,9 +6,17 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.store.lines import Names, finding_json, json_value, names_json, step_json, structure_json
+from init_monitor.records.tags import SCHEMA_VERSION
+from init_monitor.store.lines import (
+    Names,
+    finding_json,
+    json_value,
+    losses_json,
+    names_json,
+    step_json,
+    structure_json,
+)
 from init_monitor.store.reader import check_first_line
-from init_monitor.tags import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 _BLOCK = 1 << 16
 """Bytes read at once when looking for the last line end: a run can be large, its last line is not."""
@@ -33,6 +41,7 @@ class RunWriter:
         path: the file; its directory is made if it is missing.
         settings: the monitor's options.
         versions: package versions.
+        first_step: optimizer step that the training begins with: 0 unless it is resumed; ``None`` if it is not known.
 
     Raises:
         OSError: the file cannot be written.
@@ -40,7 +49,11 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, object] | None = None, versions: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        settings: Mapping[str, object] | None = None,
+        versions: Mapping[str, str] | None = None,
+        first_step: int | None = None,
     ) -> None:
         self.path = path
         self._structure: Structure | None = None
@@ -57,6 +70,7 @@ class RunWriter:
             "settings": json_value(dict(settings or {})),
             "versions": json_value(dict(versions or {})),
             "created": time.time(),
+            **({} if first_step is None else {"first_step": first_step}),
         }
         self._put([header])
 
@@ -88,6 +102,11 @@ class RunWriter:
         self._put(lines)
         self._names, self._names_id = names, names_id
         self._structure, self._structure_json = self._structure if structure is None else structure, written
+
+    def conclude(self, losses: LossStretch, findings: Iterable[Finding] = ()) -> None:
+        """Append the losses of the steps after the last sampled one, and the findings that are new by them."""
+        lines = [{"kind": "losses", **losses_json(losses)}] if len(losses) else []
+        self._put([*lines, *({"kind": "finding", **finding_json(finding)} for finding in findings)])
 
     def close(self) -> None:
         """Close the file."""

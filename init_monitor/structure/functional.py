@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.analysis.activations import ACTIVATIONS
 from init_monitor.structure.derivation import argument
 
 if TYPE_CHECKING:
@@ -11,18 +12,7 @@ if TYPE_CHECKING:
 
     from init_monitor.structure.operations import Operation
 
-_SAME_NAME = """
-    relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish tanh sigmoid softmax log_softmax softmin
-    gumbel_softmax softplus softsign logsigmoid hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink
-    threshold glu
-"""
-_KINDS: dict[str, str] = {name: name for name in _SAME_NAME.split()} | {
-    "log_sigmoid": "logsigmoid",
-    "expit": "sigmoid",
-    "special_expit": "sigmoid",
-    "special_softmax": "softmax",
-    "special_log_softmax": "log_softmax",
-}
+_KINDS: dict[str, str] = {name: row.functions[0] for row in ACTIVATIONS for name in row.functions}
 _CLAMPS = frozenset({"clamp", "clip", "clamp_min"})
 
 RELU6_CEILING = 6

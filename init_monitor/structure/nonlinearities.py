@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from init_monitor.analysis.activations import ACTIVATIONS, Shape, activation_called
 from init_monitor.measures import Knee
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-KNEE_DERIVATIVE = 0.05
-"""An element is saturated where the activation's derivative is below this share of its largest value: fewer than one
-twentieth of the gradient passes, as at |tanh| > 0.975."""
-
-DISTRIBUTION_KNEE = 0.99
-"""A softmax is saturated where one class holds this much of the probability: its Jacobian p(1-p) is below 0.01."""
+    from init_monitor.analysis.activations import Activation
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,7 @@ class Nonlinearity:
         piecewise_linear: linear on either side of zero, so that a one-sided unit computes nothing nonlinear.
         knee: where its output counts as saturated; ``None`` for unbounded ones.
         distribution: True if the knee is counted per distribution along ``dim`` rather than per element.
+        negative_slope: slope below zero, where the module names one (LeakyReLU).
     """
 
     kind: str
@@ -40,69 +37,39 @@ class Nonlinearity:
     piecewise_linear: bool = False
     knee: Knee | None = None
     distribution: bool = False
+    negative_slope: float | None = None
 
 
-_TANH_KNEE = Knee(0.0, math.sqrt(1 - KNEE_DERIVATIVE))
-_SIGMOID_KNEE = Knee(0.5, math.sqrt(1 - KNEE_DERIVATIVE) / 2)
-_SOFTSIGN_KNEE = Knee(0.0, 1 - math.sqrt(KNEE_DERIVATIVE))
-
-
-def _between(low: float, high: float) -> Knee:
-    return Knee((low + high) / 2, (high - low) / 2)
-
-
-def _hard(module: nn.Module) -> Nonlinearity:
-    low, high = float(getattr(module, "min_val", 0.0)), float(getattr(module, "max_val", 1.0))
-    return Nonlinearity(type(module).__name__, knee=_between(low, high))
-
-
-def _fixed(**properties: object) -> Callable[[nn.Module], Nonlinearity]:
-    return lambda module: Nonlinearity(type(module).__name__, **properties)  # type: ignore[arg-type]
+def _from(row: Activation, module: nn.Module) -> Nonlinearity:
+    """Return what the table knows of an activation, with what the module itself says of it."""
+    knee = None if row.bounds is None else Knee(row.bounds.centre, row.bounds.reach)
+    if isinstance(module, nn.Hardtanh) and knee is not None:
+        low, high = float(module.min_val), float(module.max_val)
+        knee = Knee((low + high) / 2, (high - low) / 2)
+    slope = getattr(module, "negative_slope", None) if row.negative_slope is not None else None
+    return Nonlinearity(
+        type(module).__name__,
+        rectifier=row.shape is Shape.RECTIFIER,
+        flat_below=row.flat_below,
+        piecewise_linear=row.piecewise_linear,
+        knee=knee,
+        distribution=row.shape is Shape.DISTRIBUTION and knee is not None,
+        negative_slope=float(slope) if isinstance(slope, (int, float)) else None,
+    )
 
 
 NONLINEARITIES: Mapping[type[nn.Module], Callable[[nn.Module], Nonlinearity]] = {
-    nn.ReLU: _fixed(rectifier=True, flat_below=True, piecewise_linear=True),
-    nn.ReLU6: _fixed(rectifier=True, flat_below=True),
-    nn.LeakyReLU: _fixed(rectifier=True, piecewise_linear=True),
-    nn.PReLU: _fixed(rectifier=True, piecewise_linear=True),
-    nn.RReLU: _fixed(rectifier=True, piecewise_linear=True),
-    nn.ELU: _fixed(rectifier=True),
-    nn.CELU: _fixed(rectifier=True),
-    nn.SELU: _fixed(rectifier=True),
-    nn.GELU: _fixed(rectifier=True),
-    nn.SiLU: _fixed(rectifier=True),
-    nn.Mish: _fixed(rectifier=True),
-    nn.Hardswish: _fixed(rectifier=True),
-    nn.Tanh: _fixed(knee=_TANH_KNEE),
-    nn.Sigmoid: _fixed(knee=_SIGMOID_KNEE),
-    nn.Softsign: _fixed(knee=_SOFTSIGN_KNEE),
-    nn.Hardtanh: _hard,
-    nn.Hardsigmoid: _fixed(knee=_between(0.0, 1.0)),
-    nn.Softmax: _fixed(knee=Knee(0.0, DISTRIBUTION_KNEE), distribution=True),
-    nn.Softplus: _fixed(),
-    nn.LogSigmoid: _fixed(),
-    nn.Softshrink: _fixed(),
-    nn.Hardshrink: _fixed(),
-    nn.Tanhshrink: _fixed(),
-    nn.Threshold: _fixed(),
-    nn.LogSoftmax: _fixed(),
-    nn.Softmin: _fixed(),
-    nn.GLU: _fixed(),
+    getattr(nn, row.name): partial(_from, row)
+    for row in ACTIVATIONS
+    if hasattr(nn, row.name) and row.shape is not Shape.IDENTITY
 }
-
-
-_FUNCTIONS: Mapping[str, Nonlinearity] = {
-    cls.__name__.lower(): describe(cls())
-    for cls, describe in NONLINEARITIES.items()
-    if cls not in {nn.Threshold, nn.Softmin}
-}
-"""By name as a function without underscores, with torch's default arguments."""
+"""By the class of an activation module; nn.Identity does nothing and is no activation."""
 
 
 def nonlinearity_of_function(name: str) -> Nonlinearity:
     """Return the properties of an activation that is called as a function, for instance ``leaky_relu``."""
-    known = _FUNCTIONS.get(name.replace("_", ""))
-    return Nonlinearity(name) if known is None else replace(known, kind=name)
+    known = activation_called(name)
+    return Nonlinearity(name) if known is None else replace(_from(known, nn.Module()), kind=name)
 
 
 def nonlinearity_of(module: nn.Module) -> Nonlinearity | None:

@@ -1,1 +1,1 @@
-"""The "Init Monitor" tab of TensorBoard: a backend that reads event files, and the page in ``static/``."""
+"""The "Init Monitor" tab of TensorBoard: a backend that reads event files; the page itself is in ``page/static``."""

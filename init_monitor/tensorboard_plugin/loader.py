@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
 PLUGIN_NAME = "init_monitor"
-"""As in ``tags.PLUGIN_NAME``, which is not imported: this module must load when the rest of the package does not."""
+"""As in ``records.tags.PLUGIN_NAME``, which is not imported: this module must load when the rest of the package does not."""
 
 SAMPLES = 10_000
 """Sampled steps of a quantity that TensorBoard keeps in memory; its own default for tensors is 10. More is thinned at

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorboard import plugin_util
+from tensorboard import errors, plugin_util
 from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import encoded
-from init_monitor.page.series import COUNTS, Series, thinned
-from init_monitor.tags import PLUGIN_NAME, SCHEMA_VERSION, Quantity
-from init_monitor.tensorboard_plugin.reading import NAME_FIELDS, EventReader, RunState, Source
+from init_monitor.page.series import Series, thinned
+from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import quoted
+from init_monitor.records.registry import vectors
+from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from werkzeug.wrappers import Request, Response
 
+    from init_monitor.records.quantities import Quantity
+
     App = Callable[..., Any]
 
 MOST_COLUMNS = 2_000
 """Sampled steps that are sent at most: about what a screen has pixels for."""
+
+_log = logging.getLogger("tensorboard")
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
 
@@ -75,8 +83,12 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _runs(self, source: Source, request: Request) -> dict[str, Any]:  # noqa: ARG002 - all answers have one form
         runs = self._events.runs(source)
+        shown = {quantity.value: quantity for quantity in vectors()}
+        for state in runs.values():
+            shown |= {quantity.value: quantity for quantity in state.quantities if quantity.value not in shown}
         return {
             "v": SCHEMA_VERSION,
+            "quantities": [facts_json(quantity) for quantity in shown.values()],
             "runs": [
                 {
                     "name": name,
@@ -94,9 +106,11 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _series(self, source: Source, request: Request) -> bytes:
         run, state = self._asked(source, request)
-        quantity = _quantity(request)
+        quantity = _quantity(request, state)
         series = self._events.series(source, run, quantity, state)
-        shown = thinned(series, _columns(request), self._events.finding_steps(source, run), worst=quantity in COUNTS)
+        shown = thinned(
+            series, _columns(request), self._events.finding_steps(source, run), worst=quantity.facts.keeps_largest
+        )
         return encoded(shown, run=run, quantity=str(quantity))
 
     def _layer(self, source: Source, request: Request) -> bytes:
@@ -129,17 +143,17 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         run = request.args.get("run", "")
         state = self._events.runs(source).get(run)
         if state is None:
-            message = f"There is no run {run!r} that init_monitor watched; it may have been removed."
+            message = f"There is no run {quoted(run)} that init_monitor watched; it may have been removed."
             raise _RequestError(message)
         return run, state
 
 
-def _quantity(request: Request) -> Quantity:
+def _quantity(request: Request, state: RunState) -> Quantity:
     asked = request.args.get("quantity", "")
-    for quantity in NAME_FIELDS:
-        if quantity.value == asked:
-            return quantity
-    message = f"There is no quantity {asked!r}; expected one of {', '.join(map(str, NAME_FIELDS))}."
+    known = {quantity.value: quantity for quantity in (*vectors(), *state.quantities)}
+    if asked in known:
+        return known[asked]
+    message = f"There is no quantity {quoted(asked)}; expected one of {', '.join(known)}."
     raise _RequestError(message)
 
 
@@ -156,6 +170,14 @@ def _answering(answer: Callable[[Source, Request], dict[str, Any] | bytes]) -> A
             content = answer(source, request)
         except _RequestError as error:
             return _respond(request, json.dumps({"error": str(error)}), "application/json", 404)
+        except errors.PublicError:  # TensorBoard's own: it has an answer to each
+            raise
+        except Exception as error:  # noqa: BLE001 - what one run makes of us must not take the application with it
+            _log.warning("init_monitor cannot answer %s (%s)", request.path, quoted(str(error)), exc_info=True)
+            message = (
+                f"This cannot be shown ({type(error).__name__}: {quoted(str(error))}); TensorBoard's log says more."
+            )
+            return _respond(request, json.dumps({"error": message}), "application/json", 500)
         if isinstance(content, bytes):
             return _respond(request, content, "application/octet-stream")
         return _respond(request, json.dumps(content, allow_nan=False), "application/json")

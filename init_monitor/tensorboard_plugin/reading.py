@@ -6,7 +6,7 @@ is left out and said in a sentence.
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from bisect import bisect_right
 from collections import OrderedDict
@@ -14,20 +14,24 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from tensorboard import errors
 from tensorboard.data import provider as providers
 
+from init_monitor.analysis.pace import weights_among
 from init_monitor.page.series import Series, assembled, merged_names
-from init_monitor.tags import (
-    FINDINGS_TAG,
-    LAYER_VECTORS,
-    LAYOUT_TAG,
-    PARAMETER_VECTORS,
-    PLUGIN_NAME,
-    RESIDUAL_VECTORS,
-    SCHEMA_VERSION,
-    Quantity,
-    vector_tag,
+from init_monitor.records.quantities import Quantity
+from init_monitor.records.quoting import clipped, printable, quoted
+from init_monitor.records.registry import vectors
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
+from init_monitor.store import finding_json, schema
+from init_monitor.tensorboard_plugin.parts import (
+    NAME_FIELDS,
+    described_parts,
+    document_of,
+    findings_in,
+    names_in,
+    unknown_quantities,
+    vector_of,
 )
 
 if TYPE_CHECKING:
@@ -38,13 +42,6 @@ ALL_POINTS = 1_000_000
 
 REMEMBERED_BYTES = 256 * 2**20
 """Matrices that are kept between requests: three runs of 500 layers and 1,000 steps have 22 of 2 MB each."""
-
-NAME_FIELDS = {
-    **dict.fromkeys(LAYER_VECTORS, "names"),
-    **dict.fromkeys(PARAMETER_VECTORS, "parameter_names"),
-    **dict.fromkeys(RESIDUAL_VECTORS, "residual_names"),
-}
-"""Where the layout says what the numbers of a quantity are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +60,13 @@ class RunState:
         step: of the newest vector.
         time: when it was written, seconds since the epoch.
         tags: newest step and time of each tag.
+        quantities: what was measured: those that are known here, then those that only the run knows.
     """
 
     step: int
     time: float
     tags: dict[str, tuple[int, float]]
-
-    @property
-    def quantities(self) -> list[Quantity]:
-        """What was measured, in the order the page shows it."""
-        return [quantity for quantity in NAME_FIELDS if vector_tag(quantity) in self.tags]
+    quantities: tuple[Quantity, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,8 @@ class EventReader:
     def __init__(self, provider: Any) -> None:  # noqa: ANN401 - TensorBoard has no types
         self._provider = provider
         self._remembered: OrderedDict[tuple[str, str, str], tuple[tuple[int, float], Series]] = OrderedDict()
+        self._odd: dict[tuple[str, str], dict[str, None]] = {}
+        """What was odd about the vectors of a run, as far as they were asked for: sentences, in order."""
         self._lock = Lock()
 
     def runs(self, source: Source) -> dict[str, RunState]:
@@ -98,10 +94,14 @@ class EventReader:
         listed = self._provider.list_tensors(source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME)
         found = {}
         for run, series in listed.items():
-            tags = {tag: (int(one.max_step), float(one.max_wall_time)) for tag, one in series.items()}
+            tags = {tag: (int(one.max_step), _finite(one.max_wall_time)) for tag, one in series.items()}
             if tags:
-                vectors = [tags[vector_tag(q)] for q in NAME_FIELDS if vector_tag(q) in tags] or list(tags.values())
-                found[run] = RunState(max(s for s, _ in vectors), max(t for _, t in vectors), tags)
+                quantities = (
+                    *(quantity for quantity in vectors() if vector_tag(quantity) in tags),
+                    *unknown_quantities({tag: one.plugin_content for tag, one in series.items()}),
+                )
+                newest = [tags[vector_tag(quantity)] for quantity in quantities] or list(tags.values())
+                found[run] = RunState(max(s for s, _ in newest), max(t for _, t in newest), tags, quantities)
         return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
     def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
@@ -109,7 +109,12 @@ class EventReader:
         notices: list[str] = []
         layouts = self._documents(source, run, LAYOUT_TAG, notices)
         found = self._documents(source, run, FINDINGS_TAG, notices)
-        names = {field: merged_names(_strings(one.content, field) for one in layouts) for field in _FIELDS}
+        names = {field: merged_names(names_in(one.content, field) for one in layouts) for field in _FIELDS}
+        by_name, residuals = described_parts([one.content for one in layouts], notices)
+        layers = [by_name[name] for name in names["names"] if name in by_name]
+        findings = findings_in(found[-1].content, notices) if found else []
+        with self._lock:
+            notices += self._odd.get((source.experiment, run), ())
         if not layouts:
             notices.append(
                 "The run does not say which layers its numbers belong to: the start of its event file is missing, "
@@ -125,9 +130,10 @@ class EventReader:
             "step": state.step,
             "time": state.time,
             **{field: list(names[field]) for field in _FIELDS},
-            "layers": _merged_objects(layouts, "layers", names["names"]),
-            "residuals": _merged_objects(layouts, "residuals", names["residual_names"]),
-            "findings": _objects(found[-1].content, "findings") if found else [],
+            "layers": layers,
+            "residuals": [residuals[name] for name in names["residual_names"] if name in residuals],
+            "findings": [finding_json(finding) for finding in findings],
+            "weights": sorted({name for layer in layers for name in _weights(layer)}),
             "looked": bool(found),
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
@@ -136,8 +142,7 @@ class EventReader:
     def finding_steps(self, source: Source, run: str) -> set[int]:
         """Return the steps at which something was found."""
         found = self._documents(source, run, FINDINGS_TAG, [])
-        steps = (one.get("step") for one in (_objects(found[-1].content, "findings") if found else ()))
-        return {step for step in steps if isinstance(step, int)}
+        return {finding.step for finding in findings_in(found[-1].content, [])} if found else set()
 
     def series(self, source: Source, run: str, quantity: Quantity, state: RunState) -> Series:
         """Return one quantity of a run, every sampled step of it."""
@@ -160,50 +165,74 @@ class EventReader:
                 self._remembered.popitem(last=False)
         return series
 
-    def _read(self, source: Source, run: str, tag: str) -> list[Any]:
-        read = self._provider.read_tensors(
-            source.context,
-            experiment_id=source.experiment,
-            plugin_name=PLUGIN_NAME,
-            downsample=ALL_POINTS,
-            run_tag_filter=providers.RunTagFilter(runs=[run], tags=[tag]),
-        )
+    def _read(self, source: Source, run: str, tag: str, notices: list[str]) -> list[Any]:
+        try:
+            read = self._provider.read_tensors(
+                source.context,
+                experiment_id=source.experiment,
+                plugin_name=PLUGIN_NAME,
+                downsample=ALL_POINTS,
+                run_tag_filter=providers.RunTagFilter(runs=[run], tags=[tag]),
+            )
+        except errors.PublicError:  # the run is gone, or may not be read: TensorBoard has an answer to that
+            raise
+        except Exception as error:  # noqa: BLE001 - a loader makes arrays of whatever a file holds
+            notices.append(f"{tag} cannot be read ({type(error).__name__}: {_short(error)}); it is left out.")
+            return []
         return list(read.get(run, {}).get(tag, ()))
 
     def _documents(self, source: Source, run: str, tag: str, notices: list[str]) -> list[_Document]:
         """Return JSON objects in the order they were written."""
         documents = []
-        for datum in self._read(source, run, tag):
+        for datum in self._read(source, run, tag, notices):
             try:
-                content = json.loads(datum.numpy.item())
-                version = content["v"]
-            except (ValueError, TypeError, KeyError, AttributeError):
-                notices.append(f"A value of {tag} was not written by init_monitor; it is left out.")
+                content = document_of(datum.numpy)
+            except schema.MalformedError as error:
+                notices.append(f"A value of {tag} was not written by init_monitor ({_short(error)}); it is left out.")
                 continue
+            version = content.get("v")
             if version != SCHEMA_VERSION:
                 notices.append(
-                    f"Part of the run has format {version}, this tab reads {SCHEMA_VERSION}: "
+                    f"Part of the run has format {quoted(version)}, this tab reads {SCHEMA_VERSION}: "
                     "install the version of init-monitor that wrote it."
                 )
                 continue
-            documents.append(_Document(float(datum.wall_time), content))
+            documents.append(_Document(_finite(datum.wall_time), content))
         return sorted(documents, key=lambda one: one.time)
 
     def _vectors(self, source: Source, run: str, quantity: Quantity) -> Iterator[tuple[int, tuple[str, ...], Any]]:
+        odd: list[str] = []
+        tag, left_out = vector_tag(quantity), 0
         layouts = self._documents(source, run, LAYOUT_TAG, [])
         times = [one.time for one in layouts]
-        lists = [_strings(one.content, NAME_FIELDS[quantity]) for one in layouts]
-        for datum in self._read(source, run, vector_tag(quantity)):
-            vector = datum.numpy
-            if vector.ndim != 1 or vector.dtype.kind != "f":
+        lists = [names_in(one.content, NAME_FIELDS[quantity.facts.of]) for one in layouts]
+        for datum in self._read(source, run, tag, odd):
+            vector = vector_of(datum.numpy)
+            if vector is None:
+                left_out += 1
                 continue
             # The layout lies in the same event as the first vector it names, or in an earlier one; in a resumed run
             # steps come again with other layers, time does not.
-            newest = bisect_right(times, float(datum.wall_time)) - 1
+            newest = bisect_right(times, _finite(datum.wall_time)) - 1
             fitting = [i for i in range(newest, -1, -1) if len(lists[i]) == len(vector)]
             fitting += [i for i in range(newest + 1, len(lists)) if len(lists[i]) == len(vector)]
             names = lists[fitting[0]] if fitting else tuple(f"[{i}]" for i in range(len(vector)))
-            yield int(datum.step), names, vector.astype(np.float32)
+            yield int(datum.step), names, vector
+        if left_out:
+            odd.append(f"Of {tag} {left_out} values are no vectors of numbers; they are left out.")
+        with self._lock:
+            known = self._odd.setdefault((source.experiment, run), {})
+            known.update(dict.fromkeys(odd))
+
+
+def _weights(layer: dict[str, Any]) -> Iterator[str]:
+    parameters = layer.get("parameters")
+    return weights_among(
+        str(layer.get("role")),
+        str(layer.get("kind")),
+        str(layer.get("weight") or ""),
+        map(str, parameters) if isinstance(parameters, list) else (),
+    )
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
@@ -211,20 +240,13 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(text, int(digits or -1)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
 
 
-_FIELDS = ("names", "parameter_names", "residual_names")
+_FIELDS = tuple(NAME_FIELDS.values())
 
 
-def _strings(content: dict[str, Any], field: str) -> tuple[str, ...]:
-    found = content.get(field, ())
-    return tuple(str(one) for one in found) if isinstance(found, list) else ()
+def _short(error: Exception) -> str:
+    return clipped(printable(str(error)))
 
 
-def _objects(content: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    found = content.get(field, ())
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-
-
-def _merged_objects(layouts: list[_Document], field: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the newest description of everything that has a name."""
-    described = {str(one.get("name")): one for layout in layouts for one in _objects(layout.content, field)}
-    return [described[name] for name in names if name in described]
+def _finite(time: float) -> float:
+    """Return when something was written; JSON has no form for a time that is no number."""
+    return float(time) if math.isfinite(time) else 0.0

@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 from trainings import Residual, assert_equal, assert_free, quiet
 
 from init_monitor import InitMonitor
-from init_monitor.capture.accumulator import ACCELERATOR_BLOCK
 from init_monitor.capture.capture import Capture
-from init_monitor.tags import Quantity
+from init_monitor.measures.cuda import ACCELERATOR_BLOCK
+from init_monitor.records.quantities import Quantity
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.detection import starts, tasks
+from benchmarks.detection import seeding, starts, tasks
 from benchmarks.detection.case import Case, Training
 from benchmarks.detection.lightning import Learner, adam, sgd, sgd_with_one_huge_step
 from benchmarks.detection.pathologies import dead_units, unmoved
@@ -57,7 +57,7 @@ class ConvNet:
 
     def __call__(self) -> Training:
         """Make the training."""
-        torch.manual_seed(self.seed)
+        seeding.seed(self.seed)
         net = self.build()
         self.start(net)
         images, classes = tasks.images()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from benchmarks.detection import material, pathologies
+from benchmarks.detection import material, pathologies, seeding
 from benchmarks.detection.case import Case, Evidence, Training
 from benchmarks.detection.defects import biased, constant, gaussian, none, scaled
 from benchmarks.detection.generative_nets import (
@@ -47,7 +47,7 @@ EVERYTHING = ("net.*",)
 
 def copier(*, change: Defect = none, factor: float = 1.0, detached: bool = False) -> Training:
     """A digit to itself through 16 numbers."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Autoencoder()
     net.detached = detached
     change(net)
@@ -56,7 +56,7 @@ def copier(*, change: Defect = none, factor: float = 1.0, detached: bool = False
 
 def cleaner(*, change: Defect = none, optimizer: MakeOptimizer | None = None) -> Training:
     """A noisy picture to the clean one."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = UNet()
     change(net)
     return Training(Learner(net, F.mse_loss, optimizer or adam(2e-3)), material.noisy_images(batch=16))
@@ -77,7 +77,7 @@ def root_bound(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
 
 def dreamer(*, change: Defect = none, prior_weight: float = PRIOR_WEIGHT, root: bool = False) -> Training:
     """A digit to itself through 8 noisy numbers."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Variational()
     change(net)
     loss = root_bound if root else partial(evidence_bound, prior_weight)
@@ -86,7 +86,7 @@ def dreamer(*, change: Defect = none, prior_weight: float = PRIOR_WEIGHT, root: 
 
 def forger(*, change: Defect = none, detached: bool = False, probabilities: bool = False) -> Training:
     """Digits out of noise; ``change`` is made to the generator and the discriminator under these names."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     module = Adversarial(
         generator(),
         discriminator(probabilities=probabilities),

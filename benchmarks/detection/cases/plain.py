@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.detection import starts, tasks
+from benchmarks.detection import seeding, starts, tasks
 from benchmarks.detection.case import Case, Training
 from benchmarks.detection.lightning import Learner, adam, sgd, sgd_with_one_huge_step
 from benchmarks.detection.pathologies import dead_units
@@ -71,7 +71,7 @@ class Mlp:
 
     def __call__(self) -> Training:
         """Make the training."""
-        torch.manual_seed(self.seed)
+        seeding.seed(self.seed)
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(self.widths):
             layers += [nn.Linear(fan_in, fan_out), self.activation()]
@@ -166,7 +166,7 @@ class ResidualMlp:
 
     def __call__(self) -> Training:
         """Make the training."""
-        torch.manual_seed(self.seed)
+        seeding.seed(self.seed)
         stem, head = nn.Linear(32, self.width), nn.Linear(self.width, 4)
         starts.xavier(stem)
         starts.xavier(head)
@@ -197,7 +197,7 @@ class ScaledMlp:
 
     def __call__(self) -> Training:
         """Make the training."""
-        torch.manual_seed(11)
+        seeding.seed(11)
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(digits_mlp(7, width=96)):
             layers += [Scaled(fan_in, fan_out, scale=self.scale), nn.ReLU()]
@@ -245,7 +245,7 @@ class Arithmetic:
 
     def __call__(self) -> Training:
         """Make the training."""
-        torch.manual_seed(self.seed)
+        seeding.seed(self.seed)
         delicate = self.operation(self.epsilon)
         lower, upper = [nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 96)], [nn.Linear(96, 10)]
         net = nn.Sequential(*([delicate, *lower, nn.ReLU()] if self.first else [*lower, delicate]), *upper)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from benchmarks.detection import material, pathologies
+from benchmarks.detection import material, pathologies, seeding
 from benchmarks.detection.case import Case, Training
 from benchmarks.detection.defects import biased, constant, gaussian, none, scaled
 from benchmarks.detection.lightning import Learner, adam, sgd
@@ -36,7 +36,7 @@ EVERYTHING = ("net.*",)
 
 def finetuned(*, frozen: bool = True, dead_head: bool = False) -> Training:
     """A new head on a trunk that has learned, which is frozen or goes on learning."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Finetuned(
         learned_trunk().requires_grad_(requires_grad=not frozen),
         nn.Sequential(nn.Linear(64, 32), nn.ReLU(), head(32)),
@@ -49,7 +49,7 @@ def finetuned(*, frozen: bool = True, dead_head: bool = False) -> Training:
 
 def from_scratch(*, detached: bool = False, omitted: str = "") -> Training:
     """A trunk and its head, both to be learned; ``omitted`` is what the optimizer is not told of."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Finetuned(trunk(), head(), detached=detached)
     trained = [p for name, p in net.named_parameters() if not omitted or not name.startswith(omitted)]
     return Training(Learner(net, F.cross_entropy, lambda _: sgd(0.05)(trained)), material.digit_vectors())
@@ -57,7 +57,7 @@ def from_scratch(*, detached: bool = False, omitted: str = "") -> Training:
 
 def adapted(*, change: Defect = none) -> Training:
     """Frozen layers with adapters and a frozen head, on inverted digits."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     layers = [Adapted(layer) if isinstance(layer, nn.Linear) else layer for layer in learned_trunk()]
     last = head().requires_grad_(requires_grad=False)
     nn.init.normal_(last.weight, std=0.2)
@@ -68,7 +68,7 @@ def adapted(*, change: Defect = none) -> Training:
 
 def accumulating(*, change: Defect = none, optimizer: MakeOptimizer | None = None, part: float = 1.0) -> Training:
     """Two batches to a step."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = nn.Sequential(trunk(), head())
     change(net)
     return Training(
@@ -80,7 +80,7 @@ def accumulating(*, change: Defect = none, optimizer: MakeOptimizer | None = Non
 
 def tied(*, change: Defect = none, optimizer: MakeOptimizer | None = None) -> Training:
     """An autoencoder whose decoder is the transpose of its encoder."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = TiedAutoencoder()
     change(net)
     return Training(Learner(net, F.mse_loss, optimizer or adam(3e-3)), material.digit_copies())
@@ -93,7 +93,7 @@ def alternating(*, body: float = 0.05, stale: bool = False) -> Training:
         body: learning rate of the trunk.
         stale: the trunk's optimizer holds the parameters of a copy, made before the trunk in use.
     """
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = Finetuned(trunk(), head())
     owned = trunk() if stale else net.trunk
     optimizers = (
@@ -105,7 +105,7 @@ def alternating(*, body: float = 0.05, stale: bool = False) -> Training:
 
 def clipped(*, change: Defect = none, norm: float = 1.0) -> Training:
     """Gradients clipped by their norm."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = nn.Sequential(
         nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10)
     )
@@ -119,7 +119,7 @@ def clipped(*, change: Defect = none, norm: float = 1.0) -> Training:
 
 def narrow(precision: str, *, change: Defect = none, rate: float = 0.05) -> Training:
     """In bfloat16, with or without a float32 copy of the weights."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = nn.Sequential(trunk(), head())
     change(net)
 
@@ -131,7 +131,7 @@ def narrow(precision: str, *, change: Defect = none, rate: float = 0.05) -> Trai
 
 def decayed(*, decay: float = 0.01) -> Training:
     """AdamW."""
-    torch.manual_seed(0)
+    seeding.seed(0)
     net = nn.Sequential(trunk(), head())
 
     def optimizer(parameters: object) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from benchmarks.detection import material, pathologies
+from benchmarks.detection import material, pathologies, seeding
 from benchmarks.detection.case import Case, Training
 from benchmarks.detection.lightning import Learner
 from benchmarks.detection.real_models import reach_models
@@ -75,14 +75,14 @@ def pictures(model: nn.Module, optimizer: MakeOptimizer, size: int) -> Training:
 def torchvision_model(name: str, optimizer: MakeOptimizer, size: int, options: dict[str, Any]) -> Training:
     """A model of torchvision by its name."""
     reach_models()
-    torch.manual_seed(0)
+    seeding.seed(0)
     return pictures(getattr(import_module("torchvision.models"), name)(**options), optimizer, size)
 
 
 def timm_model(name: str, optimizer: MakeOptimizer, size: int, options: dict[str, Any]) -> Training:
     """A model of timm by its name."""
     reach_models()
-    torch.manual_seed(0)
+    seeding.seed(0)
     return pictures(import_module("timm").create_model(name, pretrained=False, **options), optimizer, size)
 
 
@@ -91,7 +91,7 @@ def transformers_model(name: str, config: str, options: dict[str, Any], *, twice
     reach_models()
     library = import_module("transformers")
     library.logging.set_verbosity_error()  # its advice on token numbers and on faster kernels
-    torch.manual_seed(0)
+    seeding.seed(0)
     made = getattr(library, config)(vocab_size=LETTERS, **options)
     model = Answering(getattr(library, name)(made), twice=twice)
 

@@ -1,0 +1,6 @@
+"""What the monitor says of people's mistakes in a training program: is it the right thing, in time, and nothing else?"""
+
+from benchmarks.detection.real_models import declare_operators
+
+# Here, because every module of the package comes after it: Lightning imports torchvision where it finds it.
+declare_operators()

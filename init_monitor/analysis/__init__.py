@@ -1,0 +1,1 @@
+"""What several rules, recipes and pages ask of records: segments, streams, gains. Pure, and without torch."""

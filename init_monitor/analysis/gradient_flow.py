@@ -1,0 +1,107 @@
+"""Which parts of a network ran, what each of them owns, and why a part that ran gets no gradient."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.records import INPUT
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from init_monitor.records import Layer, StepRecord, Structure
+
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+"""A number in a path: the place in a list of layers or blocks."""
+
+
+class Why(str, Enum):
+    """Why a parameter does not learn."""
+
+    LEFT_OUT = "left out"
+    DETACHED = "detached"
+    CUT = "cut"
+    LOOSE = "loose"
+    UNUSED = "unused"
+
+
+class Executed:
+    """Which modules of the network ran, and which layers got a gradient."""
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._owner = {name: layer for layer in reversed(structure.layers) for name in parameters_of(layer)}
+        modules = {layer.module for layer in structure.layers}
+        # A container ran if a layer in it did: it may use a parameter of its own (a position embedding).
+        self._containers = {path for module in modules for path in _above(module)}
+
+    def runs(self, parameter: str) -> bool:
+        """Say whether the module that owns ``parameter`` was seen to run."""
+        return parameter in self._owner or parameter.rpartition(".")[0] in self._containers
+
+    def why(self, parameter: str, record: StepRecord, *, zero: bool) -> Why:
+        """Return why a parameter that got no gradient got none; ``zero`` if it got one of zeros."""
+        if not self.runs(parameter):
+            return Why.UNUSED
+        if zero:
+            return Why.CUT
+        owner = self._owner.get(parameter)
+        if owner is None:
+            return Why.LOOSE
+        cut = self._is_followed(owner, record) or has_learning_twin(parameter, record)
+        return Why.DETACHED if cut else Why.LOOSE
+
+    def _is_followed(self, layer: Layer, record: StepRecord) -> bool:
+        """Say whether something that gets a gradient comes, or may come, after a layer that gets none.
+
+        A tensor that was detached is traced back to no layer, like data: whatever takes data may have it from here.
+        """
+        arrived = dict(zip(record.names, np.isfinite(record.column(Quantity.GRADIENT_VARIANCE)).tolist(), strict=True))
+        reached = {layer.name}
+        for after in self._structure.layers[layer.depth + 1 :]:
+            known = reached.intersection(after.inputs)
+            if known:
+                reached.add(after.name)
+            if arrived.get(after.name, False) and after.module != layer.module and (known or INPUT in after.inputs):
+                return True
+        return False
+
+
+def _above(module: str) -> Iterator[str]:
+    """Yield a module path and all paths above it, down to the model itself.
+
+    >>> list(_above("net.0"))
+    ['net.0', 'net', '']
+    """
+    yield module
+    while module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def has_learning_twin(parameter: str, record: StepRecord) -> bool:
+    """Say whether the corresponding parameter of another block gets a gradient: then this one was meant to get one, too."""
+    pattern = _NUMBER.sub("*", parameter)
+    norms = record.column(Quantity.WEIGHT_GRADIENT_NORM)
+    return any(
+        norm > 0 and name != parameter and _NUMBER.sub("*", name) == pattern
+        for name, norm in zip(record.parameter_names, norms, strict=True)
+    )
+
+
+def parameters_of(layer: Layer) -> tuple[str, ...]:
+    """Return the names of all parameters of a layer; the weight and the bias may come twice."""
+    return tuple(name for name in (layer.weight, layer.bias, *layer.parameters) if name)
+
+
+def owners_of(parameters: Iterable[str], structure: Structure) -> tuple[str, ...]:
+    """Return the layers that own the parameters, in execution order; a parameter of no layer stands for itself."""
+    wanted = dict.fromkeys(parameters)
+    owning = [layer for layer in structure.layers if any(name in wanted for name in parameters_of(layer))]
+    owned = {name for layer in owning for name in parameters_of(layer)}
+    return (*dict.fromkeys(layer.name for layer in owning), *(name for name in wanted if name not in owned))

@@ -1,0 +1,107 @@
+"""How far the weights move in one step: ‖Δw‖/‖w‖ over the layers, and the gradient behind it, ‖g‖/‖w‖."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from init_monitor.records import Column, History, StepRecord, Structure
+
+HEALTHY_UPDATE = Quantity.UPDATE_RATIO.facts.healthy or (math.nan, math.nan)
+"""‖Δw‖/‖w‖ of one step within which a weight learns: a decade and more around the 1e-3 that is usually aimed at. Below,
+thousands of steps change nothing; above, ten steps replace the weight."""
+
+FEW_STEPS = 10
+"""Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
+
+_NOT_JUDGED = frozenset({"Embedding", "EmbeddingBag"})
+"""Of an embedding a step changes only the rows that were looked up: its ratio says how rare they are."""
+
+
+class Pace(NamedTuple):
+    """How far the weights moved in one step.
+
+    Attributes:
+        record: of the step.
+        low, high: over the layers, the lower and the upper median of ‖Δw‖/‖w‖.
+        pull: the upper median of ‖g‖/‖w‖, which plain gradient descent multiplies with its learning rate; NaN if unknown.
+    """
+
+    record: StepRecord
+    low: float
+    high: float
+    pull: float
+
+
+def weights_of(structure: Structure) -> frozenset[str]:
+    """Return the names of the parameters that mix units: the weights of weight layers, recurrent ones and all."""
+    return frozenset(
+        name
+        for layer in structure.layers
+        for name in weights_among(layer.role, layer.kind, layer.weight, layer.parameters)
+    )
+
+
+def weights_among(role: str, kind: str, weight: str, parameters: Iterable[str]) -> Iterator[str]:
+    """Return the names of one layer's parameters that mix units, from what a stored run says of it."""
+    if role == Role.WEIGHT.value and kind not in _NOT_JUDGED:
+        for name in (weight, *parameters):
+            if name and (name == weight or "weight" in name.rpartition(".")[2]):
+                yield name
+
+
+def judged_weights(history: History) -> frozenset[str]:
+    """Return the weights whose updates count: those that did not start at zero."""
+    norms = _norms(history.records[0])
+    return frozenset(name for name in weights_of(history.structure) if norms.get(name) != 0)
+
+
+def pace_of(record: StepRecord, judged: frozenset[str]) -> Pace | None:
+    """Return how far the ``judged`` weights moved in a step; ``None`` if none of them was measured."""
+    inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
+    # NaN, where it was not measured, counts as trained.
+    inside &= record.column(Quantity.TRAINABLE) != 0
+    ratios = _sorted(record.column(Quantity.UPDATE_RATIO)[inside])
+    if not ratios.size:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        pulls = record.column(Quantity.WEIGHT_GRADIENT_NORM) / record.column(Quantity.WEIGHT_NORM)
+    pulls = _sorted(pulls[inside])
+    pull = float(pulls[pulls.size // 2]) if pulls.size else math.nan
+    return Pace(record, float(ratios[(ratios.size - 1) // 2]), float(ratios[ratios.size // 2]), pull)
+
+
+def _sorted(values: Column) -> Column:
+    return np.sort(values[~np.isnan(values)])
+
+
+def pull_of(stretch: Sequence[Pace]) -> float:
+    """Return the median of ‖g‖/‖w‖ where the optimizer multiplies it with its learning rate; infinite if it rescales it."""
+    if epsilon_of(stretch[-1].record.optimizer) is not None:
+        return math.inf
+    pulls = [pace.pull for pace in stretch if not math.isnan(pace.pull)]
+    return float(np.median(pulls)) if pulls else math.inf
+
+
+def growth_of(history: History) -> tuple[float, int]:
+    """Return how many times larger all weights together have become in a few steps, and in how many; NaN if unknown."""
+    weights, last = weights_of(history.structure), history.last
+    recent = [r for r in history.records if last.step - r.step <= FEW_STEPS]
+    before, now = (
+        math.hypot(*(norm for name, norm in _norms(record).items() if name in weights)) for record in (recent[0], last)
+    )
+    steps = last.step - recent[0].step
+    return (now / before, steps) if before > 0 and steps > 0 else (math.nan, 0)
+
+
+def _norms(record: StepRecord) -> dict[str, float]:
+    return dict(zip(record.parameter_names, record.column(Quantity.WEIGHT_NORM).tolist(), strict=True))

@@ -1,0 +1,67 @@
+"""Residual branches: which layers lie in one, where it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from init_monitor.records import Role
+
+if TYPE_CHECKING:
+    from init_monitor.records import Layer, Residual, Structure
+
+_ATTENTION_END = "out_proj"
+"""The layer inside ``nn.MultiheadAttention`` that writes its output; it is never called as a module."""
+
+
+def layers_of(residual: Residual, structure: Structure) -> list[Layer]:
+    """Return the layers of a branch in execution order, without those that map the skip of a projection."""
+    known = structure.by_name()
+    block = [known[name] for name in residual.layers if name in known]
+    if residual.kind != "projection":
+        return block
+    mapping: set[str] = set()
+    open_names = [layer.name for layer in block if residual.skip in {layer.name, layer.module}]
+    within = set(residual.layers)
+    while open_names:
+        name = open_names.pop()
+        mapping.add(name)
+        open_names += [fed for fed in known[name].inputs if fed in within and fed in known and fed not in mapping]
+    return [layer for layer in block if layer.name not in mapping]
+
+
+def normalises(residual: Residual, structure: Structure) -> bool:
+    """Say whether a normalisation lies in the branch: what it adds is then the same, whatever the stream has become."""
+    return any(layer.role is Role.NORMALISATION for layer in layers_of(residual, structure))
+
+
+def unnormalised(structure: Structure) -> list[Residual]:
+    """Return the additions on a stream that no normalisation holds, in a branch or on the stream."""
+    if any(residual.normalised for residual in structure.residuals):
+        return []
+    streams = [residual for residual in structure.residuals if not residual.nested and not residual.long]
+    return [residual for residual in streams if not normalises(residual, structure)]
+
+
+def end_of(residual: Residual, structure: Structure) -> Layer | None:
+    """Return the layer whose weights, set to zero, silence the branch and still get a gradient.
+
+    That is the layer that makes the branch; ``None`` if an activation does (a ReLU of zeros passes no gradient on), or
+    nothing known.
+    """
+    made = [layer for layer in layers_of(residual, structure) if residual.branch in {layer.name, layer.module}]
+    if not made:
+        return None
+    end = made[-1]
+    written = f"{end.module}.{_ATTENTION_END}"
+    if f"{written}.weight" in end.parameters:
+        bias = f"{written}.bias"
+        return replace(
+            end,
+            name=written,
+            module=written,
+            kind="Linear",
+            weight=f"{written}.weight",
+            bias=bias if bias in end.parameters else "",
+        )
+    return end if end.weight and end.role in {Role.WEIGHT, Role.NORMALISATION} else None

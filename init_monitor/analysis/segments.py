@@ -1,0 +1,140 @@
+"""Depth: which weight layers feed which, where a normalisation starts anew, and how fast a quantity grows with depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.activations import activation_called
+from init_monitor.records import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.records import Column, Layer, Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Weight layers that feed one another with no normalisation between.
+
+    Attributes:
+        layers: in execution order.
+        levels: for each, how many weight layers of the segment lie before it (parallel layers share a level).
+        indices: for each, its position in the structure.
+    """
+
+    layers: tuple[Layer, ...]
+    levels: tuple[int, ...]
+    indices: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """Weight layers in a row, from the first to the last level."""
+        return len(set(self.levels))
+
+    def before(self, position: int) -> Layer | None:
+        """Return the layer one level above ``layers[position]``, the nearest in execution order; ``None`` at the top."""
+        wanted = self.levels[position] - 1
+        return next((self.layers[i] for i in range(position - 1, -1, -1) if self.levels[i] == wanted), None)
+
+
+class _Position(NamedTuple):
+    """Where a tensor is: in which segment, after how many of its weight layers (level -1: none yet)."""
+
+    segment: int
+    level: int
+
+
+def segments(structure: Structure, *, through_normalisation: bool = False) -> tuple[Segment, ...]:
+    """Split the weight layers of a network into segments, in execution order.
+
+    A layer is placed behind the deepest of the layers that feed it. One that takes the network's input, or of whose
+    input nothing is known, starts a segment: what ran before it need not have anything to do with it.
+
+    Args:
+        structure: the network.
+        through_normalisation: do not start anew at a normalisation (gradients are not renewed by one).
+    """
+    places: dict[str, _Position] = {}
+    members: dict[int, list[tuple[Layer, int, int]]] = {}
+    fresh = -1
+    start: _Position | None = None
+    call = ""
+    for index, layer in enumerate(structure.layers):
+        known = [places[name] for name in layer.inputs if name in places]
+        if _call_of(layer) != call:
+            call, start = _call_of(layer), None
+        if known:
+            place = max(known, key=lambda p: (p.level, p.segment))
+        else:
+            # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
+            if start is None:
+                fresh += 1
+                start = _Position(fresh, -1)
+            place = start
+        if layer.role is Role.WEIGHT:
+            place = _Position(place.segment, place.level + 1)
+            members.setdefault(place.segment, []).append((layer, place.level, index))
+        anew = layer.role is Role.NORMALISATION or layer.normalised or _sums_to_one(layer)
+        if not through_normalisation and anew:
+            fresh += 1
+            place = _Position(fresh, -1)
+        places[layer.name] = place
+    return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+
+
+def _sums_to_one(layer: Layer) -> bool:
+    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start anew, too."""
+    known = activation_called(layer.kind)
+    return known is not None and known.sums_to_one
+
+
+def _call_of(layer: Layer) -> str:
+    """Return the layer's name without the path in its output: ``"lstm#2"`` for ``"lstm#2[1][0]"``."""
+    own = layer.name.removeprefix(layer.module)
+    return f"{layer.module}{own.partition('[')[0]}"
+
+
+def theil_sen(x: Column, y: Column) -> float:
+    """Return the median of the slopes between all pairs of points; NaN without two points of different x.
+
+    Up to 29 % of the points may be arbitrarily wrong (Theil 1950; Sen 1968), so that one odd layer does not decide.
+
+    >>> theil_sen(np.arange(5.0), np.array([0.0, 1.0, 2.0, 99.0, 4.0]))
+    1.0
+    """
+    i, j = np.triu_indices(len(x), k=1)
+    run = x[j] - x[i]
+    apart = run != 0
+    if not apart.any():
+        return float("nan")
+    return float(np.median((y[j] - y[i])[apart] / run[apart]))
+
+
+def log_of(values: Column) -> Column:
+    """Return the natural logarithm; NaN where a value is zero, negative or not finite."""
+    usable = np.isfinite(values) & (values > 0)
+    return np.where(usable, np.log(np.where(usable, values, 1.0)), np.nan)
+
+
+def by_level(levels: Sequence[int], values: Column) -> tuple[Column, Column]:
+    """Return the distinct levels and the median of the measured values at each, dropping levels without any."""
+    finite = np.isfinite(values)
+    measured, array = values[finite], np.asarray(levels)[finite]
+    kept, first, counts = np.unique(array, return_index=True, return_counts=True)
+    if (counts == 1).all():  # a plain chain: nothing to take a median of
+        return kept.astype(np.float64), measured[first]
+    return kept.astype(np.float64), np.array([np.median(measured[array == level]) for level in kept])
+
+
+def bounded_exp(value: float) -> float:
+    """Return e to the ``value``, held within what a float64 can hold.
+
+    >>> bounded_exp(0.0), bounded_exp(1e9) < math.inf, bounded_exp(-1e9) > 0
+    (1.0, True, True)
+    """
+    return math.exp(min(max(value, -700.0), 700.0))

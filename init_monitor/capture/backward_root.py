@@ -1,0 +1,51 @@
+"""Which tensor ``backward()`` was called on, in a loop that does not say what its loss is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class BackwardRoot(TorchFunctionMode):
+    """Tells of the tensors that a sampled step goes backward from.
+
+    Args:
+        on_loss: told the tensor, just before.
+    """
+
+    def __init__(self, on_loss: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._on_loss = on_loss
+        self._live = self._pushed = False
+
+    def begin(self) -> None:
+        """Start to listen; to be called before the step, so that whatever mode the loop enters comes off before ours."""
+        self._live = True
+        if not self._pushed:
+            self.__enter__()  # type: ignore[no-untyped-call]
+            self._pushed = True
+
+    def end(self) -> None:
+        """Stop. Where another mode has come on top and stays, ours stays below it and does nothing."""
+        self._live = False
+        stack = _get_current_function_mode_stack()
+        if self._pushed and stack and stack[-1] is self:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self._pushed = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Run a torch function."""
+        if self._live and func is torch.Tensor.backward and args and isinstance(args[0], torch.Tensor):
+            self._on_loss(args[0])
+        return func(*args, **(kwargs or {}))

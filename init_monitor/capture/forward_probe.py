@@ -1,0 +1,104 @@
+"""The structure probe at work: on for the forward of a sampled step, off before its backward."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from init_monitor.capture.functions import FunctionCalls
+from init_monitor.capture.residual import ResidualTaps
+from init_monitor.structure.probe import STOPPED, Probe
+from init_monitor.torch_compat import is_training_signal, unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from init_monitor.capture.hooks import LayerHooks
+    from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
+
+
+class ForwardProbe:
+    """Sees residual additions and functional activations and has them measured.
+
+    Args:
+        model: the model whose forwards are probed.
+        hooks: measures tensors and knows which have been.
+        accepts: says of a functional activation's name whether it is to be watched.
+        on_cause: told in words, once, why a forward was not looked into (torchscript, vmap, an error).
+
+    Attributes:
+        residuals: the taps of the additions.
+    """
+
+    def __init__(
+        self, model: nn.Module, hooks: LayerHooks, accepts: Callable[[str], bool], on_cause: Callable[[str], None]
+    ) -> None:
+        """Prepare; nothing is on yet."""
+        self._hooks = hooks
+        self._accepts = accepts
+        self._on_cause = on_cause
+        self._probe = Probe(
+            model,
+            on_residual=self._residual,
+            on_activation=self._activation,
+            on_mixing=self._mixing,
+            on_loss=self._loss,
+        )
+        self._functions = FunctionCalls(hooks, self._probe)
+        hooks.lineage, hooks.functions = self._probe, self._functions
+        self._inside = False
+        self._off = False
+        self._told: set[str] = set()
+        self.residuals = ResidualTaps(hooks)
+
+    def begin_step(self) -> None:
+        """Forget the additions of the step before."""
+        self.residuals.order = {}
+
+    def enter(self) -> None:
+        """Start to look; a forward that was not left is left first."""
+        self.leave()
+        if self._off:
+            return
+        self._probe.__enter__()
+        self._inside = True
+
+    def leave(self) -> None:
+        """Stop looking. What the probe knows only after a forward (nested additions, factors) is taken over here."""
+        if not self._inside:
+            self._probe.settle()
+            return
+        try:
+            self.residuals.settle(self._probe.sites)
+            self._functions.end_forward(self._probe.reduced)
+            causes = list(self._probe.causes)
+        finally:
+            self._probe.__exit__(None, None, None)
+            self._inside = False  # not before: a probe that could not be left is left again on the way out
+        for cause in causes:
+            # A probe that failed in this model would fail at every step.
+            self._off = self._off or STOPPED in cause
+            if cause not in self._told:
+                self._told.add(cause)
+                self._on_cause(cause)
+
+    def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
+        if self._hooks.paused or self._functions.is_loss(site.owner) or not is_training_signal():
+            return
+        with unseen():
+            self.residuals.take(site, skip, branch, total)
+
+    def _activation(self, site: ActivationSite, given: Tensor | None, output: Tensor) -> None:
+        # The model's own functions get a slash too: a module may be called relu.
+        name = site.name if site.owner else f"/{site.name}"
+        if self._accepts(name):
+            self._functions.activation(name, site, given, output)
+
+    def _mixing(self, site: MixingSite, given: Tensor, output: Tensor) -> None:
+        if self._accepts(site.name):
+            self._functions.mixing(site, given, output)
+
+    def _loss(self, path: str) -> None:
+        self._functions.loss(path)
+        self.residuals.leave_out(self._functions.is_loss)

@@ -1,0 +1,46 @@
+"""What of a model is watched, as the options ask for, and what the user is told of that choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from init_monitor.capture.capture import Capture, Scope
+from init_monitor.errors import InitMonitorError
+from init_monitor.options import Measure
+from init_monitor.structure.probe import STOPPED
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from init_monitor.notices import Notices
+    from init_monitor.options import Options
+
+
+def capture_of(model: nn.Module, options: Options, notices: Notices) -> Capture:
+    """Choose the layers of a model to watch; nothing is attached to it yet.
+
+    Args:
+        model: the module to watch.
+        options: what was asked for.
+        notices: says what cannot be measured, now or later.
+    """
+    scope = Scope(
+        include=options.include,
+        exclude=options.exclude,
+        max_layers=options.max_layers,
+        exact=options.measure == Measure.EXACT.value,
+        window=options.window,
+    )
+
+    def layer_failed(name: str, error: Exception) -> None:
+        notices.failed(f"measuring {name!r} failed and is switched off for it", error)
+
+    def not_probed(cause: str) -> None:
+        if notices.strict and STOPPED in cause:
+            raise InitMonitorError(cause)
+        notices.tell(f"residuals and functional activations are not fully seen. {cause} Modules are still measured.")
+
+    capture = Capture(model, scope, layer_failed, not_probed, notices.tell)
+    for notice in capture.notices:
+        notices.tell(notice)
+    return capture

@@ -1,0 +1,96 @@
+"""The HTML of a report: what stands around the pictures."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING
+
+from init_monitor.page.bundle import report_style
+from init_monitor.page.document import document
+from init_monitor.page.printable import printable_finding
+from init_monitor.records.quoting import printable
+from init_monitor.store import json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from init_monitor.display.step_tables import TextTable
+    from init_monitor.page.document import ShownRun
+    from init_monitor.records import Finding, Structure
+
+
+def report_page(
+    run: ShownRun,
+    verdict: str,
+    tables: Sequence[TextTable],
+    settings: Mapping[str, object],
+    versions: Mapping[str, str],
+) -> str:
+    """Return the file: findings, pictures, the tables of the last step, the network, settings and versions."""
+    return document(
+        # What the browser's tab is called: one may have the reports of several runs open.
+        f"{run.name} · Signal propagation",
+        [run],
+        before=findings_html(verdict, run.findings),
+        after=tables_html(tables) + details_html(run.structure, settings, versions),
+        css=report_style(),
+    )
+
+
+def findings_html(verdict: str, findings: Sequence[Finding]) -> str:
+    """Return the heading, the verdict and a section per finding."""
+    parts = ["<h1>Signal propagation</h1>", f"<p>{_text(verdict)}</p>"]
+    for finding in map(printable_finding, findings):
+        figures = "".join(
+            f"<li>{_text(f'{name}: {figure}{_expected(finding, name)}')}</li>"
+            for name, figure in finding.evidence.items()
+        )
+        layers = f"<p>Layers: {_text(', '.join(finding.layers))}</p>" if finding.layers else ""
+        code = f"<pre>{_text(finding.remedy_code)}</pre>" if finding.remedy_code else ""
+        parts.append(
+            f'<section class="{finding.severity}"><h2>{_text(f"{finding.code} {finding.rule}")}'
+            f" <small>{finding.severity}, step {finding.step}</small></h2>"
+            f"<p>{_text(finding.message)}</p>{layers}"
+            f"<ul>{figures}</ul><p>{_text(finding.remedy_sentence)}</p>{code}"
+            f"<p><small>{_text(finding.source)}</small></p></section>"
+        )
+    return "".join(parts)
+
+
+def tables_html(tables: Sequence[TextTable]) -> str:
+    """Return the tables, each under its title."""
+    return "".join(
+        f"<h2>{_text(table.title)}</h2>{table_html(table.columns, table.rows, table.kind)}"
+        + (f"<p>{_text(table.caption)}</p>" if table.caption else "")
+        for table in tables
+    )
+
+
+def details_html(structure: Structure, settings: Mapping[str, object], versions: Mapping[str, str]) -> str:
+    """Return what is folded away: the network, the monitor's settings, the versions of the packages."""
+    parts = []
+    if len(structure):
+        parts.append(f"<details><summary>Network</summary><pre>{_text(str(structure))}</pre></details>")
+    for title, values in (("Settings", settings), ("Versions", versions)):
+        rows = [(str(key), json.dumps(json_value(value), ensure_ascii=False)) for key, value in values.items()]
+        if rows:
+            table = table_html((title.lower(), "value"), rows, "settings")
+            parts.append(f"<details><summary>{title}</summary>{table}</details>")
+    return "".join(parts)
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
+    """Return one table; on a narrow screen it is moved, not the page."""
+    head = "".join(f"<th>{_text(column)}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide">{table}</div>'
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text, lines=True))
+
+
+def _expected(finding: Finding, name: str) -> str:
+    return f" (expected {finding.expected[name]})" if name in finding.expected else ""

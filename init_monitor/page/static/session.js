@@ -1,0 +1,105 @@
+/**
+ * What has been fetched so far. Asking for something that is not there yet fetches it and returns null; `onChange` is
+ * called when it has come. While a run that grew is fetched anew, the old numbers stay.
+ * @module
+ */
+
+import { learnQuantities } from "./quantities.js";
+
+/** @typedef {import("./types.js").Source} Source */
+/** @typedef {import("./types.js").RunEntry} RunEntry */
+/** @typedef {import("./types.js").Outline} Outline */
+/** @typedef {import("./types.js").Series} Series */
+
+/**
+ * @typedef {object} Kept
+ * @property {unknown} value null until it has come
+ * @property {number} version of the run it belongs to
+ * @property {boolean} asked
+ */
+
+/**
+ * @param {Source} source
+ * @param {() => void} onChange
+ */
+export function createSession(source, onChange) {
+  /** @type {Map<string, Kept>} */
+  const kept = new Map();
+  /** @type {RunEntry[] | null} */
+  let entries = null;
+  /** @type {string} */
+  let trouble = "";
+  let waiting = 0;
+
+  /** @param {string} run */
+  const versionOf = (run) => {
+    const entry = entries?.find((one) => one.name === run);
+    return entry ? entry.time + entry.step : 0;
+  };
+
+  /**
+   * @param {string} run
+   * @param {string} key
+   * @param {() => Promise<unknown>} fetchIt
+   */
+  function get(run, key, fetchIt) {
+    const known = kept.get(key) ?? { value: null, version: NaN, asked: false };
+    kept.set(key, known);
+    const version = versionOf(run);
+    if (known.version !== version && !known.asked) {
+      known.asked = true;
+      waiting += 1;
+      fetchIt()
+        .then((value) => {
+          known.value = value;
+          trouble = "";
+        })
+        .catch((error) => {
+          trouble = String(error.message ?? error);
+        })
+        .finally(() => {
+          known.version = version;
+          known.asked = false;
+          waiting -= 1;
+          onChange();
+        });
+    }
+    return known.value;
+  }
+
+  return {
+    live: source.live,
+    /** The runs there are, null until they have come. */
+    entries: () => entries,
+    /** What went wrong last, empty if nothing did. */
+    trouble: () => trouble,
+    busy: () => waiting > 0,
+    /** @param {string} run @returns {Outline | null} */
+    outline: (run) => /** @type {Outline | null} */ (get(run, `outline\n${run}`, () => source.outline(run))),
+    /** @param {string} run @param {string} quantity @returns {Series | null} */
+    series(run, quantity) {
+      const entry = entries?.find((one) => one.name === run);
+      if (!entry?.quantities.includes(quantity)) return null;
+      return /** @type {Series | null} */ (get(run, `series\n${run}\n${quantity}`, () => source.series(run, quantity)));
+    },
+    /** @param {string} run @param {string[]} names @returns {Series | null} */
+    layer(run, names) {
+      const key = `layer\n${run}\n${names.join("\n")}`;
+      return /** @type {Series | null} */ (get(run, key, () => source.layer(run, names)));
+    },
+    /** Look for new runs and new steps. */
+    async refresh() {
+      try {
+        const { runs, quantities } = await source.runs();
+        learnQuantities(quantities);
+        entries = runs;
+        trouble = "";
+      } catch (error) {
+        trouble = String(/** @type {Error} */ (error).message ?? error);
+      }
+      onChange();
+    },
+  };
+}
+
+/** @typedef {ReturnType<typeof createSession>} Session */

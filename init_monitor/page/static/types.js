@@ -1,0 +1,164 @@
+/**
+ * The shapes that the modules hand to each other. Nothing runs in here.
+ * @module
+ */
+
+/**
+ * A run in the list.
+ * @typedef {object} RunEntry
+ * @property {string} name
+ * @property {number} step newest sampled step
+ * @property {number} time when it was written, seconds since the epoch
+ * @property {string[]} quantities what was measured
+ */
+
+/**
+ * The runs there are, and what can be shown of them.
+ * @typedef {object} RunList
+ * @property {RunEntry[]} runs
+ * @property {import("./quantities.js").Quantity[]} quantities
+ */
+
+/**
+ * A watched layer, as the program that wrote the run described it.
+ * @typedef {object} Layer
+ * @property {string} name
+ * @property {string} kind
+ * @property {string} role
+ * @property {string | null} [activation]
+ * @property {number} [fan_in]
+ * @property {number} [fan_out]
+ * @property {string} [weight] the parameter that makes it
+ * @property {string[]} [parameters]
+ * @property {string} [dtype]
+ */
+
+/**
+ * A residual addition.
+ * @typedef {object} Residual
+ * @property {string} name
+ * @property {string} owner
+ * @property {string} kind
+ * @property {boolean} [nested]
+ * @property {boolean} [long]
+ * @property {string[]} [layers]
+ */
+
+/**
+ * @typedef {object} Figure
+ * @property {number | string} value a number, or "NaN", "Infinity", "-Infinity"
+ * @property {string} unit
+ */
+
+/**
+ * @typedef {object} Finding
+ * @property {string} rule
+ * @property {string} code
+ * @property {"info" | "warning" | "critical"} severity
+ * @property {string[]} layers
+ * @property {number} step
+ * @property {string} message
+ * @property {Record<string, Figure>} evidence
+ * @property {Record<string, Figure>} expected
+ * @property {string} remedy
+ * @property {string} source
+ */
+
+/**
+ * What a run is made of and what was found in it.
+ * @typedef {object} Outline
+ * @property {string} run
+ * @property {number} step
+ * @property {number} time
+ * @property {string[]} names
+ * @property {string[]} parameter_names
+ * @property {string[]} residual_names
+ * @property {Layer[]} layers
+ * @property {Residual[]} residuals
+ * @property {Finding[]} findings
+ * @property {string[]} weights the parameters that mix units, as the rules see it
+ * @property {boolean} looked false if the run never said whether anything was found
+ * @property {string[]} quantities
+ * @property {string[]} notices what is odd about the run, in sentences
+ */
+
+/**
+ * One quantity of one run: a row per layer, a column per sampled step.
+ * @typedef {object} Series
+ * @property {string[]} names
+ * @property {number[]} steps ascending
+ * @property {number} sampled columns there were before some were left out
+ * @property {Float32Array} values row by row; NaN where not measured
+ * @property {Map<string, number>} index row of each name
+ * @property {string[]} [quantities] of each row, where rows are of several quantities
+ */
+
+/**
+ * Where the numbers come from: TensorBoard's backend, or the file the page itself lies in.
+ * @typedef {object} Source
+ * @property {boolean} live true if there may be more later
+ * @property {() => Promise<RunList>} runs
+ * @property {(run: string) => Promise<Outline>} outline
+ * @property {(run: string, quantity: string) => Promise<Series>} series
+ * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
+ */
+
+/**
+ * What the person chose; it fits into a link.
+ * @typedef {object} State
+ * @property {string} view
+ * @property {string[] | null} runs shown runs, null for the default
+ * @property {string} focus the run that pictures of one run show
+ * @property {number | null} step selected step, null to follow the newest
+ * @property {string} layer selected layer
+ * @property {string} filter regular expression on names
+ * @property {"log" | "linear"} scale
+ * @property {string} palette
+ * @property {string} quantity what the comparison shows
+ * @property {string} severity severities that the findings list leaves out, comma-separated
+ */
+
+/**
+ * What the pointer is on, shared by all pictures.
+ * @typedef {object} Hover
+ * @property {string} layer
+ * @property {number | null} step
+ */
+
+/**
+ * Around the page: TensorBoard, or nothing.
+ * @typedef {object} Host
+ * @property {boolean} whole true if the page is all there is; a part of one leaves the keys of the others alone
+ * @property {() => Record<string, string>} readLink
+ * @property {(link: Record<string, string>) => void} writeLink
+ * @property {(link: Record<string, string>) => string} address
+ * @property {(act: () => void) => void} onReload
+ * @property {(act: (dark: boolean) => void) => void} onDark calls at once, and on each change
+ */
+
+/**
+ * What every view sees; brought up to date before `update` is called.
+ * @typedef {object} Context
+ * @property {State} state
+ * @property {(patch: Partial<State>) => void} set
+ * @property {import("./session.js").Session} session
+ * @property {import("./model.js").ShownRun[]} runs
+ * @property {import("./model.js").ShownRun | null} focus
+ * @property {number[]} timeline
+ * @property {number} step the selected one, or the newest
+ * @property {(name: string) => boolean} test the filter
+ * @property {Hover} hover
+ * @property {(hover: Hover | null) => void} point
+ * @property {ReturnType<typeof import("./parts.js").tooltip>} tip
+ */
+
+/**
+ * One of the pages.
+ * @typedef {object} View
+ * @property {HTMLElement} element
+ * @property {() => void} update after a choice was made or numbers have come
+ * @property {() => void} [hovered] after the pointer moved to another layer or step
+ * @property {() => string[]} [layers] the layers it shows, for the arrow keys
+ */
+
+export {};

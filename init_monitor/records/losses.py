@@ -1,0 +1,109 @@
+"""The training loss over the whole run, in a bounded amount of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+MOST_STEPS = 16_384
+"""Steps kept at most: 200 kB, and more than any picture of a curve has pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossStretch:
+    """The losses of some optimizer steps in a row: those between two records.
+
+    Attributes:
+        steps: ``[n]`` int64, the optimizer steps whose loss is known, ascending.
+        values: ``[n]`` float32, their losses; NaN and infinity are what the training computed.
+    """
+
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    values: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[int, float]]) -> LossStretch:
+        """Make a stretch of (step, loss) pairs."""
+        listed = list(pairs)
+        with np.errstate(over="ignore"):  # a loss beyond float32 is shown as infinite
+            values = np.array([value for _, value in listed], np.float64).astype(np.float32)
+        return cls(np.array([step for step, _ in listed], np.int64), values)
+
+    def __len__(self) -> int:
+        """Count the steps."""
+        return len(self.steps)
+
+
+class LossCurve:
+    """The loss of every optimizer step: all of them at first, then every second, every fourth, and so on.
+
+    The first and the newest step are always there, and the first step whose loss was not finite is remembered.
+
+    Args:
+        most_steps: steps kept at most.
+
+    Attributes:
+        first_nonfinite: the first step whose loss was NaN or infinite; ``None`` if there was none.
+        seen: steps added so far.
+    """
+
+    __slots__ = ("_kept", "_most", "_stride", "first_nonfinite", "seen")
+
+    def __init__(self, most_steps: int = MOST_STEPS) -> None:
+        self._most = most_steps
+        self._stride = 1
+        self._kept: list[tuple[int, float]] = []
+        self.seen = 0
+        self.first_nonfinite: int | None = None
+
+    def add(self, stretch: LossStretch) -> None:
+        """Append the losses of the steps that followed; of a step that was run again, the newer one counts."""
+        for step, value in zip(stretch.steps.tolist(), stretch.values.tolist(), strict=True):
+            while self._kept and self._kept[-1][0] >= step:
+                self._kept.pop()
+                self.seen -= 1
+            self._add(step, value)
+
+    def _add(self, step: int, value: float) -> None:
+        if self.first_nonfinite is None and not np.isfinite(value):
+            self.first_nonfinite = step
+        if self._kept and (self.seen - 1) % self._stride:
+            self._kept.pop()  # the newest so far fell between the strides
+        self._kept.append((step, value))
+        if self.seen % self._stride == 0 and len(self._kept) > self._most:
+            newest = () if len(self._kept) % 2 else self._kept[-1:]
+            self._kept = [*self._kept[::2], *newest]
+            self._stride *= 2
+        self.seen += 1
+
+    def __len__(self) -> int:
+        """Count the steps that are kept."""
+        return len(self._kept)
+
+    @property
+    def stride(self) -> int:
+        """One step in so many is kept."""
+        return self._stride
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """The optimizer steps that are kept, ascending."""
+        return np.array([step for step, _ in self._kept], np.int64)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Their losses."""
+        return np.array([value for _, value in self._kept], np.float32)
+
+    def since(self, step: int) -> LossStretch:
+        """Return what is kept of the steps from ``step`` on."""
+        steps, values = self.steps, self.values
+        inside = steps >= step
+        return LossStretch(steps[inside], values[inside])

@@ -1,0 +1,171 @@
+"""What is said about a gradient that grows or fades over depth: the finding of IM201 and IM202, and its remedy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+from init_monitor.analysis.activations import activation_called
+from init_monitor.analysis.backward_growth import backward_gains
+from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.forward_growth import to_blame
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import gain_source
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.segments import log_of
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Updates
+    from init_monitor.records import Column, History, Structure
+
+
+class _Rule(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def blame_factor(self) -> float: ...
+    @property
+    def healthy_update(self) -> tuple[float, float]: ...
+
+
+def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
+    """Return the finding of ``rule`` about one chain, which :attr:`History.last` shows."""
+    change, updates, direction = fault.change, fault.updates, fault.direction
+    signal, segment = Signal(history.last, history.structure), change.segment
+    measured, healthy = backward_gains(signal, segment)
+    off = direction * (log_of(measured) - log_of(healthy))
+    blamed = () if change.silent else to_blame(off, rule.blame_factor)
+    worst = max(blamed, key=lambda i: float(off[i]), default=None)
+    trained = (
+        worst is not None
+        and (fault.severity > Severity.INFO or not updates.learns)
+        and made_by_training.made_by_training(
+            Signal(history.records[0], history.structure).column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
+            signal.column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
+            healthy,
+            worst,
+            direction=direction,
+        )
+    )
+    message = _message(fault, history.last.optimizer)
+    if trained and worst is not None:
+        message += f" {segment.layers[worst].name} is off most. {made_by_training.told(history, direction=direction)}"
+    evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
+    before = segment.before(worst) if worst is not None else None
+    return Finding(
+        rule=rule.name,
+        code=rule.code,
+        severity=fault.severity,
+        layers=tuple(segment.layers[i].name for i in blamed or change.affected),
+        step=history.last.step,
+        message=message,
+        evidence=evidence,
+        expected=expected,
+        remedy=made_by_training.remedy(history, direction=direction) if trained else _remedy(fault, blamed, history),
+        source=gain_source(before.activation if before else segment.layers[0].activation),
+    )
+
+
+def _numbers(
+    fault: GradientFault,
+    measured: Column,
+    healthy: Column,
+    worst: int | None,
+    healthy_update: tuple[float, float],
+) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    change, updates = fault.change, fault.updates
+    evidence = {
+        "growth_per_layer": Figure(change.growth, "× per layer towards the input"),
+        "total_growth": Figure(change.total, "×"),
+    }
+    expected = {"growth_per_layer": Figure(1.0, "× per layer towards the input"), "total_growth": Figure(1.0, "×")}
+    if worst is not None:
+        evidence["worst_gain"] = Figure(measured[worst], "Var(∂in)/E[(∂out)²]")
+        expected["worst_gain"] = Figure(healthy[worst], "Var(∂in)/E[(∂out)²]")
+    if not math.isnan(updates.ratio):
+        evidence["update_ratio"] = Figure(updates.ratio, "‖Δw‖/‖w‖ per step")
+        expected["update_ratio"] = Figure(math.sqrt(math.prod(healthy_update)), "‖Δw‖/‖w‖ per step")
+    if not math.isnan(updates.rms):
+        evidence["weight_gradient_rms"] = Figure(updates.rms)
+    return evidence, expected
+
+
+def _message(fault: GradientFault, optimizer: str) -> str:
+    change, updates, severity = fault.change, fault.updates, fault.severity
+    layers = change.segment.layers
+    if change.silent:
+        stuck = phrases.names([layers[i].name for i in change.affected])
+        return (
+            f"The gradient is exactly 0 in {stuck}, while layers nearer to the loss have one: nothing there can learn."
+        )
+    pace = (
+        f"grows {phrases.times(change.growth)}" if change.growth >= 1 else f"shrinks to {phrases.times(change.growth)}"
+    )
+    total = f"from {layers[-1].name} to {layers[0].name} its variance {phrases.change(change.total)}"
+    parts = [f"On its way back the gradient {pace} per layer: {total}."]
+    if fault.underflow:
+        smallest = phrases.number(FORMATS["float16"].smallest)
+        parts.append(f"In float16, gradients below {smallest} become 0, and these are below.")
+    if not math.isnan(updates.ratio):
+        parts.append(
+            f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
+            f" ({optimizer or 'optimizer'}){_comment(updates, severity)}"
+        )
+    epsilon = epsilon_of(optimizer) or 0
+    if severity > Severity.INFO and epsilon * fault.near_epsilon > updates.rms:
+        parts.append(
+            f"Their gradient of {phrases.number(updates.rms)} is as small as the epsilon of {optimizer}"
+            f" ({phrases.number(epsilon)}), which therefore no longer makes up for it."
+        )
+    return " ".join(parts)
+
+
+def _comment(updates: Updates, severity: Severity) -> str:
+    if severity > Severity.INFO:
+        return "."
+    return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
+
+
+def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> str:
+    change = fault.change
+    layers = [change.segment.layers[i] for i in blamed]
+    if fault.severity is Severity.INFO:
+        return "Nothing has to change while the updates stay in their range; an initialisation that keeps the gradient helps."
+    if change.silent:
+        return (
+            "Look at the first layer that still has a gradient: its weights are 0, or the activation before it is off."
+        )
+    if layers:
+        sentence = "Initialise the weights of these layers for the activation that follows them, before training."
+        layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+        return snippets.advice(sentence, snippets.initialise(layers, among=history.structure.layers))
+    return _remedy_for_all(change, history.structure)
+
+
+def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
+    vanishing = change.total < 1
+    followers = {layer.activation or "" for layer in change.segment.layers}
+    squashing = sorted(name for name in followers if _squashes(name))
+    if vanishing and squashing:
+        return (
+            f"Use another activation than {phrases.names(squashing)}, which passes at most a quarter of a gradient (ReLU"
+            " with He's initialisation, tanh with Xavier's), or normalisations between the layers."
+        )
+    if vanishing:
+        return "Add residual connections or normalisations: no single layer is off."
+    if structure.residuals:
+        return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."
+    return "Add normalisations, or clip the gradient: no single layer is off."
+
+
+def _squashes(name: str) -> bool:
+    """Say whether an activation passes at most a quarter of a gradient."""
+    known = activation_called(name)
+    return known is not None and known.slopes.largest <= 1 / 4

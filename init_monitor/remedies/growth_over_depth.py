@@ -1,0 +1,191 @@
+"""What is said about a signal that grows or fades over depth: the findings of IM101 and IM102, and their remedy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from init_monitor.analysis import residual_branches
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import gain_source
+from init_monitor.records import Figure, Finding
+from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.analysis.forward_growth import DepthChange
+    from init_monitor.analysis.forward_profile import ForwardProfile
+    from init_monitor.records import History, Layer
+
+ONE_PLACE = 0.75
+"""A single level that makes this part of the whole change (in logarithm) is the place; the others are noise about it."""
+
+
+class _Rule(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+
+
+def findings(
+    rule: _Rule, changes: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
+) -> Iterator[Finding]:
+    """Yield one finding per severity, about the segments that have it.
+
+    Args:
+        rule: whose findings they are.
+        changes: what the segments show.
+        history: what was judged.
+        direction: 1 for a signal that grows, -1 for one that fades.
+        least_blocks: residual additions from which the remedy also starts their branches small.
+    """
+    for severity in sorted({change.severity for change in changes}, reverse=True):
+        found = [change for change in changes if change.severity is severity]
+        yield _finding(rule, found, history, direction=direction, least_blocks=least_blocks)
+
+
+def _finding(
+    rule: _Rule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
+) -> Finding:
+    worst = max(found, key=lambda one: abs(math.log(one.total)) if one.total > 0 else math.inf)
+    at = Signal(history.last, history.structure).of(worst.segment)
+    layers = [one.segment.layers[i] for one in found for i in (one.blamed or range(len(one.segment.layers)))]
+    message = _message(worst, at)
+    trained = _by_training(worst, at, history, direction=direction)
+    if trained:
+        message += f" {made_by_training.told(history, direction=direction)}"
+    if len(found) > 1:
+        message += f" The same happens in {phrases.count(len(found) - 1, 'other part')} of the network."
+    evidence, expected = _numbers(worst, at)
+    lead = worst.segment.layers[worst.worst if worst.worst is not None else 0]
+    return Finding(
+        rule=rule.name,
+        code=rule.code,
+        severity=worst.severity,
+        layers=tuple(layer.name for layer in layers),
+        step=history.last.step,
+        message=message,
+        evidence=evidence,
+        expected=expected,
+        remedy=made_by_training.remedy(history, direction=direction)
+        if trained
+        else _remedy(layers, history, worst, least_blocks),
+        source=gain_source(lead.activation),
+    )
+
+
+def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, direction: int) -> bool:
+    if change.worst is None:
+        return False
+    began = Signal(history.records[0], history.structure).of(change.segment)
+    return made_by_training.made_by_training(
+        began.weights_give, at.weights_give, at.healthy(), change.worst, direction=direction
+    )
+
+
+def _numbers(change: DepthChange, at: ForwardProfile) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    evidence = {
+        "growth_per_layer": Figure(change.growth, "× per layer"),
+        "total_growth": Figure(change.total, "×"),
+    }
+    expected = {"growth_per_layer": Figure(1.0, "× per layer"), "total_growth": Figure(1.0, "×")}
+    if change.worst is not None:
+        evidence["worst_gain"] = Figure(at.gain[change.worst], "Var(out)/E[in²]")
+        expected["worst_gain"] = Figure(at.healthy()[change.worst], "Var(out)/E[in²]")
+        if np.isfinite(at.weights_give[change.worst]):
+            evidence["gain_from_weights"] = Figure(at.weights_give[change.worst], "fan_in · Var(W)")
+    if np.isfinite(at.abs_max).any():
+        evidence["abs_max"] = Figure(np.nanmax(at.abs_max))
+    if math.isfinite(change.until):
+        evidence["layers_to_limit"] = Figure(change.until, "further layers")
+        evidence["depth_at_limit"] = Figure(change.until + at.segment.depth, "layers")
+    return evidence, expected
+
+
+def _message(change: DepthChange, at: ForwardProfile) -> str:
+    segment = change.segment
+    first, last = segment.layers[0], segment.layers[-1]
+    if change.silent_from is not None:
+        start = segment.layers[change.silent_from].name
+        cause = segment.layers[change.blamed[0]].name
+        where = f"between {cause} and {start}" if change.blamed[0] < change.silent_from else f"at {start}"
+        return (
+            f"The signal stops {where}: from {start} to {last.name} every output is the same for every input"
+            " (variance exactly 0), so nothing about the input reaches the loss."
+        )
+    if change.limit is not None:
+        full = segment.layers[change.limit]
+        return (
+            f"The output of {full.name} reaches {phrases.number(float(at.abs_max[change.limit]))}, and {full.dtype} ends"
+            f" at {phrases.number(format_of(full.dtype).largest)}: the next larger batch, or the next layer, overflows."
+        )
+    parts = [f"The signal {_pace(change, at)} from {first.name} to {last.name}:"]
+    parts.append(f"its variance {phrases.change(change.total)} over {phrases.count(segment.depth, 'layer')}.")
+    if change.worst is not None:
+        culprit = segment.layers[change.worst]
+        follows = f" with {culprit.activation} after it" if culprit.activation else ""
+        parts.append(
+            f"{culprit.name} multiplies it by {phrases.number(at.gain[change.worst])}, where"
+            f" {phrases.number(at.healthy()[change.worst])} keeps it{follows}."
+        )
+    else:
+        parts.append("No single layer is off: it comes from what lies between them (additions, biases, means).")
+    parts += _limit(change, at)
+    return " ".join(parts)
+
+
+def _pace(change: DepthChange, at: ForwardProfile) -> str:
+    _, profile = at.profile(1 if change.total > 1 else -1)
+    largest = float(np.abs(np.diff(profile)).max(initial=0.0))
+    even = abs(math.log(change.growth)) * change.segment.depth
+    if even < abs(math.log(change.total)) / 2 or largest > abs(math.log(change.total)) * ONE_PLACE:
+        return "grows at one place" if change.total > 1 else "fades at one place"
+    if change.growth >= 1:
+        return f"grows {phrases.times(change.growth)} per layer"
+    return f"shrinks to {phrases.times(change.growth)} per layer"
+
+
+def _limit(change: DepthChange, at: ForwardProfile) -> list[str]:
+    if change.until > phrases.WORTH_SAYING * at.segment.depth:
+        return []
+    layer = at.segment.layers[-1]
+    growing = change.total > 1
+    form = format_of(layer.dtype)
+    limit = f"the largest {layer.dtype} number" if growing else f"the smallest normal {layer.dtype} number"
+    size = phrases.number(form.largest if growing else form.smallest_normal)
+    if change.until == 0:
+        return [f"It has passed {limit} ({size})."]
+    return [f"At this pace it passes {limit} ({size}) after {change.until:.0f} more."]
+
+
+def _remedy(layers: list[Layer], history: History, change: DepthChange, least_blocks: int) -> str:
+    structure = history.structure
+    if change.worst is not None or change.silent_from is not None:
+        if change.silent_from is not None:
+            layers = affected_layers.constant_too(layers, history)
+        layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+        sentence = "Initialise the weights of these layers for the activation that follows them, before training."
+        code = snippets.initialise(layers, among=structure.layers)
+        growing = residual_branches.unnormalised(structure)
+        if len(growing) >= least_blocks:
+            sentence += (
+                " No normalisation holds the residual additions: start their branches small, or they explode next."
+            )
+            code = snippets.together(code, small_branches.start_small(growing, structure))
+        return snippets.advice(sentence, code)
+    if change.limit is not None:
+        return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
+    known = structure.by_name()
+    ends = [known[r.branch] for r in structure.residuals if r.branch in known and known[r.branch].weight]
+    if structure.residuals:
+        sentence = (
+            "Every residual addition adds the variance of its branch: start the branches at zero, normalise inside"
+            " them, or multiply each sum by 1/sqrt(2)."
+        )
+        return snippets.advice(sentence, snippets.initialise(ends, snippets.ZERO, among=structure.layers))
+    return "Put a normalisation between these layers, and look at what happens to the signal between them."

@@ -1,0 +1,99 @@
+"""How findings put numbers and names into words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FEW = 3
+"""Up to this many names are listed in a sentence; more are given as a range."""
+
+WORTH_SAYING = 3.0
+"""A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
+
+_PLAIN_FROM, _PLAIN_TO = 1e-3, 1e6
+
+
+def number(value: float) -> str:
+    """Return three significant digits, plain where that is readable.
+
+    >>> number(512.0), number(1.234e27), number(0.5), number(65504.0)
+    ('512', '1.23e27', '0.5', '65,500')
+    """
+    if value == 0:
+        return "0"
+    if not _PLAIN_FROM <= abs(value) < _PLAIN_TO:
+        mantissa, mark, exponent = f"{value:.3g}".partition("e")
+        return f"{mantissa}e{int(exponent)}" if mark else mantissa
+    digits = float(f"{value:.3g}")
+    return f"{digits:,.0f}" if digits == int(digits) else f"{digits:g}"
+
+
+def times(factor: float) -> str:
+    """Return a factor in words.
+
+    >>> times(512.0), times(0.5)
+    ('512×', '0.5×')
+    """
+    return f"{number(factor)}×"
+
+
+def part(share: float) -> str:
+    """Return how much of something a change is, to stand before its name.
+
+    >>> part(0.02), part(309000.0)
+    ('0.02 of', '309,000 times')
+    """
+    return f"{number(share)} of" if share < 1 else f"{number(share)} times"
+
+
+def change(factor: float) -> str:
+    """Return a change as a person would say it.
+
+    >>> change(512.0), change(1 / 1024)
+    ('grows 512×', 'shrinks to 1/1,020')
+    """
+    if factor >= 1:
+        return f"grows {times(factor)}"
+    return f"shrinks to 1/{number(1 / factor)}" if factor > 0 else "shrinks to 0"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, without rounding a part up to the whole.
+
+    >>> percent(0.4), percent(0.965), percent(0.9999)
+    ('40 %', '96.5 %', '99.9 %')
+    """
+    floored = int(share * 1000 + 1e-6) / 10
+    return f"{floored:g} %"
+
+
+def count(n: float, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> count(1, "layer"), count(10, "layer")
+    ('1 layer', '10 layers')
+    """
+    return f"{n:,.0f} {noun}" if n == 1 else f"{n:,.0f} {noun}s"
+
+
+def names(layers: Sequence[str]) -> str:
+    """Return layer names for a sentence.
+
+    >>> names(["net.0"]), names(["net.0", "net.2"]), names([f"net.{i}" for i in range(9)])
+    ('net.0', 'net.0 and net.2', 'net.0 … net.8 (9 layers)')
+    """
+    if len(layers) > FEW:
+        return f"{layers[0]} … {layers[-1]} ({len(layers)} layers)"
+    return " and ".join(filter(None, (", ".join(layers[:-1]), *layers[-1:])))
+
+
+def at_least_in(shares: Mapping[str, float]) -> str:
+    """Return the sentence that says how large a share is in each of several layers.
+
+    >>> at_least_in({"a": 0.5, "b": 0.75})
+    ' In a and b it is at least 50 %.'
+    """
+    return f" In {names(list(shares))} it is at least {percent(min(shares.values()))}."

@@ -1,0 +1,140 @@
+"""Code to paste: what a finding asks to change, written for the very modules of the model at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from init_monitor.analysis.initialiser import Initialiser, activation_before, initialiser_for, output_of, place_of
+from init_monitor.analysis.recurrent import GATES
+from init_monitor.remedies.addressing import addressed, expression
+from init_monitor.remedies.initialiser_code import ONE, ZERO, Lines, lines_of, recurrent_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from init_monitor.records import Layer
+
+__all__ = ["ONE", "ZERO", "advice", "choice_for", "expression", "initialise", "together"]
+
+ONE_LINE_EACH = 3
+"""Up to this many layers get a line each, which a person can check one by one."""
+
+IMPORT = "from torch import nn"
+
+
+def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Layer] = ()) -> str:
+    """Return code that initialises the weights of ``layers`` anew and zeroes their biases, and touches no other.
+
+    Args:
+        layers: weight layers; several calls of one module count once, layers without a known weight not at all.
+        recipe: the initialiser for all of them, with ``{}`` for the weight; chosen per layer if empty.
+        among: the layers of the network, so that the healthy ones of the same class are left alone.
+
+    Returns:
+        Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
+    """
+    modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in GATES}
+    recurrent = [layer for layer in modules.values() if layer.kind in GATES and not recipe]
+    among = tuple(among)
+    groups: dict[tuple[Lines, str, str], list[Layer]] = {}
+    for layer in sorted(modules.values(), key=lambda one: one.depth):
+        if layer not in recurrent:
+            lines = Lines(recipe) if recipe else lines_of(choice_for(layer, among), layer)
+            groups.setdefault((lines, _own_name(layer, layer.weight), layer.kind), []).append(layer)
+    if not modules:
+        return ""
+    few = len(modules) <= ONE_LINE_EACH
+    code = [IMPORT, ""]
+    healthy = {layer.module: layer.kind for layer in among if layer.module not in modules}
+    # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
+    for (lines, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
+        if few or len(group) == 1:
+            code += [line for layer in group for line in _one(layer, lines, weight)]
+        else:
+            spared = None if recipe else [module for module, other in healthy.items() if other == kind]
+            code += _loop(group, lines, weight, spared)
+    for layer in recurrent:
+        code += recurrent_lines(layer, expression(layer.module))
+    return "\n".join(code)
+
+
+def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
+    """Return the initialiser that a finding gives to a layer.
+
+    It is that of the plan but for two places. A layer at the end of a residual branch is taken for a hidden one: where it is
+    to start at zero, the rule says so. And the output layer of a classifier keeps Xavier's variance: the training that a
+    finding repairs has its learning rate already, and with a small output layer the others would start more slowly.
+
+    Args:
+        layer: which.
+        among: the layers of its network.
+    """
+    known = {one.name: one for one in among}
+    place = place_of(layer, output_of(known.values()))
+    return initialiser_for(layer, place=place, before=activation_before(layer, known), undecided=False)
+
+
+def together(*codes: str) -> str:
+    r"""Join pieces of code, importing once.
+
+    >>> together("", "from torch import nn\n\na = 1", "from torch import nn\n\nb = 2").splitlines()
+    ['from torch import nn', '', 'a = 1', 'b = 2']
+    """
+    head = f"{IMPORT}\n\n"
+    bodies = [code.removeprefix(head) for code in codes if code]
+    return head + "\n".join(bodies) if bodies else ""
+
+
+def advice(sentence: str, code: str = "") -> str:
+    """Join a sentence and its code the way a finding carries them."""
+    return f"{sentence}\n\n{code}" if code else sentence
+
+
+def _own_name(layer: Layer, parameter: str) -> str:
+    """Return the name of a parameter within its module."""
+    return parameter.removeprefix(f"{layer.module}." if layer.module else "")
+
+
+def _one(layer: Layer, lines: Lines, weight: str) -> list[str]:
+    module = expression(layer.module)
+    code = [lines.weight.format(f"{module}.{weight}")]
+    if layer.bias:
+        code.append(lines.bias.format(f"{module}.{_own_name(layer, layer.bias)}", f"{module}.{weight}"))
+    return code
+
+
+def _loop(group: Sequence[Layer], lines: Lines, weight: str, spared: Sequence[str] | None) -> list[str]:
+    biases = {_own_name(layer, layer.bias) for layer in group} - {""}
+    code, indent = addressed(group, spared)
+    code.append(indent + lines.weight.format(f"layer.{weight}"))
+    for bias in sorted(biases):
+        filled = lines.bias.format(f"layer.{bias}", f"layer.{weight}")
+        code += [f"{indent}if layer.{bias} is not None:", f"{indent}    {filled}"]
+    return code
+
+
+def standardise(layer: Layer, mean: float, std: float) -> str:
+    """Return code that standardises what ``layer`` receives, without a change of the forward.
+
+    Args:
+        layer: a layer that takes the network's input as its first argument.
+        mean: of that input.
+        std: its standard deviation, positive.
+    """
+    return "\n".join(
+        [
+            f"{expression(layer.module)}.register_forward_pre_hook(",
+            f"    lambda module, args: ({standardised('args[0]', mean, std)}, *args[1:])",
+            ")",
+        ]
+    )
+
+
+def standardised(name: str, mean: float, std: float) -> str:
+    """Return the expression that standardises ``name``.
+
+    >>> standardised("x", 33.0, 79.0)
+    '(x - 33) / 79'
+    """
+    sign = "-" if mean >= 0 else "+"
+    return f"({name} {sign} {abs(mean):.4g}) / {std:.4g}"

@@ -1,0 +1,126 @@
+"""IM301: units whose rectifier is always off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.rectifiers import (
+    LEAST_SAMPLES,
+    detectable_rate,
+    feeding,
+    norms_before,
+    rectifiers,
+    weights_before,
+)
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.analysis.rectifiers import RectifierUnits
+    from init_monitor.records import History
+
+
+@dataclass(frozen=True)
+class DeadReLU:
+    """IM301: units of a rectifier that no sample of the window switched on.
+
+    Judged per unit over the window, never from the share of zeros: a layer can be 96 % zeros with no dead unit. Where
+    as many units are only positive as are only negative, it is the linear regime (IM302) that comes with depth.
+
+    **Why.** No gradient reaches the weights of such a unit: it cannot come back by itself, and its capacity is lost.
+
+    **Example.** A bias of −10 after a too large step: the layer outputs zeros for every sample.
+
+    **Remedy.** Initialise the layers anew with a zero bias and take a smaller learning rate; if the units die again, an
+    activation that lets negative inputs pass.
+
+    Attributes:
+        warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
+            all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
+        critical: the same for critical: four fifths of the layer's capacity are gone. A whole layer is always critical.
+        least_samples: positions per unit below which nothing is said. A unit never seen active in n samples is active in
+            fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand.
+        chance_deviations: standard deviations by which dead units must outnumber all-positive ones. With zero-mean weights
+            a one-sided unit is as likely on either side, so that depth alone brings both in equal numbers (measured on
+            He-initialised layers of width 512 behind 1024 samples: 38 % and 38 %).
+        matched: share of the dead units that the all-positive ones must come to for chance to explain them: in a small
+            layer, three standard deviations excuse everything.
+    """
+
+    code: ClassVar[str] = "IM301"
+    name: ClassVar[str] = "dead-relu"
+    source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
+
+    warning: float = 0.35
+    critical: float = 0.80
+    least_samples: int = LEAST_SAMPLES
+    chance_deviations: float = 3.0
+    matched: float = 1 / 3
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one critical finding and one warning."""
+        seen = [
+            units
+            for units in rectifiers(history.last, history.structure, flat_below=True, least_samples=self.least_samples)
+            if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
+        ]
+        severe = [units for units in seen if units.dead >= min(self.critical, 1.0)]
+        mild = [units for units in seen if self.warning <= units.dead < min(self.critical, 1.0)]
+        for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
+            if found:
+                yield self._finding(severity, found, history)
+
+    def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
+        worst = max(found, key=lambda units: units.dead)
+        samples = min(units.samples for units in found)
+        layers = [units.layer for units in found]
+        evidence = {
+            "dead_fraction": Figure(worst.dead, "of the units"),
+            "samples": Figure(samples, "samples per unit"),
+            "detectable_rate": Figure(detectable_rate(samples), "of the samples"),
+        }
+        if np.isfinite(worst.zeros):
+            evidence["zero_fraction"] = Figure(worst.zeros, "of the elements")
+        sentence = (
+            "Initialise the layers before these activations anew with a zero bias and take a smaller learning rate; if"
+            " the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
+        )
+        code = snippets.together(
+            snippets.initialise(weights_before(layers, history.structure), among=history.structure.layers),
+            snippets.initialise(norms_before(layers, history.structure), snippets.ONE),
+        )
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=tuple(layer.name for layer in layers),
+            step=history.last.step,
+            message=_message(worst, found, history),
+            evidence=evidence,
+            expected={
+                "dead_fraction": Figure(self.warning, "of the units, or less"),
+                "samples": Figure(self.least_samples, "samples per unit, or more"),
+            },
+            remedy=snippets.advice(sentence, code),
+            source=self.source,
+        )
+
+
+def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:
+    fed = feeding(worst.layer, history.structure)
+    message = (
+        f"{phrases.percent(worst.dead)} of the units of {worst.layer.name}"
+        f"{f', fed by {fed.name},' if fed and fed.name != worst.layer.name else ''} are dead: their"
+        f" {worst.layer.activation or worst.layer.kind} gave 0 for each of {worst.samples:,.0f} samples,"
+        " so their weights get no gradient."
+    )
+    if worst.dead >= 1:
+        message += " Nothing passes this layer."
+    if len(found) > 1:
+        message += phrases.at_least_in({units.layer.name: units.dead for units in found})
+    return message

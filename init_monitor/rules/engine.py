@@ -1,0 +1,187 @@
+"""Runs the rules, lets them yield to one another, and says nothing twice while it holds."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from init_monitor.errors import InitMonitorWarning, OptionError
+from init_monitor.records import Finding, Severity
+from init_monitor.rules import yielding
+from init_monitor.rules.rule import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from init_monitor.records import History
+
+CLEAR_STEPS = 3
+"""A rule has nothing open any more after so many sampled steps in a row without a finding: one quiet step may be a lucky
+batch."""
+
+SPREAD = 0.5
+"""A finding is told again when new layers come to at least this share of those already told."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, InitMonitorWarning, stacklevel=4)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has been said about one code: which layers at which severity, and for how long it has been quiet."""
+
+    told: dict[Severity, set[str]] = field(default_factory=dict)
+    clear: int = 0
+
+    def is_news(self, finding: Finding, *, spreads: bool) -> bool:
+        """Say whether the finding tells more than was told: worse, or spread to many more layers."""
+        if not self.told or finding.severity > max(self.told):
+            return True
+        if not spreads:
+            return False
+        known = set().union(*(layers for severity, layers in self.told.items() if severity >= finding.severity))
+        new = set(finding.layers) - known
+        return bool(new) and len(new) >= SPREAD * len(known)
+
+    def tell(self, finding: Finding, *, but: Collection[str] = ()) -> None:
+        """Take a finding as told, but for some of its layers."""
+        self.told.setdefault(finding.severity, set()).update(name for name in finding.layers if name not in but)
+
+
+class Engine:
+    """Judges each new record and returns only the findings that are news.
+
+    Every rule judges for itself; then it yields to the findings of the rules it names (:mod:`init_monitor.rules.yielding`).
+    A finding is returned when it first appears; again if it gets more severe, if it spreads to half as many new layers
+    as were named before, or if it comes back after :data:`CLEAR_STEPS` sampled steps without it. What a finding yielded
+    counts as told, in the words of the other rule.
+
+    Args:
+        rules: the rules to run, in the order their findings are returned.
+        strict: raise what a rule raises, instead of warning once and leaving that rule out from then on.
+        notify: told once, in words, when a rule failed.
+    """
+
+    def __init__(self, rules: Sequence[Rule], *, strict: bool = False, notify: Callable[[str], None] = _warn) -> None:
+        self.rules = tuple(rules)
+        self._notify = notify
+        for position, rule in enumerate(self.rules):
+            _check(position, rule)
+        self._order = yielding.in_order(self.rules)
+        self.strict = strict
+        self._off: set[int] = set()
+        self._open: dict[str, _Told] = {}
+
+    def judge(self, history: History) -> list[Finding]:
+        """Run every rule on the history and return what is news, in the order of the rules."""
+        own: dict[int, list[Finding]] = {}
+        kept: dict[int, Sequence[Finding]] = {}
+        others: list[Finding] = []
+        for position in self._order:
+            own[position] = kept[position] = self._run(position, history)
+            if own[position] and yielding.yields_to(self.rules[position]):
+                kept[position] = self._run_beside(position, own[position], others, history)
+            others += kept[position]
+        news: list[Finding] = []
+        told_now: set[str] = set()
+        for position, rule in enumerate(self.rules):
+            news += self._news(rule, kept[position], told_now)
+        # Only now, so that what a rule yields and what it says of its own in one record do not silence each other.
+        for position, findings in own.items():
+            said = {name for finding in kept[position] for name in finding.layers}
+            for finding in findings:
+                if finding not in kept[position]:
+                    self._open.setdefault(finding.code, _Told()).tell(finding, but=said)
+        self._close({finding.code for findings in own.values() for finding in findings})
+        return news
+
+    def _news(self, rule: Rule, findings: Sequence[Finding], told_now: set[str]) -> list[Finding]:
+        """Return those of a rule's findings that are news; ``told_now`` collects their codes over the rules."""
+        news = []
+        # Worst first, so that a milder part of the same case is judged against what was just told.
+        for finding in sorted(findings, key=lambda f: -f.severity.rank):
+            open_ = self._open.setdefault(finding.code, _Told())
+            # What stands beside news in one record belongs to it, however few layers it is about.
+            # NaN is everywhere one step after it appeared: other layers are then no news.
+            if finding.code in told_now or open_.is_news(finding, spreads=getattr(rule, "spreads", True)):
+                told_now.add(finding.code)
+                news.append(finding)
+                open_.tell(finding)
+        return news
+
+    def _close(self, seen: set[str]) -> None:
+        for code, open_ in list(self._open.items()):
+            open_.clear = 0 if code in seen else open_.clear + 1
+            if open_.clear >= CLEAR_STEPS:
+                del self._open[code]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the open findings as JSON values, so that a resumed run does not repeat them."""
+        return {
+            "cases": {
+                code: {"told": {str(s): sorted(layers) for s, layers in open_.told.items()}, "clear": open_.clear}
+                for code, open_ in self._open.items()
+            }
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the open findings that :meth:`state_dict` returned, instead of the present ones."""
+        self._open = {
+            code: _Told({Severity(s): set(layers) for s, layers in case["told"].items()}, int(case["clear"]))
+            for code, case in state["cases"].items()
+        }
+
+    def _run_beside(
+        self, position: int, own: Sequence[Finding], others: Sequence[Finding], history: History
+    ) -> Sequence[Finding]:
+        rule = self.rules[position]
+        return self._guarded(
+            position,
+            history,
+            lambda: yielding.remaining(rule, own, others, history, lambda past: self._run(position, past)),
+        )
+
+    def _run(self, position: int, history: History) -> list[Finding]:
+        return self._guarded(position, history, lambda: self.rules[position].judge(history))
+
+    def _guarded(self, position: int, history: History, judge: Callable[[], Iterable[Finding]]) -> list[Finding]:
+        """Return the findings that ``judge`` gives; none, from now on, of a rule that raised."""
+        if position in self._off:
+            return []
+        rule = self.rules[position]
+        try:
+            findings = list(judge())
+            for finding in findings:
+                if not isinstance(finding, Finding):
+                    message = f"judge returned {finding!r} where a Finding was expected"
+                    raise TypeError(message)  # noqa: TRY301 - handled like anything else a rule gets wrong
+        except Exception as error:  # whatever a rule does wrong must not end a training
+            if self.strict:
+                raise
+            self._off.add(position)
+            message = (
+                f"rule {rule.code} {rule.name} failed at step {history.last.step} and is off from now on:"
+                f" {type(error).__name__}: {error}. Training and all other rules go on; strict=True raises it instead."
+            )
+            self._notify(message)
+            return []
+        return findings
+
+
+def _check(position: int, rule: object) -> None:
+    """Raise an OptionError for what is no rule, or cannot say what it yields to."""
+    if isinstance(rule, type) or not isinstance(rule, Rule):
+        message = (
+            f"rules[{position}] is {rule!r}, which is not a rule: a rule is an object with code, name and"
+            " judge(history). Pass an instance, for instance rules=(*DEFAULT_RULES, MyRule())."
+        )
+        raise OptionError(message)
+    codes = getattr(rule, "yields_to", ())
+    if isinstance(codes, str) or not all(isinstance(code, str) for code in codes):
+        message = (
+            f"rules[{position}].yields_to is {codes!r} where a tuple of codes was expected, for instance"
+            ' yields_to = ("IM101",).'
+        )
+        raise OptionError(message)

@@ -1,0 +1,86 @@
+"""IM101: the signal grows exponentially with depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import GLOROT, HE
+from init_monitor.analysis.segments import segments
+from init_monitor.records import Severity
+from init_monitor.remedies import growth_over_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.analysis.forward_growth import DepthChange, Trend
+    from init_monitor.analysis.forward_profile import ForwardProfile
+    from init_monitor.records import Finding, History
+
+
+@dataclass(frozen=True)
+class ExplodingActivations:
+    """IM101: the variance of the activations grows exponentially with depth.
+
+    Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
+    logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length. The layers
+    named are those whose local gain is off, or all of the segment if none is.
+
+    **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
+    a billion after thirty, and the loss becomes NaN.
+
+    **Example.** ``nn.init.normal_(weight)`` on ten linear layers of width 512: 512-fold per layer, 1e27-fold in all.
+
+    **Remedy.** Initialise for the activation that follows: He before ReLU, Xavier before tanh or nothing. In a residual
+    network start the branches at zero, or normalise inside them.
+
+    Attributes:
+        warning_change: variance factor over a segment from which it is a warning: the rms has grown 100-fold. A
+            He-initialised network stays far inside: its log variance walks with a standard deviation of
+            sqrt(5 · layers / width) (Hanin & Nica 2018, "Products of many large random matrices"), 0.7 for 50 layers of
+            width 512, and ln 1e4 is 9.2.
+        critical_change: the same for critical: the rms has grown 1e5-fold, and a unit signal is above float16's largest
+            number (65504). Overflow within as many further layers is critical, too.
+        blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        least_layers: shorter segments are only looked at for overflow: a slope through fewer weight layers says nothing
+            about depth, because one odd layer would be it.
+    """
+
+    code: ClassVar[str] = "IM101"
+    name: ClassVar[str] = "exploding-activations"
+    source: ClassVar[str] = f"{HE}; {GLOROT}"
+
+    warning_change: float = 1e4
+    critical_change: float = 1e10
+    blame_factor: float = BLAME_FACTOR
+    least_layers: int = 4
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding per severity."""
+        signal = Signal(history.last, history.structure)
+        changes = [self._look(signal.of(segment)) for segment in segments(history.structure)]
+        yield from growth_over_depth.findings(
+            self, [one for one in changes if one is not None], history, direction=1, least_blocks=self.least_layers
+        )
+
+    def _look(self, at: ForwardProfile) -> DepthChange | None:
+        overflows = at.overflows_next()
+        if not overflows and at.segment.depth < self.least_layers:
+            return None
+        growth = trend(at, direction=1)
+        severity = Severity.CRITICAL if overflows else self._severity(growth, at.segment.depth)
+        if severity is None:
+            return None
+        change = depth_change(at, growth, severity, self.blame_factor)
+        if growth.total >= math.log(self.warning_change) or (limit := at.fullest()) is None:
+            return change
+        return change._replace(limit=limit, blamed=change.blamed or (limit,))
+
+    def _severity(self, growth: Trend, depth: int) -> Severity | None:
+        if growth.total < math.log(self.warning_change):
+            return None
+        severe = growth.total >= math.log(self.critical_change) or growth.until <= depth
+        return Severity.CRITICAL if severe else Severity.WARNING

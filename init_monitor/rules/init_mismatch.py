@@ -1,0 +1,293 @@
+"""IM502: initial weights that are far too large or too small for the activation that follows, where it matters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
+from init_monitor.analysis.recurrent import GATES
+from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
+from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import Column, Layer, StepRecord, Structure
+
+
+class _Odd(NamedTuple):
+    """A layer whose initial weights are far off.
+
+    Attributes:
+        layer: which.
+        gain: what its weights give the signal.
+        healthy: what it needs, as the nearest end of the accepted range.
+    """
+
+    layer: Layer
+    gain: float
+    healthy: float
+
+    @property
+    def off(self) -> float:
+        """Factor by which the gain is off, 1 or more."""
+        return max(self.gain / self.healthy, self.healthy / self.gain)
+
+
+@dataclass(frozen=True)
+class InitMismatch:
+    """IM502: initial weights whose variance is far from what the activation that follows needs.
+
+    Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
+    outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
+    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are told, too.
+    What IM101 and IM102 say about the same layers, at least as severely, is left to them.
+
+    **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
+    gradient, as much too large or too small as itself.
+
+    **Example.** ``nn.init.normal_(weight)`` on a network of three layers: 32 times too large for each ReLU layer of width 64.
+
+    **Remedy.** Initialise the layers it names for the activation that follows.
+
+    Attributes:
+        large_layer: gain over the healthy one from which a layer is far too large. Kaiming's fan_out mode, which is in wide
+            use, gives up to fan_in/fan_out = 2 to 4 in front of a narrower layer.
+        large_total: product of these over the network from which the rms at its end, and with it every gradient, is five
+            times too large.
+        small_layer: healthy gain over the measured one from which a layer is far too small. PyTorch's own default for Linear
+            and Conv gives 1/3, which is 6 times too small before a ReLU and 8 before SiLU, and shallow networks learn with
+            it.
+        small_total: product of these from which the rms at the end is a tenth, and the gradient of every layer before, too.
+        output_alone: the same where only an output layer is too large: its rms is thirty times too large, and the first
+            steps make up for less. Kaiming's fan_out mode before ten classes gives 128 behind 1280 features (MNASNet of
+            torchvision), and learns.
+        critical_total: product from which it is critical: the rms is off a thousandfold, and no learning rate suits both
+            such layers and the others.
+        unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
+            its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
+        large_embedding: variance of an embedding from which whatever is added to it is lost beside it: published ones start
+            between 0.02² and 1.
+        recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
+            (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
+            1e-3 it keeps a thirtieth.
+        first_records: records for which the finding holds, as many as the default dense start; after them the weights are
+            the training's.
+    """
+
+    code: ClassVar[str] = "IM502"
+    name: ClassVar[str] = "init-mismatch"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM102")
+    source: ClassVar[str] = f"{HE}; {GLOROT}; Girko 1985 (circular law) for recurrent weights"
+
+    large_layer: float = 5.0
+    large_total: float = 30.0
+    small_layer: float = 10.0
+    small_total: float = 100.0
+    output_alone: float = 1000.0
+    critical_total: float = 1e6
+    unknown_gains: tuple[float, float] = (1.0, 16.0)
+    large_embedding: float = 25.0
+    recurrent_gains: tuple[float, float] = (1e-3, 10.0)
+    first_records: int = 10
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        first = history.records[0]
+        if first.step > 0 or len(history.records) > self.first_records:
+            return  # later, or in a resumed run, the weights are not the initial ones
+        began = History([first], history.structure)
+        odd: list[_Odd] = []
+        total = 1.0
+        for segment in _reaching_the_output(history.structure):
+            found, change = self._look(began, segment, history.covered)
+            odd += found
+            total = max(total, change)
+        alone = self._embeddings(began) + self._recurrent(began)
+        odd += [one for one in alone if one.layer.name not in history.covered]
+        if odd:
+            yield self._finding(odd, max([total, *(one.off for one in odd)]), history)
+
+    def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
+        """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
+
+        What others speak for (``covered``) counts for nothing.
+        """
+        signal = Signal(began.last, began.structure)
+        given = signal.column(Quantity.EXPECTED_GAIN, segment)
+        measured = signal.column(Quantity.GAIN, segment)
+        low, high = np.array([self._accepted(layer) for layer in segment.layers]).T
+        # A bias raises the measured gain of a small weight, and correlated inputs that of a small layer: only where
+        # both agree has a large weight made the signal large.
+        known, arriving = ~np.isnan(given), _arriving(signal, segment)
+        large = np.where(known, _beyond(np.fmin(np.fmin(given, measured), arriving), low, high), np.nan)
+        small = np.where(known, -_beyond(np.fmax(given, arriving), low, high), np.nan)
+        outputs = _outputs(began.structure)
+        small[[layer.name in outputs for layer in segment.layers]] = np.nan
+        large[[layer.name in covered for layer in segment.layers]] = np.nan
+        small[[layer.name in covered for layer in segment.layers]] = np.nan
+        for excess, layer_bar, total_bar, healthy in (
+            (large, self.large_layer, self.large_total, high),
+            (small, self.small_layer, self.small_total, low),
+        ):
+            far = np.flatnonzero(excess >= math.log(layer_bar))
+            odd = [_Odd(segment.layers[i], float(given[i]), float(healthy[i])) for i in far]
+            levels = np.asarray(segment.levels)[far].tolist()
+            together = min(_sum(levels, excess[far]), _sum(segment.levels, excess))
+            alone = all(one.layer.name in outputs for one in odd)
+            if odd and together >= math.log(self.output_alone if alone else total_bar):
+                return odd, bounded_exp(together)
+        return [], 1.0
+
+    def _accepted(self, layer: Layer) -> tuple[float, float]:
+        """Return the range of healthy gains of a layer; its ends are the same where the activation is known."""
+        gains = gains_around(layer.activation, flat_below=layer.flat_below)
+        return self.unknown_gains if gains is None else (gains.forward, gains.forward)
+
+    def _embeddings(self, began: History) -> list[_Odd]:
+        """Return the embeddings that are far too large and not normalised."""
+        found = []
+        for layer in began.structure.layers:
+            variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
+            if _is_embedding(layer) and not layer.normalised and variance >= self.large_embedding:
+                found.append(_Odd(layer, variance, 1.0))
+        return found
+
+    def _recurrent(self, began: History) -> list[_Odd]:
+        """Return the recurrent layers whose hidden-to-hidden weights are far off."""
+        found: dict[str, _Odd] = {}
+        low, high = self.recurrent_gains
+        for layer in began.structure.layers:
+            gates = GATES.get(layer.kind)
+            for name in layer.parameters if gates else ():
+                if "weight_hh" not in name or gates is None:
+                    continue
+                hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
+                gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
+                if gain >= high or 0 < gain <= low:
+                    found.setdefault(layer.module, _Odd(layer, gain, 1.0))
+        return list(found.values())
+
+    def _finding(self, odd: Sequence[_Odd], total: float, history: History) -> Finding:
+        worst = max(odd, key=lambda one: one.off)
+        layers = list(dict.fromkeys(one.layer.name for one in odd))
+        too = "large" if worst.gain > worst.healthy else "small"
+        follows = f" with {worst.layer.activation} after it" if worst.layer.activation else ""
+        message = (
+            f"The initial weights of {phrases.names(layers)} are far too {too}: those of {worst.layer.name} multiply the"
+            f" variance of the signal by {phrases.number(worst.gain)}, where {phrases.number(worst.healthy)} keeps"
+            f" it{follows}."
+        )
+        if len(layers) > 1 and total > worst.off:
+            message += f" Together these layers make it {phrases.times(total)} too {too}."
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.CRITICAL if total >= self.critical_total else Severity.WARNING,
+            layers=tuple(layers),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "gain_from_weights": Figure(worst.gain, "fan_in · Var(W)"),
+                "total_mismatch": Figure(total, f"× too {too}, in variance"),
+            },
+            expected={
+                "gain_from_weights": Figure(worst.healthy, "fan_in · Var(W)"),
+                "total_mismatch": Figure(1.0, "×"),
+            },
+            remedy=snippets.advice(
+                "Initialise the weights of these layers for the activation that follows them, before training.",
+                snippets.together(
+                    snippets.initialise(
+                        affected_layers.off_too(
+                            _without_embeddings(odd), history, direction=1 if worst.gain > worst.healthy else -1
+                        ),
+                        among=history.structure.layers,
+                    ),
+                    snippets.initialise(
+                        [one.layer for one in odd if _is_embedding(one.layer)], "nn.init.normal_({}, std=0.02)"
+                    ),
+                ),
+            ),
+            source=gain_source(worst.layer.activation),
+        )
+
+
+def _arriving(signal: Signal, segment: Segment) -> Column:
+    """Return, for layers with no known activation, the energy that the next layer receives over what they receive.
+
+    A factor that is written between two layers (30 in SIREN, 1/sqrt(fan_in) in the NTK parametrisation) belongs to the
+    initialisation; NaN where nothing follows or nothing was measured.
+    """
+    square = signal.column(Quantity.INPUT_MEAN_SQUARE, segment)
+    gain = np.full(len(segment.layers), np.nan)
+    for i, layer in enumerate(segment.layers):
+        after = [k for k, level in enumerate(segment.levels) if level == segment.levels[i] + 1 and k > i]
+        if layer.activation is None and after and square[i] > 0:
+            gain[i] = square[after[0]] / square[i]
+    return gain
+
+
+def _beyond(gain: Column, low: Column, high: Column) -> Column:
+    """Return by how much, in natural logarithm, gains are above their range; negative below it, 0 inside.
+
+    >>> np.exp(_beyond(np.array([8.0, 0.5, 4.0]), np.ones(3), np.full(3, 4.0))).round(6).tolist()
+    [2.0, 0.5, 1.0]
+    """
+    return log_of(gain) - log_of(np.clip(gain, low, high))
+
+
+def _reaching_the_output(structure: Structure) -> list[Segment]:
+    """Return the chains of weight layers after the last normalisation, without those inside residual blocks."""
+    last = max((x.depth for x in structure.layers if x.normalised or x.role is Role.NORMALISATION), default=-1)
+    inside = {name for residual in structure.residuals for name in residual.layers}
+    kept = []
+    for segment in segments(structure):
+        chosen = [i for i, x in enumerate(segment.layers) if x.depth > last and x.name not in inside]
+        if chosen:
+            rows = zip(segment.layers, segment.levels, segment.indices, strict=True)
+            columns = zip(*(row for i, row in enumerate(rows) if i in chosen), strict=True)
+            kept.append(Segment(*(tuple(column) for column in columns)))
+    return kept
+
+
+def _outputs(structure: Structure) -> frozenset[str]:
+    """Return the weight layers whose output no other weight layer reads."""
+    feeds: dict[str, set[str]] = {}
+    read: set[str] = set()
+    for layer in structure.layers:
+        sources = {source for name in layer.inputs for source in feeds.get(name, {name})}
+        if layer.role is Role.WEIGHT:
+            read |= sources
+        else:
+            feeds[layer.name] = sources
+    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT]
+    # Where the tensor between two layers was not followed, the last one that ran is the output.
+    unknown = any(not layer.inputs for layer in weights[1:])
+    return frozenset(x.name for x in (weights[-1:] if unknown else weights) if x.name not in read)
+
+
+def _sum(levels: Sequence[int], excess: Column) -> float:
+    """Return the sum over the levels of the median excess at each; what is not known counts for nothing."""
+    return float(np.sum(by_level(levels, excess)[1])) if len(levels) else 0.0
+
+
+def _of(record: StepRecord, name: str, quantity: Quantity) -> float:
+    if name not in record.parameter_names:
+        return math.nan
+    return float(record.column(quantity)[record.parameter_names.index(name)])
+
+
+def _is_embedding(layer: Layer) -> bool:
+    return layer.kind in {"Embedding", "EmbeddingBag"}
+
+
+def _without_embeddings(odd: Sequence[_Odd]) -> list[Layer]:
+    return [one.layer for one in odd if not _is_embedding(one.layer)]

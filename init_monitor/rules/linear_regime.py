@@ -1,0 +1,103 @@
+"""IM302: rectifiers that bend nothing, because each of their units saw one sign only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, rectifiers, weights_before
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.analysis.rectifiers import RectifierUnits
+    from init_monitor.records import History
+
+
+@dataclass(frozen=True)
+class LinearRegime:
+    """IM302: units whose pre-activation had the same sign for every sample, so that the activation bends nothing.
+
+    Both kinds count: units that are off (dead) and units that are always on. Where dead-relu (IM301) names a layer, at least as
+    severely, this rule leaves it to that one.
+
+    **Why.** For such a unit the activation bends nothing, and a stack of such layers is one linear map.
+
+    **Example.** 50 plain He-initialised layers: about 37 % at layer 20, 64 % at layer 50, before any training.
+
+    **Remedy.** Centre what the layers receive: zero biases, standardised inputs, a normalisation before the activation;
+    residual connections in deep networks.
+
+    Attributes:
+        info: share of dead plus all-positive units in a layer from which it is told: 50 He-initialised layers reach 64 %, so
+            this is worth knowing, not a fault.
+        warning: the same for a warning: the layer is a linear map but for a tenth of its units.
+        least_samples: positions per unit below which nothing is said, as for dead units.
+    """
+
+    code: ClassVar[str] = "IM302"
+    name: ClassVar[str] = "linear-regime"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301",)
+    source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
+
+    info: float = 0.50
+    warning: float = 0.90
+    least_samples: int = LEAST_SAMPLES
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one warning and one piece of information."""
+        seen = [
+            units
+            for units in rectifiers(history.last, history.structure, flat_below=False, least_samples=self.least_samples)
+            if np.isfinite(units.all_positive) and units.layer.name not in history.covered
+        ]
+        severe = [units for units in seen if units.one_sided >= self.warning]
+        mild = [units for units in seen if self.info <= units.one_sided < self.warning]
+        for severity, found in ((Severity.WARNING, severe), (Severity.INFO, mild)):
+            if found:
+                yield self._finding(severity, found, history)
+
+    def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
+        worst = max(found, key=lambda units: units.one_sided)
+        samples = min(units.samples for units in found)
+        layers = [units.layer for units in found]
+        message = (
+            f"{phrases.percent(worst.one_sided)} of the units of {worst.layer.name} saw only one sign in"
+            f" {worst.samples:,.0f} samples ({phrases.percent(worst.dead)} only negative,"
+            f" {phrases.percent(worst.all_positive)} only positive): for them the activation is a straight line."
+        )
+        if len(found) > 1:
+            message += phrases.at_least_in({units.layer.name: units.one_sided for units in found})
+        sentence = (
+            "Centre what these layers receive: zero biases, standardised inputs, or a normalisation before the"
+            " activation. In a deep plain network this comes with depth; residual connections help."
+        )
+        code = ""
+        if severity > Severity.INFO:
+            weights = weights_before(layers, history.structure)
+            code = snippets.initialise(weights, among=history.structure.layers)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=tuple(layer.name for layer in layers),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "linear_fraction": Figure(worst.one_sided, "of the units"),
+                "dead_fraction": Figure(worst.dead, "of the units"),
+                "all_positive_fraction": Figure(worst.all_positive, "of the units"),
+                "samples": Figure(samples, "samples per unit"),
+                "detectable_rate": Figure(detectable_rate(samples), "of the samples"),
+            },
+            expected={
+                "linear_fraction": Figure(self.info, "of the units, or less"),
+                "samples": Figure(self.least_samples, "samples per unit, or more"),
+            },
+            remedy=snippets.advice(sentence, code),
+            source=self.source,
+        )

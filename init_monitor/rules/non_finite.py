@@ -1,0 +1,269 @@
+"""IM601: where NaN or infinity appears first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.records import Figure, Finding, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import made_by_training, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.records import Column, History, Layer, StepRecord, Structure
+
+_UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "softmax", "acos", "asin")
+"""Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
+
+
+class _Origin(NamedTuple):
+    """Where it appeared: a sentence up to "not finite", names for its braces, how many elements, cause and remedy."""
+
+    lead: str
+    layers: tuple[str, ...]
+    severity: Severity
+    elements: float
+    cause: str
+    sentence: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """IM601: the first layer with NaN or ±Inf, in the order the numbers flow: forward, then back, then the weights.
+
+    Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
+
+    **Why.** Everything after the first place follows from it, so the first place is the one to look at.
+
+    **Example.** float16 activations beyond 65,504; the logarithm of a probability that has become 0.
+
+    **Remedy.** By the likely cause, which the finding names: a format with more range, a guard for the operation, a clipped
+    gradient, or back to a checkpoint from before.
+
+    Attributes:
+        scaler_halvings: sampled steps in a row with non-finite gradients after which a gradient scaler has halved its first
+            scale of 2^16 away: skipping did not help.
+        near_overflow: a finite element within this factor of the format's largest number has neighbours that overflow: with
+            a Gaussian tail the largest of a million elements is five standard deviations out, and a product with one more
+            weight does the rest.
+    """
+
+    code: ClassVar[str] = "IM601"
+    name: ClassVar[str] = "non-finite"
+    spreads: ClassVar[bool] = False
+    source: ClassVar[str] = (
+        "IEEE 754-2019, 6 and 7: overflow gives infinity; 0/0, inf - inf and roots of negatives give NaN"
+    )
+
+    scaler_halvings: int = 17
+    near_overflow: float = 16.0
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding: everything after the first place follows from it."""
+        place = (
+            _forward(history, self.near_overflow)
+            or self._backward(history)
+            or _parameters(history.last, history.structure)
+            or self._weight_gradients(history)
+        )
+        if place is None:
+            return
+        yield Finding(
+            rule=self.name,
+            code=self.code,
+            severity=place.severity,
+            layers=place.layers,
+            step=history.last.step,
+            message=(
+                f"{place.lead.format(phrases.names(place.layers))} not finite:"
+                f" {phrases.count(place.elements, 'element')} NaN or infinite. {place.cause}"
+            ),
+            evidence={"nonfinite_count": Figure(place.elements, "elements")},
+            expected={"nonfinite_count": Figure(0.0, "elements")},
+            remedy=snippets.advice(place.sentence, place.code),
+            source=self.source,
+        )
+
+    def _gradient_severity(self, history: History, quantity: Quantity) -> tuple[Severity, str]:
+        if not history.last.loss_scaled:
+            return Severity.CRITICAL, ""
+        recent = history.records[-self.scaler_halvings :]
+        lasting = len(recent) == self.scaler_halvings and all(_positive(r.column(quantity)).any() for r in recent)
+        if lasting:
+            return (
+                Severity.WARNING,
+                f" It did so at {len(recent)} sampled steps in a row: a smaller loss scale does not help.",
+            )
+        return Severity.INFO, " The gradient scaler skips this step and halves its scale: that is its normal work."
+
+    def _backward(self, history: History) -> _Origin | None:
+        record = history.last
+        bad = np.flatnonzero(_positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)))
+        if not bad.size:
+            return None
+        i = int(bad[-1])
+        severity, excuse = self._gradient_severity(history, Quantity.GRADIENT_NONFINITE_COUNT)
+        elements = float(record.column(Quantity.GRADIENT_NONFINITE_COUNT)[i])
+        layer = history.structure.by_name().get(record.names[i])
+        if i == len(record.names) - 1:
+            cause = "It is the last watched layer: the loss itself, or its derivative, is not finite."
+        elif _near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer, self.near_overflow):
+            cause = "The gradients next to it are almost as large as the format allows: it overflowed."
+        else:
+            cause = "The gradient that reached the layers after it was finite: a derivative between them is not defined there."
+        sentence = (
+            "Nothing has to change unless it lasts; then try bfloat16 (precision='bf16-mixed'), which needs no scaling."
+            if severity is Severity.INFO
+            else "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
+        )
+        code = "" if severity is Severity.INFO else "import torch\n\ntorch.autograd.set_detect_anomaly(True)"
+        return _Origin(
+            "Backward, the gradient of {} is the first that is",
+            (record.names[i],),
+            severity,
+            elements,
+            cause + excuse,
+            sentence,
+            code,
+        )
+
+    def _weight_gradients(self, history: History) -> _Origin | None:
+        record = history.last
+        column = record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
+        bad = np.flatnonzero(_positive(column))
+        if not bad.size:
+            return None
+        severity, excuse = self._gradient_severity(history, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
+        cause = "The gradients of all watched layers are finite: it arose in the sum over samples and positions."
+        sentence = "Clip the gradient, lower the learning rate, or accumulate in float32."
+        names = tuple(record.parameter_names[i] for i in bad)
+        return _Origin(
+            "Backward, the weight gradient of {} is",
+            names,
+            severity,
+            float(column[bad].sum()),
+            cause + excuse,
+            sentence,
+        )
+
+
+def _positive(column: Column) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return np.nan_to_num(column, nan=0.0) > 0
+
+
+def _forward(history: History, near: float) -> _Origin | None:
+    record, structure = history.last, history.structure
+    count = record.column(Quantity.NONFINITE_COUNT)
+    bad = np.flatnonzero(_positive(count))
+    if not bad.size:
+        return None
+    i = int(bad[0])
+    name = record.names[i]
+    layer = structure.by_name().get(name)
+    if layer is not None and _on_purpose(i, bad, record, layer):
+        cause = "Every layer after it is finite, as when a mask puts -inf before a softmax."
+        return _Origin(
+            "Forward, the output of {} is the first that is",
+            (name,),
+            Severity.INFO,
+            float(count[i]),
+            cause,
+            "Nothing has to change.",
+        )
+    cause, sentence, code = _forward_cause(i, history, layer, near)
+    return _Origin(
+        "Forward, the output of {} is the first that is",
+        (name,),
+        Severity.CRITICAL,
+        float(count[i]),
+        cause,
+        sentence,
+        code,
+    )
+
+
+def _on_purpose(
+    i: int, bad: Column | np.ndarray[tuple[int, ...], np.dtype[np.intp]], record: StepRecord, layer: Layer
+) -> bool:
+    spreads = len(bad) > 1 or _positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)).any()
+    return layer.role is Role.OTHER and i < len(record.names) - 1 and not spreads
+
+
+def _forward_cause(i: int, history: History, layer: Layer | None, near: float) -> tuple[str, str, str]:
+    record = history.last
+    if layer is not None and (weight := _broken_parameter(record, layer)):
+        return (
+            f"Its parameter {weight} is not finite: an earlier update broke it.",
+            "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
+            f"broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]\nprint(broken)  # {weight}",
+        )
+    index = {name: k for k, name in enumerate(record.names)}
+    fed = [index[name] for name in (layer.inputs if layer else ()) if name in index]
+    reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
+    grown = made_by_training.growth(history, layer) if layer is not None else 0.0
+    grown = grown if np.isfinite(reached).any() else 0.0
+    if _near_overflow(reached, layer, near) or grown > made_by_training.OVERTURNED:
+        dtype = layer.dtype if layer else "float32"
+        limit = phrases.number(format_of(dtype).largest)
+        cause = f"The numbers around it reach {phrases.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed."
+        if grown > made_by_training.OVERTURNED:
+            first = history.records[0].step
+            return (
+                f"{cause} Its weights are {phrases.times(grown)} as large as at step {first}: the updates are too large.",
+                "Lower the learning rate (or warm it up) and clip the gradient.",
+                made_by_training.CLIP,
+            )
+        return (
+            cause,
+            "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",
+            snippets.initialise([layer]) if layer is not None and layer.role is Role.WEIGHT else "",
+        )
+    kind = layer.kind.casefold() if layer else ""
+    if any(part in kind for part in _UNDEFINED_SOMEWHERE):
+        return (
+            f"What it receives is finite; {layer.kind if layer else 'it'} has no finite value for some of it (zero, negative, too large).",
+            "Keep its argument away from there: add a small constant, or clamp it.",
+            "",
+        )
+    if not fed and i == 0:
+        return (
+            "It is the first watched layer: most likely the network's input already holds such elements.",
+            "Check the batch before it enters the network.",
+            "assert all(x.isfinite().all() for x in batch if x.is_floating_point())  # batch: what the loader yields",
+        )
+    return (
+        "What the watched layers before it gave is finite: it arose in this layer or in an operation just before it.",
+        "Look at what runs between these two layers: a division, a logarithm, a root, a mask, a too large number.",
+        "",
+    )
+
+
+def _broken_parameter(record: StepRecord, layer: Layer) -> str:
+    broken = _positive(record.column(Quantity.WEIGHT_NONFINITE_COUNT))
+    mine = (name for name, bad in zip(record.parameter_names, broken, strict=True) if bad)
+    return next((name for name in mine if name in {layer.weight, layer.bias}), "")
+
+
+def _near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
+    finite = values[np.isfinite(values)]
+    largest = format_of(layer.dtype if layer else "float32").largest
+    return bool(finite.size) and float(finite.max()) * factor >= largest
+
+
+def _parameters(record: StepRecord, structure: Structure) -> _Origin | None:
+    column = record.column(Quantity.WEIGHT_NONFINITE_COUNT)
+    bad = np.flatnonzero(_positive(column))
+    if not bad.size:
+        return None
+    names = tuple(record.parameter_names[i] for i in bad)
+    owners = {p for layer in structure.layers for p in (layer.weight, layer.bias)}
+    seen = "its layer gave finite numbers" if names[0] in owners else "its layer is not watched"
+    cause = f"A step of the optimizer broke it, or it began so ({seen} at this step)."
+    sentence = "Go back to a checkpoint from before, lower the learning rate, clip the gradient."
+    return _Origin("The parameter {} is", names, Severity.CRITICAL, float(column[bad].sum()), cause, sentence)

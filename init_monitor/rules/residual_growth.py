@@ -1,0 +1,208 @@
+"""IM401: every residual addition multiplies the variance of its stream."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from init_monitor.analysis import residual_branches
+from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.residual_streams import Growth, Measured, Stream, streams
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, small_branches, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import History, Structure
+
+
+class _GrowingStream(NamedTuple):
+    """One stream that grows exponentially, forward and (towards the input) backward."""
+
+    stream: Stream
+    severity: Severity
+    forward: Growth
+    backward: Growth
+    blamed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ResidualGrowth:
+    """IM401: the variance grows exponentially along a residual stream, about twofold per block.
+
+    A stream is a chain of additions, each taking its skip from the sum before; a normalisation on it or a projection starts a
+    new one. Growth that slows down (1 + 1/k at block k, as behind branches that end or begin with a normalisation: every pre-norm
+    transformer, every ResNet with BatchNorm) is healthy at any size and is not mentioned. The finding predicts the block at which
+    the rms overflows.
+
+    **Why.** Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F). With He's initialisation inside an unnormalised branch F has the
+    variance of x and is hardly correlated with it, so every block doubles it: 2^L after L blocks, and the gradient likewise on
+    its way back. From unit variance, float16 ends after 32 blocks.
+
+    **Example.** 20 blocks ``x + second(relu(first(x)))`` with ``kaiming_normal_`` weights: 2× per block, a million in all.
+
+    **Remedy.** Start the last layer of every branch at zero (the finding's code names them), normalise inside the branches,
+    multiply each sum by 1/√2, or weigh block k of L with α = √((k−1+L)/(k+L)) and β = 1/√(k+L) (RescaleNet).
+
+    Attributes:
+        warning_change: variance factor over a stream from which exponential growth is a warning: the rms has grown 100-fold.
+        critical_change: factor of the signal *and* of the gradient from which it is critical, unless the optimizer
+            rescales each gradient: the rms has grown 1e5-fold, beyond float16. An overflow within the stream is critical
+            anyway.
+        lasting_growth: variance factor per block, over the whole stream and over its later half alone, from which growth
+            counts as exponential. Branches that add the same variance v each let a stream grow linearly, 1 + v, 1 + 2v, …:
+            from the second of four blocks to the fourth that is at most sqrt(4/2) = 1.41 per block, however large v is, and
+            less in a longer stream. Branches that double it stay at 2.
+        least_blocks: streams of fewer measured additions are not judged: they cannot tell growth that goes on from growth
+            that slows down, and end at 2^3.
+        peak: how many times the rms the largest elements are, which overflow first: one in 16,000 of a Gaussian lies
+            beyond four standard deviations, and an activation has more elements than that.
+    """
+
+    code: ClassVar[str] = "IM401"
+    name: ClassVar[str] = "residual-growth"
+    source: ClassVar[str] = (
+        "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.1:"
+        " Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F)"
+    )
+
+    warning_change: float = 1e4
+    critical_change: float = 1e10
+    lasting_growth: float = 1.5
+    least_blocks: int = 4
+    peak: float = 4.0
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding per severity."""
+        measured = Measured(history.last)
+        growing = [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
+        for severity in sorted({one.severity for one in growing}, reverse=True):
+            yield self._finding([one for one in growing if one.severity is severity], measured, history)
+
+    def _look(self, stream: Stream, measured: Measured, history: History) -> _GrowingStream | None:
+        forward, backward = measured.forward(stream), measured.backward(stream)
+        if forward.measured_blocks < self.least_blocks:
+            return None
+        inside = sum(residual_branches.normalises(residual, history.structure) for residual in stream.residuals)
+        severity = self._severity(
+            stream, forward, backward, history.last.optimizer, normalised=2 * inside > stream.blocks
+        )
+        if severity is None:
+            return None
+        growth = measured.column(Quantity.RESIDUAL_GROWTH, stream)
+        blamed = tuple(i for i, value in enumerate(growth) if value >= self.lasting_growth)
+        return _GrowingStream(stream, severity, forward, backward, blamed or tuple(range(stream.blocks)))
+
+    def _severity(
+        self, stream: Stream, forward: Growth, backward: Growth, optimizer: str, *, normalised: bool
+    ) -> Severity | None:
+        total = forward.steady_total
+        lasting = forward.per_block >= self.lasting_growth and forward.later >= self.lasting_growth
+        # Slower, but over so many blocks that the later half alone does its part of a warning: no linear growth does.
+        slow = (
+            not normalised and total >= self.warning_change and forward.later_factor >= math.sqrt(self.warning_change)
+        )
+        if not (lasting or slow):
+            return None
+        largest = stream.format.largest
+        if any(way.overflow_block(largest, peak=self.peak) <= stream.blocks for way in (forward, backward)):
+            return Severity.CRITICAL
+        both = total >= self.critical_change and backward.steady_total >= self.critical_change
+        if both and epsilon_of(optimizer) is None:
+            return Severity.CRITICAL
+        if total >= self.warning_change:
+            return Severity.WARNING
+        return None if normalised else Severity.INFO
+
+    def _finding(self, growing: Sequence[_GrowingStream], measured: Measured, history: History) -> Finding:
+        worst = max(growing, key=lambda one: one.forward.steady_total)
+        message = self._message(worst, measured)
+        if len(growing) > 1:
+            message += f" The same happens in {phrases.count(len(growing) - 1, 'other stream')} of the network."
+        evidence, expected = _numbers(worst, measured)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=worst.severity,
+            layers=tuple(one.stream.residuals[i].name for one in growing for i in one.blamed),
+            step=history.last.step,
+            message=message,
+            evidence=evidence,
+            expected=expected,
+            remedy=_remedy(growing, history.structure),
+            source=self.source,
+        )
+
+    def _message(self, growing: _GrowingStream, measured: Measured) -> str:
+        stream, forward, backward = growing.stream, growing.forward, growing.backward
+        first, last = stream.residuals[0].name, stream.residuals[-1].name
+        lead = (
+            f"Each residual addition from {first} to {last} multiplies the variance by {phrases.number(forward.per_block)}:"
+            f" over {phrases.count(stream.blocks, 'block')} it {phrases.change(forward.total)}."
+        )
+        parts = [lead]
+        ratio = measured.median(Quantity.RESIDUAL_VARIANCE_RATIO, stream)
+        if math.isfinite(ratio):
+            parts.append(
+                f"A branch has {phrases.times(ratio)} the variance of its skip, and nothing on the way makes up for it."
+            )
+        if backward.per_block >= self.lasting_growth:
+            parts.append(f"The gradient grows {phrases.times(backward.per_block)} per block on its way back, too.")
+        return " ".join([*parts, *self._limit(growing)])
+
+    def _limit(self, growing: _GrowingStream) -> list[str]:
+        stream, forward = growing.stream, growing.forward
+        form, half = stream.format, FORMATS["float16"]
+        block = forward.overflow_block(form.largest)
+        limit = f"the largest {form.name} number ({phrases.number(form.largest)})"
+        if block <= stream.blocks:
+            return [f"Its rms passes {limit} at block {block:.0f}."]
+        if forward.overflow_block(form.largest, peak=self.peak) <= stream.blocks:
+            return [f"Its largest elements ({self.peak:.0f} times the rms) pass {limit} within these blocks."]
+        if block <= phrases.WORTH_SAYING * stream.blocks:
+            return [f"At this pace its rms passes {limit} at block {block:.0f}."]
+        block = forward.overflow_block(half.largest)
+        if block <= phrases.WORTH_SAYING * stream.blocks:
+            return [
+                f"In float16 its rms would pass the largest number ({phrases.number(half.largest)}) at block {block:.0f}."
+            ]
+        return []
+
+
+def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    stream, forward, backward = growing.stream, growing.forward, growing.backward
+    after = f"after {phrases.count(stream.blocks, 'block')}"
+    evidence = {
+        "growth_per_block": Figure(forward.per_block, "× per block"),
+        "blocks": Figure(stream.blocks, "blocks"),
+        "total_growth": Figure(forward.total, "×"),
+        "predicted_variance": Figure(forward.predicted, after),
+        "variance_ratio": Figure(
+            measured.median(Quantity.RESIDUAL_VARIANCE_RATIO, stream), "Var(branch)/Var(skip), median"
+        ),
+        "correlation": Figure(measured.median(Quantity.RESIDUAL_CORRELATION, stream), "of branch and skip, median"),
+        "gradient_growth_per_block": Figure(backward.per_block, "× per block towards the input"),
+        "overflow_block": Figure(forward.overflow_block(stream.format.largest), f"blocks, rms in {stream.format.name}"),
+        "overflow_block_float16": Figure(forward.overflow_block(FORMATS["float16"].largest), "blocks, rms in float16"),
+    }
+    expected = {
+        "growth_per_block": Figure(1.0, "× per block"),
+        "total_growth": Figure(1.0, "×"),
+        "gradient_growth_per_block": Figure(1.0, "× per block towards the input"),
+    }
+    evidence = {name: figure for name, figure in evidence.items() if math.isfinite(figure)}
+    return evidence, {name: figure for name, figure in expected.items() if name in evidence}
+
+
+def _remedy(growing: Sequence[_GrowingStream], structure: Structure) -> str:
+    blocks = max(v.stream.blocks for v in growing)
+    sentence = (
+        "Start the branches at zero, normalise inside them, multiply each sum by 1/sqrt(2), or weigh block k as"
+        f" alpha·x + beta·F(x) with alpha = sqrt((k-1+L)/(k+L)), beta = 1/sqrt(k+L), L = {blocks} (RescaleNet)."
+    )
+    code = [small_branches.start_small([v.stream.residuals[i] for i in v.blamed], structure) for v in growing]
+    return snippets.advice(sentence, snippets.together(*code))

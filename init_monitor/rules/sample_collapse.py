@@ -1,0 +1,174 @@
+"""IM702: all samples get the same representation; what differs between them does not reach the end of the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
+from init_monitor.analysis.gains import GLOROT, healthy_gain
+from init_monitor.analysis.rising import RISING_PAIRS, rising_share
+from init_monitor.analysis.sample_shares import SampleShares, sample_shares
+from init_monitor.analysis.segments import log_of
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import History, Layer, StepRecord
+
+
+@dataclass(frozen=True)
+class SampleCollapse:
+    """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
+
+    Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
+    token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
+    say nothing. Layers whose variance is exactly 0 have no share; IM102 is about them.
+
+    **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
+    are the same.
+
+    **Example.** Twelve linear layers with ReLU and PyTorch's default initialisation: each multiplies the signal by a sixth and
+    adds a bias that does not depend on it.
+
+    **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
+    network add residual connections or normalisations. Made by training: a smaller learning rate.
+
+    Attributes:
+        gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
+            arrives: the samples differ by a thousandth of what is the same in all. bfloat16 keeps less, and in float32 the
+            measurement itself is rounding below 2e-7. Default initialised ReLU layers get here after 12; from there on Adam,
+            too, learned the digits markedly worse.
+        faint: share at which too little arrives, if that lasts and is not rising: eight to ten default initialised layers,
+            on which SGD learned nothing in 300 steps. Fifty He-initialised layers keep 0.06, and of 52 networks of
+            torchvision, timm and transformers as they are initialised there 51 keep 0.1 or more; in the other one (CaiT)
+            LayerScale keeps the class token from looking at the image yet.
+        records: sampled steps in a row that show it before it is said; a network that has only been looked at once is taken
+            at that.
+        lasting_records: sampled steps in a row after which it counts as lasting.
+        lasting_steps: optimizer steps they span where a little still arrives: Adam woke ten default initialised layers
+            within 30, and four hard sigmoids within 100.
+        gone_steps: the same where nothing arrives.
+        rising_pairs: share of growing pairs of records from which it counts as waking; noise gives 0.5 ± 0.11.
+        varies: share at the first layers below which nothing is judged: the samples of the batch are then alike themselves.
+            The mean over the positions of 224 × 224 pixels of pure noise leaves 3e-5.
+        blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
+            initialised ones by 3 to 10.
+    """
+
+    code: ClassVar[str] = "IM702"
+    name: ClassVar[str] = "sample-collapse"
+    source: ClassVar[str] = (
+        f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
+    )
+
+    gone: float = 1e-6
+    faint: float = 1e-3
+    records: int = 3
+    lasting_records: int = 8
+    lasting_steps: int = 100
+    gone_steps: int = 50
+    rising_pairs: float = RISING_PAIRS
+    varies: float = 1e-5
+    blame_factor: float = BLAME_FACTOR
+    drop: float = 3.0
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        now = sample_shares(history.last, history.structure, self.varies)
+        if now is None or not now.arriving <= self.faint:
+            return
+        stretch = self._stretch(history)
+        severity = self._severity(history, stretch)
+        if severity is not None:
+            yield self._finding(severity, now, history, len(stretch))
+
+    def _stretch(self, history: History) -> list[float]:
+        """Return what arrived in the latest records in a row that show it, oldest first."""
+        arriving: list[float] = []
+        for record in reversed(history.records):
+            seen = sample_shares(record, history.structure, self.varies)
+            if seen is None or not seen.arriving <= self.faint:
+                break
+            arriving.append(seen.arriving)
+        return arriving[::-1]
+
+    def _severity(self, history: History, arriving: Sequence[float]) -> Severity | None:
+        count = len(arriving)
+        span = history.last.step - history.records[-count].step
+        # Below what can be measured, rounding rises and falls as it likes.
+        rising = rising_share(np.maximum(arriving, self.gone)) >= self.rising_pairs
+        if count >= self.lasting_records and not rising:
+            if span >= self.gone_steps and max(arriving) <= self.gone:
+                return Severity.CRITICAL
+            if span >= self.lasting_steps:
+                return Severity.WARNING
+        at_once = max(arriving[-self.records :]) <= self.gone and count >= min(self.records, len(history.records))
+        return Severity.WARNING if at_once and not history.structure.residuals else None
+
+    def _finding(self, severity: Severity, now: SampleShares, history: History, count: int) -> Finding:
+        began = sample_shares(history.records[0], history.structure, self.varies)
+        trained = began is not None and began.arriving > self.faint
+        start = min(now.lost_from(self.faint), len(now.layers) - 1)
+        blamed = list(now.layers[start:]) if trained else self._blamed(now, history.last, start)
+        evidence = {
+            "between_sample_share": Figure(now.arriving * now.entering, "of the variance"),
+            "entering_share": Figure(now.entering, "of the variance, at the first layers"),
+            "records": Figure(count, "sampled steps in a row"),
+        }
+        lost = now.layers[start:]
+        message = (
+            f"All samples look the same to {phrases.names([layer.name for layer in lost])}: what differs between them is"
+            f" {phrases.number(now.arriving * now.entering)} of the variance there, and"
+            f" {phrases.number(now.entering)} at the first layers. What is left is the same constant for every input."
+        )
+        if trained:
+            message += f" At step {history.records[0].step} they did differ: training made it so."
+            remedy = made_by_training.remedy(history, direction=1)
+        else:
+            # Where no gain is known (between sigmoids), all of the chain may have a part in it.
+            unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
+            culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight]
+            culprits = affected_layers.off_too(culprits, history, direction=-1)
+            message += (
+                f" {phrases.names([layer.name for layer in blamed])} let the signal fade beside the biases."
+                if blamed
+                else ""
+            )
+            sentence = (
+                "Initialise these layers for the activation that follows them, with zero biases, so that the signal is not"
+                " smaller than the constants added to it; in a deep network add residual connections or normalisations."
+            )
+            remedy = snippets.advice(sentence, snippets.initialise(culprits, among=history.structure.layers))
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=tuple(layer.name for layer in blamed or lost),
+            step=history.last.step,
+            message=message,
+            evidence=evidence,
+            expected={"between_sample_share": Figure(self.faint * now.entering, "of the variance, or more")},
+            remedy=remedy,
+            source=self.source,
+        )
+
+    def _blamed(self, now: SampleShares, record: StepRecord, start: int) -> list[Layer]:
+        """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""
+        where = {name: i for i, name in enumerate(record.names)}
+        given = record.column(Quantity.EXPECTED_GAIN)
+        off = np.array([log_of(np.array([healthy_gain(x)]))[0] for x in now.layers])
+        off = off - log_of(np.array([given[where[x.name]] for x in now.layers]))
+        weak = to_blame(off, self.blame_factor)
+        if weak:
+            return [now.layers[i] for i in weak]
+        shares = np.maximum(now.shares[: start + 1], self.gone)
+        drops = np.append(np.nan, log_of(shares[:-1]) - log_of(shares[1:]))
+        return [now.layers[i] for i in to_blame(drops, self.drop)] or list(now.layers[start : start + 1])

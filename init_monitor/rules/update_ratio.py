@@ -1,0 +1,252 @@
+"""IM603: each step changes the weights by far too much, or by next to nothing, for long."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.rising import RISING_PAIRS, rising_share
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import learning_rate, made_by_training, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from init_monitor.analysis.pace import Pace
+    from init_monitor.records import History, StepRecord
+
+LOST = (
+    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
+    " half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
+)
+
+FEW_DIGITS = frozenset({"bfloat16", "float16"})
+"""Formats to which an update of a healthy size may be too small to be added."""
+
+IN_MORE_DIGITS = "Keep the weights in float32 and compute in half precision beside them, or raise the learning rate."
+MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
+
+
+@dataclass(frozen=True)
+class UpdateRatio:
+    """IM603: the median layer's ‖Δw‖/‖w‖ is so large that steps replace the weights, or too small to learn.
+
+    Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
+    learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
+    larger is enough. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
+    to them is rounded away.
+
+    **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
+    of it changes nothing in a hundred thousand. Measured on eight small networks, SGD and Adam: all that learnt had 1e-4 to 0.2.
+
+    **Example.** Adam with a learning rate of 1; SGD with 1e-6.
+
+    **Remedy.** The learning rate that would give an update of a few thousandths, which the finding computes.
+
+    Attributes:
+        too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
+            usual learning rates (SGD up to 0.1, Adam up to 0.01) no step exceeded 0.2; at SGD's 10 and Adam's 0.1 three of
+            the first ten passed 0.3 in nearly all.
+        often: so many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
+            spike may.
+        latest: records that are looked at for too large updates: the default dense start, in which a broken network breaks.
+        too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
+            Measured: nothing is learnt in 120 steps at ten times that; careful fine-tuning (AdamW at 1e-6 on weights of 0.02)
+            is five times above.
+        least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
+            chance.
+        least_steps: optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise.
+        largest_rate: if an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the
+            gradient is what is too small: the network has converged, or its gradient vanishes (IM202).
+        hopeless_rate: if it needed a larger one than this from the first step on, the gradient was lost before it arrived: a
+            loss that is divided by too much. A converged network that is trained on has a gradient ten to a thousand times
+            that.
+        risen: factor over the stretch by which updates that rise must have grown: a warm-up from next to nothing, and
+            momentum that builds up (0.9 multiplies by ten), do; a gradient that drifts does not.
+        rising_pairs: share of growing pairs of records from which updates count as rising; noise gives 0.5 ± 0.11.
+        tail: a learning rate below this part of the largest one in the window is on its way down, as schedules end.
+    """
+
+    code: ClassVar[str] = "IM603"
+    name: ClassVar[str] = "update-ratio"
+    source: ClassVar[str] = (
+        "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"
+    )
+
+    too_large: float = 0.3
+    often: int = 3
+    latest: int = 10
+    too_small: float = 1e-5
+    least_records: int = 8
+    least_steps: int = 20
+    largest_rate: float = 1.0
+    hopeless_rate: float = 1e4
+    risen: float = 2.0
+    rising_pairs: float = RISING_PAIRS
+    tail: float = 0.5
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        judged = judged_weights(history)
+        if judged:
+            finding = self._large(history, judged) or self._small(history, judged) or self._lost(history, judged)
+            if finding is not None:
+                yield finding
+
+    def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
+        latest = [pace for r in history.records[-self.latest :] if (pace := pace_of(r, judged)) is not None]
+        over = [pace.low for pace in latest if self.too_large < pace.low < math.inf]
+        growth, steps = growth_of(history)
+        overturned = growth >= made_by_training.OVERTURNED
+        if len(over) < self.often and not overturned:
+            return None
+        record, parts = history.last, []
+        measured: dict[str, Figure] = {}
+        if len(over) >= self.often:
+            median = float(np.median(over))
+            parts.append(
+                f"In {len(over)} of the last {len(latest)} sampled steps the median layer changed by"
+                f" {phrases.part(median)} its own size in one step: such a step replaces what the ones before have learnt."
+            )
+            measured["update_ratio"] = Figure(median, "‖Δw‖/‖w‖ per step")
+            measured["records"] = Figure(len(over), f"of the last {len(latest)} sampled steps")
+        if overturned:
+            parts.append(f"In {phrases.count(steps, 'step')} the weights have become {phrases.times(growth)} as large.")
+            measured["growth"] = Figure(growth, f"× in {phrases.count(steps, 'step')}")
+        # The first of these steps is the one that the initial weights were made for; later ones are relative to grown ones.
+        per_step = over[0] if len(over) >= self.often else growth / steps
+        severity = Severity.CRITICAL if overturned else Severity.WARNING
+        return replace(
+            self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
+            expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
+            remedy=learning_rate.slower(record, per_step),
+        )
+
+    def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
+        now = pace_of(history.last, judged)
+        if now is None or now.high >= self.too_small:
+            return None
+        paces = [pace for r in history.records if r.stepped and (pace := pace_of(r, judged)) is not None]
+        stretch = _shortest(paces, self.least_records, self.least_steps)
+        enough = sum(pace.high >= self.too_small for pace in paces)
+        if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= self.too_small:
+            return None  # what was large enough before was so at a rate or a gradient that is no longer needed
+        if self._rises(stretch) or self._scheduled(paces, stretch):
+            return None
+        record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
+        pull = pull_of(stretch)
+        faint = pull < learning_rate.AIM / self.hopeless_rate and history.records[0].step == 0
+        if ratio == 0 or (pull < learning_rate.AIM / self.largest_rate and not faint):
+            return None
+        steps = stretch[-1].record.step - stretch[0].record.step
+        message = (
+            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} the median layer has changed by"
+            f" {phrases.part(ratio)} its own size per step. At this pace it takes {phrases.number(1 / ratio)} steps to"
+            " replace the initial weights."
+        )
+        if faint:
+            message += (
+                f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate makes up for that."
+            )
+        return replace(
+            self._finding(
+                history,
+                Severity.WARNING,
+                message,
+                {
+                    "update_ratio": Figure(ratio, "‖Δw‖/‖w‖ per step"),
+                    "records": Figure(len(stretch), "sampled steps in a row"),
+                    "steps": Figure(steps, "optimizer steps"),
+                },
+            ),
+            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            remedy=LOST if faint else learning_rate.faster(record, ratio),
+        )
+
+    def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
+        """Return the finding about weights of few digits, to which every update is too small to be added."""
+        still = list(takewhile(lambda record: self._is_still(record, judged), reversed(history.records)))
+        if len(still) < self.least_records or still[0].step - still[-1].step < self.least_steps:
+            return None
+        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
+        paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
+        # A gradient of zero changes nothing in any format, and a step that the scaler skipped is not lost but left out.
+        scaled = any(record.loss_scaled for record in still)
+        if len(held) != 1 or not held <= FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
+            return None
+        (dtype,), record, steps = held, history.last, still[0].step - still[-1].step
+        spacing = format_of(dtype).spacing
+        message = (
+            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} the median layer has not changed at all, although there"
+            f" is a gradient. {dtype} tells numbers apart to {phrases.number(spacing)} of their size, and what is less than"
+            " half of that is rounded away when it is added."
+        )
+        # What plain gradient descent would have added; one that rescales the gradient adds about its rate.
+        ratio = record.learning_rate * pull_of(paces)
+        finding = self._finding(
+            history,
+            Severity.WARNING,
+            message,
+            {"update_ratio": Figure(0.0, "‖Δw‖/‖w‖ per step"), "steps": Figure(steps, "optimizer steps")},
+        )
+        return replace(
+            finding,
+            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            remedy=learning_rate.faster(record, ratio)
+            if ratio < self.too_small
+            else snippets.advice(IN_MORE_DIGITS, MIXED),
+        )
+
+    def _is_still(self, record: StepRecord, judged: frozenset[str]) -> bool:
+        """Say whether half of the weights did not move at all in a step, and none by enough to learn."""
+        inside = [name in judged for name in record.parameter_names]
+        moved = record.column(Quantity.UPDATE_RATIO)[inside]
+        moved = moved[~np.isnan(moved)]
+        return bool(record.learning_rate > 0 and moved.size and np.median(moved) == 0 and moved.max() < self.too_small)
+
+    def _rises(self, stretch: Sequence[Pace]) -> bool:
+        """Say whether the updates are growing by more than noise: a warm-up, or a network that leaves a plateau."""
+        ratios = np.array([pace.high for pace in stretch])
+        return bool(rising_share(ratios) >= self.rising_pairs and ratios[-1] >= self.risen * ratios[0])
+
+    def _scheduled(self, paces: Sequence[Pace], stretch: Sequence[Pace]) -> bool:
+        """Say whether the learning rate is rising, or on its way down from one that the window no longer shows."""
+        rates = [pace.record.learning_rate for pace in stretch]
+        if rates[-1] > rates[0]:
+            return True
+        largest = max((pace.record.learning_rate for pace in paces), default=math.nan)
+        return paces[0].record.step > 0 and rates[-1] < self.tail * largest
+
+    def _finding(self, history: History, severity: Severity, message: str, measured: Mapping[str, Figure]) -> Finding:
+        record = history.last
+        rate = {"learning_rate": Figure(record.learning_rate)} if math.isfinite(record.learning_rate) else {}
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=(),
+            step=record.step,
+            message=message,
+            evidence={**measured, **rate},
+            source=self.source,
+        )
+
+
+def _shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:
+    """Return the latest paces that are as many, and span as many steps, as asked for; none if there are not so many."""
+    for i in range(len(paces) - records, -1, -1):
+        if paces[-1].record.step - paces[i].record.step >= steps:
+            return list(paces[i:])
+    return []
+
+
+def _optimizer(record: StepRecord) -> str:
+    rate = f" at a learning rate of {phrases.number(record.learning_rate)}"
+    return f"{record.optimizer or 'The optimizer'}{rate if math.isfinite(record.learning_rate) else ''}"

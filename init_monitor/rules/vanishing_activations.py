@@ -1,0 +1,83 @@
+"""IM102: the signal fades exponentially with depth, or stops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from init_monitor.analysis.forward_growth import BLAME_FACTOR, DepthChange, depth_change, in_branches, is_renewed, trend
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.gains import GLOROT, HE
+from init_monitor.analysis.segments import segments
+from init_monitor.records import Severity
+from init_monitor.remedies import growth_over_depth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.analysis.forward_profile import ForwardProfile
+    from init_monitor.records import Finding, History, Structure
+
+
+@dataclass(frozen=True)
+class VanishingActivations:
+    """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
+
+    Judged on the outputs of the weight layers, within segments between normalisations. What fades in a short residual branch
+    counts with the skip beside it, and is a warning at most; a normalisation that follows makes up for it.
+
+    **Why.** Deep layers then see the same thing for every sample, and their gradient is too small to change anything.
+
+    **Example.** Xavier's initialisation in front of ReLU: ½ per layer, a 500-millionth after 29 layers. ``init-monitor demo``
+    shows it.
+
+    **Remedy.** Initialise for the activation that follows: He before ReLU.
+
+    Attributes:
+        warning_change: variance factor over a segment from which fading is a warning: AlexNet's signal, eight layers in the
+            default initialisation of PyTorch, fades to 1/15,000, and learns; 12 layers of Xavier in front of ReLUs, which
+            learn markedly worse, to 1/260,000, and 20 to 1/2,000,000.
+        critical_change: the same for critical: the rms has faded to 1e-5, and a unit signal is below float16's smallest
+            normal number (6.1e-5).
+        blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        least_layers: shorter segments are not judged: a slope through fewer weight layers says nothing about depth, because
+            one odd layer would be it.
+        renewed_variance: variance of what enters a normalisation from which it comes out whole, so that fading before it is
+            information: ten times the 1e-5 that LayerNorm and BatchNorm add to it by default.
+    """
+
+    code: ClassVar[str] = "IM102"
+    name: ClassVar[str] = "vanishing-activations"
+    source: ClassVar[str] = f"{HE}; {GLOROT}"
+
+    warning_change: float = 1e5
+    critical_change: float = 1e10
+    blame_factor: float = BLAME_FACTOR
+    least_layers: int = 4
+    renewed_variance: float = 1e-4
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding per severity."""
+        structure = history.structure
+        signal, inside = Signal(history.last, structure), in_branches(structure)
+        changes = [self._look(signal.of(segment), structure, inside) for segment in segments(structure)]
+        yield from growth_over_depth.findings(
+            self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
+        )
+
+    def _look(self, at: ForwardProfile, structure: Structure, inside: frozenset[str]) -> DepthChange | None:
+        if (silent := at.silent_from()) is not None:
+            return DepthChange(at.segment, Severity.CRITICAL, 0.0, 0.0, at.silenced_by(silent), None, 0.0, silent)
+        if at.segment.depth < self.least_layers:
+            return None
+        fading = trend(at, direction=-1)
+        if -fading.total < math.log(self.warning_change):
+            return None
+        severe = -fading.total >= math.log(self.critical_change) or fading.until <= at.segment.depth
+        severity = Severity.CRITICAL if severe else Severity.WARNING
+        if is_renewed(at, structure, self.renewed_variance):
+            severity = Severity.INFO
+        elif inside.issuperset(layer.name for layer in at.segment.layers):
+            severity = Severity.WARNING  # it only fades beside skip connections that carry it on
+        return depth_change(at, fading, severity, self.blame_factor)

@@ -1,0 +1,149 @@
+"""What torch has no public, stable way for: hooks that copies leave behind, eager mode, computing out of sight.
+
+Everything that depends on how torch works inside, and could change with a version, and is not about one room only, is
+here, so that there is one place to look at when torch changes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.checkpoint import CheckpointFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHECKPOINTED = CheckpointFunction.forward.__code__
+
+_OUTSIDE_BACKWARD = -1
+
+
+class Hook:
+    """A hook that stays with the model it was put on: on a copy of it (an EMA) or in a pickle it does nothing.
+
+    Args:
+        call: called with ``bound`` and then with what torch gives; ``None`` for a hook that does nothing.
+        *bound: first arguments, such as the name of a layer.
+    """
+
+    __slots__ = ("_bound", "_call")
+
+    def __init__(self, call: Callable[..., None] | None = None, *bound: object) -> None:
+        self._call, self._bound = call, bound
+
+    def __call__(self, *given: object) -> None:
+        """Pass on what torch tells."""
+        if self._call is not None:
+            self._call(*self._bound, *given)
+
+    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
+        return Hook, ()
+
+
+def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
+    """Return what a forward hook was given after the module and its positional arguments.
+
+    A hook that is removed while its module's hooks run is still called, without the keyword arguments.
+    """
+    return (given[0], given[1]) if len(given) > 1 else ({}, given[0])
+
+
+class EagerMode:
+    """Keeps compiled graphs from running while anybody asks for it; the process has one setting for all.
+
+    Several monitors may share a training, and their steps do not end in the reverse order of their begins: each that
+    restored what it had found would leave behind what another had set. What the user sets in between stays, too. Those
+    trainings may run in threads: between a look at the holders and what follows from it, no other thread may come.
+    """
+
+    def __init__(self) -> None:
+        """Leave things as they are."""
+        self._lock = threading.RLock()
+        self._holders: WeakSet[object] = WeakSet()
+        self._stance: Any = None
+
+    def hold(self, holder: object) -> None:
+        """Switch to eager mode, until every holder has released it."""
+        # Nothing can be compiled before dynamo is imported.
+        if "torch._dynamo" not in sys.modules:
+            return
+        with self._lock:
+            self._holders.add(holder)
+            stance = torch.compiler.set_stance("force_eager")
+            if self._stance is not None and stance.prev is self._stance.stance:
+                stance.__exit__(None, None, None)
+            else:
+                self._stance = stance
+
+    def release(self, holder: object) -> None:
+        """Go back to what was before, if no other holder is left."""
+        with self._lock:
+            self._holders.discard(holder)
+            if self._holders or self._stance is None:
+                return
+            ours, self._stance = self._stance, None
+            found = torch.compiler.set_stance("force_eager")
+            last = ours if found.prev is ours.stance else found
+            last.__exit__(None, None, None)
+
+
+EAGER = EagerMode()
+"""That of this process."""
+
+
+class _Holder:
+    """Somebody who wants eager mode for a while."""
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run a compiled model uncompiled: hooks on it would be skipped in silence."""
+    holder = _Holder()
+    EAGER.hold(holder)
+    try:
+        yield
+    finally:
+        EAGER.release(holder)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Compute without gradients and out of sight of every mode that is on, of torch functions and of dispatch.
+
+    A selective activation checkpoint keeps the results of operations in the order in which they ran, and hands them out
+    in that order when it recomputes: one operation too many, and each later one gets the result of another.
+    """
+    # The public way to switch torch functions off leaves modes on; and they would see gradients being switched off.
+    with torch._C.DisableTorchFunction(), torch.no_grad():  # noqa: SLF001
+        if not torch._C._len_torch_dispatch_stack():  # noqa: SLF001 - asked first, as it is quicker than to switch none off
+            yield
+            return
+        with _disable_current_modes():
+            yield
+
+
+def in_backward() -> bool:
+    """Say whether a backward is under way in this thread: an activation checkpoint runs its forward again in it."""
+    return torch._C._current_graph_task_id() != _OUTSIDE_BACKWARD  # noqa: SLF001 - no public way to ask
+
+
+def is_training_signal() -> bool:
+    """Return False for what runs without gradients (a teacher, a target network), but for a checkpoint's first pass.
+
+    A reentrant activation checkpoint runs its forward without gradients first and again during backward. That first
+    pass is the forward of the training; nothing but the calling frames tells it from the others.
+    """
+    if torch.is_grad_enabled():
+        return True
+    frame = sys._getframe(1)  # noqa: SLF001 - the frames of the callers are not to be had otherwise
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code is _CHECKPOINTED:
+            return True
+    return False

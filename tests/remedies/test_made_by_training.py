@@ -1,0 +1,205 @@
+"""A network that started well and was broken by its updates needs another remedy than one that was badly initialised."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from builders import history, linear, linears, only, parameter, rectifier
+from models import Classifier, fit, loader, mlp
+from torch import nn
+
+from init_monitor import InitMonitor, Severity, Structure
+from init_monitor.analysis.segments import segments
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import made_by_training, snippets
+from init_monitor.rules import (
+    ExplodingActivations,
+    ExplodingGradients,
+    NonFinite,
+    VanishingActivations,
+    VanishingGradients,
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "direction", "expected"),
+    [
+        (2.0, 2e6, 1, True),
+        (2e6, 2e6, 1, False),
+        (1e4, 2e6, 1, False),
+        (8.0, 2e6, 1, True),  # four times too large at the start: in order
+        (20.0, 2e6, 1, False),  # ten times: made to explode
+        (2.0, 2e-6, -1, True),
+        (2e-6, 2e-6, -1, False),
+        (2.0, 2e-6, 1, False),
+        (float("nan"), 2e6, 1, False),
+        (0.0, 2e6, 1, False),
+    ],
+)
+def test_it_is_the_trainings_if_it_made_most_of_the_way(
+    first: float, now: float, direction: int, *, expected: bool
+) -> None:
+    made = made_by_training.made_by_training(
+        np.array([first]), np.array([now]), np.array([2.0]), 0, direction=direction
+    )
+    assert made is expected
+
+
+@pytest.mark.parametrize(("rule", "factor"), [(ExplodingActivations(), 1e3), (VanishingActivations(), 1e-3)])
+def test_the_remedy_for_weights_that_training_spoiled_is_the_learning_rate(rule: object, factor: float) -> None:
+    structure = linears(6)
+
+    def columns(gain: float) -> dict[Quantity, object]:
+        return {
+            Quantity.VARIANCE: [gain ** (i + 1) for i in range(6)],
+            Quantity.GAIN: gain,
+            Quantity.EXPECTED_GAIN: gain,
+        }
+
+    spoiled = only(rule.judge(history(structure, columns(1.0), columns(factor))))  # type: ignore[attr-defined]
+    assert "At step 0 its weights were in order" in spoiled.message
+    assert "learning rate" in spoiled.remedy_sentence
+    assert "nn.init" not in spoiled.remedy
+    born = only(rule.judge(history(structure, columns(factor), columns(factor))))  # type: ignore[attr-defined]
+    assert "in order" not in born.message
+    assert "nn.init" in born.remedy_code
+
+
+def test_a_learning_rate_that_blows_a_healthy_network_up_is_what_the_findings_blame() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(mlp(5, 64), lr=100.0), loader(64, samples=256, batch=32), monitor, steps=8)
+    found = {finding.code: finding for finding in monitor.findings}
+    assert found["IM101"].step > 0
+    for code in ("IM101", "IM601"):
+        assert "learning rate" in found[code].remedy_sentence, found[code]
+        assert "nn.init" not in found[code].remedy
+
+
+def test_at_the_rate_that_the_remedy_tells_the_network_learns() -> None:
+    def trained(rate: float) -> tuple[Classifier, InitMonitor]:
+        torch.manual_seed(0)
+        module, monitor = Classifier(mlp(5, 64), lr=rate), InitMonitor(sinks=(), strict=True)
+        fit(module, loader(64, samples=256, batch=32), monitor, steps=24)
+        return module, monitor
+
+    finding = next(f for f in trained(100.0)[1].findings if f.code == "IM101")
+    (told,) = re.findall(r"optimizer = torch\.optim\.SGD\(model\.parameters\(\), lr=(\S+)\)", finding.remedy_code)
+    assert made_by_training.CLIP in finding.remedy_code
+    assert f"a rate of about {told} is right" in finding.remedy_sentence
+    module, monitor = trained(float(told))
+    assert [f.code for f in monitor.findings if f.severity is not Severity.INFO] == []
+    assert sum(module.losses[-8:]) < sum(module.losses[:8])
+
+
+def test_where_no_step_was_too_large_or_all_exploded_no_rate_is_told() -> None:
+    structure = linears(2)
+    for ratio, told in ((0.05, False), (0.2, True), (1e30, False)):
+        columns = {Quantity.UPDATE_RATIO: ratio, Quantity.WEIGHT_NORM: 1.0, Quantity.TRAINABLE: 1.0}
+        past = history(structure, columns, columns, optimizer="SGD", learning_rate=0.1)
+        remedy = made_by_training.remedy(past, direction=1)
+        assert ("torch.optim.SGD" in remedy) is told
+        assert made_by_training.CLIP in remedy
+    assert made_by_training.remedy(past, direction=-1).startswith("Lower the learning rate or the weight decay")
+
+
+def test_an_overflow_behind_weights_that_grew_names_the_updates() -> None:
+    structure = linears(3)
+    bad = {Quantity.NONFINITE_COUNT: [0, 8, 8], Quantity.ABS_MAX: [1e20, np.nan, np.nan]}
+    grown = only(NonFinite().judge(history(structure, {Quantity.WEIGHT_NORM: 1.0}, bad | {Quantity.WEIGHT_NORM: 1e15})))
+    assert "1e15× as large as at step 0" in grown.message
+    assert "learning rate" in grown.remedy_sentence
+    same = only(NonFinite().judge(history(structure, {Quantity.WEIGHT_NORM: 1.0}, bad | {Quantity.WEIGHT_NORM: 1.0})))
+    assert "as large as" not in same.message
+
+
+@pytest.mark.parametrize("layout", ["all", "but the head", "every second", "scattered"])
+def test_the_code_of_a_remedy_leaves_every_healthy_layer_alone(layout: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.blocks = nn.ModuleList(nn.Sequential(nn.Linear(50, 50), nn.ReLU(), nn.Linear(50, 50)) for _ in range(20))
+    names = [f"blocks.{i}.{k}" for i in range(20) for k in (0, 2)]
+    blamed = {
+        "all": names,
+        "but the head": names[:-1],
+        "every second": names[1::2],
+        "scattered": [name for i, name in enumerate(names) if i % 3],
+    }[layout]
+    layers = [linear(i, name, activation="ReLU") for i, name in enumerate(names)]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(7.0)
+    code = snippets.initialise([layer for layer in layers if layer.name in blamed], among=layers)
+    exec(compile(code, "remedy", "exec"), {"model": model})  # noqa: S102 - it is the code a user is asked to paste
+    for name in names:
+        touched = bool((parameter(model.get_submodule(name)) != 7).all())
+        assert touched is (name in blamed), (name, code)
+    assert max(len(line) for line in code.splitlines()) <= 100
+    assert ("in range(20)" in code) is (layout == "every second")
+    assert ("isinstance" in code) is (layout in {"all", "but the head"})
+
+
+def test_a_single_jump_is_called_one_place_even_if_the_slope_sees_it() -> None:
+    structure = linears(10, activation="ReLU")
+    gains = [1e6 if i == 4 else 2.0 for i in range(10)]
+    variances = [1.0] * 4 + [1e6] * 6
+    columns = {Quantity.VARIANCE: variances, Quantity.GAIN: gains, Quantity.EXPECTED_GAIN: gains}
+    finding = only(ExplodingActivations().judge(history(structure, columns)))
+    assert "grows at one place" in finding.message
+    assert finding.layers == ("net.4",)
+
+
+def gradients(count: int, factor: float, **more: object) -> dict[Quantity, object]:
+    variances = [factor ** (count - 1 - i) for i in range(count)]
+    return {Quantity.GRADIENT_VARIANCE: variances, Quantity.GRADIENT_COUNT: 512.0} | {
+        Quantity(name): value for name, value in more.items()
+    }
+
+
+def test_weights_that_hardly_move_while_others_learn_are_critical_whatever_the_norm_says() -> None:
+    structure = linears(6, activation="ReLU")
+    for slow, severity in ((1e-8, Severity.CRITICAL), (1e-5, Severity.WARNING)):
+        columns = gradients(6, 0.05, update_ratio=[slow] + [1e-3] * 5)
+        finding = only(VanishingGradients().judge(history(structure, columns, optimizer="SGD")))
+        assert finding.severity is severity
+    stalled = gradients(6, 0.05, update_ratio=[1e-8] + [1e-7] * 5)  # a warm-up: nothing moves yet
+    finding = only(VanishingGradients().judge(history(structure, stalled, optimizer="SGD")))
+    assert finding.severity is Severity.WARNING
+
+
+def test_nobody_is_told_to_clip_a_gradient_that_vanishes() -> None:
+    for activation, words in (("Sigmoid", "another activation than Sigmoid"), ("Softplus", "residual connections")):
+        finding = only(VanishingGradients().judge(history(linears(6, activation=activation), gradients(6, 0.01))))
+        assert "clip" not in finding.remedy
+        assert words in finding.remedy
+    growing = only(ExplodingGradients().judge(history(linears(6, activation="Softplus"), gradients(6, 100.0))))
+    assert "clip" in growing.remedy
+
+
+def test_a_gradient_that_is_the_same_everywhere_is_not_called_zero() -> None:
+    columns = gradients(5, 1.0, gradient_mean_square=1e-4)
+    columns[Quantity.GRADIENT_VARIANCE] = [0.0, 0.0, 0.0, 1.0, 1.0]
+    assert not list(VanishingGradients().judge(history(linears(5), columns, columns)))
+    columns[Quantity.GRADIENT_MEAN_SQUARE] = [0.0, 0.0, 0.0, 1.0, 1.0]
+    assert "exactly 0" in only(VanishingGradients().judge(history(linears(5), columns, columns))).message
+
+
+def test_updates_that_are_even_but_far_too_large_are_not_called_enough_to_learn() -> None:
+    for ratio, words in ((0.01, "enough to learn"), (5.0, "much as those of the other layers")):
+        columns = gradients(6, 100.0, update_ratio=ratio, weight_gradient_norm=1.0, weight_count=100.0)
+        finding = only(ExplodingGradients().judge(history(linears(6), columns, optimizer="Adam")))
+        assert finding.severity is Severity.INFO
+        assert words in finding.message
+    assert "5 times their size" in finding.message
+
+
+def test_the_outputs_of_one_call_lie_side_by_side() -> None:
+    outputs = [linear(i, "lstm", name=f"lstm{path}", kind="LSTM") for i, path in enumerate(("[0]", "[1][0]", "[1][1]"))]
+    structure = Structure((*outputs, rectifier(3, "act"), linear(4, "head", inputs=("act",))))
+    (segment,) = segments(structure)
+    assert segment.levels == (0, 0, 0, 1)
+    called_twice = [linear(i, "fc", name=f"fc#{i + 1}") for i in range(2)]
+    assert segments(Structure(tuple(called_twice)))[0].levels == (0, 1)

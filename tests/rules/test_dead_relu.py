@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from builders import history, linear, measure, norm, only, parameter, rectifier
+from hypothesis import given, strategies as st
+from torch import nn
+
+from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import DeadReLU, LinearRegime
+from init_monitor.rules.engine import Engine
+
+if TYPE_CHECKING:
+    from init_monitor.records import History
+
+INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+
+
+PAIR = Structure((linear(0, "net.0", activation="ReLU"), rectifier(1, "net.1", inputs=("net.0",))))
+
+
+def units(
+    dead: float, positive: float = 0.0, *, samples: float = 4096, structure: Structure = PAIR, **columns: Any
+) -> History:
+    return history(
+        structure,
+        {
+            Quantity.DEAD_FRACTION: dead,
+            Quantity.ALL_POSITIVE_FRACTION: positive,
+            Quantity.UNIT_SAMPLES: samples,
+            Quantity.UNIT_COUNT: 512,
+            **{Quantity(name): value for name, value in columns.items()},
+        },
+    )
+
+
+def dead(past: History) -> list[Finding]:
+    return list(DeadReLU().judge(past))
+
+
+def straight(past: History) -> list[Finding]:
+    return list(LinearRegime().judge(past))
+
+
+@pytest.mark.parametrize(
+    ("share", "severity"), [(0.349, None), (0.35, WARNING), (0.799, WARNING), (0.8, CRITICAL), (1.0, CRITICAL)]
+)
+def test_the_share_of_dead_units_decides(share: float, severity: Severity | None) -> None:
+    assert [f.severity for f in dead(units(share))] == ([severity] if severity else [])
+
+
+def test_forty_percent_dead_units_fire_at_seventy_percent_zeros() -> None:
+    finding = only(dead(units(0.4, zero_fraction=0.7)))
+    assert (finding.code, finding.rule, finding.severity) == ("IM301", "dead-relu", WARNING)
+    assert finding.layers == ("net.1",)
+    assert finding.evidence["dead_fraction"] == 0.4
+    assert finding.evidence["zero_fraction"] == 0.7
+    assert finding.evidence["samples"] == 4096.0
+    assert finding.evidence["detectable_rate"] == 3 / 4096
+    assert "40 % of the units of net.1, fed by net.0," in finding.message
+    assert "4,096 samples" in finding.message
+
+
+def test_ninety_six_percent_zeros_without_a_dead_unit_do_not() -> None:
+    assert dead(units(0.0, zero_fraction=0.965)) == []
+
+
+@pytest.mark.parametrize(("samples", "fires"), [(999, False), (1000, True), (math.nan, False)])
+def test_too_few_samples_say_nothing(samples: float, *, fires: bool) -> None:
+    assert bool(dead(units(0.9, samples=samples))) is fires
+    assert bool(straight(units(0.5, 0.5, samples=samples))) is fires
+
+
+def test_what_was_not_measured_is_neither_dead_nor_linear() -> None:
+    assert dead(units(math.nan)) == []
+    assert straight(units(0.6, math.nan)) == []
+    assert dead(history(PAIR, {})) == []
+
+
+def test_a_whole_layer_dead_says_that_nothing_passes() -> None:
+    assert "Nothing passes" in only(dead(units(1.0))).message
+
+
+def test_an_activation_that_is_not_flat_below_zero_has_no_dead_units() -> None:
+    leaky = Structure((linear(0, "a"), rectifier(1, "b", kind="LeakyReLU")))
+    assert dead(units(0.9, structure=leaky)) == []
+    assert only(straight(units(0.5, 0.45, structure=leaky))).severity is WARNING
+    gelu = Structure((linear(0, "a"), rectifier(1, "b", kind="GELU", piecewise_linear=False)))
+    assert straight(units(0.5, 0.5, structure=gelu)) == []
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "fires"),
+    [(0.38, 0.38, False), (0.42, 0.33, False), (0.45, 0.25, True), (0.40, 0.10, True)],
+)
+def test_as_many_units_only_positive_as_only_negative_is_depth_and_not_death(
+    negative: float, positive: float, *, fires: bool
+) -> None:
+    # 512 units: three standard deviations of a fair coin over 0.75 · 512 units are 0.115 of the layer.
+    assert bool(dead(units(negative, positive))) is fires
+
+
+def test_biases_pushed_far_below_zero_are_dead_units() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
+    with torch.no_grad():
+        parameter(model[0], "bias")[:40] = -100
+    finding = only(dead(measure(model, torch.randn(1024, 64))))
+    assert finding.evidence["dead_fraction"] == pytest.approx(0.4)
+    assert "model[0].weight" in finding.remedy_code
+
+
+MANY = Structure(
+    tuple(
+        layer
+        for i in range(4)
+        for layer in (
+            linear(2 * i, f"net.{2 * i}", activation="ReLU", inputs=(f"net.{2 * i - 1}",) if i else ()),
+            rectifier(2 * i + 1, f"net.{2 * i + 1}", inputs=(f"net.{2 * i}",)),
+        )
+    )
+)
+
+
+def test_layers_are_grouped_by_severity() -> None:
+    share = [math.nan, 0.4, math.nan, 0.9, math.nan, 0.5, math.nan, 0.1]
+    worse, milder = dead(units(share, structure=MANY))  # type: ignore[arg-type]
+    assert (worse.severity, worse.layers) == (CRITICAL, ("net.3",))
+    assert (milder.severity, milder.layers) == (WARNING, ("net.1", "net.5"))
+    assert "In net.1 and net.5 it is at least 40 %" in milder.message
+
+
+def test_the_code_addresses_the_layer_that_feeds_the_activation() -> None:
+    layers = (
+        linear(0, "conv", activation="ReLU", kind="Conv2d"),
+        norm(1, "bn", inputs=("conv",)),
+        rectifier(2, "act", inputs=("bn",)),
+        linear(3, "other"),
+    )
+    code = only(dead(units(0.9, structure=Structure(layers)))).remedy_code
+    assert "model.conv.weight" in code
+    assert "other" not in code
+    unknown = Structure((*layers[:2], replace(layers[2], inputs=())))
+    assert "model.conv.weight" in only(dead(units(0.9, structure=unknown))).remedy_code
+
+
+def test_a_rectifier_with_no_weight_layer_before_it_has_advice_without_code() -> None:
+    finding = only(dead(units(0.9, structure=Structure((rectifier(0, "act"),)))))
+    assert finding.remedy_sentence
+    assert finding.remedy_code == ""
+    assert "fed by" not in finding.message
+
+
+@pytest.mark.parametrize("past", [units(0.5), units(0.45, 0.5)])
+def test_every_finding_is_complete(past: History) -> None:
+    finding = only(Engine((DeadReLU(), LinearRegime()), strict=True).judge(past))
+    assert finding.message
+    assert finding.expected
+    assert "Shao" in finding.source
+    compile(finding.remedy_code, "remedy", "exec")
+    assert set(finding.expected) <= set(finding.evidence)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_zero_elements_never_make_a_finding_and_more_dead_units_never_a_milder_one(
+    a: float, b: float, zeros: float
+) -> None:
+    def rank(share: float) -> int:
+        return max((f.severity.rank for f in dead(units(share, zero_fraction=zeros))), default=-1)
+
+    assert rank(min(a, b)) <= rank(max(a, b))
+    assert rank(0.0) == -1

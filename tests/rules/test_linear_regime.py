@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from builders import history, linear, measure, only, rectifier
+from torch import nn
+
+from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import DeadReLU, LinearRegime
+from init_monitor.rules.engine import Engine
+
+if TYPE_CHECKING:
+    from init_monitor.records import History
+
+INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+
+
+PAIR = Structure((linear(0, "net.0", activation="ReLU"), rectifier(1, "net.1", inputs=("net.0",))))
+
+
+def units(
+    dead: float, positive: float = 0.0, *, samples: float = 4096, structure: Structure = PAIR, **columns: Any
+) -> History:
+    return history(
+        structure,
+        {
+            Quantity.DEAD_FRACTION: dead,
+            Quantity.ALL_POSITIVE_FRACTION: positive,
+            Quantity.UNIT_SAMPLES: samples,
+            Quantity.UNIT_COUNT: 512,
+            **{Quantity(name): value for name, value in columns.items()},
+        },
+    )
+
+
+def dead(past: History) -> list[Finding]:
+    return list(DeadReLU().judge(past))
+
+
+def straight(past: History) -> list[Finding]:
+    return list(LinearRegime().judge(past))
+
+
+def test_the_reference_network_of_fifty_he_layers_has_no_dead_layers_but_a_linear_regime() -> None:
+    torch.manual_seed(0)
+    modules = [m for _ in range(50) for m in (nn.Linear(256, 256), nn.ReLU())]
+    for module in modules[::2]:
+        nn.init.kaiming_normal_(module.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    past = measure(nn.Sequential(*modules), torch.randn(1024, 256))
+    assert dead(past) == []
+    assert only(straight(past)).severity is INFO
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "severity"),
+    [(0.25, 0.24, None), (0.25, 0.25, INFO), (0.3, 0.59, INFO), (0.3, 0.6, WARNING), (0.0, 1.0, WARNING)],
+)
+def test_the_share_of_one_sided_units_decides_on_the_linear_regime(
+    negative: float, positive: float, severity: Severity | None
+) -> None:
+    found = straight(units(negative, positive))
+    assert [f.severity for f in found] == ([severity] if severity else [])
+    if found:
+        assert found[0].code == "IM302"
+        assert found[0].evidence["linear_fraction"] == pytest.approx(negative + positive)
+        assert found[0].evidence["all_positive_fraction"] == positive
+
+
+def test_a_layer_that_is_merely_dead_is_not_reported_twice() -> None:
+    past = units(0.95, 0.02)
+    assert only(Engine((DeadReLU(), LinearRegime()), strict=True).judge(past)).code == "IM301"
+    assert only(straight(past)).severity is WARNING  # alone it speaks for itself
+
+
+def test_layers_whose_units_are_on_both_sides_are_told_beside_those_that_died() -> None:
+    share = [math.nan, 0.9, math.nan, 0.3, math.nan, 0.9, math.nan, 0.1]
+    positive = [math.nan, 0.0, math.nan, 0.3, math.nan, 0.0, math.nan, 0.1]
+    past = units(share, positive, structure=MANY)  # type: ignore[arg-type]
+    died, linear_ = Engine((DeadReLU(), LinearRegime()), strict=True).judge(past)
+    assert (died.layers, linear_.layers) == (("net.1", "net.5"), ("net.3",))
+    assert linear_.evidence["linear_fraction"] == 0.6
+
+
+MANY = Structure(
+    tuple(
+        layer
+        for i in range(4)
+        for layer in (
+            linear(2 * i, f"net.{2 * i}", activation="ReLU", inputs=(f"net.{2 * i - 1}",) if i else ()),
+            rectifier(2 * i + 1, f"net.{2 * i + 1}", inputs=(f"net.{2 * i}",)),
+        )
+    )
+)

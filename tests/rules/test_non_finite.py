@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from builders import history, linear, linears, norm, only
+from hypothesis import given, strategies as st
+
+from init_monitor.records import Finding, History, Layer, Role, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import NonFinite
+
+INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+NET = linears(4)
+FORWARD, BACKWARD = Quantity.NONFINITE_COUNT, Quantity.GRADIENT_NONFINITE_COUNT
+FINE: dict[Quantity, Any] = {FORWARD: 0.0, BACKWARD: 0.0, Quantity.ABS_MAX: 3.0}
+
+
+def judge(past: History) -> list[Finding]:
+    return list(NonFinite().judge(past))
+
+
+def finding_of(columns: dict[Quantity, Any], structure: Structure = NET, **fields: Any) -> Finding:
+    return only(judge(history(structure, {**FINE, **columns}, **fields)))
+
+
+def test_finite_numbers_and_unmeasured_ones_are_no_finding() -> None:
+    assert judge(history(NET, FINE)) == []
+    assert judge(history(NET, {})) == []
+    assert judge(history(NET, {FORWARD: math.nan, BACKWARD: math.nan})) == []
+
+
+def test_forward_the_first_layer_in_execution_order_is_named() -> None:
+    finding = finding_of({FORWARD: [0, 7, 512, 512], BACKWARD: 512})
+    assert (finding.code, finding.severity, finding.layers) == ("IM601", CRITICAL, ("net.1",))
+    assert finding.evidence["nonfinite_count"] == 7.0
+    assert finding.expected["nonfinite_count"] == 0.0
+    assert "Forward, the output of net.1 is the first that is not finite: 7 elements" in finding.message
+    assert "arose in this layer or in an operation just before it" in finding.message
+
+
+def test_backward_the_last_layer_in_execution_order_is_named() -> None:
+    finding = finding_of({BACKWARD: [512, 512, 9, 0]})
+    assert (finding.severity, finding.layers) == (CRITICAL, ("net.2",))
+    assert finding.message.startswith("Backward, the gradient of net.2 is the first")
+    assert "a derivative between them" in finding.message
+    assert "set_detect_anomaly(True)" in finding.remedy_code
+
+
+def test_a_gradient_that_is_not_finite_from_the_last_layer_on_comes_from_the_loss() -> None:
+    assert "the loss itself" in finding_of({BACKWARD: 1.0}).message
+
+
+def test_a_gradient_scaler_makes_it_information() -> None:
+    finding = finding_of({BACKWARD: [1, 1, 0, 0]}, loss_scaled=True)
+    assert finding.severity is INFO
+    assert "skips this step" in finding.message
+
+
+def test_a_gradient_scaler_that_never_succeeds_is_no_excuse() -> None:
+    bad = {**FINE, BACKWARD: [1.0, 0, 0, 0]}
+    assert only(judge(history(NET, *[bad] * 16, loss_scaled=True))).severity is INFO
+    finding = only(judge(history(NET, *[bad] * 17, loss_scaled=True)))
+    assert finding.severity is WARNING
+    assert "17 sampled steps in a row" in finding.message
+    assert only(judge(history(NET, *[bad] * 8, FINE, *[bad] * 8, loss_scaled=True))).severity is INFO
+
+
+def test_forward_stays_critical_under_a_gradient_scaler() -> None:
+    assert finding_of({FORWARD: [0, 0, 1, 1]}, loss_scaled=True).severity is CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("dtype", "abs_max", "overflow"),
+    [("float16", 60000.0, True), ("float16", 100.0, False), ("float32", 60000.0, False)],
+)
+def test_numbers_near_the_end_of_the_format_make_it_an_overflow(dtype: str, abs_max: float, *, overflow: bool) -> None:
+    columns = {FORWARD: [0, 1, 1, 1], Quantity.ABS_MAX: [abs_max, 1, 1, 1]}
+    finding = finding_of(columns, linears(4, dtype=dtype))
+    assert ("it overflowed" in finding.message) is overflow
+    assert bool(finding.remedy_code) is overflow
+    assert ("float16 ends at 65,500" in finding.message) is overflow
+
+
+def test_gradients_near_the_end_of_the_format_make_it_an_overflow() -> None:
+    columns = {BACKWARD: [1, 1, 0, 0], Quantity.GRADIENT_ABS_MAX: [1.0, 1.0, 50000.0, 1.0]}
+    assert "it overflowed" in finding_of(columns, linears(4, dtype="float16")).message
+
+
+@pytest.mark.parametrize("parameter", ["net.1.weight", "net.1.bias"])
+def test_a_broken_parameter_is_the_cause_in_its_layer(parameter: str) -> None:
+    finding = finding_of(
+        {FORWARD: [0, 1, 1, 1], Quantity.WEIGHT_NONFINITE_COUNT: [0, 1]},
+        parameter_names=("net.0.weight", parameter),
+    )
+    assert finding.layers == ("net.1",)
+    assert f"Its parameter {parameter} is not finite" in finding.message
+    compile(finding.remedy_code, "remedy", "exec")
+
+
+def test_at_the_first_layer_the_input_is_suspected() -> None:
+    finding = finding_of({FORWARD: 1.0})
+    assert finding.layers == ("net.0",)
+    assert "the network's input" in finding.message
+    compile(finding.remedy_code, "remedy", "exec")
+
+
+def test_a_function_without_a_value_everywhere_is_named() -> None:
+    log = Layer("log", "log", "LogModule", Role.OTHER, 1, inputs=("a",))
+    finding = finding_of({FORWARD: [0, 3, 3]}, Structure((linear(0, "a"), log, linear(2, "b"))))
+    assert finding.layers == ("log",)
+    assert "LogModule has no finite value" in finding.message
+
+
+def test_a_mask_of_infinities_that_goes_no_further_is_information() -> None:
+    mask = Layer("mask", "mask", "CausalMask", Role.OTHER, 1)
+    structure = Structure((linear(0, "a"), mask, linear(2, "b")))
+    assert finding_of({FORWARD: [0, 10, 0]}, structure).severity is INFO
+    assert finding_of({FORWARD: [0, 10, 10]}, structure).severity is CRITICAL
+    assert finding_of({FORWARD: [0, 10, 0], BACKWARD: [1, 0, 0]}, structure).severity is CRITICAL
+    assert (
+        finding_of({FORWARD: [0, 10, 0]}, Structure((linear(0, "a"), norm(1, "n"), linear(2, "b")))).severity
+        is CRITICAL
+    )
+
+
+def test_broken_parameters_alone_are_critical() -> None:
+    finding = finding_of({Quantity.WEIGHT_NONFINITE_COUNT: [0, 2, 0, 0]})
+    assert (finding.severity, finding.layers) == (CRITICAL, ("net.1.weight",))
+    assert "its layer gave finite numbers" in finding.message
+    odd = finding_of({Quantity.WEIGHT_NONFINITE_COUNT: [1]}, parameter_names=("scale",))
+    assert "its layer is not watched" in odd.message
+
+
+@pytest.mark.parametrize(("scaled", "severity"), [(False, CRITICAL), (True, INFO)])
+def test_weight_gradients_alone_are_named_and_excused_like_gradients(severity: Severity, *, scaled: bool) -> None:
+    finding = finding_of({Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT: [0, 4, 0, 5]}, loss_scaled=scaled)
+    assert (finding.severity, finding.layers) == (severity, ("net.1.weight", "net.3.weight"))
+    assert finding.evidence["nonfinite_count"] == 9.0
+
+
+def test_a_layer_the_structure_does_not_know_is_still_found() -> None:
+    past = history(NET, {**FINE, FORWARD: [0, 1, 1, 1]})
+    assert only(judge(History(past.records, Structure()))).layers == ("net.1",)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, 5.0]), min_size=4, max_size=4),
+    st.lists(st.sampled_from([0.0, 2.0]), min_size=4, max_size=4),
+)
+def test_at_most_one_finding_and_exactly_when_something_is_not_finite(
+    forward: list[float], backward: list[float]
+) -> None:
+    found = judge(history(NET, {**FINE, FORWARD: forward, BACKWARD: backward}))
+    assert len(found) == (any(forward) or any(backward))
+    if found:
+        assert found[0].message
+        assert found[0].remedy_sentence
+        assert found[0].source

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from builders import blocks, in_a_row, linear, linears, only, record
+from hypothesis import given, strategies as st
+from models import Classifier, fit, loader, mlp
+from torch import nn
+
+import init_monitor
+from init_monitor import InitMonitor
+from init_monitor.records import INPUT, Finding, History, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import SampleCollapse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.records import StepRecord
+
+WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
+RULE = SampleCollapse()
+
+DEEP = linears(6, activation="ReLU")
+
+
+def shares(values: Sequence[float], *, gain: Any = 2.0, structure: Structure = DEEP, step: int = 0) -> StepRecord:
+    columns = {Quantity.BETWEEN_SAMPLE_SHARE: values, Quantity.EXPECTED_GAIN: gain}
+    return record(structure, columns, step=step)
+
+
+def judged(*records: StepRecord, structure: Structure = DEEP) -> list[Finding]:
+    return list(RULE.judge(History(records, structure)))
+
+
+def fading(to: float) -> list[float]:
+    """Shares of six layers from 0.5 down to ``to`` · 0.5 in the last two."""
+    return [0.5, *(0.5 * to ** (i / 4) for i in range(1, 4)), 0.5 * to, 0.5 * to]
+
+
+def lasting(to: float, *, count: int = 8, apart: int = 20, **options: Any) -> list[Finding]:
+    structure = options.get("structure", DEEP)
+    records = [shares(fading(to), step=apart * i, **options) for i in range(count)]
+    return judged(*records, structure=structure)
+
+
+def test_nothing_arriving_is_told_at_the_first_look() -> None:
+    finding = only(judged(shares(fading(1e-8))))
+    assert (finding.code, finding.rule, finding.severity) == ("IM702", "sample-collapse", WARNING)
+    assert finding.evidence["between_sample_share"] == pytest.approx(0.5e-8)
+    assert finding.evidence["entering_share"] == 0.5
+    assert "All samples look the same to" in finding.message
+
+
+@pytest.mark.parametrize(("to", "fires"), [(1.01e-6, False), (0.99e-6, True)])
+def test_at_the_first_look_the_bound_is_what_a_format_keeps(to: float, *, fires: bool) -> None:
+    assert bool(judged(shares(fading(to)))) is fires
+
+
+@pytest.mark.parametrize(
+    ("to", "count", "apart", "severity"),
+    [
+        (0.5e-6, 8, 8, CRITICAL),
+        (0.5e-6, 7, 20, WARNING),
+        (0.5e-6, 8, 7, WARNING),
+        (0.9e-3, 8, 15, WARNING),
+        (0.9e-3, 8, 14, None),
+        (0.9e-3, 7, 50, None),
+        (1.1e-3, 20, 50, None),
+    ],
+)
+def test_what_lasts_is_worse_and_may_be_less(to: float, count: int, apart: int, severity: Severity | None) -> None:
+    assert [f.severity for f in lasting(to, count=count, apart=apart)] == ([severity] if severity else [])
+
+
+def test_a_share_that_rises_is_a_network_that_wakes() -> None:
+    rising = [shares(fading(1e-5 * 1.3**i), step=20 * i) for i in range(10)]
+    falling = [replace(one, step=20 * i) for i, one in enumerate(reversed(rising))]
+    assert judged(*rising) == []
+    assert only(judged(*falling)).severity is WARNING
+
+
+def test_a_head_alone_may_be_all_bias() -> None:
+    assert judged(shares([0.5, 0.4, 0.4, 0.3, 0.3, 1e-9])) == []
+    assert judged(shares([0.5, 0.4, 0.4, 0.3, 0.3, math.nan])) == []
+
+
+def test_heads_side_by_side_are_one_level() -> None:
+    trunk = DEEP.layers[:4]
+    heads = tuple(linear(4 + i, f"head.{i}", inputs=("net.3",)) for i in range(2))
+    structure = Structure((*trunk, *heads))
+    assert judged(shares([0.5, 0.4, 0.4, 0.3, 1e-9, 1e-9], structure=structure), structure=structure) == []
+
+
+def test_a_layer_in_the_middle_that_sees_no_sample_is_healthy() -> None:
+    # Learned queries, position tables: the same for every sample, and what follows looks at the input again.
+    assert judged(shares([0.5, 0.0, 0.0, 0.0, 0.3, 0.3])) == []
+
+
+def test_beside_skip_connections_only_what_lasts_counts() -> None:
+    structure = blocks(2)
+    assert judged(shares(fading(1e-8), structure=structure), structure=structure) == []
+    assert only(lasting(1e-8, structure=structure)).severity is CRITICAL
+
+
+def test_samples_that_are_alike_themselves_are_not_judged() -> None:
+    assert judged(shares([0.9e-5, *[1e-13] * 5])) == []
+    assert judged(shares([1.1e-5, *[1e-13] * 5])) != []
+    assert judged(shares([math.nan] * 6)) == []
+    assert judged(shares([0.0] * 6)) == []
+
+
+def test_the_share_is_measured_against_the_layers_that_take_the_input() -> None:
+    # The position table comes first and is the same for every sample.
+    table = linear(0, "positions", inputs=(INPUT,), kind="Embedding")
+    words = linear(1, "words", inputs=(INPUT,), kind="Embedding")
+    rest = tuple(linear(i, f"net.{i}") for i in range(2, 6))
+    structure = Structure((table, *in_a_row((words, *rest))))
+    healthy = shares([0.0, 0.03, 0.02, 0.02, 0.01, 0.01], structure=structure)
+    assert judged(healthy, structure=structure) == []
+    gone = shares([0.0, 0.03, 1e-3, 1e-5, 1e-9, 1e-9], structure=structure)
+    assert only(judged(gone, structure=structure)).evidence["entering_share"] == pytest.approx(0.03)
+
+
+def test_weights_that_are_too_small_are_to_blame() -> None:
+    one = only(judged(shares([0.5, 0.4, 1e-9, 1e-9, 1e-9, 1e-9], gain=[2, 2, 1e-6, 2, 2, 1])))
+    assert one.layers == ("net.2",)
+    assert "nn.init.kaiming_normal_(model.net[2].weight" in one.remedy_code
+    every = only(judged(shares(fading(1e-8), gain=1 / 3)))
+    assert every.layers == tuple(f"net.{i}" for i in range(6))
+    assert "every output" not in every.remedy
+
+
+def test_where_all_weights_are_right_the_layer_that_loses_it_is_named() -> None:
+    found = only(judged(shares([0.5, 0.4, 0.4, 1e-9, 1e-9, 1e-9], gain=[2, 2, 2, 2, 2, 1])))
+    assert found.layers == ("net.3",)
+
+
+def test_a_collapse_that_training_made_is_a_matter_of_the_learning_rate() -> None:
+    healthy = shares([0.5, 0.4, 0.4, 0.3, 0.3, 0.3])
+    gone = [shares([0.5, 0.4, 0.4, 1e-9, 1e-9, 1e-9], step=i) for i in range(1, 4)]
+    assert judged(healthy, *gone[:2]) == []
+    finding = only(judged(healthy, *gone))
+    assert finding.layers == ("net.3", "net.4", "net.5")
+    assert "training made it so" in finding.message
+    assert "learning rate" in finding.remedy_sentence
+
+
+@given(st.floats(1e-12, 1), st.floats(1e-12, 1))
+def test_less_arriving_is_never_a_milder_finding(a: float, b: float) -> None:
+    def rank(to: float) -> int:
+        return max((f.severity.rank for f in lasting(to)), default=-1)
+
+    assert rank(min(a, b)) >= rank(max(a, b))
+
+
+def test_every_finding_is_complete() -> None:
+    finding = only(lasting(1e-8))
+    assert "Schoenholz" in finding.source
+    assert set(finding.expected) <= set(finding.evidence)
+    compile(finding.remedy_code, "remedy", "exec")
+
+
+def default(depth: int) -> nn.Sequential:
+    torch.manual_seed(0)
+    return mlp(depth, 64)
+
+
+def he(depth: int) -> nn.Sequential:
+    torch.manual_seed(0)
+    return mlp(depth, 64, nn.init.kaiming_normal_)
+
+
+@pytest.mark.parametrize(("net", "codes"), [(default(20), ["IM702"]), (default(5), []), (he(20), []), (he(50), [])])
+def test_in_a_training_a_deep_default_initialisation_collapses_and_hes_does_not(
+    net: nn.Sequential, codes: list[str]
+) -> None:
+    monitor = InitMonitor(rules=(RULE,), sinks=(), strict=True)
+    fit(Classifier(net, lr=1e-3), loader(64), monitor, steps=6)
+    assert [f.code for f in monitor.findings] == codes
+
+
+def test_a_collapse_that_lasts_becomes_critical() -> None:
+    monitor = InitMonitor(rules=(RULE,), sinks=(), strict=True, every_n_steps=10)
+    fit(Classifier(default(20), lr=1e-3), loader(64, samples=2048), monitor, steps=60)
+    assert [f.severity for f in monitor.findings] == [WARNING, CRITICAL]
+
+
+def test_the_remedy_lets_the_samples_differ_again() -> None:
+    model, x = default(20), torch.randn(64, 64)
+    finding = only(f for f in init_monitor.check(model, x).findings if f.code == "IM702")
+    exec(compile(finding.remedy_code, "remedy", "exec"), {"model": model})  # noqa: S102
+    after = init_monitor.check(model, x)
+    assert [f for f in after.findings if f.code == "IM702"] == []
+    assert after.records[-1].layers["40"].between_sample_share > 1e-3
+
+
+@pytest.mark.parametrize("same", ["one sample", "equal samples"])
+def test_a_batch_that_does_not_vary_says_nothing(same: str) -> None:
+    x = torch.randn(1, 64) if same == "one sample" else torch.randn(1, 64).expand(32, 64)
+    assert init_monitor.check(default(20), x, rules=(RULE,)).findings == ()

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from builders import history, linears, measure, only
+from models import Block, add
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import init_monitor
+from init_monitor.analysis.residual_correction import on_the_stream
+from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import ExplodingGradients, VanishingGradients
+
+if TYPE_CHECKING:
+    from init_monitor.records import History
+
+INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
+
+
+BOTH = (ExplodingGradients(), VanishingGradients())
+
+
+LAYERS = 10
+
+
+def judge(past: History) -> list[Finding]:
+    return [finding for rule in BOTH for finding in rule.judge(past)]
+
+
+def backward(growth: float, *, count: int = LAYERS, last: float = 1.0) -> list[float]:
+    """Return gradient variances by layer, in execution order, that grow so much per layer towards the input."""
+    return [last * growth ** (count - 1 - i) for i in range(count)]
+
+
+def past(growth: float, structure: Structure | None = None, *, last: float = 1.0, **fields: Any) -> History:
+    columns = {
+        Quantity.GRADIENT_VARIANCE: backward(growth, last=last),
+        Quantity.GRADIENT_COUNT: 1000.0,
+        Quantity.BACKWARD_GAIN: growth,
+        **fields.pop("columns", {}),
+    }
+    return history(structure or linears(LAYERS, dtype=fields.pop("dtype", "float32")), columns, **fields)
+
+
+def updates(ratio: float | list[float], rms: float | list[float] = 1e-3) -> dict[Quantity, Any]:
+    """Return parameter columns of weights with 100 elements each."""
+    return {
+        Quantity.UPDATE_RATIO: ratio,
+        Quantity.WEIGHT_COUNT: 100.0,
+        Quantity.WEIGHT_GRADIENT_NORM: 10.0 * np.asarray(rms),
+    }
+
+
+def test_xavier_relu_layers_vanish_backward_by_half_per_layer_and_he_layers_do_not() -> None:
+    torch.manual_seed(0)
+
+    def network(initialise: Any) -> nn.Sequential:
+        modules: list[nn.Module] = []
+        for i in range(30):
+            modules += [nn.Linear(256, 256), nn.ReLU()][: 2 if i < 29 else 1]
+            initialise(modules[2 * i].weight)
+            nn.init.zeros_(modules[2 * i].bias)  # type: ignore[arg-type]
+        return nn.Sequential(*modules)
+
+    finding = only(judge(measure(network(nn.init.xavier_normal_), torch.randn(256, 256))))
+    assert (finding.code, finding.severity) == ("IM202", WARNING)
+    assert finding.evidence["growth_per_layer"] == pytest.approx(0.5, rel=0.1)
+    assert finding.expected["worst_gain"] == 2.0
+    assert judge(measure(network(nn.init.kaiming_normal_), torch.randn(256, 256))) == []
+
+
+def test_pooling_that_spreads_the_gradient_over_more_elements_is_not_vanishing() -> None:
+    # A quarter per layer and element, over four times as many elements each: the same energy everywhere.
+    count = {Quantity.GRADIENT_COUNT: [4.0 ** (LAYERS - i) for i in range(LAYERS)]}
+    assert judge(past(0.25, columns=count)) == []
+    assert len(judge(past(0.25))) == 1
+
+
+@pytest.mark.parametrize(("rms", "severity"), [(2e-7, INFO), (5e-8, WARNING), (2e-9, WARNING), (5e-10, CRITICAL)])
+def test_a_gradient_as_small_as_adams_epsilon_is_not_rescaled_any_more(rms: float, severity: Severity) -> None:
+    # Warning below ten epsilons (1e-7), critical below a tenth (1e-9).
+    finding = only(judge(past(1 / 16, optimizer="Adam", columns=updates(1e-3, rms))))
+    assert finding.severity is severity
+    assert ("epsilon of Adam" in finding.message) is (severity is not INFO)
+
+
+@pytest.mark.parametrize(("far", "near", "severity"), [(1e-6, 1e-6, INFO), (1e-6, 1e-4, WARNING), (0.5, 1e-3, WARNING)])
+def test_under_warm_up_the_updates_are_compared_with_those_near_the_output(
+    far: float, near: float, severity: Severity
+) -> None:
+    ratio = [far] * 6 + [near] * 4
+    assert only(judge(past(1 / 16, optimizer="AdamW", columns=updates(ratio)))).severity is severity
+
+
+@pytest.mark.parametrize(("ratio", "severity"), [(1e-3, INFO), ([1e-8] * 5 + [1e-3] * 5, CRITICAL), (0.0, CRITICAL)])
+def test_under_sgd_all_updates_must_be_in_range_to_excuse_the_norm(ratio: Any, severity: Severity) -> None:
+    assert only(judge(past(1 / 16, optimizer="SGD", columns=updates(ratio)))).severity is severity
+
+
+def test_a_step_that_was_not_taken_measures_no_update() -> None:
+    finding = only(judge(past(1 / 16, optimizer="Adam", stepped=False, columns=updates(0.0))))
+    assert "update_ratio" not in finding.evidence
+    assert finding.severity is CRITICAL
+
+
+def test_float16_gradients_below_its_smallest_number_are_critical_unless_the_loss_is_scaled() -> None:
+    # The rms at the input is 1e-6 · 4^-9 = 3.8e-12, far below 2^-24; rescaled updates do not bring it back.
+    fields: dict[str, Any] = {"last": 1e-12, "optimizer": "Lion", "dtype": "float16", "columns": updates(1e-3)}
+    finding = only(judge(past(1 / 16, **dict(fields))))
+    assert (finding.severity, "float16" in finding.message) == (CRITICAL, True)
+    assert only(judge(past(1 / 16, **dict(fields), loss_scaled=True))).severity is INFO
+
+
+def test_a_gradient_of_exactly_zero_is_critical_once_it_lasts() -> None:
+    columns = {Quantity.GRADIENT_VARIANCE: [0.0] * 4 + [1.0] * 6}
+    # Behind a head of zeros the very first gradient is 0, and only the first.
+    assert judge(history(linears(LAYERS), columns)) == []
+    finding = only(judge(history(linears(LAYERS), columns, columns)))
+    assert (finding.code, finding.severity) == ("IM202", CRITICAL)
+    assert finding.layers == ("net.0", "net.1", "net.2", "net.3")
+    assert "exactly 0" in finding.message
+    assert judge(history(linears(LAYERS), {Quantity.GRADIENT_VARIANCE: 1.0}, columns)) == []
+
+
+def test_no_gradient_anywhere_is_not_vanishing() -> None:
+    columns = {Quantity.GRADIENT_VARIANCE: 0.0}
+    assert judge(history(linears(LAYERS), columns, columns)) == []
+    assert judge(history(linears(LAYERS), {})) == []
+
+
+def test_frozen_first_layers_without_a_gradient_are_left_out() -> None:
+    variance = [math.nan] * 4 + backward(16.0, count=6)
+    finding = only(judge(history(linears(LAYERS), {Quantity.GRADIENT_VARIANCE: variance})))
+    assert finding.evidence["growth_per_layer"] == pytest.approx(16)
+
+
+class ScaledBranches(nn.Module):
+    """A pre-norm transformer in miniature whose branches are scaled by 1e-5, as layer scale does at the start."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 32), nn.Linear(32, 10)
+        self.norms = nn.ModuleList([nn.LayerNorm(32) for _ in range(blocks)])
+        self.ups = nn.ModuleList([nn.Linear(32, 64) for _ in range(blocks)])
+        self.downs = nn.ModuleList([nn.Linear(64, 32) for _ in range(blocks)])
+        self.scales = nn.ParameterList([nn.Parameter(torch.full((32,), 1e-5)) for _ in range(blocks)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for norm, up, down, scale in zip(self.norms, self.ups, self.downs, self.scales, strict=True):
+            x = x + scale * down(nn.functional.gelu(up(norm(x))))
+        output: torch.Tensor = self.head(x)
+        return output
+
+
+def test_a_gradient_that_passes_beside_nearly_silent_branches_has_not_vanished() -> None:
+    torch.manual_seed(0)
+    report = init_monitor.check(ScaledBranches(8), (torch.randn(64, 16), torch.randint(0, 10, (64,))), cross_entropy)
+    record = report.records[0]
+    inside = record.layers["downs.3"].backward
+    at_head = record.layers["stem"].backward
+    assert inside is not None
+    assert at_head is not None
+    assert inside.variance < 1e-8 * at_head.variance
+    assert report.findings == ()
+    beside = on_the_stream(record, report.structure)
+    places = {layer.name: i for i, layer in enumerate(report.structure.layers)}
+    assert beside[places["downs.3"]] == pytest.approx(math.log(record.residuals[3].sum_gradient_var))
+    assert math.isnan(beside[places["stem"]])
+    assert math.isnan(beside[places["head"]])
+
+
+@pytest.mark.parametrize(("branched", "severity"), [(False, CRITICAL), (True, WARNING)])
+def test_beside_skip_connections_only_updates_make_a_faint_gradient_critical(
+    *, branched: bool, severity: Severity
+) -> None:
+    torch.manual_seed(0)
+    chain = [nn.Linear(16, 16, bias=False) for _ in range(8)]
+    for layer in chain:
+        nn.init.normal_(layer.weight, std=0.01)
+    net = nn.Sequential(*([Block(16, add)] if branched else []), *chain)
+    report = init_monitor.check(net, torch.randn(64, 16))
+    assert [finding.severity for finding in report.findings if finding.code == "IM202"] == [severity]

@@ -1,0 +1,522 @@
+"""Trainings that stop, go on, start again, or break: what was known goes on, and nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from models import Classifier, fit, loader, mlp
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, EarlyStopping, LearningRateFinder, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.tuner.tuning import Tuner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from trainings import Listener, Residual, assert_equal, assert_free, both, quiet, train
+
+from init_monitor import InitMonitor, InitMonitorWarning
+from init_monitor.capture.accumulator import Accumulator
+from init_monitor.measures import MOMENTS, Reduction
+from init_monitor.records.quantities import FINDINGS_TAG, Quantity, vector_tag
+from init_monitor.store import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+PLAIN: dict[str, Any] = {
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+}
+
+
+def exploding() -> Classifier:
+    return Classifier(mlp(12, 64, nn.init.normal_), lr=1e-30)
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+SCHEDULE: dict[str, Any] = {"dense_steps": 3, "every_n_steps": 5}
+
+
+def logged_steps(directory: str) -> list[int]:
+    reader = EventAccumulator(directory, size_guidance={"tensors": 0})
+    reader.Reload()
+    return [event.step for event in reader.Tensors(vector_tag(Quantity.VARIANCE))]
+
+
+@pytest.mark.parametrize(("stop", "steps"), [(7, [10, 15]), (8, [10, 15]), (10, [10, 15]), (2, [2, 5, 10, 15])])
+def test_a_resumed_training_goes_on_where_it_stopped(tmp_path: Path, stop: int, steps: list[int]) -> None:
+    """An epoch has 8 batches: step 8 is at its end, the others in the middle, step 2 within the dense start."""
+
+    def resumed(monitor: InitMonitor | None, logger: Any = False) -> Classifier:  # noqa: FBT002 - as Lightning has it
+        torch.manual_seed(1)
+        module = exploding()
+        trainer = pl.Trainer(**(PLAIN | {"logger": logger}), max_steps=16, callbacks=[monitor] if monitor else [])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's note on resuming within an epoch
+            trainer.fit(module, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+        assert_free(module)
+        return module
+
+    data = loader(64, samples=8 * 8, batch=8)
+    first = InitMonitor(strict=True, **SCHEDULE)
+    torch.manual_seed(11)
+    trainer = fit(exploding(), data, first, steps=stop, logger=TensorBoardLogger(tmp_path, "run", version=0))
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert first.findings
+    plain = resumed(None)
+    logger = TensorBoardLogger(tmp_path, "run", version=0)
+    second = InitMonitor(strict=True, **SCHEDULE)
+    assert_equal(plain, resumed(second, logger))
+    assert [record.step for record in second.records] == steps
+    # One axis without a gap or a repetition, in the event files and in the run store.
+    before = [record.step for record in first.records]
+    assert logged_steps(logger.log_dir) == before + steps
+    assert [record.step for record in read_run(Path(logger.log_dir)).records] == before + steps
+    # Known findings are kept and not made again.
+    found = [(f.code, f.severity, f.layers) for f in second.findings]
+    assert found[: len(first.findings)] == [(f.code, f.severity, f.layers) for f in first.findings]
+    assert len(found) == len(set(found))
+    stored = [(f.code, f.severity, f.layers) for f in read_run(Path(logger.log_dir)).findings]
+    assert stored == found
+    # What a reader of the event file finds at its end is all of them.
+    reader = EventAccumulator(logger.log_dir, size_guidance={"tensors": 0})
+    reader.Reload()
+    last = json.loads(reader.Tensors(FINDINGS_TAG)[-1].tensor_proto.string_val[0])
+    assert [finding["code"] for finding in last["findings"]] == [code for code, _, _ in found]
+
+
+def test_the_unit_window_goes_on_after_a_resume(tmp_path: Path) -> None:
+    data, first, second = loader(16, samples=4 * 32), quiet(), quiet()
+    trainer = fit(Classifier(mlp(1, 16)), data, first, steps=4)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    trainer = pl.Trainer(**PLAIN, max_steps=8, callbacks=[second])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(Classifier(mlp(1, 16)), data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    units = second.records[-1].layers["net.1"].units
+    assert units is not None
+    assert units.samples == 8 * 32
+
+
+def test_a_checkpoint_written_while_training_brings_the_state_along(tmp_path: Path) -> None:
+    """ModelCheckpoint saves inside the loop, between the monitor's own calls."""
+    torch.manual_seed(0)
+    monitor = quiet(**SCHEDULE)
+    saving = ModelCheckpoint(tmp_path, every_n_train_steps=6, save_top_k=-1, filename="{step}")
+    fit(exploding(), loader(64, samples=64), monitor, steps=7, callbacks=[monitor, saving], enable_checkpointing=True)
+    second = quiet(**SCHEDULE)
+    trainer = pl.Trainer(**PLAIN, max_steps=12, callbacks=[second])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(exploding(), loader(64, samples=64), ckpt_path=tmp_path / "step=6.ckpt", weights_only=True)
+    assert [record.step for record in second.records] == [10]
+    told = [(f.code, f.step, f.layers, f.message) for f in monitor.findings]
+    assert told
+    assert [(f.code, f.step, f.layers, f.message) for f in second.findings] == told
+
+
+class Sharded(SingleDeviceStrategy):
+    """Restores like the strategies that shard a model: only after everything was set up."""
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        return True
+
+
+def test_a_state_that_is_restored_late_is_restored_all_the_same(tmp_path: Path) -> None:
+    first, second, data = quiet(**SCHEDULE), quiet(**SCHEDULE), loader(64, samples=8 * 8, batch=8)
+    trainer = fit(exploding(), data, first, steps=8)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert first.findings
+    trainer = pl.Trainer(
+        **(PLAIN | {"accelerator": "auto"}), max_steps=12, callbacks=[second], strategy=Sharded(torch.device("cpu"))
+    )
+    trainer.fit(exploding(), data, ckpt_path=tmp_path / "half.ckpt")
+    assert [record.step for record in second.records] == [10]
+    assert [(f.code, f.step) for f in second.findings] == [(f.code, f.step) for f in first.findings]
+
+
+# --- several fits, tuners, early ends --------------------------------------------------------------------------------
+
+
+def test_one_trainer_that_fits_twice_is_two_runs_on_one_axis() -> None:
+    outcomes = []
+    for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True, **SCHEDULE)):
+        torch.manual_seed(11)
+        module, data = Classifier(Residual(), lr=0.05), loader(16)
+        trainer = fit(module, data, monitor, steps=-1, max_epochs=1)
+        assert_free(module)
+        trainer.fit_loop.max_epochs = 2
+        trainer.fit(module, data)
+        assert_free(module)
+        outcomes.append(module)
+    assert_equal(*outcomes)
+    assert len(outcomes[1].losses) == 16
+    # A run begins with a look, whatever the schedule says.
+    assert listener.steps == [0, 1, 2, 5, 8, 10, 15]
+    assert listener.calls.count("open") == listener.calls.count("close") == 2
+
+
+class Tunable(Classifier):
+    """Has what tuners change: a learning rate and a batch size."""
+
+    def __init__(self) -> None:
+        super().__init__(Residual(), lr=0.05)
+        self.batch_size = 8
+
+    def train_dataloader(self) -> Any:
+        return loader(16, samples=512, batch=self.batch_size)
+
+
+def tune_learning_rate(trainer: pl.Trainer, module: Tunable) -> list[float]:
+    found = Tuner(trainer).lr_find(module, num_training=20, early_stop_threshold=None)
+    assert found is not None
+    return list(found.results["loss"])
+
+
+def tune_batch_size(trainer: pl.Trainer, module: Tunable) -> list[float]:
+    return [float(Tuner(trainer).scale_batch_size(module, init_val=2, max_trials=3, steps_per_trial=2) or 0)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tune", [tune_learning_rate, tune_batch_size])
+@pytest.mark.parametrize("before", [False, True], ids=["fresh", "after a fit"])
+def test_a_tuner_leaves_no_trace_of_its_trials(tune: Any, tmp_path: Path, *, before: bool) -> None:
+    outcomes, results, listener = [], [], Listener()
+    for monitor in (None, InitMonitor(sinks=(listener,), strict=True, **SCHEDULE)):
+        torch.manual_seed(11)
+        module = Tunable()
+        callbacks: list[Callback] = [] if monitor is None else [monitor]
+        trainer = pl.Trainer(
+            **(PLAIN | {"logger": CSVLogger(tmp_path)}), max_steps=8, callbacks=callbacks, default_root_dir=tmp_path
+        )
+        if before:
+            trainer.fit(module)
+        told, known = list(listener.calls), [] if monitor is None else [r.step for r in monitor.records]
+        results.append(tune(trainer, module))
+        assert_free(module)
+        assert listener.calls == told
+        if monitor is not None:
+            assert [record.step for record in monitor.records] == known
+        trainer.fit_loop.epoch_loop.max_steps = 16 if before else 8
+        trainer.fit(module)
+        assert_free(module)
+        outcomes.append(module)
+        if monitor is not None:
+            assert [record.step for record in monitor.records] == ([8, 10, 15] if before else [0, 1, 2, 5])
+    assert results[0] == results[1]
+    assert_equal(*outcomes)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("first", [True, False], ids=["before the tuner", "after the tuner"])
+@pytest.mark.parametrize(
+    "finder",
+    [
+        lambda: LearningRateFinder(num_training_steps=10, early_stop_threshold=None),
+        lambda: BatchSizeFinder(init_val=2, max_trials=2, steps_per_trial=1),
+    ],
+    ids=["learning rate", "batch size"],
+)
+def test_a_tuner_at_the_start_of_a_fit_is_not_watched_and_the_fit_is(
+    finder: Any, tmp_path: Path, *, first: bool
+) -> None:
+    outcomes = []
+    for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True, **SCHEDULE)):
+        torch.manual_seed(11)
+        module, tuner = Tunable(), finder()
+        callbacks = [tuner] if monitor is None else [monitor, tuner] if first else [tuner, monitor]
+        pl.Trainer(**PLAIN, max_steps=8, callbacks=callbacks, default_root_dir=tmp_path).fit(module)
+        assert_free(module)
+        outcomes.append(module)
+    assert_equal(*outcomes)
+    assert listener.calls == ["open", "emit", "emit", "emit", "emit", "close"]
+    assert listener.steps == [0, 1, 2, 5]
+
+
+def test_a_training_that_stops_early_ends_the_run_in_order() -> None:
+    class Logged(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("never_better", 1.0)
+            return loss
+
+    outcomes = []
+    for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True)):
+        torch.manual_seed(11)
+        module = Logged(mlp(1, 16), lr=0.05)
+        callbacks: list[Callback] = [EarlyStopping("never_better", patience=1, check_on_train_epoch_end=True)]
+        trainer = fit(
+            module, loader(16, samples=64), None, steps=100, callbacks=callbacks + ([monitor] if monitor else [])
+        )
+        assert trainer.global_step == 4
+        outcomes.append(module)
+    assert_equal(*outcomes)
+    assert listener.steps == [0, 1, 2, 3]
+    assert listener.calls[-1] == "close"
+
+
+def test_a_time_limit_within_an_accumulation_leaves_no_open_step() -> None:
+    class Stops(Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.fit_loop.epoch_loop.batch_idx == 4
+
+    outcomes = []
+    for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True)):
+        torch.manual_seed(11)
+        module = Classifier(Residual(), lr=0.05)
+        callbacks = [Stops()] if monitor is None else [Stops(), monitor]
+        fit(module, loader(16), None, steps=100, callbacks=callbacks, accumulate_grad_batches=2)
+        assert_free(module)
+        outcomes.append(module)
+    assert_equal(*outcomes)
+    assert len(outcomes[0].losses) == 5
+    assert listener.steps == [0, 1]
+
+
+# --- what breaks -----------------------------------------------------------------------------------------------------
+
+
+class Trouble(Exception):  # noqa: N818 - stands for any
+    """What the user's code raises."""
+
+
+class Breaks(Classifier):
+    """Raises at one place of its second accumulated step."""
+
+    place = ""
+    error: BaseException = Trouble("user code")
+    batch_idx = -1
+
+    def _perhaps(self, place: str) -> None:
+        # An accumulation of two steps at the fourth batch, and is in the middle of it at the third.
+        if self.place == place and self.batch_idx == (3 if "optimizer" in place else 2):
+            raise self.error
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self._perhaps("before the forward")
+        with torch.device("cpu"):  # a mode of the user's own on top of the stack
+            net: Any = self.net
+            hidden = net[:2](x)
+            self._perhaps("in the forward")
+            output: torch.Tensor = net[2:](hidden)
+        output.register_hook(lambda _: self._perhaps("in the backward"))
+        return output
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.batch_idx = batch_idx
+        return super().training_step(batch, batch_idx)
+
+    def on_before_zero_grad(self, _optimizer: Any) -> None:
+        self._perhaps("before zero_grad")
+
+    def on_after_backward(self) -> None:
+        self._perhaps("after the backward")
+
+    def on_before_optimizer_step(self, _optimizer: Any) -> None:
+        self._perhaps("before the optimizer")
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self._perhaps("after the optimizer")
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._perhaps("at the end of the batch")
+
+    def validation_step(self, batch: Any, _batch_idx: int) -> None:
+        self.net(batch[0])
+        self._perhaps("in an evaluation")
+
+
+PLACES = [
+    "before the forward", "in the forward", "in the backward", "before zero_grad", "after the backward",
+    "before the optimizer", "after the optimizer", "at the end of the batch", "in an evaluation",
+]  # fmt: skip
+
+
+OTHERS = [(place, error) for place in PLACES[1:3] for error in (KeyboardInterrupt, SystemExit, MemoryError)]
+
+
+@pytest.mark.parametrize(("place", "error"), [*((place, Trouble) for place in PLACES), *OTHERS])
+def test_whatever_the_users_code_raises_wherever_it_passes_through_and_leaves_nothing(
+    place: str, error: type[BaseException]
+) -> None:
+    outcomes = []
+    for monitor in (None, InitMonitor(sinks=(listener := Listener(),), strict=True)):
+        torch.manual_seed(11)
+        module = Breaks(mlp(2, 16), lr=0.05)
+        module.place, module.error = place, error("user code")
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            # In the middle of an accumulation, with an evaluation after each batch: the step is open throughout.
+            with pytest.raises((error, SystemExit) if error is KeyboardInterrupt else error):
+                pl.Trainer(
+                    **PLAIN, max_steps=8, callbacks=[monitor] if monitor else [], accumulate_grad_batches=2,
+                    val_check_interval=1, limit_val_batches=1, num_sanity_val_steps=0,
+                ).fit(module, loader(16), loader(16))  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored after a Ctrl-C
+        del module.error
+        assert_free(module)
+        outcomes.append(module)
+    assert_equal(*outcomes)
+    assert len(outcomes[1].losses) in {2, 3, 4}
+    assert listener.calls == ["open", "emit", "close"]
+    # The same monitor watches the next training as if nothing had been.
+    train(lambda: Classifier(mlp(2, 16)), loader(16), monitor, steps=2)
+    assert monitor is not None
+    assert [record.step for record in monitor.records] == [0, 1]
+
+
+SIGINT = """
+import conftest, os, signal, sys, torch
+from models import Classifier, fit, loader, mlp
+from init_monitor import InitMonitor
+from trainings import assert_free
+
+class Interrupted(Classifier):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        if batch_idx == 3:
+            os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        return loss
+
+if __name__ == "__main__":
+    # Whoever started the tests may have told them to ignore it: a shell does in the background, Lightning after a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    module, monitor = Interrupted(mlp(2, 16)), InitMonitor()
+    try:
+        fit(module, loader(16), monitor)
+    except BaseException as error:
+        print("raised", type(error).__name__)
+    assert_free(module)
+    print("records", [record.step for record in monitor.records])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "error", "steps"), [("SIGINT", "SystemExit", [0, 1, 2]), ("SIGTERM", "SIGTERM", [0, 1, 2, 3])]
+)
+def test_a_signal_from_outside_ends_the_run_with_its_closing_line(
+    tmp_path: Path, name: str, error: str, steps: list[int]
+) -> None:
+    script, here = tmp_path / "train.py", Path(__file__).parents[1]
+    script.write_text(SIGINT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), name], capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent))), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert f"raised {error}" in done.stdout, done.stdout + done.stderr[-3000:]
+    assert f"records {steps}" in done.stdout
+    assert "Init Monitor: " in done.stdout
+
+
+# --- out of disk -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes: writing then fails as on a full disk, also for root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_costs_the_stored_run_and_one_warning(tmp_path: Path) -> None:
+    plain = train(lambda: Classifier(Residual()), loader(16, samples=32 * 30), None, steps=30)
+    monitor = InitMonitor(dense_steps=1000)
+    logger = CSVLogger(tmp_path)
+    with (
+        pytest.warns(InitMonitorWarning, match=r"cannot be stored in .*run\.jsonl \(File too large\)") as caught,
+        full_disk(40_000),
+    ):
+        watched = train(
+            lambda: Classifier(Residual()),
+            loader(16, samples=32 * 30),
+            monitor,
+            steps=30,
+            logger=logger,
+            log_every_n_steps=30,
+        )
+    assert sum(warning.category is InitMonitorWarning for warning in caught) == 1
+    assert_equal(plain, watched)
+    assert len(monitor.records) == 30
+    # What had been written before is whole.
+    kept = read_run(Path(logger.log_dir)).records
+    assert 0 < len(kept) < 30
+    assert [record.step for record in kept] == list(range(len(kept)))
+
+
+def test_a_disk_that_fills_under_the_event_file_costs_one_warning_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    add_event = EventFileWriter.add_event
+
+    def full(self: Any, event: Any) -> None:
+        if any(value.tag.startswith("init_monitor") for value in event.summary.value):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add_event(self, event)
+
+    monkeypatch.setattr(EventFileWriter, "add_event", full)
+    plain = train(lambda: Classifier(Residual()), loader(16), None, steps=6)
+    monitor = InitMonitor()
+    with pytest.warns(
+        InitMonitorWarning, match=r"event file of TensorBoardLogger could not be written.*No space left"
+    ) as caught:
+        watched = train(
+            lambda: Classifier(Residual()), loader(16), monitor, steps=6, logger=TensorBoardLogger(tmp_path)
+        )
+    assert sum(warning.category is InitMonitorWarning for warning in caught) == 1
+    assert_equal(plain, watched)
+    assert len(monitor.records) == 6
+
+
+# --- a hook that fails -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["of an output", "of a gradient"])
+def test_a_measurement_that_fails_switches_its_layer_off_with_one_notice(
+    monkeypatch: pytest.MonkeyPatch, *, backward: bool
+) -> None:
+    take = Accumulator.take
+
+    def failing(
+        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+    ) -> None:
+        if gradient is backward and tuple(tensor.shape) == (32, 10):
+            message = "no number for you"
+            raise ArithmeticError(message)
+        take(self, row, tensor, plan, gradient=gradient)
+
+    monkeypatch.setattr(Accumulator, "take", failing)
+    with pytest.warns(InitMonitorWarning, match=r"measuring 'net.head' failed and is switched off for it") as caught:
+        monitor, _ = both(lambda: Classifier(Residual(), lr=0.05), loader(16), quiet(strict=False), steps=5)
+    assert sum(warning.category is InitMonitorWarning for warning in caught) == 1
+    assert len(monitor.notices) == 1
+    assert len(monitor.records) == 5
+    names = monitor.records[-1].names
+    assert "net.head" not in names
+    assert {"net.first", "net.second", "net.norm", "net.relu"} <= set(names)
