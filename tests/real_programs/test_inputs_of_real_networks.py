@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytorch_lightning as pl
@@ -64,6 +64,41 @@ def test_two_calls_of_one_network_are_two_chains_that_both_begin_at_the_input(tm
         for k in range(1, 13):
             assert came[f"net.{k}#{call}"] == (f"net.{k - 1}#{call}",)
     assert [finding for finding in codes(monitor.findings) if finding[0] != "info"] == []
+
+
+def test_a_critic_that_is_given_mixtures_of_real_and_false_begins_a_chain_each_time() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"maker": tanh_net(), "critic": tanh_net(given=1)})
+    maker, critic = model["maker"], model["critic"]
+
+    def loss_of(_: int) -> Tensor:
+        real, false, share = torch.rand(BATCH, 1), maker(torch.randn(BATCH, 2)), torch.rand(BATCH, 1)
+        mixed = (share * real + (1 - share) * false.detach()).requires_grad_()
+        penalty = (slope(critic, mixed).norm(dim=1) - 1).square().mean()
+        loss: Tensor = critic(false).mean() - critic(real).mean() + 10 * penalty
+        return loss
+
+    class Step(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = model
+
+        def forward(self) -> Tensor:
+            return loss_of(0)
+
+    step = Step()
+    watch = watch_loop(step, lambda _: step(), steps=12)
+    came = inputs(watch.structure)
+    # The order of the calls: the mixture (the penalty is computed first), the false ones, the real ones.
+    assert came["parts.critic.0#1"] in {
+        ("input",),
+        ("parts.maker.6", "input"),
+        ("input", "parts.maker.6"),
+        ("parts.maker.6",),
+    }
+    assert came["parts.critic.0#2"] == ("parts.maker.6",)
+    assert came["parts.critic.0#3"] == ("input",)
+    assert [finding for finding in codes(watch.findings) if finding[0] != "info"] == []
 
 
 class ForceField(nn.Module):
@@ -220,6 +255,18 @@ def test_a_sum_that_no_layer_made_has_known_origins_when_it_is_used_again() -> N
     assert {one.name for one in watch.structure.residuals} == {"#1", "#2"}
 
 
+class Opaque(torch.autograd.Function):
+    """Arithmetic that no mode sees."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+
 def stack_of_layers(depth: int, gain: float) -> nn.ModuleList:
     """Return layers before a relu, each of which multiplies the variance by ``gain`` squared over two."""
     layers = [nn.Linear(WIDTH, WIDTH) for _ in range(depth)]
@@ -227,6 +274,43 @@ def stack_of_layers(depth: int, gain: float) -> nn.ModuleList:
         nn.init.normal_(layer.weight, std=gain / WIDTH**0.5)
         nn.init.zeros_(layer.bias)
     return nn.ModuleList(layers)
+
+
+class Branches(nn.Module):
+    """One branch that fades and one that carries what is learned; where the second begins, no mode sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fading, self.carrying = stack_of_layers(8, 0.3), stack_of_layers(4, 2**0.5)
+        self.head = nn.Linear(2 * WIDTH, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        for layer in self.fading:
+            x = layer(x).relu()
+        y = Opaque.apply(y)  # type: ignore[no-untyped-call]
+        for layer in self.carrying:
+            y = layer(y).relu()
+        head: Tensor = self.head(torch.cat((x, y), 1))
+        return head
+
+
+def test_a_layer_whose_input_is_unknown_is_put_behind_nothing_and_the_other_branch_keeps_the_loss_falling() -> None:
+    torch.manual_seed(0)
+    net, x, y = Branches(), torch.randn(256, WIDTH), torch.randn(256, WIDTH)
+    target, losses = y[:, :1], []
+
+    def loss_of(_: int) -> Tensor:
+        loss: Tensor = (net(x, y) - target).square().mean()
+        losses.append(float(loss.detach()))
+        return loss
+
+    watch = watch_loop(net, loss_of, steps=60, rate=0.05, dense_steps=10, every_n_steps=10)
+    assert losses[-1] < losses[0] / 2
+    assert inputs(watch.structure)["carrying.0"] in {(), ("input",)}
+    blamed = {layer for finding in watch.findings if finding.severity != "info" for layer in finding.layers}
+    assert not {name for name in blamed if not name.startswith(("fading", "/relu"))}
+    # Something of the input reaches the loss: through the other branch.
+    assert not [finding.code for finding in watch.findings if finding.severity == "critical"]
 
 
 @pytest.mark.parametrize("gain", [0.3, 4.0])

@@ -7,12 +7,110 @@ from typing import TYPE_CHECKING, cast
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from watched import watch_fit, watch_net, weights
+from torch.distributions import Normal, kl_divergence
+from watched import inputs, watch_fit, watch_loop, watch_net, weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WIDTH, BATCH = 16, 32
+
+
+class Distances(nn.Module):
+    """Adds what it computes to the dict it was given, and hands the whole dict on."""
+
+    def forward(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        given["distance"] = torch.cdist(given["place"], given["place"])
+        return given
+
+
+class Embedding(nn.Module):
+    """Takes one tensor of the dict and adds its own."""
+
+    def __init__(self, source: str, target: str, width: int) -> None:
+        super().__init__()
+        self.source, self.target, self.layer = source, target, nn.Linear(width, WIDTH)
+
+    def forward(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        given[self.target] = self.layer(given[self.source]).relu()
+        return given
+
+
+class Total(nn.Module):
+    """Has no layer: sums what the dict brings, and leaves everything in it."""
+
+    def forward(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        given["energy"] = given["features"].sum((1, 2))
+        return given
+
+
+def test_a_module_that_hands_a_dict_on_has_rows_only_for_what_it_made() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        Distances(), Embedding("distance", "hidden", 6), Embedding("hidden", "features", WIDTH), Total()
+    )
+    place, forces = torch.randn(BATCH, 6, 3), torch.randn(BATCH, 6, 3)
+    watch = watch_loop(net, lambda _: net({"place": place, "forces": forces})["energy"].square().mean())
+    names = {layer.name for layer in watch.structure.layers}
+    assert weights(watch.structure) == ["1.layer", "2.layer"]
+    # Whether a module without a weight has a row is a matter of taste; that it has none for what it was given is not.
+    handed_on = {f"{k}[{key}]" for k, made in ((0, "distance"), (3, "energy")) for key in given_keys() - {made}}
+    assert not names & handed_on
+    assert len([name for name in names if name.startswith(("0", "3"))]) <= 2
+    assert inputs(watch.structure)["2.layer"] in {("1/relu#1",), ("1",)}
+
+
+def given_keys() -> set[str]:
+    return {"place", "forces", "distance", "hidden", "features", "energy"}
+
+
+class Autoencoder(pl.LightningModule):
+    """A variational autoencoder of counts: sampling and likelihood are arithmetic of its training step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU())
+        self.mean, self.spread = nn.Linear(WIDTH, 4), nn.Linear(WIDTH, 4)
+        self.decoder = nn.Sequential(nn.Linear(4, WIDTH), nn.ReLU())
+        self.rate, self.absent = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.size = nn.Parameter(torch.zeros(WIDTH))
+
+    def training_step(self, counts: Tensor, _: int) -> Tensor:
+        encoded = self.encoder(torch.log1p(counts))
+        latent = Normal(self.mean(encoded), (0.5 * self.spread(encoded)).exp())
+        decoded = self.decoder(latent.rsample())
+        likely = zero_inflated(counts, self.rate(decoded), self.size.exp(), self.absent(decoded))
+        prior = Normal(torch.zeros(4), torch.ones(4))
+        return (kl_divergence(latent, prior).sum(1) - likely.sum(1)).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def zero_inflated(counts: Tensor, logits: Tensor, size: Tensor, absent: Tensor) -> Tensor:
+    """Return the log likelihood of a negative binomial with extra zeros (Lambert 1992; Greene 1994)."""
+    present = torch.lgamma(counts + size) - torch.lgamma(size) - torch.lgamma(counts + 1)
+    present = present + counts * nn.functional.logsigmoid(logits) + size * nn.functional.logsigmoid(-logits)
+    nothing = nn.functional.softplus(size * nn.functional.logsigmoid(-logits) - absent) - nn.functional.softplus(
+        -absent
+    )
+    something = present - nn.functional.softplus(absent)
+    return torch.where(counts < 0.5, nothing, something)
+
+
+NETWORK = ["encoder.0", "encoder.1", "encoder.2", "mean", "spread", "decoder.0", "decoder.1", "rate", "absent"]
+
+
+def test_sampling_and_likelihood_of_an_autoencoder_are_neither_layers_nor_residuals(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    counts = torch.poisson(torch.full((4, BATCH, WIDTH), 3.0))
+    monitor = watch_fit(Autoencoder(), list(counts), tmp_path)
+    assert sorted(monitor.structure.names) == sorted(NETWORK)
+    assert monitor.structure.residuals == ()
+    came = inputs(monitor.structure)
+    assert came["encoder.0"] == ("input",)
+    assert came["mean"] == came["spread"] == ("encoder.2",)
+    assert came["rate"] == came["absent"] == ("decoder.1",)
 
 
 class Sampler(nn.Module):
@@ -170,3 +268,22 @@ def test_a_loss_of_somebodys_own_has_no_rows(tmp_path: Path) -> None:
     monitor = watch_fit(Embedded(), batches, tmp_path)
     assert monitor.structure.names == ("net.0", "net.1", "net.2")
     assert monitor.structure.residuals == ()
+
+
+class Positive(nn.Module):
+    """Forecasts what cannot be negative: the output is rescaled, then cut at zero, far from which it stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(5 + 0.5 * self.net(x))
+
+
+def test_a_cut_at_zero_that_the_output_never_meets_is_no_fault() -> None:
+    torch.manual_seed(0)
+    net, x = Positive(), torch.randn(256, WIDTH)
+    target = 5 + 0.5 * x[:, :1]
+    watch = watch_loop(net, lambda _: (net(x) - target).square().mean(), steps=60, rate=0.1)
+    assert [(finding.code, finding.layers) for finding in watch.findings if finding.severity != "info"] == []

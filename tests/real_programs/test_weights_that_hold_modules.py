@@ -136,6 +136,7 @@ FORMS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...]]] = {
     "addmm": (lambda x, w: torch.addmm(torch.zeros(WIDTH), x, w), (WIDTH, WIDTH)),
     "einsum": (lambda x, w: torch.einsum("bi,io->bo", x, w), (WIDTH, WIDTH)),
     "in another format": (lambda x, w: nn.functional.linear(x, w.to(x.dtype)), (WIDTH, WIDTH)),
+    "conv1d": (lambda x, w: nn.functional.conv1d(x[:, None], w, padding=1)[:, 0], (1, 1, 3)),
     "conv2d": (lambda x, w: nn.functional.conv2d(x.view(-1, 1, 4, 4), w, padding=1).flatten(1), (1, 1, 3, 3)),
 }
 
