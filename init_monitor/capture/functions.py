@@ -148,6 +148,8 @@ class FunctionCalls:
         Returns:
             The ``id`` of what of the output is measured by that; ``None`` if no function was seen.
         """
+        if not self._waiting and not self._taken:
+            return None
         waiting = self._waiting.pop(name, None)
         bare = isinstance(output, Tensor)
         if waiting is None:

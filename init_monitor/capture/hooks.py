@@ -403,8 +403,7 @@ class LayerHooks:
             feeds: list[Tap] = [] if measured is None else [measured]
             tap.takes_input |= got.data and got.origin is None
         else:
-            maker = None if got.tensor is None or self.lineage is None else self.lineage.maker(got.tensor)
-            tap.direct = measured or (maker if isinstance(maker, Tap) else None)
+            tap.direct = measured or (origins.direct if isinstance(origins.direct, Tap) else None)
             feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
             tap.takes_input |= origins.data
             tap.takes_own |= origins.own

@@ -116,6 +116,8 @@ def bare_tensors(first: Tensor | None, args: tuple[object, ...], kwargs: Mapping
     Numbers of rows and the like only where nothing floats. What comes inside of a dictionary or another object is left
     out: which of it the module uses is not said by that.
     """
+    if len(args) == 1 and args[0] is first and not kwargs:
+        return [first] if first is not None else []
     found = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
     if first is None:
         return found

@@ -144,7 +144,7 @@ class InitMonitor(Callback):
 
     @property
     def _curve(self) -> LossCurve:
-        return self._past.losses if self._monitor is None else self._monitor.loss.curve
+        return self._past.losses if self._shown is None else self._shown.loss.curve
 
     @property
     def notices(self) -> list[str]:

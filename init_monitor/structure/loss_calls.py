@@ -27,6 +27,8 @@ def is_loss(module: nn.Module, output: object, known: Collection[int]) -> bool:
         output: what it returned.
         known: ``id`` of the modules that turned out to be losses in this forward: one may wrap another.
     """
+    if isinstance(output, Tensor) and output.dim():
+        return False
     return _numbers_only(output) and not any(
         role_of(inner) is Role.WEIGHT and any(p.requires_grad for p in inner.parameters())
         for inner in module.modules()

@@ -15,22 +15,17 @@ from torch import Tensor
 from init_monitor.structure.derivation import argument, carries_values
 from init_monitor.structure.fans import Fans, convolution_fans, is_matrix
 from init_monitor.structure.nodes import Kind, Node
-from init_monitor.structure.operations import Family, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from init_monitor.structure.operations import Operation
+
 _LOOKED_BACK = 64
 """Values looked at between a weight as it is used and the parameter that it was computed from."""
 
-_TABLES = frozenset({"embedding", "embedding_bag"})
 _LINEAR = frozenset({"linear", "inner"})
 _PRODUCTS = frozenset({"matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "baddbmm", "chain_matmul"})
-_NO_LAYER = frozenset({
-    "outer", "dot", "fft", "rfft", "irfft", "ifft", "fft2", "rfft2", "irfft2", "ifft2", "fftn", "rfftn", "irfftn", "ifftn",
-})  # fmt: skip
-"""Linear in their input, but no mixing with a weight."""
-
 
 @dataclass(frozen=True, slots=True)
 class Mixing:
@@ -51,13 +46,6 @@ class Mixing:
     bias: int
     fans: Fans
     channels_first: bool
-
-
-def may_mix(operation: Operation) -> bool:
-    """Return True for a function that can be a layer if one of its operands is a weight."""
-    if operation.family is Family.CONTRACTS:
-        return operation.name not in _NO_LAYER
-    return operation.family is Family.ADDS_MATRIX_PRODUCT or operation.name in _TABLES
 
 
 def mixing_of(

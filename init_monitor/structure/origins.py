@@ -26,11 +26,13 @@ class Origins(NamedTuple):
         makers: what stands for the layer calls that it was computed from with no layer between, in execution order.
         data: some of it comes from an input of the model, through no layer.
         own: some of it comes from parameters, buffers or constants alone.
+        direct: the one of which it is the output as it is, moved, thinned, pooled or with a parameter added; else ``None``.
     """
 
     makers: tuple[object, ...]
     data: bool
     own: bool
+    direct: object = None
 
 
 def origins_of(nodes: Sequence[Node]) -> Origins:
@@ -40,6 +42,8 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
         nodes: the first is the one that the layer works on. Of the others (keys and values, a second operand, a mask)
             only the layers count: a mask that is handed in does not make the layer a reader of the network's input.
     """
+    if len(nodes) == 1 and nodes[0].maker is not None:
+        return Origins((nodes[0].maker,), data=False, own=False, direct=nodes[0].maker)
     ends = ends_of(nodes[0]) if nodes else _NOTHING
     others = {end for node in nodes[1:] for end in ends_of(node) if end.maker is not None}
     found = sorted({*ends, *others}, key=lambda end: end.index)
@@ -47,6 +51,7 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
         makers=tuple(dict.fromkeys(end.maker for end in found if end.maker is not None)),
         data=any(end.stream for end in found if end.maker is None),
         own=any(not end.stream for end in found if end.maker is None),
+        direct=_maker_of(nodes[0]) if nodes else None,
     )
 
 
@@ -71,8 +76,7 @@ def ends_of(node: Node) -> frozenset[Node]:
     return node.ends or _NOTHING
 
 
-def maker_of(node: Node) -> object:
-    """Return what stands for the layer whose output a value is, moved, thinned or pooled at most; else ``None``."""
+def _maker_of(node: Node) -> object:
     at: Node | None = node
     while at is not None:
         if at.maker is not None:

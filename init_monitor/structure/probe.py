@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from init_monitor.structure.calls import ModuleCalls
 from init_monitor.structure.nodes import Kind
 from init_monitor.structure.operations import Family, Operation, describe
-from init_monitor.structure.origins import maker_of, origins_of
+from init_monitor.structure.origins import origins_of
 from init_monitor.structure.owners import Owners
 from init_monitor.structure.provenance import Provenance
 from init_monitor.structure.trace import Listeners, Trace
@@ -140,10 +140,6 @@ class Probe(TorchFunctionMode):
             return origins_of([graph.node_of(tensor) for tensor in received])
         node = graph.node_of(output)
         return origins_of(node.parents) if node.parents and node.maker is None else origins_of([node])
-
-    def maker(self, tensor: Tensor) -> object:
-        """Return what stands for the layer that made a tensor, if it only was moved, thinned or pooled since."""
-        return maker_of(self._trace.graph.node_of(tensor)) if self._watches() else None
 
     def was_made_in(self, tensor: Tensor, name: str) -> bool:
         """Say whether a tensor was made by the module of that name, or inside of it; True if that is not known."""

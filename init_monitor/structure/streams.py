@@ -22,6 +22,10 @@ class Streams:
         self._multiples: dict[Node, tuple[int, float | None]] = {}
         self._uses: dict[int, set[float | None]] = {}
 
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._sites)
+
     def sites(self) -> tuple[ResidualSite, ...]:
         """Return them in execution order, as known by now.
 

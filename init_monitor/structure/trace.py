@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_in
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
-from init_monitor.structure.mixing import may_mix, mixing_of
+from init_monitor.structure.mixing import mixing_of
 from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
@@ -143,10 +143,7 @@ class Trace:
                 node = self._residual(operation, pending.addition, pending.frame, output)
             else:
                 node = derivation.node(output, args, kwargs)
-            node.size = output.numel()
-            self._streams.used(node)
-            if operation.family is Family.POOLS and not output.dim():
-                self.reduced.update(parent.maker for parent in node.parents if parent.maker is not None)
+            self._note(operation, node, output)
             if overwritten or "out" in kwargs:
                 self.graph.wrote(output, node)
             else:
@@ -155,15 +152,23 @@ class Trace:
             return
         if pending.activation is not None:
             self._activation(pending.activation, pending.frame, None if written else first, outputs[0])
-        elif pending.frame.open and may_mix(operation):
+        elif pending.frame.open and operation.mixes:
             self._mixing(operation, args, kwargs, pending, outputs[0])
+
+    def _note(self, operation: Operation, node: Node, output: Tensor) -> None:
+        """Note the size of a value, and what it does with the values that it is made from."""
+        node.size = output.numel()
+        if self._streams:
+            self._streams.used(node)
+        if operation.family is Family.POOLS and not output.dim():
+            self.reduced.update(parent.maker for parent in node.parents if parent.maker is not None)
 
     def leave(self, module: nn.Module, frame: Frame, given: object, output: object) -> None:
         """Note that a module call ends.
 
         The output of a module that was not seen computing it (torchscript, an extension) is tied to its inputs.
         """
-        for tensor in tensors_in(output):
+        for tensor in (output,) if isinstance(output, Tensor) else tensors_in(output):
             if self.graph.knows(tensor) or not carries_values(tensor) or isinstance(tensor, nn.Parameter):
                 continue
             parents = tuple(self.graph.node_of(item) for item in tensors_in(given) if carries_values(item))
