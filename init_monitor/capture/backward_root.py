@@ -27,7 +27,7 @@ class BackwardRoot(TorchFunctionMode):
         """Start to listen; to be called before the step, so that whatever mode the loop enters comes off before ours."""
         self._live = True
         if not self._pushed:
-            self.__enter__()
+            self.__enter__()  # type: ignore[no-untyped-call]
             self._pushed = True
 
     def end(self) -> None:
