@@ -229,7 +229,8 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        if not taps and not self.structure.layers:
+        # A layer that failed was called, and was told of.
+        if not taps and not self.structure.layers and not self._hooks.failed:
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()

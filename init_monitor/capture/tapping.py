@@ -76,6 +76,7 @@ class Tapping:
         order: what was measured in this step, in execution order.
         position: how many taps this forward has had so far.
         dropped_calls: calls that were not measured because there are ``max_taps`` taps.
+        failed: measuring a layer failed.
         paused: forwards are ignored.
         lineage: knows where tensors come from, while a forward runs; ``None`` if nothing does.
     """
@@ -94,6 +95,7 @@ class Tapping:
         self.taps: dict[TapKey, Tap] = {}
         self.order: dict[TapKey, Tap] = {}
         self.dropped_calls = 0
+        self.failed = False
         self.paused = False
         self.position = 0
         self.lineage: Probe | None = None
@@ -160,6 +162,7 @@ class Tapping:
         """Leave a layer alone from now on, and tell why."""
         if name not in self._switched_off:
             self._switched_off.add(name)
+            self.failed = True
             self._on_failure(name, error)
 
     def rename(self, tap: Tap, path: str) -> None:

@@ -67,7 +67,7 @@ class Owners:
             key = f"{caller}/{operation}"
             ordinals[key] = ordinals.get(key, 0) + 1
             name = f"{key}#{ordinals[key]}"
-        elif held.path and held.weights == 1 and not any(True for _ in held.module.children()):
+        elif held.weights == 1 and not any(True for _ in held.module.children()):
             name = held.path
         else:
             name = held.qualified.removesuffix(".weight")
