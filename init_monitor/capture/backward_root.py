@@ -21,7 +21,7 @@ class BackwardRoot(TorchFunctionMode):
     """
 
     def __init__(self, on_loss: Callable[[torch.Tensor], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._on_loss = on_loss
         self._live = self._pushed = False
 
@@ -29,7 +29,7 @@ class BackwardRoot(TorchFunctionMode):
         """Start to listen; to be called before the step, so that whatever mode the loop enters comes off before ours."""
         self._live = True
         if not self._pushed:
-            self.__enter__()  # type: ignore[no-untyped-call]
+            self.__enter__()
             self._pushed = True
 
     def end(self) -> None:
@@ -37,7 +37,7 @@ class BackwardRoot(TorchFunctionMode):
         self._live = False
         stack = _get_current_function_mode_stack()
         if self._pushed and stack and stack[-1] is self:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self.__exit__(None, None, None)
             self._pushed = False
 
     def __torch_function__(

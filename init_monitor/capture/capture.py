@@ -115,7 +115,7 @@ class Capture:
             on_failure=on_failure,
             on_unreadable=self._unreadable,
         )
-        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause)
+        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)

@@ -85,6 +85,11 @@ class Owners:
             channels_first=mixing.channels_first,
         )
 
+    def place_of(self, parameter: int) -> tuple[str, str] | None:
+        """Return the path of the module that holds a parameter, and its qualified name; ``None`` if none does."""
+        held = self._find(parameter)
+        return None if held is None else (held.path, held.qualified)
+
     def _find(self, parameter: int) -> _Held | None:
         if not self._held:
             for path, module in self._modules:

@@ -378,6 +378,17 @@ def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_wrong_in_one_run_is_not_said_of_another(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl", steps(0, 1), first_step=0)
+    path.write_bytes(path.read_bytes() + b"null\n")
+    written(path, steps(0, 1), first_step=0)
+    assert (read_run(path).skipped, len(read_run(path).notices)) == (0, 1)
+    assert read_run(f"{path}@2").notices == ()
+    first = read_run(f"{path}@1")
+    assert (first.skipped, len(first.records)) == (1, 2)
+    assert "line 6: the line is corrupt (the line is null, expected an object); it was left out" in first.notices[0]
+
+
 def test_files_that_do_not_say_where_a_training_began_are_told_apart_by_their_first_step(tmp_path: Path) -> None:
     path = written(tmp_path / "run.jsonl", steps(0, 50))
     written(path, steps(50, 100))

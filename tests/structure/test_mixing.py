@@ -242,3 +242,21 @@ def test_the_probe_names_what_it_saw() -> None:
         ("0", "Dense", "0.weight", "0.bias"),
         ("1", "Written", "1.weight", ""),
     ]
+
+
+def test_a_weight_that_an_unknown_function_takes_is_told_of_once() -> None:
+    class Quantiser(nn.Module):
+        """Distances to a table of its own, beside a child module."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.codes, self.norm = nn.Parameter(torch.randn(5, D)), nn.LayerNorm(D)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cdist(self.norm(x), self.codes)
+
+    net = nn.Sequential(nn.Linear(D, D), Quantiser())
+    with pytest.warns(init_monitor.errors.InitMonitorWarning, match="'1.codes' is used by cdist") as caught:
+        monitor = monitored(net, torch.randn(7, D), steps=3)
+    assert len([one for one in caught if "cdist" in str(one.message)]) == 1
+    assert monitor.structure.names == ("0", "1.norm")
