@@ -67,6 +67,11 @@ class LayerHooks(Tapping):
         """Whether any hook is on the model."""
         return bool(self._handles)
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether measuring any layer failed."""
+        return bool(self._switched_off)
+
     def attach(self) -> None:
         """Put a forward hook on every watched layer and on the plumbing between them."""
         self.order = {}
