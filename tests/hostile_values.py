@@ -63,7 +63,7 @@ def nested(depth: int, opening: str, middle: str, closing: str) -> Raw:
     return Raw(opening * depth + middle + closing * depth)
 
 
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, 2**53, 2**63, 2**70, 10**400, -(2**70), 1e300, -1e300, 5e-324,
     "", "x", "NaN", "Infinity", "-Infinity", "1e5", "x" * 3000, EVIL, EVIL * 300, "a." * 3000, "a b " * 2500, "\ud800",
     [], {}, [[]], [None], [1, "a", {}], {"a": 1}, {"value": 1, "unit": "x" * 3000}, {EVIL: {"value": 1, "unit": EVIL}},

@@ -1,4 +1,4 @@
-"""Number formats: how large and how small a number can get before its format gives up."""
+"""Number formats: the largest and smallest numbers that each can hold."""
 
 from __future__ import annotations
 

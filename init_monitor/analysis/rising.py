@@ -1,4 +1,4 @@
-"""Whether a sequence of numbers rises: what is waking, or a warm-up, is left alone by several rules."""
+"""Whether a sequence of numbers rises: what is growing, or a warm-up, is left alone by several rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 RISING_PAIRS = 0.75
 """Share of pairs of records in which the later value is the larger one, from which a sequence rises. Noise gives 0.5 with a
-standard deviation of 0.11 for twelve records (Kendall 1938); what wakes gives 1, however slowly."""
+standard deviation of 0.11 for twelve records (Kendall 1938); what grows gives 1, however slowly."""
 
 
 def rising_share(values: Column) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.structure.probe import STOPPED, Probe
 from init_monitor.torch_compat import is_training_signal, unseen
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from init_monitor.capture.hooks import LayerHooks
-    from init_monitor.structure.sites import ActivationSite, ResidualSite
+    from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
 
 
 class ForwardProbe:
@@ -25,19 +26,35 @@ class ForwardProbe:
         hooks: measures tensors and knows which have been.
         accepts: says of a functional activation's name whether it is to be watched.
         on_cause: told in words, once, why a forward was not looked into (torchscript, vmap, an error).
+        on_notice: told in words, once, of a weight that is used by a function that is not known.
 
     Attributes:
         residuals: the taps of the additions.
     """
 
     def __init__(
-        self, model: nn.Module, hooks: LayerHooks, accepts: Callable[[str], bool], on_cause: Callable[[str], None]
+        self,
+        model: nn.Module,
+        hooks: LayerHooks,
+        accepts: Callable[[str], bool],
+        on_cause: Callable[[str], None],
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is on yet."""
         self._hooks = hooks
         self._accepts = accepts
         self._on_cause = on_cause
-        self._probe = Probe(model, on_residual=self._residual, on_activation=self._activation)
+        self._on_notice = on_notice
+        self._probe = Probe(
+            model,
+            on_residual=self._residual,
+            on_activation=self._activation,
+            on_mixing=self._mixing,
+            on_loss=self._loss,
+            on_unknown=self._unknown,
+        )
+        self._functions = FunctionCalls(hooks, self._probe)
+        hooks.lineage, hooks.functions = self._probe, self._functions
         self._inside = False
         self._off = False
         self._told: set[str] = set()
@@ -62,6 +79,7 @@ class ForwardProbe:
             return
         try:
             self.residuals.settle(self._probe.sites)
+            self._functions.end_forward(self._probe.reduced)
             causes = list(self._probe.causes)
         finally:
             self._probe.__exit__(None, None, None)
@@ -74,7 +92,7 @@ class ForwardProbe:
                 self._on_cause(cause)
 
     def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
-        if self._hooks.paused or not is_training_signal():
+        if self._hooks.paused or self._functions.is_loss(site.owner) or not is_training_signal():
             return
         with unseen():
             self.residuals.take(site, skip, branch, total)
@@ -83,4 +101,19 @@ class ForwardProbe:
         # The model's own functions get a slash too: a module may be called relu.
         name = site.name if site.owner else f"/{site.name}"
         if self._accepts(name):
-            self._hooks.function(name, site.owner, site.kind, given, output)
+            self._functions.activation(name, site, given, output)
+
+    def _mixing(self, site: MixingSite, given: Tensor, output: Tensor) -> None:
+        if self._accepts(site.name):
+            self._functions.mixing(site, given, output)
+
+    def _unknown(self, path: str, weight: str, function: str) -> None:
+        if path in self._hooks.layers or self._functions.is_loss(path) or f"{path} {function}" in self._told:
+            return
+        self._told.add(f"{path} {function}")
+        message = f"{weight!r} is used by {function}, which is not known as a layer: what it makes is not measured."
+        self._on_notice(f"{message} include={path!r} has the module measured as a whole." if path else message)
+
+    def _loss(self, path: str) -> None:
+        self._functions.loss(path)
+        self.residuals.leave_out(self._functions.is_loss)

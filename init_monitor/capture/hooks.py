@@ -8,40 +8,26 @@ full-backward module hooks change the graph or raise.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.hooks import unserializable_hook
 
-from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.fused import FusedNormalisations
-from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
-from init_monitor.capture.tensors import first_floating, floating_tensors, unreadable
-from init_monitor.measures import Reduction
-from init_monitor.records import Role
-from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
-from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
+from init_monitor.capture.tapping import Call, Received, Tapping
+from init_monitor.capture.taps import TapKey
+from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, unreadable
+from init_monitor.structure.layers import PLUMBING, SAME_VALUES
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor, nn
-    from torch.utils.hooks import RemovableHandle
 
-    from init_monitor.capture.taps import Origin
-
-
-class _Call(NamedTuple):
-    """What was called: a layer, or (without a module) an activation function in its owner's forward."""
-
-    key: TapKey
-    module: nn.Module | None
-    owner: str
-    kind: str
+    from init_monitor.capture.functions import FunctionCalls
 
 
-class LayerHooks:
+class LayerHooks(Tapping):
     """Feeds the accumulators from the layers of one model while attached.
 
     Args:
@@ -53,11 +39,7 @@ class LayerHooks:
         on_unreadable: told ``(kind, what)`` of an output that cannot be measured because it is of such a kind.
 
     Attributes:
-        taps: everything that was ever measured.
-        order: what was measured in this step, in execution order.
-        position: how many taps this forward has had so far.
-        dropped_calls: calls that were not measured because there are ``max_taps`` taps.
-        paused: forwards are ignored.
+        functions: what is measured of layers and activations that are called as functions.
     """
 
     def __init__(  # noqa: PLR0913 - what to watch, how much of it, and whom to tell
@@ -71,31 +53,24 @@ class LayerHooks:
         on_unreadable: Callable[[str, str], None],
     ) -> None:
         """Prepare; nothing is attached yet."""
+        super().__init__(exact=exact, max_taps=max_taps, on_failure=on_failure)
         self._layers = dict(layers)
         watched = {id(module) for module in self._layers.values()}
         self._plumbing = [m for m in model.modules() if isinstance(m, PLUMBING) and id(m) not in watched]
-        self._exact = exact
-        self._max_taps = max_taps
-        self._on_failure = on_failure
         self._on_unreadable = on_unreadable
-        self._handles: list[RemovableHandle] = []
-        self._origins = Origins()
-        self._fused = FusedNormalisations(self._forward, self._switch_off)
-        self._calls: Counter[str] = Counter()
+        self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._recomputed: Counter[str] = Counter()
-        self._switched_off: set[str] = set()
-        self._late: set[Rows] = set()
-        self.accumulators: dict[torch.device, Accumulator] = {}
-        self.taps: dict[TapKey, Tap] = {}
-        self.order: dict[TapKey, Tap] = {}
-        self.dropped_calls = 0
-        self.paused = False
-        self.position = 0
+        self.functions: FunctionCalls | None = None
 
     @property
     def attached(self) -> bool:
         """Whether any hook is on the model."""
         return bool(self._handles)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether measuring any layer failed."""
+        return bool(self._switched_off)
 
     def attach(self) -> None:
         """Put a forward hook on every watched layer and on the plumbing between them."""
@@ -109,7 +84,7 @@ class LayerHooks:
                     module.register_forward_hook(hook, with_kwargs=True)
                 ]
             except Exception as error:  # noqa: BLE001 - a module of the user's may refuse
-                self._switch_off(name, error)
+                self.switch_off(name, error)
         for module in self._plumbing:
             self._handles.append(module.register_forward_hook(Hook(self._pass_on), with_kwargs=True))
         self.begin_batch()
@@ -129,71 +104,16 @@ class LayerHooks:
         self._origins.clear()
         self._fused.clear()
         self._late.clear()
+        if self.functions is not None:
+            self.functions.begin_batch()
         self.position = 0
         # A step of many micro-batches would pile up the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 
-    def accumulator(self, device: torch.device) -> Accumulator:
-        """Return the accumulator of a device, made when the device is first seen."""
-        found = self.accumulators.get(device)
-        if found is None:
-            found = self.accumulators[device] = Accumulator(device, exact=self._exact)
-        return found
-
-    def rows_of(self, tensor: Tensor) -> Rows | None:
-        """Return the rows of a tensor that was measured in this forward and not changed since."""
-        origin = self._find(tensor)
-        return origin.rows if origin is not None and origin.same_values else None
-
-    def remember(self, tensor: Tensor, rows: Rows) -> None:
-        """Tell that a tensor that no layer made was measured, so that it is not measured again."""
-        self._origins.note(tensor, rows)
-
-    def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
-        """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
-
-        def hook(gradient: Tensor) -> None:
-            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
-            # term of the loss, not the gradient of the loss.
-            if torch.is_grad_enabled() or layer in self._switched_off:
-                return
-            try:
-                with unseen():
-                    rows.accumulator.take(rows.backward, gradient, gradient=True)
-            except Exception as error:  # noqa: BLE001 - must not reach the user's backward
-                self._switch_off(layer, error)
-
-        if tensor.requires_grad:
-            self._late.discard(rows)
-            self._handles.append(tensor.register_hook(unserializable_hook(hook)))
-        elif not torch.is_grad_enabled():
-            # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
-            self._late.add(rows)
-
-    def function(self, name: str, owner: str, kind: str, given: Tensor | None, output: Tensor) -> None:
-        """Measure an activation that was called as a function; it is a layer of its own.
-
-        Args:
-            name: stable name of the call.
-            owner: path of the module whose forward called it.
-            kind: name of the function.
-            given: its input, ``None`` if it was overwritten.
-            output: its output.
-        """
-        if self.paused or name in self._switched_off:
-            return
-        try:
-            if not is_training_signal():
-                return
-            with unseen():
-                # In place the output is the very tensor that was the input.
-                origin = self._find(output if given is None else given)
-                key = TapKey(name, 0, "")
-                tap = self._tap(_Call(key, None, owner, kind), output, origin)
-                if tap is not None:
-                    self._take(tap, None, output)
-        except Exception as error:  # noqa: BLE001 - must not reach the user's forward
-            self._switch_off(name, error)
+    @property
+    def layers(self) -> Collection[str]:
+        """The names of the modules that are watched."""
+        return self._layers.keys()
 
     def _forward(self, name: str, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - see below
         if self.paused or name in self._switched_off:
@@ -208,11 +128,21 @@ class LayerHooks:
                 # What no layer made is the network's input if it has no gradient; neither have indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
                 data = with_gradients and (received is None or not received.requires_grad)
-                self._measure(name, module, received, output, data=data)
+                done = None if self.functions is None else self.functions.returned(name, output)
+                got = Received(received, bare_tensors(received, args, kwargs), None, data)
+                self._measure(name, module, got, output, done=done)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
-            self._switch_off(name, error)
+            self.switch_off(name, error)
 
-    def _measure(self, name: str, module: nn.Module, received: Tensor | None, output: object, *, data: bool) -> None:
+    def _measure(
+        self,
+        name: str,
+        module: nn.Module,
+        got: Received,
+        output: object,
+        *,
+        done: Collection[int] | None,
+    ) -> None:
         calls = self._calls
         if in_backward():
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
@@ -220,27 +150,34 @@ class LayerHooks:
                 self._follow_again(name, output)
                 return
             calls = self._recomputed
-        call = calls[name]
-        calls[name] += 1
-        origin = None if received is None else self._find(received)
+        if done is None:
+            calls[name] += 1
+        call = calls[name] - 1
+        got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
         found = False
+        # A module that adds to what it was given and hands it all on made only what it added.
+        handed_on = set(done or ())
+        if not isinstance(output, torch.Tensor):
+            handed_on.update(id(x) for _, x in floating_tensors(output) if not self._made_in(name, x))
         for path, tensor in floating_tensors(output):
             found = True
-            what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
-            tap = self._tap(what, tensor, origin)
+            if id(tensor) in handed_on:
+                continue
+            what = Call(TapKey(name, call, path), module, name, type(module).__name__)
+            tap = self.tap(what, got, tensor)
             if tap is None:
                 return
-            tap.takes_input = data and origin is None
-            self._take(tap, received, tensor)
+            self.enter(tap)
+            self.take(tap, got.tensor, tensor)
         if not found and (kind := unreadable(output)):
             self._on_unreadable(kind, f"The output of {name!r}")
 
-    def _find(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
+    def _made_in(self, name: str, tensor: Tensor) -> bool:
+        """Say whether a layer made one of the tensors that it returns, or only hands it on."""
         origin = self._origins.find(tensor)
-        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
-            self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
-        return origin
+        if origin is not None and origin.tap is not None and origin.same_values:
+            return False
+        return self.lineage is None or self.lineage.was_made_in(tensor, name)
 
     def _follow_again(self, name: str, output: object) -> None:
         """Follow the gradients of what was measured in the first pass of a reentrant checkpoint, in its second."""
@@ -250,55 +187,6 @@ class LayerHooks:
             tap = self.taps.get(TapKey(name, call, path))
             if tap is not None and tap.rows in self._late:
                 self.follow(tensor, tap.rows, name)
-
-    def _take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
-        self.order[tap.key] = tap
-        self.position += 1
-        nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
-        knee = None if nonlinearity is None else nonlinearity.knee
-        rectifier = nonlinearity is not None and nonlinearity.rectifier
-        accumulator.take(tap.rows.forward, output, Reduction(tap.layout, rectifier=rectifier, knee=knee))
-        needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
-        if needs_input and received is not None and received.device == accumulator.device:
-            if tap.arrived < 0:
-                tap.arrived = accumulator.new_row()
-            accumulator.take(tap.arrived, received, Reduction(zeros=False))
-        self.follow(output, tap.rows, tap.key.layer)
-        self._origins.note(output, tap.rows, tap)
-
-    def _tap(self, what: _Call, output: Tensor, origin: Origin | None) -> Tap | None:
-        key, module, owner, kind = what
-        tap = self.taps.get(key)
-        if tap is None or tap.rows.accumulator.device != output.device:
-            if len(self.taps) >= self._max_taps:
-                self.dropped_calls += 1
-                return None
-            accumulator = self.accumulator(output.device)
-            nonlinearity = nonlinearity_of_function(kind) if module is None else nonlinearity_of(module)
-            tap = Tap(
-                key=key,
-                module=module,
-                owner=owner,
-                kind=kind,
-                role=Role.ACTIVATION if module is None else role_of(module) or Role.OTHER,
-                nonlinearity=nonlinearity,
-                rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
-            )
-            if nonlinearity is not None and nonlinearity.distribution and output.dim():
-                dim = getattr(module, "dim", None)
-                tap.per_distribution = output.shape[-1 if dim is None else dim]
-            self.taps[key] = tap
-        upstream = None
-        tap.source, tap.source_is_layer = None, False
-        if origin is not None:
-            if origin.tap is not None:
-                upstream = origin.tap.layout
-                tap.feeds[origin.tap.key] = origin.tap
-            if origin.same_values:
-                tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
-        tap.layout = layout_of(module, output, upstream)
-        tap.dtype = str(output.dtype).removeprefix("torch.")
-        return tap
 
     def _pass_on(self, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - the same
         try:
@@ -310,9 +198,4 @@ class LayerHooks:
                     unchanged = origin.same_values and isinstance(module, SAME_VALUES)
                     self._origins.note(output, origin.rows, origin.tap, same_values=unchanged)
         except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
-            self._switch_off(type(module).__name__, error)
-
-    def _switch_off(self, name: str, error: Exception) -> None:
-        if name not in self._switched_off:
-            self._switched_off.add(name)
-            self._on_failure(name, error)
+            self.switch_off(type(module).__name__, error)

@@ -104,7 +104,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
         message = f"the matrix has shape {matrix.shape}, expected ({len(names)} layers, {len(steps)} steps), none 0"
         raise ValueError(message)
     small, large = _font(12), _font(16)
-    labels = [_drawable(clipped(name, _LONGEST_LABEL)) for name in names]
+    labels = [clipped(_drawable(name), _LONGEST_LABEL, "...") for name in names]
     if max(small.getlength(label) for label in labels) > _LEFT_LIMITS[1] - _NAME_EDGE:
         start = len(common_start(labels))
         labels = [label[start:] for label in labels]
@@ -116,7 +116,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
     low, high = _span(matrix)
     image.paste(Image.fromarray(_cells(matrix, low, high, area)), (area.left, area.top))
     draw.rectangle((area.left - 1, area.top - 1, area.right, area.bottom), outline=_SOFT_INK)
-    draw.text((10, 10), _fitted(_drawable(clipped(title)), large.getlength, size[0] - 20), _INK, large)
+    draw.text((10, 10), _fitted(clipped(_drawable(title), mark="..."), large.getlength, size[0] - 20), _INK, large)
     _layer_axis(draw, area, labels, small)
     _step_axis(draw, area, steps, small)
     _colour_bar(image, area, (low, high), _drawable(quantity), small)

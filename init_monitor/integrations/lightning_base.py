@@ -51,4 +51,4 @@ def decide(callback: type) -> None:
 
 def _installed() -> list[str]:
     # A package that is imported is there, wherever it came from.
-    return [name for name in _PACKAGES if name in sys.modules or find_spec(name.partition(".")[0]) is not None]
+    return [name for name in _PACKAGES if sys.modules.get(name) or find_spec(name.partition(".")[0]) is not None]

@@ -43,9 +43,8 @@ def place_of(trainer: Trainer) -> Place:
         name, version = _asked(logger, "name"), _asked(logger, "version")
         # Weights & Biases, MLflow and others know their run by an id.
         if save_dir is not None and isinstance(version, (str, int)) and str(version):
-            return Place(
-                log_dir=save_dir / str(name or "") / (f"version_{version}" if type(version) is int else version)
-            )
+            own = version if isinstance(version, str) else f"version_{version}"
+            return Place(log_dir=save_dir / str(name or "") / own)
         root = save_dir
     return Place(runs_dir=None if root is None else root / FOLDER)
 

@@ -15,9 +15,9 @@ from init_monitor.records.quoting import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.records import Finding, StepRecord
+    from init_monitor.records import Finding, Layer, Residual, StepRecord
 
-Word = TypeVar("Word")
+Word = TypeVar("Word", "Finding", "Layer", "Residual")
 
 _WITH_LINES = frozenset({"message", "remedy"})
 """Fields that may have several lines; a name has one."""
@@ -54,12 +54,12 @@ def _printable_record(record: StepRecord, known: dict[tuple[str, ...], tuple[str
 def _printable(word: Word) -> Word:
     """Return a frozen dataclass with everything in it that is a string written out; the same one if nothing is odd."""
     changed = {}
-    for one in fields(word):  # type: ignore[arg-type] - a dataclass
+    for one in fields(word):
         value = getattr(word, one.name)
         shown = _shown(value, lines=one.name in _WITH_LINES)
         if shown is not value:
             changed[one.name] = shown
-    return replace(word, **changed) if changed else word  # type: ignore[type-var]
+    return replace(word, **changed) if changed else word
 
 
 def _shown(value: Any, *, lines: bool) -> Any:  # noqa: ANN401 - any field

@@ -186,7 +186,7 @@ class Quantity(str, Enum):
     UNIT_SAMPLES = "unit_samples", Facts(
         of=Of.LAYER, group=Group.UNITS, title="Positions per unit", short="positions per unit", unit="positions",
         form=Form.COUNT, means="positions per unit behind the claim",
-        explains="Samples and positions over which dead and always positive units were counted. Below about 1,000 they tell little.",
+        explains="Samples and positions over which dead and always positive units were counted. Few of them tell little.",
         healthy=(1000.0, math.inf), in_events=True,
     )
     SATURATED_FRACTION = "saturated_fraction", Facts(

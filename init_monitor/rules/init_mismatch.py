@@ -73,7 +73,7 @@ class InitMismatch:
             such layers and the others.
         unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
             its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
-        large_embedding: variance of an embedding from which nothing that is added to it is heard: published ones start
+        large_embedding: variance of an embedding from which whatever is added to it is lost beside it: published ones start
             between 0.02² and 1.
         recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
             (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
@@ -107,17 +107,19 @@ class InitMismatch:
         odd: list[_Odd] = []
         total = 1.0
         for segment in _reaching_the_output(history.structure):
-            found, change = self._look(began, segment)
-            found = [one for one in found if one.layer.name not in history.covered]
+            found, change = self._look(began, segment, history.covered)
             odd += found
-            total = max(total, change) if found else total
+            total = max(total, change)
         alone = self._embeddings(began) + self._recurrent(began)
         odd += [one for one in alone if one.layer.name not in history.covered]
         if odd:
             yield self._finding(odd, max([total, *(one.off for one in odd)]), history)
 
-    def _look(self, began: History, segment: Segment) -> tuple[list[_Odd], float]:
-        """Return the layers of a segment that are far off in one direction, and by which factor they change its end."""
+    def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
+        """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
+
+        What others speak for (``covered``) counts for nothing.
+        """
         signal = Signal(began.last, began.structure)
         given = signal.column(Quantity.EXPECTED_GAIN, segment)
         measured = signal.column(Quantity.GAIN, segment)
@@ -129,6 +131,8 @@ class InitMismatch:
         small = np.where(known, -_beyond(np.fmax(given, arriving), low, high), np.nan)
         outputs = _outputs(began.structure)
         small[[layer.name in outputs for layer in segment.layers]] = np.nan
+        large[[layer.name in covered for layer in segment.layers]] = np.nan
+        small[[layer.name in covered for layer in segment.layers]] = np.nan
         for excess, layer_bar, total_bar, healthy in (
             (large, self.large_layer, self.large_total, high),
             (small, self.small_layer, self.small_total, low),

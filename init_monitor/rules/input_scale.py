@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -98,8 +100,10 @@ class InputScale:
         """Return at most one finding per severity."""
         entries: dict[str, _Entry] = {}
         for layer in history.structure.layers:
-            if layer.role is Role.WEIGHT and INPUT in layer.inputs and layer.module not in entries:
-                recent = [self._entry(layer, record, history.structure) for record in history.records[-self.records :]]
+            if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
+                # A module that is called several times gets all of it, and what changes its input changes it in all calls.
+                calls = [one for one in history.structure.calls_of(layer) if one.inputs == (INPUT,)]
+                recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
                 entry = recent[-1]
                 if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
                     entries[layer.module] = entry
@@ -108,14 +112,12 @@ class InputScale:
             if found:
                 yield _finding(found, severity, history)
 
-    def _entry(self, layer: Layer, record: StepRecord, structure: Structure) -> _Entry | None:
-        if layer.name not in record.names:
+    def _entry(self, calls: Sequence[Layer], record: StepRecord, structure: Structure) -> _Entry | None:
+        layer = calls[0]
+        rows = [record.names.index(one.name) for one in calls if one.name in record.names]
+        if not rows:
             return None
-        i = record.names.index(layer.name)
-        mean, variance, peak = (
-            float(record.column(quantity)[i])
-            for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
-        )
+        mean, variance, peak = _pooled(record, rows)
         # The same number everywhere has no scale; what was not measured (indices) has none either.
         if not variance > 0 or not math.isfinite(mean):
             return None
@@ -145,6 +147,18 @@ class InputScale:
         limit = self.large_critical if known and not rescaled else self.large_critical_rescaled
         hopeless = rms >= limit or (kind is Kind.SMALL and rms <= self.small_critical)
         return Severity.CRITICAL if hopeless else Severity.WARNING
+
+
+def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, float]:
+    """Return mean, variance and largest element of what several calls of one module received together."""
+    means, variances, peaks, made = (
+        record.column(quantity)[list(rows)]
+        for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX, Quantity.COUNT)
+    )
+    # Each call makes as many numbers of each that it receives.
+    shares = made / made.sum() if len(rows) > 1 and made.sum() > 0 else np.full(len(rows), 1 / len(rows))
+    mean = float(shares @ means)
+    return mean, float(shares @ (variances + (means - mean) ** 2)), float(peaks.max())
 
 
 def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:

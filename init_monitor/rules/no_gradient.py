@@ -46,7 +46,7 @@ class NoGradient:
     those that got a gradient in some step, and layers that receive nothing but zeros. A gradient of exactly zero is left to IM202
     where that says that it stops, and before a rectifier that IM301 calls critical.
 
-    **Why.** Such parameters stay what chance made them, and the loss falls all the same, with what is left.
+    **Why.** Such parameters keep their random initial values. The loss falls all the same, so nothing else shows it.
 
     **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
 

@@ -29,7 +29,7 @@ class SampleCollapse:
 
     Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing. Layers whose variance is exactly 0 have no share; IM102 speaks of them.
+    say nothing. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Silence(NamedTuple):
-    """One branch that stays silent: since when, at which ratios, and why it cannot wake (empty if it may)."""
+    """One branch that stays silent: since when, at which ratios, and why it cannot start to contribute (empty if it may)."""
 
     residual: Residual
     records: Sequence[StepRecord]
@@ -37,8 +37,8 @@ class _Silence(NamedTuple):
 class SilentBranch:
     """IM402: Var(branch)/Var(skip) stays near zero long after the start, and is not rising.
 
-    A branch that starts at zero is healthy and is not mentioned until it had the time to wake. It is a warning if the branch
-    cannot wake: no gradient arrives, its weights get none, or no optimizer changes them. Else it is information.
+    A branch that starts at zero is healthy and is not mentioned until it had time to grow. It is a warning if the branch
+    cannot grow: no gradient arrives, its weights get none, or no optimizer changes them. Else it is information.
 
     **Why.** A branch may start at zero: its last layer gets a gradient, and soon the branch contributes. One that stays silent
     is a block that the network does not have.
@@ -54,9 +54,9 @@ class SilentBranch:
         least_records: sampled steps in a row that must show it; fewer have no trend that could be told from chance.
         least_steps: optimizer steps from the first of them to the last. A branch that starts at zero moves with its first
             updates: at the 1e-3 of its size per step that is usually aimed at (and what Adam moves a weight by), it has
-            spoken after 100.
-        rising_pairs: share of growing pairs of ratios from which the branch counts as waking. Noise gives 0.5 with a
-            standard deviation of 0.11 for twelve records (Kendall 1938); a branch that wakes gives 1, however slowly.
+            grown after 100.
+        rising_pairs: share of growing pairs of ratios from which the branch counts as growing. Noise gives 0.5 with a
+            standard deviation of 0.11 for twelve records (Kendall 1938); a branch that grows gives 1, however slowly.
     """
 
     code: ClassVar[str] = "IM402"
@@ -126,7 +126,9 @@ class SilentBranch:
             f" {phrases.number(loudest)} or less for {phrases.count(first.steps, 'step')}, and is not rising."
         )
         message += (
-            f" It cannot wake: {first.stuck}." if first.stuck else " Its weights do learn, but too little to be heard."
+            f" It cannot grow: {first.stuck}."
+            if first.stuck
+            else " Its weights do learn, but too little to make a difference."
         )
         return Finding(
             rule=self.name,

@@ -27,7 +27,7 @@ class Symmetry:
     residual branch) breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay. Where
     IM102 says of the same layers that the signal stops there, units that are alike are left to it.
 
-    **Why.** Units with the same weights give the same output, get the same gradient and the same update, for ever: a layer of
+    **Why.** Units with the same weights give the same output, get the same gradient and the same update at every step: a layer of
     512 is worth one. Small constants are no better than zeros. Random biases or dropout break it, slowly.
 
     **Example.** ``nn.init.constant_(weight, 0.01)`` on every layer.
@@ -77,7 +77,7 @@ class Symmetry:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
 
-        Layers of zeros that keep each other from learning are told beside it: they do so for ever.
+        Layers of zeros that keep each other from learning are told beside it: they do so permanently.
         """
         del structure
         stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
@@ -107,7 +107,7 @@ class Symmetry:
             message = (
                 f"The weights of {phrases.names(names)} are all 0 and so are their gradients, in the last"
                 f" {phrases.count(len(records), 'sampled step')}: layers of zeros in a row keep each other from learning,"
-                " and all their units the same for ever."
+                " and all their units identical."
             )
             unit = "layers of zeros in a row whose gradient is 0"
             yield replace(
@@ -247,7 +247,7 @@ def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]
 
 
 def _fed_by_one(layer: Layer, known: dict[str, Layer]) -> bool:
-    return len(layer.inputs) == 1 and layer.inputs[0] in known
+    return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
 
 
 def _at(record: StepRecord, name: str, quantity: Quantity) -> float:

@@ -59,7 +59,7 @@ class VanishingGradients:
         least_records: sampled steps in a row that must show it where a faint residual branch is all that carries the
             gradient; fewer have no trend that could be told from chance.
         least_steps: optimizer steps that these must span: a branch that starts near zero (LayerScale) moves by 1e-3 of its
-            size per step, and has spoken after 100.
+            size per step, and has grown after 100.
     """
 
     code: ClassVar[str] = "IM202"
@@ -126,7 +126,7 @@ class VanishingGradients:
         return Severity.INFO if low <= updates.ratio <= high or rescaled else Severity.WARNING
 
     def _lasts(self, history: History, segment: Segment) -> bool:
-        """Say whether the last records show it too, over as many steps as a branch may take to wake."""
+        """Say whether the last records show it too, over as many steps as a branch may take to grow."""
         records = history.records[-self.least_records :]
         if len(records) < self.least_records or records[-1].step - records[0].step < self.least_steps:
             return False

@@ -110,8 +110,8 @@ class EventReader:
         layouts = self._documents(source, run, LAYOUT_TAG, notices)
         found = self._documents(source, run, FINDINGS_TAG, notices)
         names = {field: merged_names(names_in(one.content, field) for one in layouts) for field in _FIELDS}
-        layers, residuals = described_parts([one.content for one in layouts], notices)
-        layers = [layers[name] for name in names["names"] if name in layers]
+        by_name, residuals = described_parts([one.content for one in layouts], notices)
+        layers = [by_name[name] for name in names["names"] if name in by_name]
         findings = findings_in(found[-1].content, notices) if found else []
         with self._lock:
             notices += self._odd.get((source.experiment, run), ())

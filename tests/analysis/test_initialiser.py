@@ -26,7 +26,8 @@ MODULES = [one for one in ACTIVATIONS if hasattr(nn, one.name)]
 
 def made(one: Activation) -> nn.Module:
     kind = getattr(nn, one.name)
-    return kind(dim=-1) if one.shape is Shape.DISTRIBUTION else kind(*ARGUMENTS.get(one.name, ()))
+    module: nn.Module = kind(dim=-1) if one.shape is Shape.DISTRIBUTION else kind(*ARGUMENTS.get(one.name, ()))
+    return module
 
 
 def network(*activations: nn.Module) -> nn.Sequential:
@@ -71,6 +72,7 @@ def agree(model: nn.Module, x: torch.Tensor | None = None) -> None:
         torch.testing.assert_close(written[layer.module], (again, shift), rtol=1e-4, atol=1e-5)
         if "input_mean" in found[layer.module].options:
             mean = found[layer.module].options["input_mean"]
+            assert isinstance(mean, float)
             for one, other in ((weight, bias), (again, shift)):
                 torch.testing.assert_close(other, -mean * one.flatten(1).sum(1), rtol=1e-3, atol=1e-3)
         else:
@@ -128,7 +130,8 @@ def test_only_the_plan_starts_the_answer_of_a_classifier_small() -> None:
     plan, layers = looked_at(model)
     assert (plan.layers[1].recipe, plan.layers[1].options) == ("small_output_", {"std": 0.01})
     chosen = snippets.choice_for(layers[1], plan.structure.layers)
-    assert (chosen.recipe, chosen.variance) == ("xavier_normal_", pytest.approx(2 / (WIDTH + 12)))
+    assert chosen.recipe == "xavier_normal_"
+    assert chosen.variance == pytest.approx(2 / (WIDTH + 12))
 
 
 @pytest.mark.parametrize(("activation", "options"), [(nn.Sigmoid, {"gain"}), (nn.Softplus, set())])

@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "custom-rules.md"
 
 
 def from_the_page() -> dict[str, Any]:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
     space: dict[str, Any] = {}
     exec(code, space)  # noqa: S102 - the page must run as it is written
     return space
@@ -47,6 +47,18 @@ def test_the_rule_of_the_page_is_ten_lines_and_speaks_when_it_should() -> None:
 def test_the_monitor_of_the_page_runs_all_rules_and_its_own() -> None:
     monitor = from_the_page()["monitor"]
     assert [rule.code for rule in monitor._options.rules] == [*(rule.code for rule in DEFAULT_RULES), "MY001"]
+
+
+def test_the_second_rule_of_the_page_leaves_a_layer_to_the_rules_it_names() -> None:
+    rule = from_the_page()["FarTooLarge"]
+    for rules, expected in (((rule(),), ["MY002"]), ((rule(), *DEFAULT_RULES), [])):
+        torch.manual_seed(0)
+        net = mlp(12, 16, lambda weight: nn.init.normal_(weight, std=1e-3))
+        monitor = InitMonitor(rules=rules, sinks=())
+        fit(Classifier(net, lr=1e-9), loader(16), monitor, steps=4)
+        codes = [finding.code for finding in monitor.findings]
+        assert [code for code in codes if code == "MY002"] == expected
+        assert ("IM102" in codes) is (len(rules) > 1)
 
 
 class Raises:

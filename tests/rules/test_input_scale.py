@@ -219,3 +219,30 @@ def test_a_record_without_the_layer_says_nothing() -> None:
     assert list(RULE.judge(history(Structure(()), {}))) == []
     known = History([record(Structure(()), {})], PLAIN)
     assert list(RULE.judge(known)) == []
+
+
+def test_the_calls_of_a_shared_layer_are_judged_together() -> None:
+    """A time index of 0 … 1 before the present, and one far from 0 behind it: of one layer, and centred as a whole."""
+    torch.manual_seed(0)
+
+    class Forecaster(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Linear(1, 8), nn.Linear(8, 1)
+
+        def forward(self, past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = self.head(torch.tanh(self.embed(past)).mean(0) + torch.tanh(self.embed(future)))
+            return output
+
+    def found(past: torch.Tensor, future: torch.Tensor) -> list[Finding]:
+        model = Forecaster()
+        with init_monitor.watch(model, sinks=(), rules=(RULE,)) as monitor:
+            for _ in range(4):
+                with monitor.step():
+                    model(past, future).sum().backward()
+        assert {one.name for one in monitor.structure.calls_of(monitor.structure.layers[0])} == {"embed#1", "embed#2"}
+        return monitor.findings
+
+    past, future = torch.linspace(-1, 1, 64).unsqueeze(1), torch.linspace(0.9, 1.1, 16).unsqueeze(1)
+    assert found(past, future) == []
+    assert only(found(past + 20, future + 20)).layers == ("embed#1",)

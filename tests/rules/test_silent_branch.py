@@ -96,7 +96,7 @@ def test_a_branch_that_never_wakes_but_gets_gradients_is_information() -> None:
 def test_a_branch_whose_weights_get_no_gradient_cannot_wake_and_is_a_warning() -> None:
     finding = only(quiet(silent(gradient=NO_GRADIENT)))
     assert finding.severity is Severity.WARNING
-    assert "It cannot wake: the gradient of its weights is exactly 0." in finding.message
+    assert "It cannot grow: the gradient of its weights is exactly 0." in finding.message
     assert "model.net[0].first.weight" in finding.remedy_code
     assert "second" not in finding.remedy_code
 

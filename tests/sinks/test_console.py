@@ -8,16 +8,21 @@ import io
 import math
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from builders import linear, linears, record, rectifier
 from hypothesis import given, strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
+from init_monitor.display.heatmap import heatmap
 from init_monitor.display.layer_table import findings_panel, propagation_table
 from init_monitor.display.log_bar import ASCII_MARKS, BAR_WIDTH, UNICODE_MARKS, LogScale
 from init_monitor.display.row_folding import MOST_ROWS, folded
+from init_monitor.display.structure_tree import structure_tree
 from init_monitor.records import Figure, Finding, Severity, StepRecord, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.sinks import ConsoleSink, Run
@@ -425,3 +430,24 @@ def test_a_given_console_keeps_its_width_and_colours() -> None:
 def test_without_a_standard_output_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     played(ConsoleSink(), 1, {0: (finding(),)}, dense_steps=1)
+
+
+@pytest.mark.parametrize("piece", ["x", "a.", "a ", "名", "\u0301", "\x1b"])
+def test_names_of_thousands_of_characters_are_shown_in_a_moment(piece: str) -> None:
+    names = [f"{piece * 5000}{i}" for i in range(100)]
+    net = Structure(tuple(linear(i, name) for i, name in enumerate(names)))
+    said = finding(tuple(names[:3]))
+    said = dataclasses.replace(said, message=f"{names[0]} grows.", remedy=f"Change {names[0]}.\n\nnet[{names[0]!r}]")
+    out = io.StringIO()
+    sink = ConsoleSink(console=Console(file=out, width=100))
+    began = time.process_time()
+    sink.open(Run(dense_steps=1))
+    sink.emit(measured(net, 1.0), (said,), net)
+    sink.close()
+    heatmap(np.zeros((100, 2)), steps=[0, 1], names=names, title=names[0])
+    Console(file=io.StringIO(), width=100).print(structure_tree(net))
+    # Seconds of CPU time, on a machine that others use too; it was minutes.
+    assert time.process_time() - began < 2.0
+    rows = [line for line in out.getvalue().splitlines() if line.endswith("exploding")]
+    assert rows
+    assert all("..." in row and cell_len(row) <= 100 for row in rows)

@@ -17,7 +17,7 @@ from benchmarks.field.remedy import Remedy
 if TYPE_CHECKING:
     from benchmarks.field.programs.base import MakeSchedule
 
-BLOWN_UP = "IM101 IM102 IM201 IM202 IM301 IM303 IM601 IM603 IM702 IM703"
+BLOWN_UP = "IM101 IM102 IM201 IM202 IM301 IM302 IM303 IM601 IM603 IM702 IM703"
 """What a rate that is far too large may leave behind."""
 
 
@@ -142,7 +142,7 @@ CASES = (
         "The schedule of a learning-rate range test, 6 % more at every step, was left in the program.",
         lambda: Program(Letters(_range_test), batches(chain(), batch=32)),
         lambda: Program(Letters(_held), batches(chain(), batch=32)),
-        answer("IM603 IM802 IM101 IM201 IM601", *[Remedy.LEARNING_RATE, Remedy.SCHEDULE], by=200, beside=BLOWN_UP),
+        answer("IM603 IM802 IM101 IM201 IM601", *[Remedy.SLOWER, Remedy.SCHEDULE], by=200, beside=BLOWN_UP),
         steps=200,
         measured=(1880.0, 1.19),
     ),
@@ -151,7 +151,7 @@ CASES = (
         "OneCycleLR(max_lr=30): the person thought it was a factor; the rate of the optimizer is ignored.",
         lambda: _one_cycle(30.0),
         lambda: _one_cycle(0.03),
-        answer("IM603 IM802 IM101 IM201 IM303", *[Remedy.LEARNING_RATE, Remedy.SCHEDULE], by=60, beside=BLOWN_UP),
+        answer("IM603 IM802 IM101 IM201 IM303", *[Remedy.SLOWER, Remedy.SCHEDULE], by=60, beside=BLOWN_UP),
         steps=200,
         measured=(float("nan"), 0.47),
     ),

@@ -141,7 +141,7 @@ function runBars(ctx, run) {
                 "No units to judge",
                 ctx.state.filter
                   ? "No rectifier fits the filter."
-                  : "This network has no rectifier, or too few samples were seen: below about 1,000 positions per unit nobody can call it dead.",
+                  : "This network has no rectifier, or too few samples were seen for anyone to call a unit dead.",
               ),
         );
         return;

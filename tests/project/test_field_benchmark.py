@@ -20,7 +20,7 @@ from benchmarks.field.remedy import Remedy, initialises, kinds_of
 from benchmarks.field.running import Outcome
 from benchmarks.field.table import Marks, before_of, page, summary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "field-cpu.md"
 PAGE = ROOT / "docs" / "detection.md"
 
@@ -116,7 +116,10 @@ def test_a_program_with_a_mistake_was_measured_to_end_clearly_worse_than_the_rep
 @pytest.mark.parametrize("case", FAULTY, ids=lambda case: case.name)
 def test_a_right_answer_can_be_given_in_time(case: Case) -> None:
     assert case.answer is not None
-    assert case.answer.by <= case.steps
+    by_batch = not case.make("faulty").module.automatic_optimization
+    assert case.answer.by <= (16 * case.steps if by_batch else case.steps), (
+        "the longest accumulation is over 16 batches"
+    )
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
@@ -145,13 +148,16 @@ def test_an_answer_of_unknown_codes_or_without_a_remedy_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Remedy.LEARNING_RATE, "Lower the learning rate to about 1e-3."),
+        (Remedy.LEARNING_RATE, "Set lr=1e-3."),
+        (Remedy.SLOWER, "Lower the learning rate to about 1e-3."),
+        (Remedy.FASTER, "Raise the learning rate to about 1e-3."),
         (Remedy.SCHEDULE, 'Let Lightning move the schedule with every batch: "interval": "step".'),
         (Remedy.WEIGHT_DECAY, "The weight decay of 0.3 takes 3 % of each weight at a step: use 3e-4."),
         (Remedy.EPS, "Use eps=1e-4: 1e-8 is 0 in float16."),
         (Remedy.DTYPE, "Keep the weights in float32 and use mixed precision."),
         (Remedy.CLIP, "Raise gradient_clip_val to 1."),
         (Remedy.OPTIMIZER, "Hand the parameters of head to the optimizer."),
+        (Remedy.UNFREEZE, "All parameters are frozen: model.head.requires_grad_(True)."),
         (Remedy.CONNECT, "Do not detach what the loss is computed from."),
         (Remedy.OUTPUT_ACTIVATION, "Take the ReLU on the output away."),
         (Remedy.DIMENSION, "The softmax runs over a dimension of size 1: give it dim=1."),
@@ -175,6 +181,18 @@ def test_a_remedy_is_known_by_its_words(kind: Remedy, words: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in Remedy if kind is not Remedy.INITIALISE])
 def test_a_remedy_that_only_initialises_is_of_no_other_kind(kind: Remedy) -> None:
     assert kind not in kinds_of("Initialise these two anew.", "nn.init.xavier_normal_(model.a.weight)")
+
+
+def test_a_lower_rate_is_not_a_higher_one() -> None:
+    assert Remedy.FASTER not in kinds_of("Lower the learning rate, and clip the gradient.")
+    assert Remedy.SLOWER not in kinds_of("Raise the learning rate until a step changes the weights by a thousandth.")
+
+
+def test_going_back_to_a_checkpoint_mends_no_operation() -> None:
+    words = "Go back to a checkpoint from before, lower the learning rate, clip the gradient."
+    assert not kinds_of(words, "print([n for n, p in model.named_parameters() if not p.isfinite().all()])") & {
+        *(Remedy.GUARD, Remedy.DATA, Remedy.MASK, Remedy.EPS, Remedy.DTYPE)
+    }
 
 
 def test_code_that_initialises_counts_and_words_against_it_do_not() -> None:
@@ -233,9 +251,9 @@ def test_the_repaired_version_must_be_silent() -> None:
 
 
 def test_the_first_page_is_its_own_past_and_later_ones_keep_it() -> None:
-    first = page(Result((_judged("a", wrong=("late",)), _judged("b", right=SILENCE)), 1.0, 2), {})
+    first = page(Result((_judged("a", wrong=("late",)), _judged("b", right=SILENCE))), {})
     assert before_of(first) == {"a": Marks("wrong", "silent"), "b": Marks("right", "silent")}
-    result = Result((_judged("a", alarms=("said so",)), _judged("b", right=SILENCE), _judged("c")), 1.0, 2)
+    result = Result((_judged("a", alarms=("said so",)), _judged("b", right=SILENCE), _judged("c")))
     later = page(result, before_of(first))
     assert before_of(later) == {**before_of(first), "c": Marks()}
     assert "| mistakes answered rightly | 0.0 % (0.0–79.3 %, 0/1) | 100.0 % (34.2–100.0 %, 2/2) |" in later
