@@ -10,6 +10,7 @@ from init_monitor.analysis.backward_growth import GradientFault, gradient_change
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT
+from init_monitor.analysis.learning import learning_of
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE
 from init_monitor.analysis.segments import segments
@@ -76,7 +77,9 @@ class ExplodingGradients:
             worst = max(seen, key=lambda change: change.total)
             updates = updates_of(history.last, worst, self.healthy_update)
             severity = self._severity(worst, updates, history.last, history.structure)
-            yield gradient_over_depth.finding(self, GradientFault(worst, updates, severity), history)
+            yield gradient_over_depth.finding(
+                self, GradientFault(worst, updates, severity, learning=learning_of(history)), history
+            )
 
     def _severity(self, change: GradientChange, updates: Updates, record: StepRecord, structure: Structure) -> Severity:
         # What one place does has no depth to grow with: without updates to go by it is not the end of the training.

@@ -180,7 +180,8 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         for code in set(yields_to(rule)) & set(codes):
             assert ordered.index(code) < ordered.index(rule.code)
     assert {rule.code: yields_to(rule) for rule in DEFAULT_RULES if yields_to(rule)} == {
-        "IM202": ("IM604",),
+        "IM102": ("IM401",),
+        "IM202": ("IM401", "IM604"),
         "IM301": ("IM604",),
         "IM302": ("IM301",),
         "IM303": ("IM604",),
