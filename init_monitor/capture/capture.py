@@ -320,7 +320,7 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.dtype, tap.takes_input) for tap in taps),
+            tuple((tap.key, tuple(tap.feeds), tap.dtype, tap.takes_input, tap.one_value) for tap in taps),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

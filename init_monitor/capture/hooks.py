@@ -16,10 +16,10 @@ from torch.utils.hooks import unserializable_hook
 from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.fused import FusedNormalisations
 from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
-from init_monitor.capture.tensors import first_floating, floating_tensors, unreadable
+from init_monitor.capture.tensors import first_floating, floating_tensors, is_given, unreadable
 from init_monitor.measures import Reduction
 from init_monitor.records import Role
-from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, role_of
+from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, normalises_one_value, role_of
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
@@ -205,9 +205,9 @@ class LayerHooks:
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
-                # What no layer made is the network's input if it has no gradient; neither have indices (no floating
+                # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
-                data = with_gradients and (received is None or not received.requires_grad)
+                data = with_gradients and (received is None or is_given(received))
                 self._measure(name, module, received, output, data=data)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
             self._switch_off(name, error)
@@ -297,6 +297,7 @@ class LayerHooks:
             if origin.same_values:
                 tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
         tap.layout = layout_of(module, output, upstream)
+        tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(module, output)
         tap.dtype = str(output.dtype).removeprefix("torch.")
         return tap
 

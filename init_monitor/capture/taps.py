@@ -56,6 +56,7 @@ class Tap:
         dtype: format of the output.
         per_distribution: elements of one distribution, for a softmax.
         takes_input: it received data that no layer computed.
+        one_value: it normalises groups of a single value.
     """
 
     key: TapKey
@@ -73,6 +74,7 @@ class Tap:
     dtype: str = "float32"
     per_distribution: int = 1
     takes_input: bool = False
+    one_value: bool = False
 
 
 class Origin(NamedTuple):

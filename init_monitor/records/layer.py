@@ -46,6 +46,7 @@ class Layer:
         forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
             strides and transposed convolutions; 0 where that is not known.
         activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
+        one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Layer:
     forward_terms: float = 0.0
     backward_terms: float = 0.0
     activation_slope: float | None = None
+    one_value: bool = False
 
 
 @dataclass(frozen=True, slots=True)

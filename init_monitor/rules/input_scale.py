@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
+from init_monitor.analysis.bounded import bounds_of, is_distribution
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -31,7 +34,15 @@ class Kind(Enum):
 
 
 class _Entry(NamedTuple):
-    """A weight layer that takes the network's input: what it gets, and what is wrong with it."""
+    """A weight layer that takes the network's input: what it gets, and what is wrong with it.
+
+    Attributes:
+        layer: the first of its calls that takes the input.
+        mean, std, peak: of what all of its calls get.
+        kind: what is wrong.
+        severity: how bad.
+        alone: no call of it gets anything but the input.
+    """
 
     layer: Layer
     mean: float
@@ -39,6 +50,7 @@ class _Entry(NamedTuple):
     peak: float
     kind: Kind
     severity: Severity
+    alone: bool = True
 
     @property
     def rms(self) -> float:
@@ -49,7 +61,8 @@ class _Entry(NamedTuple):
 class InputScale:
     """IM701: the data that the first layers receive is far too large, too small, or far from centred.
 
-    Critical where no usual learning rate is left. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
+    Critical where no usual learning rate is left, or where it drives the activation behind it so far that hardly a gradient
+    passes. All calls of a layer are judged together. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
     If a normalisation follows directly, what it takes out is information: a BatchNorm everything, others the size but not the
     offset. Indices (of an embedding) have no scale.
 
@@ -96,26 +109,20 @@ class InputScale:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
-        entries: dict[str, _Entry] = {}
-        for layer in history.structure.layers:
-            if layer.role is Role.WEIGHT and INPUT in layer.inputs and layer.module not in entries:
-                recent = [self._entry(layer, record, history.structure) for record in history.records[-self.records :]]
-                entry = recent[-1]
-                if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
-                    entries[layer.module] = entry
+        entries: list[_Entry] = []
+        for calls in _calls_by_module(history.structure):
+            recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
+            entry = recent[-1]
+            if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
+                entries.append(entry)
         for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
-            found = [entry for entry in entries.values() if entry.severity is severity]
+            found = [entry for entry in entries if entry.severity is severity]
             if found:
                 yield _finding(found, severity, history)
 
-    def _entry(self, layer: Layer, record: StepRecord, structure: Structure) -> _Entry | None:
-        if layer.name not in record.names:
-            return None
-        i = record.names.index(layer.name)
-        mean, variance, peak = (
-            float(record.column(quantity)[i])
-            for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
-        )
+    def _entry(self, calls: Sequence[Layer], record: StepRecord, structure: Structure) -> _Entry | None:
+        mean, variance, peak = _received(calls, record)
+        layer = next(one for one in calls if INPUT in one.inputs)
         # The same number everywhere has no scale; what was not measured (indices) has none either.
         if not variance > 0 or not math.isfinite(mean):
             return None
@@ -130,7 +137,8 @@ class InputScale:
             kind = Kind.SMALL
         if kind is None:
             return None
-        return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure))
+        alone = all(INPUT in one.inputs for one in calls)
+        return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure), alone)
 
     def _severity(self, layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
         follows = [x.kind for x in structure.layers if x.role is Role.NORMALISATION and layer.name in x.inputs]
@@ -144,7 +152,42 @@ class InputScale:
         # Without an optimizer (a check before training) only what none of them could cope with is critical.
         limit = self.large_critical if known and not rescaled else self.large_critical_rescaled
         hopeless = rms >= limit or (kind is Kind.SMALL and rms <= self.small_critical)
-        return Severity.CRITICAL if hopeless else Severity.WARNING
+        lost = kind is not Kind.SMALL and any(
+            layer.name in one.inputs
+            and record.layer_table.at(one.name, Quantity.SATURATED_FRACTION) >= bounds_of(one).critical
+            for one in structure.layers
+            if one.role is Role.ACTIVATION and not is_distribution(one)
+        )
+        return Severity.CRITICAL if hopeless or lost else Severity.WARNING
+
+
+def _calls_by_module(structure: Structure) -> list[list[Layer]]:
+    """Return the calls of each weight layer that takes the network's input in one of them."""
+    calls: dict[str, list[Layer]] = {}
+    for layer in structure.layers:
+        if layer.role is Role.WEIGHT:
+            calls.setdefault(layer.module, []).append(layer)
+    return [same for same in calls.values() if any(INPUT in layer.inputs for layer in same)]
+
+
+def _received(calls: Sequence[Layer], record: StepRecord) -> tuple[float, float, float]:
+    """Return mean, variance and largest value of what the calls of a layer got together; NaN where nothing is known."""
+    table = record.layer_table
+    rows = [
+        [
+            table.at(layer.name, quantity)
+            for quantity in (Quantity.COUNT, Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
+        ]
+        for layer in calls
+    ]
+    known = np.array([row for row in rows if math.isfinite(row[1])])
+    if not known.size:
+        return math.nan, math.nan, math.nan
+    # Every output has as many inputs behind it: the calls weigh as their outputs do.
+    weights = np.where(known[:, 0] > 0, known[:, 0], 1.0)
+    mean = float(np.average(known[:, 1], weights=weights))
+    variance = float(np.average(known[:, 2] + (known[:, 1] - mean) ** 2, weights=weights))
+    return mean, variance, float(known[:, 3].max())
 
 
 def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:
@@ -207,5 +250,6 @@ def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
         " feature where they differ), or let a BatchNorm see it first. With the numbers of this very input:"
     )
     lines = [f"# the same in the data: x = {snippets.standardised('x', found[0].mean, found[0].std)}"]
-    lines += [snippets.standardise(entry.layer, entry.mean, entry.std) for entry in found]
+    # A hook would also change what the other calls of the layer get, which is not the input.
+    lines += [snippets.standardise(entry.layer, entry.mean, entry.std) for entry in found if entry.alone]
     return snippets.advice(sentence, "\n".join(lines))
