@@ -12,8 +12,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from init_monitor.randomness import kept_randomness
+
 if TYPE_CHECKING:
     from init_monitor import recipes as recipes
+    from init_monitor.before_training import check as check
     from init_monitor.errors import (
         CriticalFindingError as CriticalFindingError,
         InitMonitorError as InitMonitorError,
@@ -41,14 +44,14 @@ if TYPE_CHECKING:
     from init_monitor.rules.rule import Rule as Rule
     from init_monitor.sinks import default_sinks as default_sinks
     from init_monitor.sinks.sink import Run as Run, Sink as Sink
-    from init_monitor.standalone import check as check, watch as watch
+    from init_monitor.standalone import watch as watch
 
 __version__ = "0.1.0.dev0"
 
 _CONTENTS = {
     "InitMonitor": "integrations.lightning",
     "watch": "standalone",
-    "check": "standalone",
+    "check": "before_training",
     "recommend": "plan",
     "InitPlan": "plan",
     "Comparison": "plan",
@@ -81,6 +84,7 @@ __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
 ]
 
 
+@kept_randomness()
 def __getattr__(name: str) -> object:
     """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
     if name in _ROOMS:

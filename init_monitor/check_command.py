@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from init_monitor.before_training import check
 from init_monitor.errors import InitMonitorError
 from init_monitor.plan import recommend
 from init_monitor.records import Severity
-from init_monitor.standalone import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

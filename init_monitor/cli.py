@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor import __version__
 from init_monitor.errors import InitMonitorError
+from init_monitor.randomness import kept_randomness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ _STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
 """Ends of a path that lead to the store of a run and do not name it."""
 
 
+@kept_randomness()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``init-monitor`` and return its exit status.
 

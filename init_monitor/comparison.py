@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.pace import weights_of
+from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.records import Of, StepRecord
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import printable
@@ -65,6 +66,7 @@ class RunComparison:
         """Everything that differs, and the figures of both."""
         return [*self._settings(), *self._network(), *self._findings(), *self._numbers(), *self._layers()]
 
+    @kept_randomness()
     def to_html(self, path: str | Path | None = None) -> str:
         """Return one self-contained HTML page with this table and the pictures of both, and write it to ``path``."""
         from init_monitor.page.bundle import report_style  # noqa: PLC0415 - printing only
@@ -94,6 +96,7 @@ class RunComparison:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print as a table, a line for everything that differs."""
         from rich.table import Table  # noqa: PLC0415 - printing only

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.capture.ranks import Ranks
-from init_monitor.capture.schedule import LONGEST_STEP, Patience, Schedule
+from init_monitor.capture.schedule import Patience, Schedule
 from init_monitor.capture.step_facts import StepFacts
-from init_monitor.errors import CriticalFindingError, InitMonitorError
+from init_monitor.consequences import must_stop
+from init_monitor.errors import InitMonitorError
 from init_monitor.guard import LETTING_GO, Guard
 from init_monitor.layer_choice import capture_of
 from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
-from init_monitor.options import OnCritical
-from init_monitor.records import Finding, History, LossStretch, Severity, StepRecord, Structure
+from init_monitor.records import Finding, History, LossStretch, StepRecord, Structure
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
@@ -139,10 +139,14 @@ class Monitor:
 
     def _loss_has_turned(self) -> bool:
         # Each process knows of its own batches only, and they have to come to the same steps.
-        return self._ranks.size == 1 and not self.guard.off and self.loss.has_turned()
+        if self._ranks.size == 1 and not self.guard.off:
+            with self.guard("looking at the loss"):
+                return self.loss.has_turned()
+        return False
 
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
-        self._capture = capture_of(model, self.options, self._notices)
+        with unseen():
+            self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
     def end_forward(self) -> None:
@@ -179,7 +183,9 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
-        self.loss.assign(optimizer)
+        if not self.guard.off:
+            with self.guard("noting the loss"):
+                self.loss.assign(optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -216,10 +222,7 @@ class Monitor:
             return
         self.abort_step()
         self._previous = step
-        self._notices.tell(
-            f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not"
-            " measured. Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
-        )
+        self._notices.tell(Patience.NOTICE)
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
@@ -255,14 +258,16 @@ class Monitor:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
-        self.loss.end_step(step, mean=mean_loss)
+        if not self.guard.off:
+            with self.guard("noting the loss"):
+                self.loss.end_step(step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
         new = () if record is None else self._judge(record)
-        self._act_on([finding for finding in new if finding.severity is Severity.CRITICAL])
+        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
@@ -278,7 +283,10 @@ class Monitor:
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
-        losses = LossStretch() if measured is None else self.loss.read(measured.losses)
+        losses = LossStretch()
+        if measured is not None:
+            with self.guard("reading the losses"), unseen():
+                losses = self.loss.read(measured.losses)
         given = self._ranks.exchange((share, losses))
         if measured is None or self._capture is None:
             return None
@@ -303,8 +311,8 @@ class Monitor:
         """Leave the model as it was."""
         self._open = False
         self._facts = StepFacts(step=-1)
-        self.loss.forget_step()
         with self.guard(LETTING_GO), ExitStack() as leaving:
+            leaving.callback(self.loss.forget_step)
             if self._capture is not None:
                 leaving.callback(self._capture.abort)
             leaving.callback(EAGER.release, self)
@@ -315,12 +323,8 @@ class Monitor:
         with ExitStack() as leaving:
             leaving.callback(self._sinks.close)
             leaving.callback(self._judge_the_end)
-            leaving.callback(self._leave_ranks)
+            leaving.callback(self._ranks.leave)
             leaving.callback(self.abort_step)
-
-    def _leave_ranks(self) -> None:
-        with self.guard("parting from the other processes"):
-            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
@@ -365,17 +369,6 @@ class Monitor:
         self.findings.extend(new)
         if len(rest) or new:
             self._sinks.conclude(rest, new)
-
-    def _act_on(self, critical: Sequence[Finding]) -> None:
-        """Stop or raise, if that was asked for: on every rank, or those that go on would wait for the others."""
-        if self.options.on_critical == OnCritical.WARN.value:
-            return
-        told = [f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}" for f in critical[:1]]
-        heard = [words for given in self._ranks.exchange(told) for words in given]
-        if heard and self.options.on_critical == OnCritical.RAISE.value:
-            raise CriticalFindingError(heard[0])
-        if heard:
-            self.should_stop = True
 
     def _open_sinks(self, run: Run) -> None:
         if not self._show:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from init_monitor.capture.single_pass import Rehearsal, rehearse, untouched
+from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.recipes.apply import carry_out, code_of
 from init_monitor.recipes.assignment import assign
 from init_monitor.structure.layers import plain_name
@@ -76,6 +77,7 @@ class InitPlan:
         """Return a function ``initialise(model, generator=None)`` to paste; it needs torch only and draws the same."""
         return code_of(self.layers, self._model)
 
+    @kept_randomness()
     def compare(self, batch: Any, loss_fn: Callable[..., Tensor] | None = None) -> Comparison:  # noqa: ANN401
         """Measure the signal as the network is and as it would be with this plan; the weights stay as they are.
 
@@ -99,12 +101,14 @@ class InitPlan:
         """Count the layers."""
         return len(self.layers)
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the plan as a table, with a line below that sums it up."""
         from init_monitor.display.plan_table import plan_table  # noqa: PLC0415 - printing only
 
         yield from plan_table(self.layers, self.left, self.verdict, console, options)
 
+    @kept_randomness()
     def __str__(self) -> str:
         """Return the plan as plain text."""
         return _printed(self)
@@ -142,17 +146,20 @@ class Comparison:
             return math.nan
         return max(known) / min(known) if min(known) > 0 else math.inf
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw standard deviations before and after, forward and backward."""
         from init_monitor.display.plan_table import comparison_table  # noqa: PLC0415 - printing only
 
         yield from comparison_table(self.before.record, self.after.record, console, options)
 
+    @kept_randomness()
     def __str__(self) -> str:
         """Return the comparison as plain text."""
         return _printed(self)
 
 
+@kept_randomness()
 def recommend(
     model: nn.Module,
     batch: Any,  # noqa: ANN401 - whatever the model takes

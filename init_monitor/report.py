@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.records import LossCurve, Of, Severity, Structure
 from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store.lines import finding_json, json_value, losses_json, structure_json
@@ -69,6 +70,7 @@ class Report:
             return f"Healthy: no finding in {steps} of {len(self.records[-1].names)} layers."
         return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
 
+    @kept_randomness()
     def to_markdown(self) -> str:
         """Return the findings and the last step's signal propagation as Markdown."""
         from init_monitor.display.markdown import escaped, finding_markdown, markdown_table  # noqa: PLC0415 - printing only
@@ -81,6 +83,7 @@ class Report:
             lines += ["", escaped(table.caption)] if table.caption else []
         return "\n".join(lines) + "\n"
 
+    @kept_randomness()
     def to_html(self, path: str | Path | None = None, *, name: str = "this run") -> str:
         """Return one self-contained HTML page (nothing is loaded from anywhere), and write it to ``path`` if given.
 
@@ -100,6 +103,7 @@ class Report:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
+    @kept_randomness()
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the report as strict JSON (NaN and infinities as strings), and write it to ``path`` if given."""
         text = json.dumps(
@@ -122,6 +126,7 @@ class Report:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
 
+    @kept_randomness()
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per sampled step and layer, one column per quantity.
 
@@ -130,6 +135,7 @@ class Report:
         """
         return _dataframe("to_dataframe", self.records, Of.LAYER)
 
+    @kept_randomness()
     def to_residual_dataframe(self) -> pd.DataFrame:
         """Return one row per sampled step and residual addition, one column per residual quantity.
 
@@ -138,6 +144,7 @@ class Report:
         """
         return _dataframe("to_residual_dataframe", self.records, Of.RESIDUAL)
 
+    @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as the console sink does, in what the console has: the table, a panel per finding, the verdict."""
         from rich.console import Group  # noqa: PLC0415 - printing only
@@ -165,6 +172,7 @@ class Report:
         for text, style, control in console.render(Group(*parts), options):
             yield Segment(spelled(text, options.encoding), style, control)
 
+    @kept_randomness()
     def __str__(self) -> str:
         """Return the report as plain text."""
         from io import StringIO  # noqa: PLC0415 - printing only
@@ -175,6 +183,7 @@ class Report:
         Console(file=out, width=100, color_system=None, force_terminal=False).print(self)
         return out.getvalue()
 
+    @kept_randomness()
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
         from init_monitor.page.report_page import findings_html, tables_html  # noqa: PLC0415 - printing only

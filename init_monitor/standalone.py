@@ -1,4 +1,4 @@
-"""Without Lightning: :func:`watch` any training loop, :func:`check` a network before it trains."""
+"""Without Lightning: :func:`watch` any training loop."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import nn
 from torch.optim import Optimizer
 
 from init_monitor.capture.backward_root import BackwardRoot
-from init_monitor.capture.single_pass import forward, loss_of, untouched
+from init_monitor.errors import InitMonitorError
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
 from init_monitor.torch_compat import Hook, in_backward
+from init_monitor.watched_step import WatchedStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -30,33 +31,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from init_monitor.records import Finding, StepRecord, Structure
-
-
-class WatchedStep:
-    """One optimizer step of a watched loop; made by :meth:`Watch.step`."""
-
-    __slots__ = ("_monitor", "_value", "mean", "told")
-
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-        self._value: Tensor | float | None = None
-        self.told = self.mean = False
-        """An adapter tells the losses of the micro-batches, and the step's is their mean."""
-
-    @property
-    def loss(self) -> Tensor | float | None:
-        """The step's training loss: a tensor of one element, which stays on its device, or a number.
-
-        To be assigned, if the monitor is to know it at every step: ``step.loss = loss``. Without it the tensors that
-        ``backward()`` is called on in sampled steps are taken. The last assignment in a step counts.
-        """
-        return self._value
-
-    @loss.setter
-    def loss(self, value: Tensor | float | None) -> None:
-        self._value = value
-        if value is not None:
-            self._monitor.set_loss(value.detach() if isinstance(value, torch.Tensor) else value)
 
 
 class Watch:
@@ -93,7 +67,7 @@ class Watch:
         self._monitor = Monitor(self._model, options, run, show=show)
         self._step = 0
         self._ranks = 1
-        self._fresh = True
+        self._inside, self._fresh, self._depth = False, True, 0
         self._gradient_factor: float | Tensor = 1.0
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
@@ -113,7 +87,8 @@ class Watch:
         for handle in (*self._handles, *self._step_handles):
             handle.remove()
         self._handles, self._step_handles = [], []
-        self._root.end()
+        with self._monitor.guard("listening for the loss"):
+            self._root.end()
         self._monitor.close()
 
     def join_ranks(self, count: int) -> None:
@@ -144,11 +119,19 @@ class Watch:
     def step(self) -> Iterator[WatchedStep]:
         """One optimizer step: everything from its first forward to ``optimizer.step()`` goes inside.
 
-        Several forwards of the model inside are its micro-batches. What it yields takes the loss: ``step.loss = loss``.
+        Several forwards of the model inside are its micro-batches; what the model calls of itself within one is not. What it
+        yields takes the loss: ``step.loss = loss``.
 
         Raises:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
+            InitMonitorError: it is used inside itself.
         """
+        if self._inside:
+            message = (
+                "step() was entered inside another step() of the same watch: one `with m.step():` is one optimizer"
+                " step. Leave the outer one first, or use one for both."
+            )
+            raise InitMonitorError(message)
         self.begin_step()
         try:
             yield self._now
@@ -161,8 +144,10 @@ class Watch:
         """Begin an optimizer step: the next one, or ``step``, counted from 0."""
         if step is not None:
             self._step = step
+        self._let_go()
+        self._inside = True
         # An evaluation before the first batch must not be counted among its calls.
-        self._fresh = True
+        self._fresh, self._depth = True, 0
         self._gradient_factor = 1.0 / self._ranks
         self._now = WatchedStep(self._monitor)
         if self._monitor.is_due(self._step):
@@ -172,7 +157,7 @@ class Watch:
         if self._monitor.is_open:
             self._step_handles = [
                 self._model.register_forward_pre_hook(Hook(self._begin_forward)),
-                self._model.register_forward_hook(Hook(self._end_forward)),
+                self._model.register_forward_hook(Hook(self._end_forward), always_call=True),
             ]
 
     def end_step(self) -> None:
@@ -208,12 +193,18 @@ class Watch:
             self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
 
     def _begin_forward(self, *_: object) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return  # the model called itself: that is part of the forward under way
         first, self._fresh = self._fresh, False
         with self._monitor.guard("following a forward"):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
     def _end_forward(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
@@ -223,6 +214,7 @@ class Watch:
                 self._gradient_factor = 1.0 / (scale * self._ranks)
 
     def _let_go(self) -> None:
+        self._inside = False
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
@@ -354,50 +346,3 @@ def _optimizers(given: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimize
             )
             raise TypeError(message)
     return several
-
-
-def check(
-    model: nn.Module,
-    batch: Any,  # noqa: ANN401 - whatever the model takes
-    loss_fn: Callable[..., Tensor] | None = None,
-    **options: Any,  # noqa: ANN401
-) -> Report:
-    """Look at a network before it trains: one forward and one backward, everything put back afterwards.
-
-    Weights, gradients, buffers (running means), train/eval mode and random state are what they were before.
-
-    >>> import torch, init_monitor
-    >>> report = init_monitor.check(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU()), torch.ones(4, 8))
-    >>> report.findings
-    ()
-
-    Args:
-        model: any module; a LightningModule's ``training_step`` is not called, its forward is.
-        batch: a tensor, or ``(input, target)``, or a mapping of keyword arguments.
-        loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target. Without it the gradient
-            that enters at the output is standard normal noise over its size, as of a mean loss.
-        **options: those of :class:`init_monitor.InitMonitor`; sinks get nothing unless given.
-
-    Raises:
-        OptionError: if an option has a value that cannot be used.
-        InitMonitorError: if the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
-    """
-    if not isinstance(model, nn.Module):
-        message = f"check(model, batch) needs a torch.nn.Module, got {type(model).__name__}."
-        raise TypeError(message)
-    chosen = Options.of("check()", {"sinks": (), "dense_steps": 1, **options})
-    monitor = Monitor(model, chosen, Run(dense_steps=1, settings=chosen.settings()))
-    with untouched(model), torch.enable_grad():
-        model.train()
-        monitor.begin_batch(0)
-        try:
-            output, target = forward(model, batch)
-            monitor.end_forward()
-            loss = loss_of(output, target, loss_fn, "check(model, batch, loss_fn)")
-            if loss.requires_grad:
-                loss.backward()
-            monitor.measure_parameters()
-            monitor.end_step(0)
-        finally:
-            monitor.close()
-    return Report.of(list(monitor.records), monitor.findings, monitor.structure, chosen.settings())

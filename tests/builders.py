@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from init_monitor.records import History, Layer, Of, Residual, Role, StepRecord,
 from init_monitor.records.quantities import LAYER_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -56,6 +57,12 @@ def norm(depth: int, module: str, **changes: Any) -> Layer:
     return dataclasses.replace(layer, **changes)
 
 
+def in_a_row(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return the layers with each fed by the one before it."""
+    row = tuple(layers)
+    return (*row[:1], *(dataclasses.replace(one, inputs=(before.name,)) for before, one in itertools.pairwise(row)))
+
+
 def linears(count: int, *, activation: str | None = None, **changes: Any) -> Structure:
     """Return ``count`` Linear layers in a row, each fed by the one before; the last has no activation."""
     return Structure(
@@ -76,8 +83,8 @@ def blocks(count: int, *, named: str = "blocks", **changes: Any) -> Structure:
     """Return ``count`` residual blocks in a row, two Linear layers and one addition each, between a stem and a head."""
     layers, residuals = [linear(0, "stem")], []
     for i in range(count):
-        layers.append(linear(2 * i + 1, f"{named}.{i}.fc1", activation="ReLU"))
-        layers.append(linear(2 * i + 2, f"{named}.{i}.fc2"))
+        layers.append(linear(2 * i + 1, f"{named}.{i}.fc1", activation="ReLU", inputs=(layers[-1].name,)))
+        layers.append(linear(2 * i + 2, f"{named}.{i}.fc2", inputs=(layers[-1].name,)))
         before = f"{named}.{i - 1}#1" if i else ""
         residual = Residual(
             name=f"{named}.{i}#1",
@@ -90,7 +97,8 @@ def blocks(count: int, *, named: str = "blocks", **changes: Any) -> Structure:
             layers=(f"{named}.{i}.fc1", f"{named}.{i}.fc2"),
         )
         residuals.append(dataclasses.replace(residual, **changes))
-    return Structure((*layers, linear(2 * count + 1, "head")), tuple(residuals))
+    head = linear(2 * count + 1, "head", inputs=(layers[-1].name,))
+    return Structure((*layers, head), tuple(residuals))
 
 
 def chain(count: int, *, prefix: str = "net", **changes: Any) -> Structure:
@@ -99,7 +107,8 @@ def chain(count: int, *, prefix: str = "net", **changes: Any) -> Structure:
     residuals: list[Residual] = []
     for i in range(count):
         owner = f"{prefix}.{i}"
-        first = linear(len(layers), f"{owner}.first", activation="relu")
+        fed = (layers[-1].name,) if layers else ()
+        first = linear(len(layers), f"{owner}.first", activation="relu", inputs=fed)
         second = linear(len(layers) + 1, f"{owner}.second", inputs=(first.name,))
         layers += [first, second]
         before = residuals[-1].name if residuals else ""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 # Machines are shared and slow at times; and a submission is judged on the same examples wherever it runs.
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -31,3 +35,7 @@ if torch.version.cuda is None:
     for _operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, _operator):
             _torchvision.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the golden files of tests/golden anew")

@@ -134,7 +134,7 @@ def _remade(made: Any, optimizer: Remake) -> Any:  # noqa: ANN401 - Lightning ta
     return made
 
 
-def _rebatched(loader: DataLoader[Any], factor: float, seed: int) -> DataLoader[Any]:
+def _rebatched(loader: Any, factor: float, seed: int) -> Any:  # noqa: ANN401 - a few cases have loaders of their own
     """Return a loader of larger or smaller batches in another order; one that is no such loader as it is."""
     size = getattr(loader, "batch_size", None)
     if not isinstance(loader, DataLoader) or size is None:

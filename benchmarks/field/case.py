@@ -49,7 +49,7 @@ class Answer:
 
     Attributes:
         codes: any of these names the fault.
-        by: the optimizer step at which it is to be said at the latest.
+        by: the step at which it is to be said at the latest: of the optimizer, or in manual optimisation a batch.
         remedies: any of these kinds of remedy mends it.
         severity: the least that it is to be.
         tolerated: what may be said beside it as loudly, because it is true, too.

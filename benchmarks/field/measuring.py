@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -33,13 +32,9 @@ class Result:
 
     Attributes:
         judged: the cases, in their order.
-        seconds: wall time, of what was trained now.
-        jobs: processes.
     """
 
     judged: tuple[Judged, ...]
-    seconds: float
-    jobs: int
 
 
 def known_cases(directory: str = "") -> tuple[Case, ...]:
@@ -79,7 +74,6 @@ def measure(
         state: a file of outcomes to go on from, and to add to.
         tell: told each outcome as it comes, and how many there are by then.
     """
-    began = time.perf_counter()
     wanted = [(case.name, version) for case in cases for version in case.versions]
     outcomes = {key: outcome for key, outcome in kept(state).items() if key in set(wanted)}
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -90,7 +84,7 @@ def measure(
             _keep(state, outcome)
             tell(outcome, len(outcomes))
     judged = tuple(judge(case, outcomes[case.name, "faulty"], outcomes.get((case.name, "fixed"))) for case in cases)
-    return Result(judged, time.perf_counter() - began, jobs)
+    return Result(judged)
 
 
 def kept(state: Path | None) -> dict[Key, Outcome]:

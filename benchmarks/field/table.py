@@ -69,13 +69,17 @@ def _head(result: Result) -> Iterator[str]:
     yield ""
     yield (
         f"torch {torch.__version__}, Lightning {version('pytorch-lightning')}, Python {platform.python_version()},"
-        f" {result.jobs} processes, {result.seconds / 60:.1f} minutes."
+        f" {_computing(result) / 60:.1f} minutes of one core in all."
     )
     yield (
         f"{len(result.judged)} programs: {len(result.judged) - silent} with a mistake that shows in the signal, {silent}"
         f" of which nothing is to be said; and {fixed} repaired versions."
     )
     yield ""
+
+
+def _computing(result: Result) -> float:
+    return sum(run.seconds for one in result.judged for run in (one.faulty, one.fixed) if run is not None)
 
 
 def score(result: Result, before: Mapping[str, Marks]) -> Iterator[str]:

@@ -75,7 +75,9 @@ class Reading:
         return (share - single) / (1 - single) if 0 <= single < 1 else share
 
     def fed(self, layer: Layer) -> str:
-        """Return the tap whose tensor an activation received, or an empty string."""
+        """Return the tap whose tensor an activation received, or an empty string; sums and products have no one tap."""
+        if not layer.direct:
+            return ""
         return next((name for name in reversed(layer.inputs) if name in self.known), "")
 
     def passing(self, layer: Layer) -> float:

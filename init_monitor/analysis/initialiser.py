@@ -139,7 +139,12 @@ def output_of(layers: Iterable[Layer]) -> Layer | None:
 
 
 def activation_before(layer: Layer, known: Mapping[str, Layer]) -> Activation | None:
-    """Return the activation that a layer's input comes from, if there is one that is not 0 at 0, else any other one."""
+    """Return the activation that a layer's input comes from, if there is one that is not 0 at 0, else any other one.
+
+    A product or sum of several values (a gate) is no activation's output.
+    """
+    if not layer.direct:
+        return None
     feeding = [activation_called(known[name].kind) for name in layer.inputs if name in known and name != INPUT]
     found = [one for one in feeding if one is not None and one.shape is not Shape.IDENTITY]
     return next((one for one in found if one.at_zero), next(iter(found), None))

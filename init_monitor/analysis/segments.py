@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.activations import activation_called
-from init_monitor.records import INPUT, Role
+from init_monitor.records import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +52,8 @@ class _Position(NamedTuple):
 def segments(structure: Structure, *, through_normalisation: bool = False) -> tuple[Segment, ...]:
     """Split the weight layers of a network into segments, in execution order.
 
-    A layer is placed behind the deepest of the layers that feed it; one that takes the network's input starts a segment;
-    where nothing is known, it is placed behind the layer that ran before it.
+    A layer is placed behind the deepest of the layers that feed it. One that takes the network's input, or of whose
+    input nothing is known, starts a segment: what ran before it need not have anything to do with it.
 
     Args:
         structure: the network.
@@ -61,18 +61,21 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
     """
     places: dict[str, _Position] = {}
     members: dict[int, list[tuple[Layer, int, int]]] = {}
-    fresh = 0
-    last = start = _Position(0, -1)
+    fresh = -1
+    start: _Position | None = None
     call = ""
     for index, layer in enumerate(structure.layers):
         known = [places[name] for name in layer.inputs if name in places]
         if _call_of(layer) != call:
-            call, start = _call_of(layer), last
-        # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
-        place = max(known, key=lambda p: (p.level, p.segment)) if known else start
-        if not known and INPUT in layer.inputs and place.level >= 0:
-            fresh += 1
-            place = _Position(fresh, -1)
+            call, start = _call_of(layer), None
+        if known:
+            place = max(known, key=lambda p: (p.level, p.segment))
+        else:
+            # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
+            if start is None:
+                fresh += 1
+                start = _Position(fresh, -1)
+            place = start
         if layer.role is Role.WEIGHT:
             place = _Position(place.segment, place.level + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
@@ -80,7 +83,7 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
         if not through_normalisation and anew:
             fresh += 1
             place = _Position(fresh, -1)
-        places[layer.name] = last = place
+        places[layer.name] = place
     return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
 
 
@@ -120,9 +123,12 @@ def log_of(values: Column) -> Column:
 
 def by_level(levels: Sequence[int], values: Column) -> tuple[Column, Column]:
     """Return the distinct levels and the median of the measured values at each, dropping levels without any."""
-    array, finite = np.asarray(levels), np.isfinite(values)
-    kept = np.unique(array[finite])
-    return kept.astype(np.float64), np.array([np.median(values[finite & (array == level)]) for level in kept])
+    finite = np.isfinite(values)
+    measured, array = values[finite], np.asarray(levels)[finite]
+    kept, first, counts = np.unique(array, return_index=True, return_counts=True)
+    if (counts == 1).all():  # a plain chain: nothing to take a median of
+        return kept.astype(np.float64), measured[first]
+    return kept.astype(np.float64), np.array([np.median(measured[array == level]) for level in kept])
 
 
 def bounded_exp(value: float) -> float:

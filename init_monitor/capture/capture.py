@@ -19,6 +19,7 @@ from init_monitor.capture.reading import (
     tap_names,
 )
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
+from init_monitor.capture.tensors import DEEPEST, TOO_DEEP
 from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
+
+
+_NO_CALL = (
+    "not one layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
+    " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
+    " was made from."
+)
 
 
 class Measured(NamedTuple):
@@ -221,6 +229,8 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
+        if not taps and not self.structure.layers:
+            self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
         skips = [addition.skip for addition in additions]
@@ -278,12 +288,10 @@ class Capture:
                     copies = self._parameters.copies(name, seen_in(row))
                     streams[key] = streams[key]._replace(row=one_copy(row, copies))
         put_back(streams, measured.addresses, measured.drained)
-        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step.
-        for share in shares:
-            for ran in share.order:
-                tap = self._hooks.taps.get(ran)
-                if tap is not None:
-                    self._hooks.order.setdefault(ran, tap)
+        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
+        # order is that of the ranks, so that every rank writes the same record.
+        ran = dict.fromkeys(key for share in shares for key in share.order)
+        self._hooks.order = {key: self._hooks.taps[key] for key in ran if key in self._hooks.taps}
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""
@@ -309,7 +317,10 @@ class Capture:
         """Tell of the first tensor of a kind that cannot be measured."""
         if kind not in self._unreadable_kinds:
             self._unreadable_kinds.add(kind)
-            self._on_notice(f"{what} is a {kind} tensor. Tensors of that kind are not measured; all others are.")
+            if kind == TOO_DEEP:
+                self._on_notice(f"{what} is nested more than {DEEPEST} levels deep. What lies deeper is not measured.")
+            else:
+                self._on_notice(f"{what} is a {kind} tensor. Tensors of that kind are not measured; all others are.")
 
     def _restore_windows(self) -> None:
         for key, name in self._names.items() if self._saved_windows else ():
@@ -320,7 +331,10 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.dtype, tap.takes_input, tap.one_value) for tap in taps),
+            tuple(
+                (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
+                for tap in taps
+            ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.structure.probe import STOPPED, Probe
 from init_monitor.torch_compat import is_training_signal, unseen
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from init_monitor.capture.hooks import LayerHooks
-    from init_monitor.structure.sites import ActivationSite, ResidualSite
+    from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
 
 
 class ForwardProbe:
@@ -37,7 +38,15 @@ class ForwardProbe:
         self._hooks = hooks
         self._accepts = accepts
         self._on_cause = on_cause
-        self._probe = Probe(model, on_residual=self._residual, on_activation=self._activation)
+        self._probe = Probe(
+            model,
+            on_residual=self._residual,
+            on_activation=self._activation,
+            on_mixing=self._mixing,
+            on_loss=self._loss,
+        )
+        self._functions = FunctionCalls(hooks, self._probe)
+        hooks.lineage, hooks.functions = self._probe, self._functions
         self._inside = False
         self._off = False
         self._told: set[str] = set()
@@ -62,6 +71,7 @@ class ForwardProbe:
             return
         try:
             self.residuals.settle(self._probe.sites)
+            self._functions.end_forward(self._probe.reduced)
             causes = list(self._probe.causes)
         finally:
             self._probe.__exit__(None, None, None)
@@ -74,7 +84,7 @@ class ForwardProbe:
                 self._on_cause(cause)
 
     def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
-        if self._hooks.paused or not is_training_signal():
+        if self._hooks.paused or self._functions.is_loss(site.owner) or not is_training_signal():
             return
         with unseen():
             self.residuals.take(site, skip, branch, total)
@@ -83,4 +93,12 @@ class ForwardProbe:
         # The model's own functions get a slash too: a module may be called relu.
         name = site.name if site.owner else f"/{site.name}"
         if self._accepts(name):
-            self._hooks.function(name, site.owner, site.kind, given, output)
+            self._functions.activation(name, site, given, output)
+
+    def _mixing(self, site: MixingSite, given: Tensor, output: Tensor) -> None:
+        if self._accepts(site.name):
+            self._functions.mixing(site, given, output)
+
+    def _loss(self, path: str) -> None:
+        self._functions.loss(path)
+        self.residuals.leave_out(self._functions.is_loss)

@@ -16,29 +16,65 @@ from torch.utils.hooks import unserializable_hook
 from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.fused import FusedNormalisations
 from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
-from init_monitor.capture.tensors import first_floating, floating_tensors, is_given, unreadable
+from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.measures import Reduction
 from init_monitor.records import Role
-from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, normalises_one_value, role_of
+from init_monitor.structure.fans import fans_of
+from init_monitor.structure.layers import (
+    PLUMBING,
+    SAME_VALUES,
+    layout_of,
+    layout_of_function,
+    normalises_one_value,
+    role_of,
+)
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
 
+    from init_monitor.capture.functions import FunctionCalls
     from init_monitor.capture.taps import Origin
+    from init_monitor.structure.probe import Probe
+    from init_monitor.structure.sites import MixingSite
 
 
-class _Call(NamedTuple):
-    """What was called: a layer, or (without a module) an activation function in its owner's forward."""
+class Call(NamedTuple):
+    """What was called: a layer, or (without a module) a function in its owner's forward.
+
+    Attributes:
+        key: of the tap.
+        module: the layer.
+        owner: its path; of a function, the path of the module that it belongs to.
+        kind: class name of the module, or name of the function.
+        site: what a function that mixes with a weight uses; ``None`` for an activation.
+    """
 
     key: TapKey
     module: nn.Module | None
     owner: str
     kind: str
+    site: MixingSite | None = None
+
+
+class Received(NamedTuple):
+    """What a call got.
+
+    Attributes:
+        tensor: the first floating tensor, which the layer works on; ``None`` if there is none.
+        asked: the tensors to ask for where they come from, that one first; empty if none was given as such.
+        origin: where ``tensor`` was measured, if it was.
+        data: where nothing is known, it is taken for the network's input.
+    """
+
+    tensor: Tensor | None
+    asked: Sequence[Tensor]
+    origin: Origin | None
+    data: bool = False
 
 
 class LayerHooks:
@@ -58,6 +94,8 @@ class LayerHooks:
         position: how many taps this forward has had so far.
         dropped_calls: calls that were not measured because there are ``max_taps`` taps.
         paused: forwards are ignored.
+        lineage: knows where tensors come from, while a forward runs; ``None`` if nothing does.
+        functions: what is measured of layers and activations that are called as functions.
     """
 
     def __init__(  # noqa: PLR0913 - what to watch, how much of it, and whom to tell
@@ -80,7 +118,7 @@ class LayerHooks:
         self._on_unreadable = on_unreadable
         self._handles: list[RemovableHandle] = []
         self._origins = Origins()
-        self._fused = FusedNormalisations(self._forward, self._switch_off)
+        self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._calls: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
         self._switched_off: set[str] = set()
@@ -91,6 +129,8 @@ class LayerHooks:
         self.dropped_calls = 0
         self.paused = False
         self.position = 0
+        self.lineage: Probe | None = None
+        self.functions: FunctionCalls | None = None
 
     @property
     def attached(self) -> bool:
@@ -109,7 +149,7 @@ class LayerHooks:
                     module.register_forward_hook(hook, with_kwargs=True)
                 ]
             except Exception as error:  # noqa: BLE001 - a module of the user's may refuse
-                self._switch_off(name, error)
+                self.switch_off(name, error)
         for module in self._plumbing:
             self._handles.append(module.register_forward_hook(Hook(self._pass_on), with_kwargs=True))
         self.begin_batch()
@@ -129,6 +169,8 @@ class LayerHooks:
         self._origins.clear()
         self._fused.clear()
         self._late.clear()
+        if self.functions is not None:
+            self.functions.begin_batch()
         self.position = 0
         # A step of many micro-batches would pile up the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
@@ -142,7 +184,7 @@ class LayerHooks:
 
     def rows_of(self, tensor: Tensor) -> Rows | None:
         """Return the rows of a tensor that was measured in this forward and not changed since."""
-        origin = self._find(tensor)
+        origin = self.find(tensor)
         return origin.rows if origin is not None and origin.same_values else None
 
     def remember(self, tensor: Tensor, rows: Rows) -> None:
@@ -161,7 +203,7 @@ class LayerHooks:
                 with unseen():
                     rows.accumulator.take(rows.backward, gradient, gradient=True)
             except Exception as error:  # noqa: BLE001 - must not reach the user's backward
-                self._switch_off(layer, error)
+                self.switch_off(layer, error)
 
         if tensor.requires_grad:
             self._late.discard(rows)
@@ -170,30 +212,47 @@ class LayerHooks:
             # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
             self._late.add(rows)
 
-    def function(self, name: str, owner: str, kind: str, given: Tensor | None, output: Tensor) -> None:
-        """Measure an activation that was called as a function; it is a layer of its own.
+    def watches(self, name: str) -> bool:
+        """Say whether a tap of that name is to be measured now."""
+        return not self.paused and name not in self._switched_off and is_training_signal()
 
-        Args:
-            name: stable name of the call.
-            owner: path of the module whose forward called it.
-            kind: name of the function.
-            given: its input, ``None`` if it was overwritten.
-            output: its output.
-        """
-        if self.paused or name in self._switched_off:
-            return
-        try:
-            if not is_training_signal():
-                return
-            with unseen():
-                # In place the output is the very tensor that was the input.
-                origin = self._find(output if given is None else given)
-                key = TapKey(name, 0, "")
-                tap = self._tap(_Call(key, None, owner, kind), output, origin)
-                if tap is not None:
-                    self._take(tap, None, output)
-        except Exception as error:  # noqa: BLE001 - must not reach the user's forward
-            self._switch_off(name, error)
+    def ignore(self, names: Collection[str]) -> None:
+        """Measure layers of these names no more, and forget what was measured of them in this step."""
+        self._switched_off.update(names)
+        for key in [key for key in self.order if key.layer in names]:
+            del self.order[key]
+
+    @property
+    def layers(self) -> Collection[str]:
+        """The names of the modules that are watched."""
+        return self._layers.keys()
+
+    def count_call(self, name: str) -> int:
+        """Return which call of a layer begins, from 0, and count it."""
+        call = self._calls[name]
+        self._calls[name] += 1
+        return call
+
+    def find(self, tensor: Tensor) -> Origin | None:
+        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
+        origin = self._origins.find(tensor)
+        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
+            self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
+        return origin
+
+    def switch_off(self, name: str, error: Exception) -> None:
+        """Leave a layer alone from now on, and tell why."""
+        if name not in self._switched_off:
+            self.ignore({name})
+            self._on_failure(name, error)
+
+    def rename(self, tap: Tap, path: str) -> None:
+        """Say which tensor of its layer's output a tap turned out to be."""
+        old, tap.key = tap.key, tap.key._replace(path=path)
+        for known in (self.taps, self.order):
+            renamed = {tap.key if key == old else key: one for key, one in known.items()}
+            known.clear()
+            known.update(renamed)
 
     def _forward(self, name: str, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - see below
         if self.paused or name in self._switched_off:
@@ -208,11 +267,21 @@ class LayerHooks:
                 # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
                 data = with_gradients and (received is None or is_given(received))
-                self._measure(name, module, received, output, data=data)
+                done = None if self.functions is None else self.functions.returned(name, output)
+                got = Received(received, bare_tensors(received, args, kwargs), None, data)
+                self._measure(name, module, got, output, done=done)
         except Exception as error:  # noqa: BLE001 - whatever fails in here must not reach the user's forward
-            self._switch_off(name, error)
+            self.switch_off(name, error)
 
-    def _measure(self, name: str, module: nn.Module, received: Tensor | None, output: object, *, data: bool) -> None:
+    def _measure(
+        self,
+        name: str,
+        module: nn.Module,
+        got: Received,
+        output: object,
+        *,
+        done: Collection[int] | None,
+    ) -> None:
         calls = self._calls
         if in_backward():
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
@@ -220,27 +289,34 @@ class LayerHooks:
                 self._follow_again(name, output)
                 return
             calls = self._recomputed
-        call = calls[name]
-        calls[name] += 1
-        origin = None if received is None else self._find(received)
+        if done is None:
+            calls[name] += 1
+        call = calls[name] - 1
+        got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
         found = False
+        # A module that adds to what it was given and hands it all on made only what it added.
+        handed_on = set(done or ())
+        if not isinstance(output, torch.Tensor):
+            handed_on.update(id(x) for _, x in floating_tensors(output) if not self._made_in(name, x))
         for path, tensor in floating_tensors(output):
             found = True
-            what = _Call(TapKey(name, call, path), module, name, type(module).__name__)
-            tap = self._tap(what, tensor, origin)
+            if id(tensor) in handed_on:
+                continue
+            what = Call(TapKey(name, call, path), module, name, type(module).__name__)
+            tap = self.tap(what, got, tensor)
             if tap is None:
                 return
-            tap.takes_input = data and origin is None
-            self._take(tap, received, tensor)
+            self.enter(tap)
+            self.take(tap, got.tensor, tensor)
         if not found and (kind := unreadable(output)):
             self._on_unreadable(kind, f"The output of {name!r}")
 
-    def _find(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
+    def _made_in(self, name: str, tensor: Tensor) -> bool:
+        """Say whether a layer made one of the tensors that it returns, or only hands it on."""
         origin = self._origins.find(tensor)
-        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
-            self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
-        return origin
+        if origin is not None and origin.tap is not None and origin.same_values:
+            return False
+        return self.lineage is None or self.lineage.was_made_in(tensor, name)
 
     def _follow_again(self, name: str, output: object) -> None:
         """Follow the gradients of what was measured in the first pass of a reentrant checkpoint, in its second."""
@@ -251,9 +327,19 @@ class LayerHooks:
             if tap is not None and tap.rows in self._late:
                 self.follow(tensor, tap.rows, name)
 
-    def _take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+    def enter(self, tap: Tap) -> None:
+        """Count a tap in, at its place in the execution order."""
         self.order[tap.key] = tap
         self.position += 1
+
+    def take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+        """Measure what a tap received and made, follow its gradient, and remember the output as the tap's own."""
+        self.read(tap, received, output)
+        self.follow(output, tap.rows, tap.key.layer)
+        self.made(tap, output)
+
+    def read(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
+        """Measure what a tap received and made."""
         nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
         knee = None if nonlinearity is None else nonlinearity.knee
         rectifier = nonlinearity is not None and nonlinearity.rectifier
@@ -263,43 +349,73 @@ class LayerHooks:
             if tap.arrived < 0:
                 tap.arrived = accumulator.new_row()
             accumulator.take(tap.arrived, received, Reduction(zeros=False))
-        self.follow(output, tap.rows, tap.key.layer)
-        self._origins.note(output, tap.rows, tap)
 
-    def _tap(self, what: _Call, output: Tensor, origin: Origin | None) -> Tap | None:
-        key, module, owner, kind = what
-        tap = self.taps.get(key)
+    def made(self, tap: Tap, output: Tensor) -> None:
+        """Remember that a tap made a tensor."""
+        self._origins.note(output, tap.rows, tap)
+        if self.lineage is not None:
+            self.lineage.made(output, tap)
+
+    def tap(self, what: Call, got: Received, output: Tensor) -> Tap | None:
+        """Return the tap of a call, as this call has it; ``None`` if there are too many already."""
+        tap = self.taps.get(what.key)
         if tap is None or tap.rows.accumulator.device != output.device:
             if len(self.taps) >= self._max_taps:
                 self.dropped_calls += 1
                 return None
-            accumulator = self.accumulator(output.device)
-            nonlinearity = nonlinearity_of_function(kind) if module is None else nonlinearity_of(module)
-            tap = Tap(
-                key=key,
-                module=module,
-                owner=owner,
-                kind=kind,
-                role=Role.ACTIVATION if module is None else role_of(module) or Role.OTHER,
-                nonlinearity=nonlinearity,
-                rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
-            )
-            if nonlinearity is not None and nonlinearity.distribution and output.dim():
-                dim = getattr(module, "dim", None)
-                tap.per_distribution = output.shape[-1 if dim is None else dim]
-            self.taps[key] = tap
-        upstream = None
+            tap = self.taps[what.key] = self._new_tap(what, output)
+        origin = got.origin
+        upstream = None if origin is None or origin.tap is None else origin.tap.layout
         tap.source, tap.source_is_layer = None, False
-        if origin is not None:
-            if origin.tap is not None:
-                upstream = origin.tap.layout
-                tap.feeds[origin.tap.key] = origin.tap
-            if origin.same_values:
-                tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
-        tap.layout = layout_of(module, output, upstream)
-        tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(module, output)
+        if origin is not None and origin.same_values:
+            tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
+        self._connect(tap, got, output)
+        if what.module is None:
+            tap.layout = layout_of_function(what.site, output, upstream)
+        else:
+            tap.layout = layout_of(what.module, output, upstream)
+        tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
         tap.dtype = str(output.dtype).removeprefix("torch.")
         return tap
+
+    def _new_tap(self, what: Call, output: Tensor) -> Tap:
+        module, accumulator = what.module, self.accumulator(output.device)
+        nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
+        role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
+        if what.site is not None:
+            nonlinearity, role = None, Role.WEIGHT
+        tap = Tap(
+            key=what.key,
+            module=module,
+            owner=what.owner,
+            kind=what.kind,
+            role=role,
+            nonlinearity=nonlinearity,
+            rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
+            own=what.site,
+            fans=fans_of(module) if what.site is None else what.site.fans,
+        )
+        if nonlinearity is not None and nonlinearity.distribution and output.dim():
+            dim = getattr(module, "dim", None)
+            tap.per_distribution = output.shape[-1 if dim is None else dim]
+        return tap
+
+    def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
+        """Note what a tap received comes from."""
+        if tap.key not in self.order:
+            tap.feeds, tap.takes_input, tap.takes_own = [], False, False
+        measured = None if got.origin is None else got.origin.tap
+        origins = None if self.lineage is None else self.lineage.origins(got.asked, output)
+        if origins is None:
+            tap.direct = measured
+            feeds: list[Tap] = [] if measured is None else [measured]
+            tap.takes_input |= got.data and got.origin is None
+        else:
+            tap.direct = measured or (origins.direct if isinstance(origins.direct, Tap) else None)
+            feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
+            tap.takes_input |= origins.data
+            tap.takes_own |= origins.own
+        tap.feeds += [one for one in feeds if one is not tap and one not in tap.feeds]
 
     def _pass_on(self, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - the same
         try:
@@ -311,9 +427,4 @@ class LayerHooks:
                     unchanged = origin.same_values and isinstance(module, SAME_VALUES)
                     self._origins.note(output, origin.rows, origin.tap, same_values=unchanged)
         except Exception as error:  # noqa: BLE001 - following the plumbing is a convenience
-            self._switch_off(type(module).__name__, error)
-
-    def _switch_off(self, name: str, error: Exception) -> None:
-        if name not in self._switched_off:
-            self._switched_off.add(name)
-            self._on_failure(name, error)
+            self.switch_off(type(module).__name__, error)

@@ -116,9 +116,9 @@ class ParameterTaps:
             gradient_factor: what makes their gradients those of the loss, ``None`` if they are.
         """
         ids = {id(parameter) for parameter in held}
-        if not self._before:
-            self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
         with unseen():
+            if not self._before:
+                self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
             for name, parameter in self._parameters.items():
                 if id(parameter) not in ids:
                     continue

@@ -11,11 +11,10 @@ import numpy as np
 
 from init_monitor.capture.taps import Rows
 from init_monitor.measures import between_sample_share, finalise
-from init_monitor.records import INPUT, Layer, Role, Structure
+from init_monitor.records import INPUT, PARAMETER, Layer, Role, Structure
 from init_monitor.records.facts import Stream
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
 from init_monitor.records.registry import moments
-from init_monitor.structure.layers import fans_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,22 +173,21 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
     name_of = {tap.key: name for tap, name in zip(taps, names, strict=True)}
     layers: dict[TapKey, Layer] = {}
     for depth, (tap, name) in enumerate(zip(taps, names, strict=True)):
-        fans, nonlinearity = fans_of(tap.module), tap.nonlinearity
-        # Registered ones only: reading a parametrized weight computes it, and spectral norm changes at each reading.
-        registered = {} if tap.module is None else tap.module._parameters  # noqa: SLF001 - named_parameters() leaves out tied ones
-        own = {kind: registered.get(kind) for kind in ("weight", "bias")}
+        fans, nonlinearity = tap.fans, tap.nonlinearity
+        weight, bias, parameters = _own(tap, parameter_names)
         layers[tap.key] = Layer(
             name=name,
             module=tap.owner,
             kind=tap.kind,
             role=tap.role,
             depth=depth,
-            inputs=(INPUT,) * tap.takes_input + tuple(name_of[key] for key in tap.feeds if key in name_of),
+            inputs=_inputs(tap, name_of),
+            direct=tap.direct is not None or not tap.feeds,
             fan_in=fans.fan_in,
             fan_out=fans.fan_out,
-            weight=parameter_names.get(id(own["weight"]), ""),
-            bias=parameter_names.get(id(own["bias"]), ""),
-            parameters=_owned(tap, parameter_names),
+            weight=weight,
+            bias=bias,
+            parameters=parameters,
             dtype=tap.dtype,
             flat_below=nonlinearity is not None and nonlinearity.flat_below,
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
@@ -199,9 +197,8 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):
-        for key in tap.feeds:
-            if key not in layers:
-                continue
+        key = None if tap.direct is None else tap.direct.key
+        if key in layers:
             if tap.role is Role.ACTIVATION:
                 slope = None if tap.nonlinearity is None else tap.nonlinearity.negative_slope
                 layers[key] = replace(layers[key], activation=tap.kind, activation_slope=slope)
@@ -216,9 +213,22 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
     return Structure(tuple(layers.values()))
 
 
-def _owned(tap: Tap, parameter_names: Mapping[int, str]) -> tuple[str, ...]:
-    owned = [] if tap.module is None else [parameter_names.get(id(p), "") for p in tap.module.parameters()]
-    return tuple(name for name in owned if name)
+def _inputs(tap: Tap, name_of: Mapping[TapKey, str]) -> tuple[str, ...]:
+    known = (INPUT,) * tap.takes_input + tuple(name_of[one.key] for one in tap.feeds if one.key in name_of)
+    return known or (PARAMETER,) * tap.takes_own
+
+
+def _own(tap: Tap, parameter_names: Mapping[int, str]) -> tuple[str, str, tuple[str, ...]]:
+    """Return the names of a layer's weight, of its bias, and of all its parameters."""
+    if tap.own is not None:
+        return tap.own.weight, tap.own.bias, tap.own.parameters
+    if tap.module is None:
+        return "", "", ()
+    # Registered ones only: reading a parametrized weight computes it, and spectral norm changes at each reading.
+    registered = tap.module._parameters  # noqa: SLF001 - named_parameters() leaves out tied ones
+    weight, bias = (parameter_names.get(id(registered.get(kind)), "") for kind in ("weight", "bias"))
+    owned = [parameter_names.get(id(p), "") for p in tap.module.parameters()]
+    return weight, bias, tuple(name for name in owned if name)
 
 
 def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, weights: Mapping[str, float]) -> None:
@@ -234,7 +244,7 @@ def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, 
     """
     for i, (tap, layer) in enumerate(zip(taps, structure.layers, strict=True)):
         variance = weights.get(layer.weight, math.nan)
-        fans = fans_of(tap.module)
+        fans = tap.fans
         if fans.forward:
             columns[Quantity.EXPECTED_GAIN][i] = fans.forward * variance
             columns[Quantity.EXPECTED_BACKWARD_GAIN][i] = fans.backward * variance

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.capture.taps import Rows
+from init_monitor.capture.taps import Rows, Tap
 from init_monitor.measures import Reduction
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -91,6 +91,10 @@ class ResidualTaps:
             if tap is not None:
                 tap.site = site
 
+    def leave_out(self, is_left_out: Callable[[str], bool]) -> None:
+        """Forget the additions of this step in the modules that ``is_left_out`` names."""
+        self.order = {name: tap for name, tap in self.order.items() if not is_left_out(tap.site.owner)}
+
     def _measure(self, tap: ResidualTap, term: str, tensor: Tensor) -> Rows:
         rows = self._hooks.rows_of(tensor)
         if rows is not None:
@@ -123,10 +127,7 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
         skip_gradient = _gradient(reader, tap.skip)
         if residual.skip_scale != 1.0:
             # What enters is αx, an intermediate with the gradient of the sum; x itself is the block before's output.
-            before = blocks.get(residual.follows)
-            skip_gradient = (
-                math.nan if before is None else _gradient(reader, before[0].sum) / _square(before[1].sum_scale)
-            )
+            skip_gradient = _gradient_before_factor(tap, blocks.get(residual.follows), reader)
         values = {
             Quantity.RESIDUAL_SKIP_VAR: skip,
             Quantity.RESIDUAL_BRANCH_VAR: branch,
@@ -144,6 +145,14 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
         for quantity, value in values.items():
             columns[quantity][i] = value
     return columns
+
+
+def _gradient_before_factor(tap: ResidualTap, before: tuple[ResidualTap, Residual] | None, reader: Reader) -> float:
+    """Return the gradient variance of x where αx enters: of the sum before it, or of the layer's output that it is."""
+    if before is not None:
+        return _gradient(reader, before[0].sum) / _square(before[1].sum_scale)
+    maker = tap.site.skip_maker
+    return _gradient(reader, maker.rows) if isinstance(maker, Tap) else math.nan
 
 
 def _variance(reader: Reader, rows: Rows) -> float:
@@ -166,7 +175,8 @@ def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], lay
     """
     column = np.full(len(residuals), np.nan)
     for i, residual in enumerate(residuals):
-        owned = {name for layer in residual.layers for name in layers[layer].parameters}
+        # Each once and in their order, which is the same in every process: the last digit of a sum depends on it.
+        owned = dict.fromkeys(name for layer in residual.layers for name in layers[layer].parameters)
         squares = [norms[name] ** 2 for name in owned if not math.isnan(norms.get(name, math.nan))]
         if squares:
             column[i] = sum(squares)

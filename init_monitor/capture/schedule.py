@@ -42,6 +42,11 @@ optimizer of which the Trainer knows nothing, would be measured at every batch, 
 class Patience:
     """Counts the batches of a sampled step that ended without a step of an optimizer."""
 
+    NOTICE = (
+        f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not measured."
+        " Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
+    )
+
     def __init__(self) -> None:
         self._batches = 0
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer
@@ -17,6 +15,7 @@ from init_monitor.capture.capture import Capture, Scope
 from init_monitor.capture.step_facts import StepFacts
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.errors import InitMonitorError, InitMonitorWarning
+from init_monitor.randomness import kept_randomness
 from init_monitor.torch_compat import eager
 
 if TYPE_CHECKING:
@@ -155,11 +154,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
         for name, buffer in module.named_buffers(recurse=False)
         if not isinstance(buffer, UninitializedBuffer)
     ]
-    plain_random, numpy_random = random.getstate(), np.random.get_state()  # noqa: NPY002 - what user code draws from
     for parameter in gradients:
         parameter.grad = None
     devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with kept_randomness(), torch.random.fork_rng(devices=sorted(devices)):
         try:
             yield
         finally:
@@ -171,5 +169,3 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 for module, name, buffer, value in buffers:
                     buffer.copy_(value)
                     setattr(module, name, buffer)
-            random.setstate(plain_random)
-            np.random.set_state(numpy_random)  # noqa: NPY002

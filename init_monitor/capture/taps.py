@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.structure.fans import Fans
 from init_monitor.structure.provenance import version_of
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from init_monitor.measures import Layout
     from init_monitor.records import Role
     from init_monitor.structure.nonlinearities import Nonlinearity
+    from init_monitor.structure.sites import MixingSite
+
+NO_FANS = Fans()
 
 NOWHERE = -1
 """The number of a row that was not made."""
@@ -50,12 +54,16 @@ class Tap:
         rows: of the output and its gradient.
         arrived: row of its input; ``NOWHERE`` until needed.
         layout: samples and units of its output.
-        feeds: the taps whose tensors it received, in order of appearance.
+        feeds: the taps that what it received was computed from with no layer between, in execution order.
+        direct: the tap whose tensor it received, moved, thinned or pooled at most; ``None`` if there was more between.
         source: rows of the tensor it received, if that was measured and not changed since.
         source_is_layer: False if that tensor is a residual sum, whose gradient is never this layer's alone.
         dtype: format of the output.
         per_distribution: elements of one distribution, for a softmax.
         takes_input: it received data that no layer computed.
+        takes_own: it received what was computed from parameters and constants.
+        own: what of the model it uses, for a function; a module knows for itself.
+        fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
     """
 
@@ -68,12 +76,16 @@ class Tap:
     rows: Rows
     arrived: int = NOWHERE
     layout: Layout | None = None
-    feeds: dict[TapKey, Tap] = field(default_factory=dict)
+    feeds: list[Tap] = field(default_factory=list)
     source: Rows | None = None
     source_is_layer: bool = False
     dtype: str = "float32"
     per_distribution: int = 1
     takes_input: bool = False
+    takes_own: bool = False
+    direct: Tap | None = None
+    own: MixingSite | None = None
+    fans: Fans = NO_FANS
     one_value: bool = False
 
 

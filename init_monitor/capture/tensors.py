@@ -16,18 +16,23 @@ DEEPEST = 4
 """Levels of nesting that are looked into: an LSTM's ``(out, (h, c))`` has two."""
 
 
-def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+def floating_tensors(value: object, path: str = "", around: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
     """Yield ``(path, tensor)`` for every real floating tensor in tensors, sequences, mappings and dataclasses.
+
+    Args:
+        value: what a module returned or received.
+        path: where it is in what that is part of.
+        around: ``id`` of what it is in, outermost first: a list may contain itself.
 
     >>> import torch
     >>> [path for path, _ in floating_tensors((torch.ones(1), {"h": torch.ones(1), "n": torch.ones(1).int()}))]
     ['[0]', '[1][h]']
     """
     if isinstance(value, Tensor):
-        if value.is_floating_point() and value.layout == torch.strided and not value.is_meta and not _wrapped(value):
+        if _readable(value):
             yield path, value
         return
-    if depth >= DEEPEST:
+    if len(around) >= DEEPEST or id(value) in around:
         return
     items: Iterator[tuple[object, object]]
     if isinstance(value, Mapping):
@@ -39,27 +44,45 @@ def floating_tensors(value: object, path: str = "", depth: int = 0) -> Iterator[
     else:
         return
     for key, item in items:
-        yield from floating_tensors(item, f"{path}[{key}]", depth + 1)
+        yield from floating_tensors(item, f"{path}[{key}]", (*around, id(value)))
 
 
-def unreadable(value: object) -> str:
+def _readable(tensor: Tensor) -> bool:
+    return (
+        tensor.is_floating_point()
+        and tensor.layout == torch.strided
+        and not (tensor.is_meta or tensor.is_nested or _wrapped(tensor))
+    )
+
+
+TOO_DEEP = "too deep"
+"""What :func:`unreadable` says of a value whose tensors, if it has any, lie below the levels that are looked into."""
+
+
+def unreadable(value: object, depth: int = 0) -> str:
     """Return, in a word, what keeps the tensors of a value that has no readable one from being measured, or ``""``.
 
     >>> import torch
     >>> unreadable((None, torch.eye(2).to_sparse())), unreadable(torch.ones(2)), unreadable(torch.ones(2).int())
     ('sparse', '', '')
+    >>> unreadable([[[[[torch.ones(2)]]]]])
+    'too deep'
     """
     if isinstance(value, (tuple, list)):
-        return next(filter(None, map(unreadable, value)), "")
-    if not isinstance(value, Tensor):
-        return ""
-    if value.is_nested:
+        if depth >= DEEPEST:
+            return TOO_DEEP if value else ""
+        return next(filter(None, (unreadable(item, depth + 1) for item in value)), "")
+    return _unreadable_kind(value) if isinstance(value, Tensor) else ""
+
+
+def _unreadable_kind(tensor: Tensor) -> str:
+    if tensor.is_nested:
         return "nested"
-    if value.is_quantized:
+    if tensor.is_quantized:
         return "quantised"
-    if value.is_complex():
+    if tensor.is_complex():
         return "complex"
-    return "sparse" if value.layout != torch.strided and value.is_floating_point() else ""
+    return "sparse" if tensor.layout != torch.strided and tensor.is_floating_point() else ""
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -93,3 +116,19 @@ def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Te
     for _, tensor in floating_tensors(kwargs):
         return tensor
     return None
+
+
+def bare_tensors(first: Tensor | None, args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors that a module was called with as such, ``first`` before the others.
+
+    Numbers of rows and the like only where nothing floats. What comes inside of a dictionary or another object is left
+    out: which of it the module uses is not said by that.
+    """
+    if len(args) == 1 and args[0] is first and not kwargs:
+        return [first] if first is not None else []
+    found = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    if first is None:
+        return found
+    if not any(value is first for value in found):
+        return []
+    return [first, *(value for value in found if value is not first and value.is_floating_point())]

@@ -4,7 +4,6 @@
 # ruff: noqa: ARG002, ANN401
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from init_monitor.integrations.copies import Copies
 from init_monitor.integrations.lightning_base import Undecided, adopt, decide, require_lightning
 from init_monitor.integrations.places import place_of
 from init_monitor.integrations.steps_by_hand import StepsByHand
+from init_monitor.integrations.trainer_facts import loss_scale, optimizer_step, write_above_the_bar
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
@@ -144,7 +144,7 @@ class InitMonitor(Callback):
 
     @property
     def _curve(self) -> LossCurve:
-        return self._past.losses if self._monitor is None else self._monitor.loss.curve
+        return self._past.losses if self._shown is None else self._shown.loss.curve
 
     @property
     def notices(self) -> list[str]:
@@ -193,11 +193,11 @@ class InitMonitor(Callback):
             loggers=tuple(trainer.loggers),
             log_dir=log_dir,
             runs_dir=runs_dir,
-            first_step=_step(trainer),
+            first_step=optimizer_step(trainer),
             dense_steps=self._options.dense_steps,
             settings=self._options.settings(),
             versions=versions_of("pytorch-lightning", "lightning"),
-            write=partial(_write, trainer),
+            write=partial(write_above_the_bar, trainer),
         )
         show, resumed = trainer.is_global_zero, self._resumed
         self._monitor = Monitor(pl_module, self._options, run, show=show, resumed=resumed)
@@ -213,7 +213,7 @@ class InitMonitor(Callback):
         if self._global_step < 0:
             self._global_step = trainer.global_step
         self._gradient_factor = 1.0 / trainer.world_size
-        self._monitor.begin_batch(_step(trainer))
+        self._monitor.begin_batch(optimizer_step(trainer))
         if self._monitor.is_open and not pl_module.automatic_optimization:
             self._by_hand.watch(trainer.optimizers, self._monitor.before_optimizer)
 
@@ -224,13 +224,13 @@ class InitMonitor(Callback):
         self._monitor.end_forward()
         if not pl_module.automatic_optimization:
             # With a gradient scaler it is the scaled loss that goes backward.
-            scale = _loss_scale(trainer)
+            scale = loss_scale(trainer)
             self._monitor.note_loss(loss, 1.0 if scale is None else 1.0 / scale)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the loss scale this backward ran under; the scaler changes it after the step."""
         if self._monitor is not None and self._monitor.is_open:
-            scale = _loss_scale(trainer)
+            scale = loss_scale(trainer)
             if scale is not None:
                 self._gradient_factor = 1.0 / (scale * trainer.world_size)
                 if not pl_module.automatic_optimization:
@@ -239,7 +239,7 @@ class InitMonitor(Callback):
             if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
                 # What it evaluates again within its step is no further call of the layers but a further batch; its own
                 # arithmetic is none of the probe's business.
-                self._monitor.begin_batch(_step(trainer))
+                self._monitor.begin_batch(optimizer_step(trainer))
                 self._monitor.end_forward()
 
     def on_before_optimizer_step(
@@ -250,7 +250,7 @@ class InitMonitor(Callback):
     ) -> None:
         """Look at weights and gradients: not yet clipped, and unscaled unless the optimizer does that itself."""
         if self._monitor is not None:
-            scale = _loss_scale(trainer) if getattr(optimizer, "_step_supports_amp_scaling", False) else None
+            scale = loss_scale(trainer) if getattr(optimizer, "_step_supports_amp_scaling", False) else None
             self._monitor.before_optimizer(optimizer, None if scale is None else 1.0 / scale)
 
     def on_train_batch_end(
@@ -274,13 +274,13 @@ class InitMonitor(Callback):
         if trainer.global_step == self._global_step and not stepped_by_hand:  # the optimizer is still accumulating
             monitor.end_batch(self._gradient_factor)
             if not pl_module.automatic_optimization:
-                monitor.end_of_patience(_step(trainer))
+                monitor.end_of_patience(optimizer_step(trainer))
             return
         self._global_step = trainer.global_step
         monitor.end_step(
-            _step(trainer),
+            optimizer_step(trainer),
             gradient_factor=self._gradient_factor,
-            loss_scaled=_loss_scale(trainer) is not None,
+            loss_scaled=loss_scale(trainer) is not None,
             optimizers=trainer.optimizers,
             mean_loss=automatic,
         )
@@ -332,33 +332,3 @@ def decided() -> type[InitMonitor]:
 
 
 decided()
-
-
-def _step(trainer: Trainer) -> int:
-    """Return the optimizer step on the axis the Trainer's own loggers use (one per batch that stepped, from 0)."""
-    loop = trainer.fit_loop.epoch_loop
-    return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
-
-
-def _loss_scale(trainer: Trainer) -> torch.Tensor | None:
-    """Return the gradient scaler's present scale on its device, or ``None`` without one."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    scale = getattr(scaler, "_scale", None)  # get_scale() would wait for the device
-    return None if scale is None else scale.double()
-
-
-def _write(trainer: Trainer, text: str) -> None:
-    """Print above the Trainer's progress bar without tearing it."""
-    bar = trainer.progress_bar_callback
-    progress = getattr(bar, "progress", None)
-    if progress is not None and getattr(progress, "console", None) is not None:
-        from rich.text import Text  # noqa: PLC0415 - only where Lightning shows a rich progress bar
-
-        progress.console.print(Text.from_ansi(text), soft_wrap=True)
-    elif bar is not None and hasattr(bar, "train_progress_bar"):
-        from tqdm import tqdm  # noqa: PLC0415 - only where Lightning shows a tqdm progress bar
-
-        tqdm.write(text, file=sys.stdout)
-    else:
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-        sys.stdout.flush()

@@ -147,6 +147,11 @@ def _check_scalable(blocks: tuple[Block, ...], structure: Structure, recipe: str
 def input_activation(layer: Layer, known: Mapping[str, Layer]) -> str:
     """Return the activation that a layer's input comes out of, ``"linear"`` if it comes out of none that is known."""
     feeding = [known[name] for name in layer.inputs if name in known]
-    if len(feeding) != 1 or feeding[0].role is not Role.ACTIVATION or gains_around(feeding[0].kind) is None:
+    if (
+        len(feeding) != 1
+        or not layer.direct
+        or feeding[0].role is not Role.ACTIVATION
+        or gains_around(feeding[0].kind) is None
+    ):
         return "linear"
     return feeding[0].kind

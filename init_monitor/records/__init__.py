@@ -21,7 +21,13 @@ from init_monitor.records.facts import (
 )
 from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
 from init_monitor.records.history import History as History
-from init_monitor.records.layer import INPUT as INPUT, Layer as Layer, Residual as Residual, Role as Role
+from init_monitor.records.layer import (
+    INPUT as INPUT,
+    PARAMETER as PARAMETER,
+    Layer as Layer,
+    Residual as Residual,
+    Role as Role,
+)
 from init_monitor.records.losses import LossCurve as LossCurve, LossStretch as LossStretch
 from init_monitor.records.registry import register as register, unregister as unregister
 from init_monitor.records.step import StepRecord as StepRecord

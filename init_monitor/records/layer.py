@@ -8,6 +8,9 @@ from enum import Enum
 INPUT = "input"
 """Stands for the network's own input where a layer, a skip or a branch takes it."""
 
+PARAMETER = "parameter"
+"""Stands for what the network itself holds: learned queries, tables of positions, constants."""
+
 
 class Role(str, Enum):
     """What a watched layer is for."""
@@ -35,8 +38,10 @@ class Layer:
         depth: position in execution order, from 0.
         activation: kind of the activation that follows (``"ReLU"``), ``None`` if none was seen.
         normalised: True if a normalisation follows directly.
-        inputs: tap names whose output tensor this call received, where known; :data:`INPUT` if it received data that
-            no layer computed.
+        inputs: tap names of the layers that what this call received was computed from, with no layer between, in
+            execution order: a residual sum comes from the layers that end its branch. :data:`INPUT` before them if it
+            received data that no layer computed, :data:`PARAMETER` if nothing but what the network holds. Empty if it is
+            not known: then nothing may be concluded from its place.
         fan_in, fan_out: as in ``torch.nn.init``; 0 where they have no meaning.
         weight, bias: qualified parameter names, empty where there is none.
         parameters: qualified names of all parameters the layer owns.
@@ -47,6 +52,7 @@ class Layer:
             strides and transposed convolutions; 0 where that is not known.
         activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
         one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
+        direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
     """
 
     name: str
@@ -69,6 +75,44 @@ class Layer:
     backward_terms: float = 0.0
     activation_slope: float | None = None
     one_value: bool = False
+    direct: bool = True
+
+    @property
+    def shown(self) -> str:
+        """What a person calls it: its name, or for a function where it is called.
+
+        >>> Layer("head", "head", "Linear", Role.WEIGHT, 0).shown
+        'head'
+        >>> Layer("decoder/leaky_relu#2", "decoder", "leaky_relu", Role.ACTIVATION, 1).shown
+        'the 2nd LeakyReLU called in `decoder`'
+        >>> Layer("/relu#1", "", "relu", Role.ACTIVATION, 1, inputs=("head",)).shown
+        'the ReLU called after `head`'
+        """
+        owner, slash, call = self.name.rpartition("/")
+        if not slash:
+            return self.name
+        function, _, number = call.partition("#")
+        title = _TITLES.get(function.replace("_", ""), function)
+        if not owner and self.direct and len(self.inputs) == 1 and self.inputs[0] not in {INPUT, PARAMETER}:
+            return f"the {title} called after `{self.inputs[0]}`"
+        count = number.partition("[")[0]
+        which = "" if count in {"", "1"} else f"{_ordinal(count)} "
+        return f"the {which}{title} called in " + (f"`{owner}`" if owner else "the model")
+
+
+def _ordinal(number: str) -> str:
+    ending = "th" if number[-2:-1] == "1" else {"1": "st", "2": "nd", "3": "rd"}.get(number[-1:], "th")
+    return f"{number}{ending}"
+
+
+_TITLES = {
+    title.lower(): title
+    for title in (
+        "ReLU", "ReLU6", "LeakyReLU", "PReLU", "RReLU", "ELU", "SELU", "CELU", "GELU", "SiLU", "GLU", "Softmax",
+        "LogSoftmax", "Softmin", "Softplus", "Softsign", "LogSigmoid", "Hardtanh", "Hardswish", "Hardsigmoid",
+    )
+}  # fmt: skip
+"""Names of activations as torch.nn writes them, where the function is not written alike."""
 
 
 @dataclass(frozen=True, slots=True)

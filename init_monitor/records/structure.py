@@ -35,6 +35,16 @@ class Structure:
         """Return the layers keyed by tap name."""
         return {layer.name: layer for layer in self.layers}
 
+    def calls_of(self, layer: Layer) -> tuple[Layer, ...]:
+        """Return the calls of the module that ``layer`` is a call of, itself among them, in execution order.
+
+        They have their weights in common: what is changed for one of them is changed for all. Of a module that returns
+        several tensors they are those of the same tensor; a function without a weight stands for itself.
+        """
+        if "/" in layer.name:
+            return (layer,)
+        return tuple(x for x in self.layers if x.module == layer.module and _apart(x) == _apart(layer))
+
     def __len__(self) -> int:
         """Count the watched layers."""
         return len(self.layers)
@@ -46,3 +56,9 @@ class Structure:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Draw the network as a tree."""
         return rendered(self.layers, self.residuals, console, options)
+
+
+def _apart(layer: Layer) -> tuple[str, str]:
+    """Return what tells the taps of one module apart, but for the call: its weight, and which output it is."""
+    call, bracket, path = layer.name.removeprefix(layer.module).partition("[")
+    return (call.partition("#")[0], bracket + path)

@@ -73,8 +73,11 @@ class ExplodingActivations:
         return paths.explained(finding, other, structure)
 
     def _look(self, at: ForwardProfile) -> DepthChange | None:
+        overflows = at.overflows_next()
+        if not overflows and at.segment.depth < self.least_layers:
+            return None
         growth = trend(at, direction=1)
-        severity = self._severity(at, growth)
+        severity = Severity.CRITICAL if overflows else self._severity(growth, at.segment.depth)
         if severity is None:
             return None
         change = depth_change(at, growth, severity, self.blame_factor)
@@ -82,10 +85,8 @@ class ExplodingActivations:
             return change
         return change._replace(limit=limit, blamed=change.blamed or (limit,))
 
-    def _severity(self, at: ForwardProfile, growth: Trend) -> Severity | None:
-        if at.overflows_next():
-            return Severity.CRITICAL
-        if at.segment.depth < self.least_layers or growth.total < math.log(self.warning_change):
+    def _severity(self, growth: Trend, depth: int) -> Severity | None:
+        if growth.total < math.log(self.warning_change):
             return None
-        severe = growth.total >= math.log(self.critical_change) or growth.until <= at.segment.depth
+        severe = growth.total >= math.log(self.critical_change) or growth.until <= depth
         return Severity.CRITICAL if severe else Severity.WARNING

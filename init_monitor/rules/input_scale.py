@@ -38,7 +38,7 @@ class _Entry(NamedTuple):
 
     Attributes:
         layer: the first of its calls that takes the input.
-        mean, std, peak: of what all of its calls get.
+        mean, std, peak: of what these calls get together.
         kind: what is wrong.
         severity: how bad.
         alone: no call of it gets anything but the input.
@@ -50,7 +50,7 @@ class _Entry(NamedTuple):
     peak: float
     kind: Kind
     severity: Severity
-    alone: bool = True
+    alone: bool
 
     @property
     def rms(self) -> float:
@@ -62,7 +62,7 @@ class InputScale:
     """IM701: the data that the first layers receive is far too large, too small, or far from centred.
 
     Critical where no usual learning rate is left, or where it drives the activation behind it so far that hardly a gradient
-    passes. All calls of a layer are judged together. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
+    passes. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
     If a normalisation follows directly, what it takes out is information: a BatchNorm everything, others the size but not the
     offset. Indices (of an embedding) have no scale.
 
@@ -109,20 +109,26 @@ class InputScale:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
-        entries: list[_Entry] = []
-        for calls in _calls_by_module(history.structure):
-            recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
-            entry = recent[-1]
-            if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
-                entries.append(entry)
+        entries: dict[str, _Entry] = {}
+        for layer in history.structure.layers:
+            if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
+                # A module that is called several times gets all of it, and what changes its input changes it in all calls.
+                calls = [one for one in history.structure.calls_of(layer) if one.inputs == (INPUT,)]
+                recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
+                entry = recent[-1]
+                if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
+                    entries[layer.module] = entry
         for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
-            found = [entry for entry in entries if entry.severity is severity]
+            found = [entry for entry in entries.values() if entry.severity is severity]
             if found:
                 yield _finding(found, severity, history)
 
     def _entry(self, calls: Sequence[Layer], record: StepRecord, structure: Structure) -> _Entry | None:
-        mean, variance, peak = _received(calls, record)
-        layer = next(one for one in calls if INPUT in one.inputs)
+        layer = calls[0]
+        rows = [record.names.index(one.name) for one in calls if one.name in record.names]
+        if not rows:
+            return None
+        mean, variance, peak = _pooled(record, rows)
         # The same number everywhere has no scale; what was not measured (indices) has none either.
         if not variance > 0 or not math.isfinite(mean):
             return None
@@ -137,7 +143,7 @@ class InputScale:
             kind = Kind.SMALL
         if kind is None:
             return None
-        alone = all(INPUT in one.inputs for one in calls)
+        alone = len(calls) == len(structure.calls_of(layer))
         return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure), alone)
 
     def _severity(self, layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
@@ -161,33 +167,16 @@ class InputScale:
         return Severity.CRITICAL if hopeless or lost else Severity.WARNING
 
 
-def _calls_by_module(structure: Structure) -> list[list[Layer]]:
-    """Return the calls of each weight layer that takes the network's input in one of them."""
-    calls: dict[str, list[Layer]] = {}
-    for layer in structure.layers:
-        if layer.role is Role.WEIGHT:
-            calls.setdefault(layer.module, []).append(layer)
-    return [same for same in calls.values() if any(INPUT in layer.inputs for layer in same)]
-
-
-def _received(calls: Sequence[Layer], record: StepRecord) -> tuple[float, float, float]:
-    """Return mean, variance and largest value of what the calls of a layer got together; NaN where nothing is known."""
-    table = record.layer_table
-    rows = [
-        [
-            table.at(layer.name, quantity)
-            for quantity in (Quantity.COUNT, Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX)
-        ]
-        for layer in calls
-    ]
-    known = np.array([row for row in rows if math.isfinite(row[1])])
-    if not known.size:
-        return math.nan, math.nan, math.nan
-    # Every output has as many inputs behind it: the calls weigh as their outputs do.
-    weights = np.where(known[:, 0] > 0, known[:, 0], 1.0)
-    mean = float(np.average(known[:, 1], weights=weights))
-    variance = float(np.average(known[:, 2] + (known[:, 1] - mean) ** 2, weights=weights))
-    return mean, variance, float(known[:, 3].max())
+def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, float]:
+    """Return mean, variance and largest element of what several calls of one module received together."""
+    means, variances, peaks, made = (
+        record.column(quantity)[list(rows)]
+        for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX, Quantity.COUNT)
+    )
+    # Each call makes as many numbers of each that it receives.
+    shares = made / made.sum() if len(rows) > 1 and made.sum() > 0 else np.full(len(rows), 1 / len(rows))
+    mean = float(shares @ means)
+    return mean, float(shares @ (variances + (means - mean) ** 2)), float(peaks.max())
 
 
 def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:

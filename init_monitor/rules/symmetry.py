@@ -247,7 +247,7 @@ def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]
 
 
 def _fed_by_one(layer: Layer, known: dict[str, Layer]) -> bool:
-    return len(layer.inputs) == 1 and layer.inputs[0] in known
+    return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
 
 
 def _at(record: StepRecord, name: str, quantity: Quantity) -> float:

@@ -75,8 +75,10 @@ class VanishingActivations:
     def _look(self, at: ForwardProfile, structure: Structure, inside: frozenset[str]) -> DepthChange | None:
         if (silent := at.silent_from()) is not None:
             return DepthChange(at.segment, Severity.CRITICAL, 0.0, 0.0, at.silenced_by(silent), None, 0.0, silent)
+        if at.segment.depth < self.least_layers:
+            return None
         fading = trend(at, direction=-1)
-        if at.segment.depth < self.least_layers or -fading.total < math.log(self.warning_change):
+        if -fading.total < math.log(self.warning_change):
             return None
         severe = -fading.total >= math.log(self.critical_change) or fading.until <= at.segment.depth
         severity = Severity.CRITICAL if severe else Severity.WARNING

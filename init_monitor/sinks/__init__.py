@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from init_monitor.randomness import kept_randomness
 from init_monitor.sinks.sink import Run as Run, Sink as Sink
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
 ]
 
 
+@kept_randomness()
 def default_sinks(*, quiet: bool = False, per_layer_scalars: bool = False) -> tuple[Sink, ...]:
     """Return fresh sinks for one monitor: console, TensorBoard, every other logger, run store.
 
@@ -48,6 +50,7 @@ def default_sinks(*, quiet: bool = False, per_layer_scalars: bool = False) -> tu
     )
 
 
+@kept_randomness()
 def __getattr__(name: str) -> object:
     """Import the module that holds ``name`` when it is first asked for (PEP 562)."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from init_monitor.randomness import kept_randomness
 from init_monitor.sinks.sink import ConcludingSink
 
 if TYPE_CHECKING:
@@ -25,23 +26,27 @@ class Broadcast:
         self._on_failure = on_failure
         self._sinks: list[Sink] = []
 
+    @kept_randomness()
     def open(self, sinks: Sequence[Sink], run: Run) -> None:
         """Begin a run with these sinks."""
         for sink in sinks:
             self._sinks.append(sink)
             self._tell(sink, sink.open, run)
 
+    @kept_randomness()
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
         """Tell of one sampled step."""
         for sink in tuple(self._sinks):
             self._tell(sink, sink.emit, record, findings, structure)
 
+    @kept_randomness()
     def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
         """Tell of the steps after the last sampled one, those that want to know."""
         for sink in tuple(self._sinks):
             if isinstance(sink, ConcludingSink):
                 self._tell(sink, sink.conclude, losses, findings)
 
+    @kept_randomness()
     def close(self) -> None:
         """End the run. Whatever fails (and raises, if strict), every sink gets its turn."""
         with ExitStack() as leaving:

@@ -20,6 +20,7 @@ from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.records import Of
 from init_monitor.records.facts_json import facts_json
+from init_monitor.records.quoting import printable
 from init_monitor.records.registry import is_registered, quantities, vectors
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSS_SCALAR_TAG, LOSSES_TAG, PLUGIN_NAME, vector_tag
 from init_monitor.sinks import events
@@ -188,7 +189,7 @@ class TensorBoardSink:
             for quantity in vectors(of):
                 for name, value in zip(table.names, table.column(quantity).tolist(), strict=True):
                     if not np.isnan(value):
-                        yield events.scalar(f"{PER_LAYER_TAG}/{quantity}/{name}", value)
+                        yield events.scalar(f"{PER_LAYER_TAG}/{quantity}/{printable(name)}", value)
 
     def _pictures(self) -> Iterator[Summary.Value]:
         for quantity, trace in self._traces.items():

@@ -184,7 +184,8 @@ def losses_from(value: object) -> LossStretch:
     entry = schema.mapping(value, "losses")
     steps = schema.column(schema.needed(entry, "steps"), "losses.steps")
     values = schema.column(schema.needed(entry, "values"), "losses.values", len(steps))
-    if not np.isfinite(steps).all() or (np.diff(steps) <= 0).any() or (np.abs(steps) >= _EXACT_WHOLE).any():
+    whole = (steps >= 0) & (steps < _EXACT_WHOLE) & (steps == np.floor(steps))
+    if not whole.all() or (np.diff(steps) <= 0).any():
         message = "losses.steps are not ascending whole numbers"
         raise schema.MalformedError(message)
     return LossStretch.of(zip(steps.astype(np.int64).tolist(), values.tolist(), strict=True))

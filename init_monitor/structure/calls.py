@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from init_monitor.structure.layers import plain_name
+from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
-from init_monitor.structure.provenance import Frame
 from init_monitor.torch_compat import Hook, kwargs_and_output
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
     OnLeave = Callable[[nn.Module, Frame, object, object], None]
+
+_OWN_OF_TORCH = ("torch.nn.", "torch.ao.")
+"""Modules whose classes are from here do what their name says: they are measured as a whole."""
 
 
 class ModuleCalls:
@@ -33,6 +36,9 @@ class ModuleCalls:
         watching: says whether a call counts at this moment.
         on_leave: is told of each call that ends: the module, its frame, its arguments and its output.
         on_error: is told what went wrong in here.
+
+    Attributes:
+        modules: of the model, with their qualified names.
     """
 
     def __init__(
@@ -43,14 +49,14 @@ class ModuleCalls:
         on_error: Callable[[str, Exception], None],
     ) -> None:
         wrapped = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-        self._modules = [(plain_name(name, wrapped_root=wrapped), module) for name, module in model.named_modules()]
+        self.modules = [(plain_name(name, wrapped_root=wrapped), module) for name, module in model.named_modules()]
         self._watching = watching
         self._on_leave = on_leave
         self._on_error = on_error
         self._outside = Frame("")
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
-        self._traits: dict[int, tuple[str, bool, bool]] = {}
+        self._traits: dict[int, tuple[str, bool, bool, bool]] = {}
         self._handles: list[RemovableHandle] = []
 
     def attach(self, outside: Frame) -> None:
@@ -58,18 +64,22 @@ class ModuleCalls:
         self._outside = outside
         self._stack.clear()
         self._counts.clear()
-        for name, module in self._modules:
+        for name, module in self.modules:
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # it takes no hooks while it is in use, and runs no torch function that could be seen
             self._traits[id(module)] = (
                 name,
                 any(cls in NONLINEARITIES for cls in type(module).__mro__),
                 next(module.parameters(), None) is not None,
+                not type(module).__module__.startswith(_OWN_OF_TORCH),
             )
             enter, leave = Hook(self._enter), Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):
-                self._handles.append(module.register_forward_hook(leave, with_kwargs=True, always_call=True))
+                # Before the hooks that measure: they ask where an output comes from.
+                self._handles.append(
+                    module.register_forward_hook(leave, prepend=True, with_kwargs=True, always_call=True)
+                )
                 self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
 
     def detach(self) -> None:
@@ -78,6 +88,10 @@ class ModuleCalls:
             handle.remove()
         self._handles.clear()
         self._stack.clear()
+
+    def was_called(self, module: nn.Module) -> bool:
+        """Say whether a module was called since :meth:`attach`."""
+        return id(module) in self._counts
 
     @property
     def running(self) -> Frame:
@@ -93,9 +107,16 @@ class ModuleCalls:
             self._on_error(f"entering a {type(module).__name__}", error)
 
     def _push(self, module: nn.Module) -> None:
-        name, built_in_activation, trainable = self._traits[id(module)]
+        name, built_in_activation, trainable, is_open = self._traits[id(module)]
         count = self._counts[id(module)] = self._counts.get(id(module), 0) + 1
-        frame = Frame(name, self.running, count, built_in_activation=built_in_activation, trainable=trainable)
+        frame = Frame(
+            name,
+            self.running,
+            count,
+            built_in_activation=built_in_activation,
+            trainable=trainable,
+            is_open=is_open,
+        )
         self._stack.append((id(module), frame))
 
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:

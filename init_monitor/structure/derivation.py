@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family, Operation
-from init_monitor.structure.provenance import Frame, Kind, Node, Provenance, geometry
+from init_monitor.structure.provenance import Provenance, geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,10 @@ _CONTRACTING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
 _ADDING = frozenset({Family.ADDS, Family.SUBTRACTS})
 _JOINING = frozenset({Family.JOINS, Family.ADDS_PRODUCT, Family.INTERPOLATES})
 _SIMPLE = {Family.NORMALISES: Kind.NORM, Family.ACTIVATES: Kind.ACTIVATION}
+
+_SMOOTHING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.POOL, Kind.JOIN, Kind.BIAS})
+_SMOOTHING_STEPS = 64
+"""Values looked at between a moving average and what it averages; several averages side by side need some twenty."""
 
 _NESTING = 3
 """Lists in lists that a function's arguments are searched through (torch.cat and LSTM weights need one)."""
@@ -52,6 +57,21 @@ def argument(args: Sequence[object], kwargs: Mapping[str, object], position: int
     if position < len(args):
         return args[position]
     return next((kwargs[name] for name in names if name in kwargs), None)
+
+
+def is_smoothed(value: Node, whole: Node) -> bool:
+    """Return True if a value is ``whole`` averaged over positions, and nothing of a layer's doing besides."""
+    waiting, seen, pooled = [value], {value}, False
+    while waiting and len(seen) <= _SMOOTHING_STEPS:
+        node = waiting.pop()
+        if node is whole or (node.kind is Kind.SOURCE and not node.stream):
+            continue
+        if node.kind not in _SMOOTHING or node.trainable or not node.parents:
+            return False
+        pooled = pooled or node.kind is Kind.POOL
+        waiting += [parent for parent in node.parents if parent not in seen]
+        seen.update(node.parents)
+    return pooled and not waiting
 
 
 class Derivation:
@@ -104,6 +124,9 @@ class Derivation:
         """Return the node of a view or copy, of several values together, or of anything not known better."""
         if family is Family.CARRIES:
             return self._carry(output)
+        if family is Family.SUBTRACTS and len(self._nodes) == 2 and is_smoothed(self._nodes[1], self._nodes[0]):  # noqa: PLR2004
+            # What a moving average leaves over (series decomposition): as far from a layer as the average itself.
+            return self._step(Kind.POOL, self._nodes[0], self._nodes[:1])
         if family in _ADDING:
             return self._add()
         if family in _JOINING:
@@ -116,7 +139,7 @@ class Derivation:
         """Return the node of a product that is linear in each of ``nodes``."""
         streams = [node for node in nodes if node.stream]
         if len(streams) > 1:
-            node = self._step(Kind.OTHER, None, nodes)
+            node = self._step(Kind.PRODUCT, None, nodes)
         else:
             node = self._step(Kind.AFFINE, streams[0] if streams else nodes[0], nodes)
         node.trainable = any(parent.param and not parent.stream for parent in nodes)

@@ -13,6 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from init_monitor.measures import Layout
 from init_monitor.records import Role
+from init_monitor.structure.fans import is_matrix
 from init_monitor.structure.nonlinearities import nonlinearity_of
 
 if TYPE_CHECKING:
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_MATRIX = 2
-"""Dimensions of a weight that mixes units."""
+    from init_monitor.structure.sites import MixingSite
 
 _Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
-_ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
 _Dropout = nn.modules.dropout._DropoutNd  # noqa: SLF001
 _BatchNorm = nn.modules.batchnorm._NormBase  # noqa: SLF001 - batch and instance norm
 
@@ -108,8 +107,7 @@ def _mixes(parameter: nn.Parameter) -> bool:
     # The shape of a lazy module's parameters is not known before its first forward; only such layers have any.
     if isinstance(parameter, UninitializedParameter):
         return True
-    # A vector in the shape (C, 1, 1) is one all the same; (1, C) may be the weight of a layer with one output.
-    return parameter.dim() == _MATRIX or sum(size > 1 for size in parameter.shape) >= _MATRIX
+    return is_matrix(parameter.shape)
 
 
 def acts_itself(module: nn.Module) -> bool:
@@ -225,33 +223,6 @@ def _about_packed(names: Sequence[str]) -> list[str]:
     return [message]
 
 
-class Fans(NamedTuple):
-    """How many terms each output and each input gradient of a layer sums; 0 where that has no meaning.
-
-    ``fan_in`` and ``fan_out`` are those of ``torch.nn.init``; ``forward`` and ``backward`` are the numbers of terms:
-    a strided or grouped convolution sends each input to fewer outputs than ``fan_out`` says.
-    """
-
-    fan_in: int = 0
-    fan_out: int = 0
-    forward: float = 0.0
-    backward: float = 0.0
-
-
-def fans_of(module: nn.Module | None) -> Fans:
-    """Return the fans of a linear or convolutional layer; zeros for every other."""
-    # Not from the weight itself: reading a parametrized one computes it, and spectral norm iterates each time.
-    if isinstance(module, nn.Linear):
-        return Fans(module.in_features, module.out_features, float(module.in_features), float(module.out_features))
-    if not isinstance(module, _Conv):
-        return Fans()
-    area, stride = math.prod(module.kernel_size), math.prod(module.stride)
-    into, out = module.in_channels // module.groups * area, module.out_channels // module.groups * area
-    if isinstance(module, _ConvTranspose):
-        return Fans(out, module.in_channels * area, into / stride, float(out))
-    return Fans(into, module.out_channels * area, float(into), out / stride)
-
-
 def normalises_one_value(module: nn.Module | None, output: Tensor) -> bool:
     """Say whether a normalisation works on groups of a single value: its output is then the same for every input.
 
@@ -287,3 +258,10 @@ def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None)
         elif rank >= 4:  # noqa: PLR2004 - [N, C, H, W]
             layout = Layout(0, 1)
     return layout
+
+
+def layout_of_function(site: MixingSite | None, output: Tensor, upstream: Layout | None) -> Layout | None:
+    """Return the same for what a function made; ``site`` if it mixes with a weight, ``None`` for an activation."""
+    if site is None or output.dim() < 2:  # noqa: PLR2004 - samples and units need a dimension each
+        return layout_of(None, output, upstream)
+    return Layout(0, 1 if site.channels_first else output.dim() - 1)

@@ -99,6 +99,13 @@ _NAMES: dict[Family, str] = {
 
 _FAMILIES: dict[str, Family] = {name: family for family, names in _NAMES.items() for name in names.split()}
 
+_MIXING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
+_TABLES = frozenset({"embedding", "embedding_bag"})
+_NO_LAYER = frozenset({
+    "outer", "dot", "fft", "rfft", "irfft", "ifft", "fft2", "rfft2", "irfft2", "ifft2", "fftn", "rfftn", "irfftn", "ifftn",
+})  # fmt: skip
+"""Linear in their input, but no mixing with a weight."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -109,12 +116,14 @@ class Operation:
         family: what it does to identity.
         mutates: True if it may write into its first argument by its name alone.
         reflected: True if its operands are swapped (``__rsub__``, ``torch.rsub``).
+        mixes: True if it is a layer where one of its operands is a weight.
     """
 
     name: str
     family: Family
     mutates: bool
     reflected: bool
+    mixes: bool = False
 
 
 def describe(function: Callable[..., object]) -> Operation:
@@ -136,4 +145,5 @@ def describe(function: Callable[..., object]) -> Operation:
         family,
         mutates=(raw.endswith("_") and not dunder) or in_place_operator,
         reflected=name in {"rsub", "rtruediv"},
+        mixes=name in _TABLES or (family in _MIXING and name not in _NO_LAYER),
     )

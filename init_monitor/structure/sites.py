@@ -1,11 +1,15 @@
-"""What the probe finds, by name: residual additions, and activations that are called as functions."""
+"""What the probe finds, by name: residual additions, and activations and layers that are called as functions."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from init_monitor.records import Residual
+
+if TYPE_CHECKING:
+    from init_monitor.structure.fans import Fans
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ResidualSite:
         long: True if the skip passes over other residual additions of its stream (a global skip, a U-Net's).
         query: True if the skip is only a part of what the branch looks at, or a learned token.
         operation: bare name of the function that added, for instance ``"add"``.
+        skip_maker: what stands for the layer call whose output the skip is, before any factor; ``None`` if it is none.
     """
 
     name: str
@@ -46,6 +51,7 @@ class ResidualSite:
     long: bool = False
     query: bool = False
     operation: str = "add"
+    skip_maker: object = None
 
     @property
     def residual(self) -> Residual:
@@ -75,9 +81,39 @@ class ActivationSite:
         owner: qualified name of the module whose forward called it; empty for the model itself.
         kind: name of the function as in torch.nn.functional; ``clamp_min(0)`` is a ``"relu"``.
         in_place: True if it overwrote its input, which then can no longer be read.
+        outside: True if no module was running: a training step or the like called it.
     """
 
     name: str
     owner: str
     kind: str
     in_place: bool
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MixingSite:
+    """One function call that mixes an input with a weight of the model: a layer that is no module call.
+
+    Attributes:
+        name: of the module that holds the weight, of the weight itself if that module holds several, or
+            ``caller/function#k`` if the module was called as well.
+        owner: path of the module that holds the weight.
+        caller: path of the module whose forward called the function.
+        kind: class name of the owner.
+        weight: qualified name of the weight; empty if what was used was computed from it.
+        bias: qualified name of the bias, empty if there is none.
+        parameters: qualified names of all parameters that belong to it.
+        fans: terms that are summed.
+        channels_first: the units of its output are its second dimension.
+    """
+
+    name: str
+    owner: str
+    caller: str
+    kind: str
+    weight: str
+    bias: str
+    parameters: tuple[str, ...]
+    fans: Fans
+    channels_first: bool

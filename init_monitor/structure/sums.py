@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from init_monitor.structure.derivation import Derivation, argument, carries_values
+from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family, Operation
-from init_monitor.structure.provenance import Frame, Kind, Node, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from init_monitor.structure.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,11 @@ class _Call:
 
 
 def _summable(*values: object) -> bool:
-    return all(isinstance(value, Tensor) and carries_values(value) and value.dim() > 0 for value in values)
+    return all(isinstance(value, Tensor) and _has_shape(value) for value in values)
+
+
+def _has_shape(value: Tensor) -> bool:
+    return not value.is_nested and carries_values(value) and value.dim() > 0
 
 
 def _addition(call: _Call) -> Sum | None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import history, linear, linears, only
+from builders import history, in_a_row, linear, linears, only
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.records import Finding, Severity, Structure
@@ -78,7 +78,7 @@ def test_without_an_optimizer_the_change_over_the_chain_decides(growth: float, s
 
 
 def test_a_normalisation_does_not_renew_the_gradient() -> None:
-    structure = Structure(tuple(linear(i, f"net.{i}", normalised=True) for i in range(LAYERS)))
+    structure = Structure(in_a_row(linear(i, f"net.{i}", normalised=True) for i in range(LAYERS)))
     assert only(judge(past(1 / 16, structure))).code == "IM202"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, measure, norm, only
+from builders import history, in_a_row, linear, linears, measure, norm, only
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
@@ -112,8 +112,8 @@ def test_fewer_than_four_layers_say_nothing_about_depth() -> None:
 def test_a_normalisation_starts_a_new_segment() -> None:
     layers = [linear(0, "a.0"), linear(1, "a.1"), norm(2, "n"), linear(3, "a.3"), linear(4, "a.4")]
     variance = [1e3, 1e6, math.nan, 1e3, 1e6]
-    assert judge(history(Structure(tuple(layers)), {Quantity.VARIANCE: variance})) == []
-    plain = Structure(tuple(layer for layer in layers if layer.name != "n"))
+    assert judge(history(Structure(in_a_row(layers)), {Quantity.VARIANCE: variance})) == []
+    plain = Structure(in_a_row(layer for layer in layers if layer.name != "n"))
     one = history(plain, {Quantity.VARIANCE: [1e3, 1e6, 1e9, 1e12]})
     assert only(judge(one)).code == "IM101"
 

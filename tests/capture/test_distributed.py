@@ -76,6 +76,36 @@ def test_the_ranks_together_measure_what_one_process_does_of_the_whole_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp", "static", "fsdp2", "fsdp1", "uneven", "unused"])
+def test_a_record_is_the_same_on_both_ranks_to_the_last_digit(measured: dict[str, Any], name: str) -> None:
+    first, second = (measured[f"{name}.{rank}"] for rank in (0, 1))
+    assert first["names"] == second["names"]
+    assert first["findings"] == second["findings"]
+    for quantity, values in first["columns"].items():
+        np.testing.assert_array_equal(values, second["columns"][quantity], err_msg=quantity)
+
+
+def test_a_sum_over_parameters_does_not_depend_on_the_process() -> None:
+    # Names in a set come in another order in every process; and 1e16 + 1 + 1 is not 1 + 1 + 1e16.
+    program = """
+from types import SimpleNamespace
+from init_monitor.capture.residual import loss_decrease
+names = [f"block.{i}.weight" for i in range(12)]
+layers = {"block": SimpleNamespace(parameters=tuple(names))}
+norms = {name: 1e8 if i % 5 == 0 else 1.0 for i, name in enumerate(names)}
+print(repr(float(loss_decrease([SimpleNamespace(layers=("block", "block"))], norms, layers)[0])))
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(4)
+    }  # fmt: skip
+    assert len(said) == 1
+
+
+@pytest.mark.slow
 def test_the_losses_of_both_ranks_are_those_without_a_monitor_to_the_bit(measured: dict[str, Any]) -> None:
     for rank in (0, 1):
         assert measured[f"ddp.{rank}"]["losses"] == measured[f"plain.{rank}"]["losses"]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from init_monitor import InitMonitor
-from init_monitor.structure.layers import fans_of
+from init_monitor.structure.fans import fans_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

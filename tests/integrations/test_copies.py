@@ -51,6 +51,7 @@ def test_what_a_copy_finds_is_what_the_original_shows(twin_of: Callable[[InitMon
     assert monitor.findings == twin.findings
     assert [record.step for record in monitor.records] == [0, 1]
     assert monitor.structure == twin.structure
+    assert monitor.losses.tolist() == twin.losses.tolist() != []
     assert monitor.report.to_json() == twin.report.to_json()
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 STEPS, SAMPLES, WIDTH = 2, 8, 8
 
-ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "torch_compat", "standalone")
+ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "torch_compat", "training_loss", "standalone")
 """Packages and modules whose functions are made to fail."""
 
 SPARED = (
@@ -46,7 +46,12 @@ SPARED = (
     "standalone.Watch.",
     # These run before the training or are one comparison.
     "capture.ranks.Ranks.__init__",
+    "capture.backward_root.BackwardRoot.__init__",
+    "capture.losses.LossMeter.__init__",
+    "records.losses.LossCurve.__init__",
+    "training_loss.TrainingLoss.__init__",
     "capture.schedule.Schedule.is_due",
+    "capture.schedule.Patience.__init__",
     "structure.wrappers.",
     "standalone.watch",
     "rules.engine.Engine.__init__",
@@ -56,6 +61,7 @@ SPARED = (
 )
 
 NEVER_DETACHED = (
+    "capture.backward_root.BackwardRoot.end",
     "capture.hooks.LayerHooks.detach",
     "structure.calls.ModuleCalls.detach",
     "structure.probe.Probe.__exit__",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, measure, norm, only, parameter
+from builders import history, in_a_row, linear, linears, measure, norm, only, parameter
 from models import Block, add
 from torch import nn
 
@@ -136,8 +136,8 @@ def test_a_variance_that_has_overflowed_counts_as_overflow_reached() -> None:
 
 
 def test_two_bad_parts_are_one_finding() -> None:
-    first, second = linears(4).layers, [replace(x, name=f"b.{i}", inputs=()) for i, x in enumerate(linears(4).layers)]
-    structure = Structure((*first, norm(4, "n", inputs=("net.3",)), *second))
+    second = [replace(x, name=f"b.{i}") for i, x in enumerate(linears(4).layers)]
+    structure = Structure(in_a_row((*linears(4).layers, norm(4, "n"), *second)))
     variance = [*geometric(4, 20.0), math.nan, *geometric(4, 30.0)]
     gain = [*[20.0] * 4, math.nan, *[30.0] * 4]
     finding = only(judge(history(structure, {Quantity.VARIANCE: variance, Quantity.GAIN: gain})))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from builders import blocks, linear, linears, only, record
+from builders import blocks, in_a_row, linear, linears, only, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
 from torch import nn
@@ -119,7 +119,7 @@ def test_the_share_is_measured_against_the_layers_that_take_the_input() -> None:
     table = linear(0, "positions", inputs=(INPUT,), kind="Embedding")
     words = linear(1, "words", inputs=(INPUT,), kind="Embedding")
     rest = tuple(linear(i, f"net.{i}") for i in range(2, 6))
-    structure = Structure((table, words, *rest))
+    structure = Structure((table, *in_a_row((words, *rest))))
     healthy = shares([0.0, 0.03, 0.02, 0.02, 0.01, 0.01], structure=structure)
     assert judged(healthy, structure=structure) == []
     gone = shares([0.0, 0.03, 1e-3, 1e-5, 1e-9, 1e-9], structure=structure)

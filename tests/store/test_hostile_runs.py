@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import re
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -18,7 +19,7 @@ from hostile_values import EVIL, VALUES, dumped, obeyed, places, replaced
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from init_monitor import cli
-from init_monitor.records import Figure, Finding, Severity, StepRecord
+from init_monitor.records import Figure, Finding, LossStretch, Severity, StepRecord
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES
 from init_monitor.store import RunWriter, read_run, run_file
 
@@ -50,8 +51,12 @@ def whole_run(directory: Path) -> list[dict[str, Any]]:
     options = {"include": ["a*"], "window": 256, "strict": False}
     with RunWriter(path, settings=options, versions={"torch": "2.13"}, first_step=0) as writer:
         writer.write(full_record(NET, 0), (), NET)
-        last = dataclasses.replace(full_record(NET, 1), unoptimized=("a.weight",), optimizer="SGD", learning_rate=0.1)
+        last = dataclasses.replace(
+            full_record(NET, 1), unoptimized=("a.weight",), optimizer="SGD", learning_rate=0.1,
+            losses=LossStretch.of([(0, 2.5), (1, math.nan)]), loss_by_optimizer={"SGD": 2.0},
+        )  # fmt: skip
         writer.write(last, (found,), NET)
+        writer.conclude(LossStretch.of([(2, 2.25), (3, 2.0)]))
     return [json.loads(line) for line in path.read_text("ascii").splitlines()]
 
 

@@ -14,7 +14,8 @@ from torch.nn.utils import parametrizations
 from init_monitor.analysis.activations import DISTRIBUTION_KNEE, KNEE_DERIVATIVE
 from init_monitor.measures import Knee, Layout
 from init_monitor.records import Role
-from init_monitor.structure.layers import Fans, fans_of, layout_of, plain_name, role_of, select
+from init_monitor.structure.fans import Fans, fans_of
+from init_monitor.structure.layers import layout_of, plain_name, role_of, select
 from init_monitor.structure.nonlinearities import NONLINEARITIES, nonlinearity_of
 
 if TYPE_CHECKING:

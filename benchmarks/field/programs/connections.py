@@ -151,7 +151,8 @@ class TwoSteps(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         x, y = batch
-        of_gru, of_head = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        of_gru, of_head = optimizers
         loss = F.cross_entropy(self.head(self.gru(x)[0][:, -1]), y)
         of_gru.zero_grad()
         of_head.zero_grad()

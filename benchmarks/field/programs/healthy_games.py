@@ -29,7 +29,8 @@ class Wasserstein(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         (real,) = batch
-        of_generator, of_critic = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        of_generator, of_critic = optimizers
         drawn = self.generator(torch.randn(len(real), 4))
         share = torch.rand(len(real), 1)
         between = (share * real + (1 - share) * drawn.detach()).requires_grad_()
@@ -43,7 +44,8 @@ class Wasserstein(pl.LightningModule):
             of_generator.zero_grad()
             self.manual_backward(-self.critic(drawn).mean())
             of_generator.step()
-        return loss.detach()
+        shown: Tensor = loss.detach()
+        return shown
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[Any]]:
         make = adam(1e-3, betas=(0.0, 0.9))
@@ -69,7 +71,8 @@ class Game(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         (real,) = batch
-        of_generator, of_judge = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        of_generator, of_judge = optimizers
         ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
         drawn = self.generator(torch.randn(len(real), 16))
         judged = F.binary_cross_entropy_with_logits(self.judge(real), 0.9 * ones)
@@ -175,11 +178,12 @@ class Entropic(Learner):
     def loss(self, batch: list[Tensor]) -> Tensor:
         x, y = batch
         chances = torch.distributions.Categorical(logits=self.policy(x))
-        action = chances.sample()  # type: ignore[no-untyped-call]
+        action = chances.sample()
         reward = (action == y).float()
         value = self.value(x)[:, 0]
-        gain = -((reward - value.detach()) * chances.log_prob(action)).mean()  # type: ignore[no-untyped-call]
-        return gain + 0.5 * F.mse_loss(value, reward) - 0.01 * chances.entropy().mean()  # type: ignore[no-untyped-call]
+        gain = -((reward - value.detach()) * chances.log_prob(action)).mean()
+        total: Tensor = gain + 0.5 * F.mse_loss(value, reward) - 0.01 * chances.entropy().mean()
+        return total
 
 
 class Ranked(Learner):

@@ -34,7 +34,7 @@ def _trained(net: nn.Module, x: Tensor, y: Tensor, steps: int = 150) -> nn.Modul
     for _ in range(steps):
         chosen = torch.randint(0, len(x), (64,))
         optimizer.zero_grad()
-        F.cross_entropy(net(x[chosen]), y[chosen]).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(net(x[chosen]), y[chosen]).backward()
         optimizer.step()
     optimizer.zero_grad()
     return net
@@ -231,7 +231,10 @@ class Layerwise(Learner):
         return F.cross_entropy(self.head(self.body(batch[0])), batch[1])
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes several forms
-        groups = [{"params": self.body.parameters(), "lr": 3e-6}, {"params": self.head.parameters()}]
+        groups: list[dict[str, Any]] = [
+            {"params": self.body.parameters(), "lr": 3e-6},
+            {"params": self.head.parameters()},
+        ]
         return torch.optim.AdamW(groups, lr=3e-3)
 
 

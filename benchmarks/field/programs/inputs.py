@@ -109,7 +109,8 @@ class Oscillation(Learner):
         x0 = self.net(start)
         (speed0,) = torch.autograd.grad(x0.sum(), start, create_graph=True)
         equation = (force * self.unit**2 / 4 + x).square().mean()
-        return equation + 10 * (x0 - 1).square().mean() + (speed0 * self.unit / 2).square().mean()
+        total: Tensor = equation + 10 * (x0 - 1).square().mean() + (speed0 * self.unit / 2).square().mean()
+        return total
 
 
 def _time() -> Tensor:
@@ -162,7 +163,7 @@ CASES = (
         "A GRU gets the time of each value in seconds since 1970, so that every gate is shut or open.",
         lambda: _timed(raw=True),
         lambda: _timed(raw=False),
-        answer("IM701", Remedy.INPUT, by=10, beside=FURTHER_DOWN + " IM303 IM702"),
+        answer("IM701", Remedy.INPUT, by=10, beside=FURTHER_DOWN + " IM303 IM602 IM702"),
         steps=200,
         measured=(0.498, 0.00206),
     ),

@@ -170,7 +170,8 @@ class Adversarial(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         (real,) = batch
-        of_generator, of_critic = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        of_generator, of_critic = optimizers
         ones = torch.ones(len(real), 1)
         drawn = self.generator(torch.randn(len(real), 16))
         judged = F.binary_cross_entropy_with_logits(self.critic(real), ones)
@@ -254,7 +255,8 @@ class Bandit(Learner):
         action = torch.multinomial(chances.detach().exp(), 1)
         reward = self.reward * (action[:, 0] == y).float()
         self.mean = 0.9 * self.mean + 0.1 * float(reward.mean())
-        return -((reward - self.mean) * chances.gather(1, action)[:, 0]).mean()
+        loss: Tensor = -((reward - self.mean) * chances.gather(1, action)[:, 0]).mean()
+        return loss
 
 
 def _wrong_class(module: pl.LightningModule, loader: Iterable[Any]) -> float:

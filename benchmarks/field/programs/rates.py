@@ -163,7 +163,7 @@ CASES = (
         "SGD with a rate of 2 and momentum: the first steps throw a stack of rectifiers to where nothing is on.",
         lambda: _killed(2.0),
         lambda: _killed(0.02),
-        answer("IM603 IM301 IM101 IM201 IM601", Remedy.LEARNING_RATE, by=20, beside=BLOWN_UP + " IM302 IM604 IM602"),
+        answer("IM603 IM301 IM101 IM201 IM601", Remedy.LEARNING_RATE, by=20, beside=BLOWN_UP + " IM604 IM602"),
         steps=120,
         measured=(float("nan"), 0.561),
     ),
@@ -296,7 +296,7 @@ CASES = (
         answer(
             "IM603 IM802 IM303 IM101 IM201",
             *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE, Remedy.CLIP],
-            by=60,
+            by=480,
             beside=BLOWN_UP,
         ),
         steps=60,

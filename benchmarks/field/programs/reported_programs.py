@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Finetune(Learner):
     def loss(self, batch: list[Tensor]) -> Tensor:
         return F.cross_entropy(self.head(self.encoder(self.embedding(batch[0])).mean(1)), batch[1])
 
-    def configure_optimizers(self) -> object:
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes several forms
         if self.schedule:
             optimizer = adamw(2e-3)(self.parameters())
             schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, i / 50))
@@ -123,8 +123,9 @@ class Vae(Learner):
         m, v = self.mean(h), self.log_variance(h)
         error = (self.decoder(m + (v / 2).exp() * torch.randn_like(m)) - x).square()
         reconstruction = error.mean() if self.over_pixels == "mean" else error.sum(1).mean() * 4
-        kl: Tensor = -0.5 * (1 + v - m.square() - v.exp()).sum(1).mean()
-        return reconstruction + kl
+        kl = -0.5 * (1 + v - m.square() - v.exp()).sum(1).mean()
+        total: Tensor = reconstruction + kl
+        return total
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.decoder(self.mean(self.encoder(x)))

@@ -17,7 +17,7 @@ from benchmarks.field.remedy import Remedy
 if TYPE_CHECKING:
     from benchmarks.field.programs.base import MakeSchedule
 
-BLOWN_UP = "IM101 IM102 IM201 IM202 IM301 IM303 IM601 IM603 IM702 IM703"
+BLOWN_UP = "IM101 IM102 IM201 IM202 IM301 IM302 IM303 IM601 IM603 IM702 IM703"
 """What a rate that is far too large may leave behind."""
 
 

@@ -192,7 +192,7 @@ class Recurrence(Learner):
     def __init__(self, factor: float) -> None:
         super().__init__(adam(3e-3))
         self.lstm, self.read = nn.LSTM(1, 48, batch_first=True), nn.Linear(48, 1)
-        self.lstm.weight_hh_l0.data *= factor
+        self.lstm.get_parameter("weight_hh_l0").data *= factor
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.read(self.lstm(x)[0][:, -1])
@@ -224,7 +224,7 @@ class Similar(Learner):
 
 def _rank(module: pl.LightningModule, loader: Iterable[object]) -> float:
     (x,) = loader.dataset.tensors  # type: ignore[attr-defined]
-    value: float = module.rank(x)  # type: ignore[operator,assignment]
+    value: float = module.rank(x)  # type: ignore[operator]
     return value if math.isfinite(value) else 1.0
 
 

@@ -1,0 +1,66 @@
+"""How many terms each output, and each input gradient, of a layer sums."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
+_ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
+
+_MATRIX = 2
+
+
+def is_matrix(shape: Sequence[int]) -> bool:
+    """Return True for the shape of a weight that mixes units: (C, 1, 1) is a vector, (1, C) may have one output."""
+    return len(shape) == _MATRIX or sum(size > 1 for size in shape) >= _MATRIX
+
+
+class Fans(NamedTuple):
+    """How many terms each output and each input gradient of a layer sums; 0 where that has no meaning.
+
+    ``fan_in`` and ``fan_out`` are those of ``torch.nn.init``; ``forward`` and ``backward`` are the numbers of terms:
+    a strided or grouped convolution sends each input to fewer outputs than ``fan_out`` says.
+    """
+
+    fan_in: int = 0
+    fan_out: int = 0
+    forward: float = 0.0
+    backward: float = 0.0
+
+
+def fans_of(module: nn.Module | None) -> Fans:
+    """Return the fans of a linear or convolutional layer; zeros for every other."""
+    # Not from the weight itself: reading a parametrized one computes it, and spectral norm iterates each time.
+    if isinstance(module, nn.Linear):
+        return Fans(module.in_features, module.out_features, float(module.in_features), float(module.out_features))
+    if not isinstance(module, _Conv):
+        return Fans()
+    return convolution_fans(
+        (module.in_channels // module.groups, module.out_channels // module.groups),
+        module.groups,
+        math.prod(module.kernel_size),
+        math.prod(module.stride),
+        transposed=isinstance(module, _ConvTranspose),
+    )
+
+
+def convolution_fans(channels: tuple[int, int], groups: int, area: int, stride: int, *, transposed: bool) -> Fans:
+    """Return the fans of a convolution.
+
+    Args:
+        channels: that each group takes and makes.
+        groups: of channels.
+        area: positions of the kernel.
+        stride: product of the strides.
+        transposed: it goes the other way.
+    """
+    into, out = channels
+    if transposed:
+        return Fans(out * area, into * groups * area, into * area / stride, float(out * area))
+    return Fans(into * area, out * groups * area, float(into * area), out * area / stride)

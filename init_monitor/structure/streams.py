@@ -1,0 +1,101 @@
+"""How residual additions follow one another, and what happens to each sum on its way to the next or to the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from init_monitor.structure.nodes import Kind, Node
+
+if TYPE_CHECKING:
+    from init_monitor.structure.sites import ResidualSite
+
+_PASSING = frozenset({Kind.CARRY, Kind.SLICE, Kind.ACTIVATION})
+
+
+class Streams:
+    """The residual additions of one forward, each tied to the one before it in its stream."""
+
+    def __init__(self) -> None:
+        self._sites: list[ResidualSite] = []
+        self._followed: set[int] = set()
+        self._multiples: dict[Node, tuple[int, float | None]] = {}
+        self._uses: dict[int, set[float | None]] = {}
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._sites)
+
+    def sites(self) -> tuple[ResidualSite, ...]:
+        """Return them in execution order, as known by now.
+
+        Where no addition follows, the sum counts with the factor with which all that reads it takes it:
+        ``(x + F(x)) / sqrt(2)`` before the head is scaled like the sums before it.
+        """
+        found = list(self._sites)
+        for number, factors in self._uses.items():
+            factor = next(iter(factors)) if len(factors) == 1 else None
+            if number not in self._followed and factor:
+                found[number] = replace(found[number], sum_scale=factor)
+        return tuple(found)
+
+    def name_of(self, node: Node) -> str:
+        """Return the name of the addition that made a value."""
+        return self._sites[node.site].name
+
+    def add(self, site: ResidualSite, node: Node, inner: tuple[int, ...]) -> ResidualSite:
+        """Take in an addition.
+
+        Args:
+            site: it, as far as it is known.
+            node: the sum; its number is noted there.
+            inner: numbers of the additions inside its branch.
+
+        Returns:
+            It, with what it follows.
+        """
+        node.site = len(self._sites)
+        if node.main is not None:
+            site = self._in_stream(site, node.main)
+        self._sites.append(site)
+        for number in inner:
+            self._sites[number] = replace(self._sites[number], nested=True)
+        self._multiples[node] = (node.site, 1.0)
+        return site
+
+    def used(self, node: Node) -> None:
+        """Note what a value that was just made does with the sums that it is made from."""
+        for parent in node.parents:
+            multiple = self._multiples.get(parent)
+            if multiple is None:
+                continue
+            number, factor = multiple
+            if node.main is parent and node.kind is Kind.CARRY:
+                self._multiples[node] = multiple
+            elif node.main is parent and node.kind is Kind.SCALE:
+                known = factor is not None and node.factor is not None
+                self._multiples[node] = number, factor * node.factor if known else None  # type: ignore[operator]
+            else:
+                self._uses.setdefault(number, set()).add(factor)
+
+    def _in_stream(self, site: ResidualSite, skip: Node) -> ResidualSite:
+        """Tie an addition to the one before it in its stream, and tell that one what happened to its sum in between."""
+        factor: float | None = 1.0
+        normalised = False
+        node: Node | None = skip
+        while node is not None and node.kind is not Kind.RESIDUAL:
+            if node.kind is Kind.SCALE:
+                factor = None if factor is None or node.factor is None else factor * node.factor
+            elif node.kind is Kind.NORM:
+                normalised = True
+            elif node.kind not in _PASSING:
+                return site
+            node = node.main
+        if node is None:
+            return site
+        before = self._sites[node.site]
+        # A later addition of the same stream knows better than one inside its branch: the last one to tell is right.
+        sum_scale = factor / site.skip_scale if factor is not None and site.skip_scale else 1.0
+        self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)
+        self._followed.add(node.site)
+        return replace(site, follows=before.name)

@@ -1,0 +1,272 @@
+"""What the functions of one forward made of what, call by call: the graph grows, and what is found in it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from init_monitor.structure.derivation import Derivation, carries_values, tensors_in
+from init_monitor.structure.functional import activation_of
+from init_monitor.structure.loss_calls import is_loss
+from init_monitor.structure.mixing import mixing_of
+from init_monitor.structure.nodes import Frame, Kind, Node
+from init_monitor.structure.operations import Family
+from init_monitor.structure.origins import ends_of, maker_before_factors
+from init_monitor.structure.provenance import Provenance, version_of
+from init_monitor.structure.residual import Verdict, judge
+from init_monitor.structure.sites import ActivationSite, ResidualSite
+from init_monitor.structure.streams import Streams
+from init_monitor.structure.sums import Sum, find_sum
+from init_monitor.torch_compat import unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from init_monitor.structure.operations import Operation
+    from init_monitor.structure.owners import Owners
+    from init_monitor.structure.sites import MixingSite
+
+    OnResidual = Callable[[ResidualSite, Tensor, Tensor, Tensor], object]
+    OnActivation = Callable[[ActivationSite, Tensor | None, Tensor], object]
+    OnMixing = Callable[[MixingSite, Tensor, Tensor], object]
+    OnLoss = Callable[[str], object]
+
+_CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Whom to tell of what is found: see :class:`init_monitor.structure.probe.Probe`."""
+
+    on_residual: OnResidual | None = None
+    on_activation: OnActivation | None = None
+    on_mixing: OnMixing | None = None
+    on_loss: OnLoss | None = None
+
+
+@dataclass(slots=True)
+class _Addition:
+    """A residual addition that is about to run, with its terms as they are before it."""
+
+    verdict: Verdict
+    sum: Sum
+    terms: tuple[Tensor, Tensor] | None
+
+
+@dataclass(slots=True)
+class Pending:
+    """What has to be known of a call before it runs, because it may overwrite its inputs."""
+
+    frame: Frame
+    inputs: list[tuple[Tensor, Node]]
+    version: int
+    addition: _Addition | None
+    activation: str | None
+
+
+def _shares(tensor: Tensor, written: object) -> bool:
+    """Return True if writing to ``written`` changes ``tensor``."""
+    return isinstance(written, Tensor) and (
+        tensor is written or tensor.untyped_storage().data_ptr() == written.untyped_storage().data_ptr()
+    )
+
+
+class Trace:
+    """One forward, as far as it ran.
+
+    Args:
+        graph: the nodes of its tensors.
+        owners: which module holds which parameter.
+        listeners: whom to tell.
+
+    Attributes:
+        graph: the nodes of its tensors.
+        activations: the activations that were called as functions, in execution order.
+        mixings: the weights that were used by functions, in execution order.
+        reduced: what stands for the layers of whose output a single number was made at once.
+    """
+
+    def __init__(self, graph: Provenance, owners: Owners, listeners: Listeners) -> None:
+        self.graph = graph
+        self.activations: list[ActivationSite] = []
+        self.mixings: list[MixingSite] = []
+        self.reduced: set[object] = set()
+        self._losses: set[int] = set()
+        self._owners = owners
+        self._tell = listeners
+        self._ordinals: dict[str, int] = {}
+        self._streams = Streams()
+
+    @property
+    def residuals(self) -> tuple[ResidualSite, ...]:
+        """The residual additions so far, in execution order."""
+        return self._streams.sites()
+
+    def before(
+        self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object], frame: Frame
+    ) -> Pending:
+        """Look at a call that is about to run in ``frame``."""
+        given = (args, {name: value for name, value in kwargs.items() if name != "out"} if "out" in kwargs else kwargs)
+        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_in(given)]
+        overwrites = operation.mutates or "out" in kwargs
+        return Pending(
+            frame=frame,
+            inputs=inputs,
+            version=version_of(inputs[0][0]) if inputs else 0,
+            addition=self._addition(operation, args, kwargs, frame, overwrites=overwrites),
+            activation=None if frame.built_in_activation else activation_of(operation, args, kwargs),
+        )
+
+    def after(
+        self,
+        operation: Operation,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        result: object,
+        pending: Pending,
+    ) -> None:
+        """Note what a call made, and tell what it was."""
+        first = pending.inputs[0][0] if pending.inputs else None
+        written = first is not None and version_of(first) != pending.version
+        outputs = list(tensors_in(result))
+        if written and first is not None and all(output is not first for output in outputs):
+            outputs.append(first)
+        passed_on = {id(tensor) for tensor, _ in pending.inputs}
+        derivation = Derivation(self.graph, pending.frame, operation, pending.inputs)
+        for output in outputs:
+            overwritten = output is first and written
+            if id(output) in passed_on and not overwritten:
+                continue  # handed back as it came, for instance by contiguous()
+            if pending.addition is not None:
+                node = self._residual(operation, pending.addition, pending.frame, output)
+            else:
+                node = derivation.node(output, args, kwargs)
+            self._note(operation, node, output)
+            if overwritten or "out" in kwargs:
+                self.graph.wrote(output, node)
+            else:
+                self.graph.bind(output, node)
+        if not outputs or first is None:
+            return
+        if pending.activation is not None:
+            self._activation(pending.activation, pending.frame, None if written else first, outputs[0])
+        elif pending.frame.open and operation.mixes:
+            self._mixing(operation, args, kwargs, pending, outputs[0])
+
+    def _note(self, operation: Operation, node: Node, output: Tensor) -> None:
+        """Note the size of a value, and what it does with the values that it is made from."""
+        node.size = output.numel()
+        if self._streams:
+            self._streams.used(node)
+        if operation.family is Family.POOLS and not output.dim():
+            self.reduced.update(parent.maker for parent in node.parents if parent.maker is not None)
+
+    def leave(self, module: nn.Module, frame: Frame, given: object, output: object) -> None:
+        """Note that a module call ends.
+
+        The output of a module that was not seen computing it (torchscript, an extension) is tied to its inputs.
+        """
+        for tensor in (output,) if isinstance(output, Tensor) else tensors_in(output):
+            if self.graph.knows(tensor) or not carries_values(tensor) or isinstance(tensor, nn.Parameter):
+                continue
+            parents = tuple(self.graph.node_of(item) for item in tensors_in(given) if carries_values(item))
+            node = self.graph.make(type(module).__name__, Kind.OTHER, parents, frame)
+            node.trainable = frame.trainable
+            self.graph.bind(tensor, node)
+        if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
+            nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
+            if any(end.maker is not None for node in nodes for end in ends_of(node)):
+                self._losses.add(id(module))
+                self._tell.on_loss(frame.name)
+
+    def _addition(
+        self,
+        operation: Operation,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        frame: Frame,
+        *,
+        overwrites: bool,
+    ) -> _Addition | None:
+        found = find_sum(self.graph, frame, operation, args, kwargs)
+        if found is None:
+            return None
+        verdict = judge(found.left.node, found.right.node, frame, subtracts=found.subtracts)
+        if verdict is None:
+            return None
+        if self._tell.on_residual is None:
+            return _Addition(verdict, found, None)
+        with unseen():
+            terms = [found.left.read(), found.right.read()]
+            if overwrites:
+                written = kwargs.get("out", args[0] if args else None)
+                terms = [term.clone() if _shares(term, written) else term for term in terms]
+        return _Addition(verdict, found, (terms[0], terms[1]))
+
+    def _residual(self, operation: Operation, addition: _Addition, frame: Frame, output: Tensor) -> Node:
+        left, right, verdict = addition.sum.left, addition.sum.right, addition.verdict
+        skip, branch = (left, right) if verdict.skip_is_left else (right, left)
+        node = self.graph.make(operation.name, Kind.RESIDUAL, (left.node, right.node), frame, main=skip.node)
+        name, ordinal = self._number(frame, "")
+        site = ResidualSite(
+            name=name,
+            owner=frame.name,
+            ordinal=ordinal,
+            kind="projection" if verdict.projection else "identity",
+            skip=self._origin(skip.node),
+            branch=self._origin(branch.node),
+            skip_scale=verdict.skip_scale,
+            branch_scale=verdict.branch_scale,
+            long=verdict.long,
+            query=verdict.query,
+            operation=operation.name,
+            skip_maker=maker_before_factors(skip.node),
+        )
+        site = self._streams.add(site, node, verdict.inner)
+        if self._tell.on_residual is not None and addition.terms is not None:
+            terms = addition.terms if verdict.skip_is_left else addition.terms[::-1]
+            self._tell.on_residual(site, terms[0], terms[1], output)
+        return node
+
+    def _activation(self, kind: str, frame: Frame, given: Tensor | None, output: Tensor) -> None:
+        name, _ = self._number(frame, f"/{kind}")
+        outside = frame is self.graph.outside
+        site = ActivationSite(name, frame.name, kind, in_place=given is None, outside=outside)
+        self.activations.append(site)
+        if self._tell.on_activation is not None:
+            self._tell.on_activation(site, given, output)
+
+    def _mixing(
+        self,
+        operation: Operation,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        pending: Pending,
+        output: Tensor,
+    ) -> None:
+        mixing = mixing_of(operation, pending.inputs, args, kwargs)
+        if mixing is None:
+            return
+        site = self._owners.site(mixing, operation.name, pending.frame.name, self._ordinals)
+        if site is None:
+            return
+        self.mixings.append(site)
+        if self._tell.on_mixing is not None:
+            self._tell.on_mixing(site, mixing.given, output)
+
+    def _number(self, frame: Frame, suffix: str) -> tuple[str, int]:
+        owner = frame.name if frame.call <= 1 else f"{frame.name}@{frame.call}"
+        key = f"{owner}{suffix}"
+        ordinal = self._ordinals[key] = self._ordinals.get(key, 0) + 1
+        return f"{key}#{ordinal}".lstrip("/"), ordinal
+
+    def _origin(self, node: Node) -> str:
+        while node.main is not None and node.kind in _CARRYING:
+            node = node.main
+        if node.kind is Kind.RESIDUAL:
+            return self._streams.name_of(node)
+        if node.kind is Kind.SOURCE:
+            return "parameter" if node.param else "input"
+        return node.frame.name

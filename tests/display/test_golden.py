@@ -1,0 +1,132 @@
+"""What a person reads, whole, as files to look at: ``pytest tests/display/test_golden.py --update`` writes them anew."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import along, blocks, linears, record, rectifier
+from rich.console import Console
+
+from init_monitor.records import History, LossCurve, LossStretch, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.report import Report
+from init_monitor.rules import DEFAULT_RULES
+from init_monitor.rules.engine import Engine
+from init_monitor.sinks import ConsoleSink, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from init_monitor.records import Finding, StepRecord
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+STEPS = 12
+
+Columns = dict[Quantity, Any]
+
+
+def column(variance: Any, gradient: Any = 1e-4) -> Columns:
+    variance, gradient = np.asarray(variance, np.float64), np.asarray(gradient, np.float64)
+    return {
+        Quantity.COUNT: 1e5, Quantity.MEAN: 0.0, Quantity.VARIANCE: variance, Quantity.MEAN_SQUARE: variance,
+        Quantity.ABS_MAX: 4 * np.sqrt(variance), Quantity.NONFINITE_COUNT: 0.0,
+        Quantity.GRADIENT_COUNT: 1e5, Quantity.GRADIENT_MEAN: 0.0, Quantity.GRADIENT_VARIANCE: gradient,
+        Quantity.GRADIENT_MEAN_SQUARE: gradient, Quantity.GRADIENT_NONFINITE_COUNT: 0.0,
+        Quantity.WEIGHT_COUNT: 512 * 512, Quantity.WEIGHT_VARIANCE: 1 / 512, Quantity.WEIGHT_NORM: 22.6,
+        Quantity.WEIGHT_GRADIENT_NORM: 1e-2, Quantity.UPDATE_RATIO: 1e-3, Quantity.WEIGHT_UNIT_SPREAD: 1.0,
+    }  # fmt: skip
+
+
+def healthy() -> tuple[Structure, Columns]:
+    return linears(8), column(np.ones(8))
+
+
+def exploding() -> tuple[Structure, Columns]:
+    gains = 40.0 ** np.arange(1, 13)
+    return linears(12), {
+        **column(gains, gains[::-1]), Quantity.WEIGHT_VARIANCE: 40 / 512,
+        Quantity.GAIN: 40.0, Quantity.EXPECTED_GAIN: 40.0, Quantity.BACKWARD_GAIN: 40.0, Quantity.EXPECTED_BACKWARD_GAIN: 40.0,
+    }  # fmt: skip
+
+
+def vanishing() -> tuple[Structure, Columns]:
+    gains = 0.02 ** np.arange(1, 13)
+    return linears(12), {
+        **column(gains, gains[::-1] * 1e-4), Quantity.WEIGHT_VARIANCE: 0.02 / 512,
+        Quantity.GAIN: 0.02, Quantity.EXPECTED_GAIN: 0.02, Quantity.BACKWARD_GAIN: 0.02, Quantity.EXPECTED_BACKWARD_GAIN: 0.02,
+    }  # fmt: skip
+
+
+def dead_relu() -> tuple[Structure, Columns]:
+    layers = []
+    for i, layer in enumerate(linears(4, activation="ReLU").layers):
+        layers.append(replace(layer, depth=2 * i))
+        if layer.activation:
+            layers.append(replace(rectifier(2 * i + 1, f"act.{i}"), inputs=(layer.name,)))
+    structure = Structure(tuple(layers))
+    acts = np.array([layer.kind == "ReLU" for layer in structure.layers])
+    return structure, {
+        **column(np.ones(len(layers))),
+        Quantity.DEAD_FRACTION: np.where(acts, [0.0, 0.55] * 3 + [0.0], np.nan),
+        Quantity.ALL_POSITIVE_FRACTION: np.where(acts, 0.0, np.nan),
+        Quantity.UNIT_COUNT: np.where(acts, 512, np.nan),
+        Quantity.UNIT_SAMPLES: np.where(acts, 4096, np.nan),
+    }
+
+
+def residual_growth() -> tuple[Structure, Columns]:
+    levels = 2.0 ** np.arange(25)
+    structure = blocks(24)
+    per_layer = [1.0, *(v for level in levels[:-1] for v in (level, level)), 1.0]
+    return structure, {**column(per_layer), **along(levels, gradients=levels[::-1] * 1e-4)}
+
+
+RUNS: Mapping[str, Callable[[], tuple[Structure, Columns]]] = {
+    made.__name__: made for made in (healthy, exploding, vanishing, dead_relu, residual_growth)
+}
+
+
+def told(name: str) -> tuple[str, Report]:
+    """Return what the console prints of a run, and its report."""
+    structure, columns = RUNS[name]()
+    stands_still = name in {"vanishing", "exploding"}
+    curve = LossCurve()
+    records: list[StepRecord] = []
+    findings: list[Finding] = []
+    engine = Engine(DEFAULT_RULES, strict=True)
+    text = io.StringIO()
+    sink = ConsoleSink(console=Console(file=text, width=100, color_system=None, force_terminal=False))
+    sink.open(Run(dense_steps=10))
+    for step in range(STEPS):
+        losses = LossStretch.of([(step, 2.3 if stands_still else 2.3 * 0.9**step)])
+        curve.add(losses)
+        records.append(record(structure, columns, step=step, optimizer="SGD", learning_rate=0.01, losses=losses))
+        new = tuple(engine.judge(History(tuple(records), structure, losses=curve)))
+        findings += new
+        sink.emit(records[-1], new, structure)
+    sink.close()
+    report = Report.of(records, findings, structure, {}, losses=curve)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n", report
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_printed_and_reported_is_what_was_looked_at(name: str, request: pytest.FixtureRequest) -> None:
+    console, report = told(name)
+    for file, text in ((f"{name}.txt", console), (f"{name}.md", report.to_markdown())):
+        if request.config.getoption("--update"):
+            (GOLDEN / file).write_text(text, encoding="utf-8")
+        assert text == (GOLDEN / file).read_text(encoding="utf-8"), f"tests/golden/{file} differs; look, then --update"
+
+
+def test_the_runs_are_what_they_are_called() -> None:
+    codes = {name: {finding.code for finding in told(name)[1].findings} for name in RUNS}
+    assert codes["healthy"] == set()
+    assert "IM101" in codes["exploding"]
+    assert codes["vanishing"] & {"IM102", "IM502"}
+    assert "IM301" in codes["dead_relu"]
+    assert "IM401" in codes["residual_growth"]
