@@ -179,8 +179,15 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         for code in yields_to(rule):
             assert ordered.index(code) < ordered.index(rule.code)
     assert {rule.code: yields_to(rule) for rule in DEFAULT_RULES if yields_to(rule)} == {
-        "IM302": ("IM301",),
+        "IM101": ("IM701",),
+        "IM102": ("IM503", "IM701"),
+        "IM201": ("IM701",),
+        "IM202": ("IM503", "IM701"),
+        "IM301": ("IM503", "IM701"),
+        "IM302": ("IM301", "IM503", "IM701"),
+        "IM303": ("IM503", "IM701"),
         "IM501": ("IM102",),
         "IM502": ("IM101", "IM102"),
-        "IM602": ("IM202", "IM301"),
+        "IM602": ("IM202", "IM301", "IM503", "IM701"),
+        "IM702": ("IM503", "IM701"),
     }
