@@ -27,6 +27,7 @@ _LOOKED_BACK = 64
 _LINEAR = frozenset({"linear", "inner"})
 _PRODUCTS = frozenset({"matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "baddbmm", "chain_matmul"})
 
+
 @dataclass(frozen=True, slots=True)
 class Mixing:
     """A call that mixes an input with a weight of the model.
@@ -78,6 +79,17 @@ def mixing_of(
         fans=_fans(operation.name, weight[0], given, args, kwargs),
         channels_first=convolves,
     )
+
+
+def weight_in(inputs: Sequence[tuple[Tensor, Node]]) -> int | None:
+    """Return the ``id`` of the first weight that is given together with something of the network's, if there is one."""
+    if not any(node.stream for _, node in inputs):
+        return None
+    for tensor, node in inputs:
+        if node.param and not node.stream and is_matrix(tensor.shape):
+            found = _parameter_behind(node)
+            return None if found is None else found[0]
+    return None
 
 
 def _parameter_behind(weight: Node) -> tuple[int, bool] | None:
