@@ -86,7 +86,8 @@ def judge(
     foreign = [
         layer["name"]
         for layer in layers
-        if not (_pattern(layer["module"], expected.weights) or _pattern(layer["module"], expected.others) is not None)
+        if not _pattern(layer["module"], expected.weights)
+        and all(_pattern(layer[key], expected.others) is None for key in ("module", "name"))
     ]
     inputs = {layer["name"]: tuple(layer["inputs"]) for layer in layers}
     wrong = [

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from init_monitor.torch_compat import unseen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -27,7 +29,7 @@ class BackwardRoot(TorchFunctionMode):
         """Start to listen; to be called before the step, so that whatever mode the loop enters comes off before ours."""
         self._live = True
         if not self._pushed:
-            self.__enter__()
+            self.__enter__()  # type: ignore[no-untyped-call]
             self._pushed = True
 
     def end(self) -> None:
@@ -47,5 +49,6 @@ class BackwardRoot(TorchFunctionMode):
     ) -> object:
         """Run a torch function."""
         if self._live and func is torch.Tensor.backward and args and isinstance(args[0], torch.Tensor):
-            self._on_loss(args[0])
+            with unseen():
+                self._on_loss(args[0])
         return func(*args, **(kwargs or {}))

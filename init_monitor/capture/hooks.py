@@ -15,7 +15,7 @@ import torch
 from init_monitor.capture.fused import FusedNormalisations
 from init_monitor.capture.tapping import Call, Received, Tapping
 from init_monitor.capture.taps import TapKey
-from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, unreadable
+from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
@@ -66,6 +66,11 @@ class LayerHooks(Tapping):
     def attached(self) -> bool:
         """Whether any hook is on the model."""
         return bool(self._handles)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether measuring any layer failed."""
+        return bool(self._switched_off)
 
     def attach(self) -> None:
         """Put a forward hook on every watched layer and on the plumbing between them."""
@@ -120,9 +125,9 @@ class LayerHooks(Tapping):
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
-                # What no layer made is the network's input if it has no gradient; neither have indices (no floating
+                # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
-                data = with_gradients and (received is None or not received.requires_grad)
+                data = with_gradients and (received is None or is_given(received))
                 done = None if self.functions is None else self.functions.returned(name, output)
                 got = Received(received, bare_tensors(received, args, kwargs), None, data)
                 self._measure(name, module, got, output, done=done)

@@ -13,7 +13,7 @@ from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
 from init_monitor.measures import Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
-from init_monitor.structure.layers import layout_of, layout_of_function, role_of
+from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
 from init_monitor.torch_compat import is_training_signal, unseen
 
@@ -231,6 +231,7 @@ class Tapping:
             tap.layout = layout_of_function(what.site, output, upstream)
         else:
             tap.layout = layout_of(what.module, output, upstream)
+        tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
         tap.dtype = str(output.dtype).removeprefix("torch.")
         return tap
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
@@ -20,7 +21,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, Layer, StepRecord
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -89,6 +91,10 @@ class SampleCollapse:
         severity = self._severity(history, stretch)
         if severity is not None:
             yield self._finding(severity, now, history, len(stretch))
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _stretch(self, history: History) -> list[float]:
         """Return what arrived in the latest records in a row that show it, oldest first."""

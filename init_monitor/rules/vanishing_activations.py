@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, DepthChange, depth_change, in_branches, is_renewed, trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
@@ -49,6 +50,7 @@ class VanishingActivations:
 
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM701")
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5
@@ -65,6 +67,10 @@ class VanishingActivations:
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
         )
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _look(self, at: ForwardProfile, structure: Structure, inside: frozenset[str]) -> DepthChange | None:
         if (silent := at.silent_from()) is not None:

@@ -21,6 +21,7 @@ from init_monitor.store.lines import (
     step_from,
     structure_from,
 )
+from init_monitor.store.packed import MARK, PACKED_VERSION
 from init_monitor.store.places import found_file, named_run
 
 if TYPE_CHECKING:
@@ -157,11 +158,12 @@ class _Reader:
     def take(self, position: int, line: bytes) -> None:
         """Understand one line, or remember why not."""
         try:
-            entry = schema.parsed(line)
+            text, mark, content = line.partition(MARK)
+            entry = schema.parsed(text)
             kind = schema.text(schema.needed(entry, "kind"), "kind")
             if not self._stretches and kind != "header":
                 raise schema.MalformedError(kind)  # noqa: TRY301 - the one place that knows what a bad first line means
-            self._understand(position, kind, entry)
+            self._understand(position, kind, entry, content.removesuffix(b"\n") if mark else None)
         except schema.MalformedError as error:
             if not line.endswith(b"\n"):
                 return
@@ -198,7 +200,7 @@ class _Reader:
         run = _joined(self._file, runs[chosen - 1])
         return replace(run, number=chosen, count=len(runs), skipped=skipped, notices=tuple(notices))
 
-    def _understand(self, position: int, kind: str, entry: dict[str, Any]) -> None:
+    def _understand(self, position: int, kind: str, entry: dict[str, Any], content: bytes | None) -> None:
         if kind == "header":
             self._begin(position, entry)
             return
@@ -212,7 +214,7 @@ class _Reader:
             if names is None:
                 message = f"the step refers to names {entry['names']}, which are not in the file"
                 raise schema.MalformedError(message)
-            stretch.records.append(step_from(entry, names))
+            stretch.records.append(step_from(entry, names, content))
         elif kind == "losses":
             stretch.last_losses = losses_from(entry)
         elif kind == "finding":
@@ -221,20 +223,21 @@ class _Reader:
     def _begin(self, position: int, entry: dict[str, Any]) -> None:
         """Begin a stretch with its header."""
         version = schema.needed(entry, "schema")
-        if type(version) is not int or version != SCHEMA_VERSION:
-            newer = isinstance(version, int) and version > SCHEMA_VERSION
+        if type(version) is not int or not SCHEMA_VERSION <= version <= PACKED_VERSION:
+            newer = isinstance(version, int) and version > PACKED_VERSION
             advice = "upgrade init_monitor" if newer else "read it with the version that wrote it"
-            reason = f"the run has schema version {quoted(version)}, expected {SCHEMA_VERSION}; {advice}"
+            expected = f"{SCHEMA_VERSION} or {PACKED_VERSION}"
+            reason = f"the run has schema version {quoted(version)}, expected {expected}; {advice}"
             if not self._stretches:
                 self._refuse(position, reason)
             raise schema.MalformedError(reason)
         fields: dict[str, Any] = {name: default for name, (_, default) in _HEADER_FIELDS.items()}
-        stretch = _Stretch(Header(SCHEMA_VERSION, **fields))
+        stretch = _Stretch(Header(version, **fields))
         for name, (read, _) in _HEADER_FIELDS.items():
             # The run can be shown without them.
             with stretch.skipping(position):
                 fields[name] = read(entry[name], name) if name in entry else fields[name]
-        stretch.header = Header(SCHEMA_VERSION, **fields)
+        stretch.header = Header(version, **fields)
         self._stretches.append(stretch)
 
     def _refuse(self, position: int, reason: str, cause: Exception | None = None) -> NoReturn:
