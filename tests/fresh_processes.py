@@ -79,6 +79,14 @@ def console() -> None:
     import rich.console  # noqa: F401 - see above
 
 
+def with_console(make: Callable[[], Any]) -> Callable[[], Any]:
+    def prepared() -> Any:
+        console()
+        return make()
+
+    return prepared
+
+
 def command(*words: str) -> None:
     from init_monitor.cli import main
 
@@ -102,10 +110,12 @@ def nothing() -> None:
     return None
 
 
+def plan() -> Any:
+    return init_monitor.recommend(net(), batch())
+
+
 def entries(directory: str) -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Return, by name, what comes before the generators are set, and what is looked at."""
-    plan = lambda: init_monitor.recommend(net(), batch())  # noqa: E731
-    with_console = lambda make: lambda: (console(), make())[1]  # noqa: E731
     return {
         "import *": (lambda: None, lambda _: [getattr(init_monitor, name) for name in NAMES]),
         "watch": (net, lambda _: watched()),
@@ -162,10 +172,10 @@ def fitted() -> None:
 
 
 def state() -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - that of the process is meant
+    numpy: Any = np.random.get_state()  # noqa: NPY002 - that of the process is meant
     return {
         "random": random.getstate(),
-        "numpy": (kind, keys.tolist(), *rest),
+        "numpy": (numpy[0], numpy[1].tolist(), *numpy[2:]),
         "torch": torch.get_rng_state().tolist(),
     }
 
