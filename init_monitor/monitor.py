@@ -80,7 +80,7 @@ class Monitor:
         self._patience = Patience()
         self._facts = StepFacts(step=-1)
         self.loss = TrainingLoss()
-        self._engine = Engine(options.rules, strict=options.strict, notify=self._notices.tell)
+        self._engine = Engine(options.chosen_rules, strict=options.strict, notify=self._notices.tell)
         self._sinks = Broadcast(self._notices.failed)
         self._capture: Capture | None = None
         with self.guard("choosing the layers"):

@@ -55,7 +55,7 @@ class DeadReLU:
 
     code: ClassVar[str] = "IM301"
     name: ClassVar[str] = "dead-relu"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     warning: float = 0.35

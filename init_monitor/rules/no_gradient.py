@@ -66,7 +66,7 @@ class NoGradient:
 
     code: ClassVar[str] = "IM602"
     name: ClassVar[str] = "no-gradient"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM202", "IM301", "IM503", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM202", "IM301", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "PyTorch documentation, 'Autograd mechanics': a detached tensor has no gradient, and .grad stays None or 0"
     )

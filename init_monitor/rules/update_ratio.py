@@ -76,6 +76,7 @@ class UpdateRatio:
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604",)
     source: ClassVar[str] = (
         "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"
     )

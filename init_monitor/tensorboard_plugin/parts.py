@@ -101,8 +101,13 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
             continue
         said = _metadata(content)
         of = next((one for one in Of if one.plural == said.get("kind")), None)
-        if of is not None:
-            yield described(name, facts_from(_facts_of(said, name), of))
+        if of is None:
+            continue
+        try:
+            facts = facts_from(_facts_of(said, name), of)
+        except ValueError:  # what is said does not go together: the numbers are shown all the same
+            facts = facts_from({"title": name}, of)
+        yield described(name, facts)
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

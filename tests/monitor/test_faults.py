@@ -19,6 +19,7 @@ from models import Classifier, fit, loader
 from pytorch_lightning.loggers import TensorBoardLogger
 from test_fuzz import clean
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack, _pop_mode
 
 import init_monitor
 from init_monitor import DEFAULT_RULES, InitMonitor, InitMonitorError, InitMonitorWarning
@@ -214,6 +215,14 @@ PLACES = _reached()
 def unchanged(seen: Seen) -> bool:
     same = seen.losses == PLAIN.losses and torch.equal(seen.random, PLAIN.random)
     return same and all(torch.equal(a, b) for a, b in zip(seen.weights, PLAIN.weights, strict=True))
+
+
+@pytest.fixture(autouse=True)
+def no_mode_stays() -> Iterator[None]:
+    """Take off what a test of :data:`NEVER_DETACHED` leaves on this thread, for the tests after it."""
+    yield
+    while _get_current_function_mode_stack():
+        _pop_mode()
 
 
 @pytest.mark.parametrize("always", [False, True], ids=["once", "always"])

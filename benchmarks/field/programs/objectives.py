@@ -282,7 +282,7 @@ CASES = (
         lambda: _ink(raw=False),
         answer(
             "IM603 IM601 IM201 IM101 IM802 IM703 IM301",
-            *[Remedy.LOSS_TERM, Remedy.TARGET, Remedy.LEARNING_RATE],
+            *[Remedy.LOSS_TERM, Remedy.TARGET],
             by=60,
             beside="IM101 IM201 IM301 IM601 IM603 IM703",
         ),
@@ -322,7 +322,7 @@ CASES = (
         lambda: Program(Triplets(5e-4), batches(*rows(), batch=64)),
         answer(
             "IM702 IM301 IM102 IM603",
-            *[Remedy.COLLAPSE, Remedy.LEARNING_RATE],
+            *[Remedy.COLLAPSE, Remedy.SLOWER],
             by=150,
             beside="IM101 IM102 IM201 IM202 IM301 IM603",
         ),
@@ -350,9 +350,7 @@ CASES = (
         "Distillation at a temperature of 200 without the factor T²: gradients are a forty-thousandth.",
         lambda: Program(Distilled(200.0), batches(*_taught(), batch=64)),
         lambda: Program(Distilled(2.0), batches(*_taught(), batch=64)),
-        answer(
-            "IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.LEARNING_RATE, Remedy.OUTPUT_SCALE], by=100, beside="IM202"
-        ),
+        answer("IM603 IM604 IM202", *[Remedy.LOSS_SCALE, Remedy.FASTER, Remedy.OUTPUT_SCALE], by=100, beside="IM202"),
         steps=150,
         score=_not_as_taught,
         measured=(0.884, 0.015),
@@ -364,7 +362,7 @@ CASES = (
         lambda: Program(Bandit(1.0), batches(*rows(), batch=64)),
         answer(
             "IM603 IM303 IM201 IM101 IM703 IM802",
-            *[Remedy.TARGET, Remedy.LEARNING_RATE, Remedy.LOSS_SCALE],
+            *[Remedy.TARGET, Remedy.SLOWER, Remedy.LOSS_SCALE],
             by=60,
             beside="IM101 IM102 IM201 IM202 IM303 IM603 IM702 IM703",
         ),

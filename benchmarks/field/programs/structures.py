@@ -390,7 +390,7 @@ CASES = (
         lambda: Program(Similar(0.1), batches(rows()[0], batch=128)),
         answer(
             "IM703 IM303 IM201 IM603 IM101",
-            *[Remedy.OUTPUT_SCALE, Remedy.LEARNING_RATE],
+            Remedy.OUTPUT_SCALE,
             by=20,
             beside="IM101 IM201 IM303 IM603 IM702 IM703",
         ),

@@ -109,7 +109,7 @@ function verdictOf(ctx, outline) {
       {},
       // The pictures below are of one run, whose name stands nowhere else if several are shown.
       ctx.runs.length > 1 ? h("b", {}, outline.run) : null,
-      ...(pills.length ? pills : [pill("fine", outline.looked ? "healthy" : "no findings yet")]),
+      ...(pills.length ? pills : [pill("fine", outline.looked ? "no findings" : "no findings yet")]),
       said,
     ),
     ...outline.notices.map((one) => h("p.notice", {}, one)),
