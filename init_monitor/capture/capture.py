@@ -253,6 +253,8 @@ class Capture:
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
+            weight_decay=facts.weight_decay,
+            momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
@@ -331,7 +333,10 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own) for tap in taps),
+            tuple(
+                (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
+                for tap in taps
+            ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

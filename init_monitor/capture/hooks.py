@@ -15,7 +15,7 @@ import torch
 from init_monitor.capture.fused import FusedNormalisations
 from init_monitor.capture.tapping import Call, Received, Tapping
 from init_monitor.capture.taps import TapKey
-from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, unreadable
+from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
@@ -106,7 +106,7 @@ class LayerHooks(Tapping):
         self._late.clear()
         if self.functions is not None:
             self.functions.begin_batch()
-        self.position = 0
+        self._entered.clear()
         # A step of many micro-batches would pile up the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 
@@ -125,9 +125,9 @@ class LayerHooks(Tapping):
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
-                # What no layer made is the network's input if it has no gradient; neither have indices (no floating
+                # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
-                data = with_gradients and (received is None or not received.requires_grad)
+                data = with_gradients and (received is None or is_given(received))
                 done = None if self.functions is None else self.functions.returned(name, output)
                 got = Received(received, bare_tensors(received, args, kwargs), None, data)
                 self._measure(name, module, got, output, done=done)

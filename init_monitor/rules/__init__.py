@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from init_monitor.rules.dead_relu import DeadReLU as DeadReLU
+from init_monitor.rules.degenerate_layer import DegenerateLayer as DegenerateLayer
 from init_monitor.rules.exploding_activations import ExplodingActivations as ExplodingActivations
 from init_monitor.rules.exploding_gradients import ExplodingGradients as ExplodingGradients
 from init_monitor.rules.init_mismatch import InitMismatch as InitMismatch
@@ -44,6 +45,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     SilentBranch(),
     Symmetry(),
     InitMismatch(),
+    DegenerateLayer(),
     NonFinite(),
     NoGradient(),
     UpdateRatio(),

@@ -28,4 +28,4 @@ def test_any_sequence_is_one_also_that_of_a_configuration_library() -> None:
     assert options.chosen_rules == (DeadReLU(),)
     InitMonitor(exclude=ListConfig(["head"]))
     with pytest.raises(OptionError, match="include must be None, an fnmatch pattern or a sequence of patterns"):
-        Options(include=UserList([1]))  # type: ignore[arg-type]
+        Options(include=UserList([1]))  # type: ignore[list-item]
