@@ -323,8 +323,12 @@ class Monitor:
         with ExitStack() as leaving:
             leaving.callback(self._sinks.close)
             leaving.callback(self._judge_the_end)
-            leaving.callback(self._ranks.leave)
+            leaving.callback(self._leave_ranks)
             leaving.callback(self.abort_step)
+
+    def _leave_ranks(self) -> None:
+        with self.guard("parting from the other processes"):
+            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""

@@ -253,6 +253,8 @@ class Capture:
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
+            weight_decay=facts.weight_decay,
+            momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
