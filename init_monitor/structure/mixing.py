@@ -27,6 +27,7 @@ _LOOKED_BACK = 64
 _LINEAR = frozenset({"linear", "inner"})
 _PRODUCTS = frozenset({"matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "baddbmm", "chain_matmul"})
 
+
 @dataclass(frozen=True, slots=True)
 class Mixing:
     """A call that mixes an input with a weight of the model.

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from init_monitor.page.printable import printable_finding, printable_structure
-from init_monitor.records import Finding, Layer, Of, Residual, Structure
+from init_monitor.records import Finding, Layer, LossCurve, Of, Residual, Structure
 from init_monitor.records.facts_json import facts_from
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import described, vectors
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
-from init_monitor.store import schema, structure_json
+from init_monitor.store import losses_from, schema, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from init_monitor.page.series import Matrix
+    from init_monitor.records import Facts
     from init_monitor.records.quantities import Quantity
 
 NAME_FIELDS = {Of.LAYER: "names", Of.PARAMETER: "parameter_names", Of.RESIDUAL: "residual_names"}
@@ -88,6 +89,30 @@ def findings_in(content: Mapping[str, Any], notices: list[str]) -> list[Finding]
     return [printable_finding(one) for one in _restored(Finding, [content], "findings", notices)]
 
 
+def losses_in(contents: Sequence[Mapping[str, Any]], notices: list[str]) -> LossCurve:
+    """Return the training loss of a run.
+
+    Args:
+        contents: stretches of it, oldest first; of a step that was run again, the newer one counts.
+        notices: gets a sentence about what had to be left out.
+    """
+    curve, reasons = LossCurve(), []
+    for content in contents:
+        try:
+            curve.add(losses_from(content))
+        except schema.MalformedError as error:  # noqa: PERF203 - each for itself
+            reasons.append(str(error))
+    if reasons:
+        several = len(reasons) > 1
+        fits = (
+            "parts of the loss are not as init_monitor writes them"
+            if several
+            else "part of the loss is not as init_monitor writes it"
+        )
+        notices.append(f"{len(reasons)} {fits} ({reasons[0]}); left out.")
+    return curve
+
+
 def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
     """Yield the quantities that are not known here, as the run itself describes them: somebody registered them there.
 
@@ -102,7 +127,14 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
         said = _metadata(content)
         of = next((one for one in Of if one.plural == said.get("kind")), None)
         if of is not None:
-            yield described(name, facts_from(_facts_of(said, name), of))
+            yield described(name, _facts_from(_facts_of(said, name), of))
+
+
+def _facts_from(said: dict[str, Any], of: Of) -> Facts:
+    try:
+        return facts_from(said, of)
+    except ValueError:  # each part can be said, but they contradict each other: a middle of 0 on a logarithmic axis
+        return facts_from({"title": said["title"]}, of)
 
 
 def _metadata(content: bytes) -> dict[str, Any]:
