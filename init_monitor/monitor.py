@@ -80,7 +80,7 @@ class Monitor:
         self._patience = Patience()
         self._facts = StepFacts(step=-1)
         self.loss = TrainingLoss()
-        self._engine = Engine(options.rules, strict=options.strict, notify=self._notices.tell)
+        self._engine = Engine(options.chosen_rules, strict=options.strict, notify=self._notices.tell)
         self._sinks = Broadcast(self._notices.failed)
         self._capture: Capture | None = None
         with self.guard("choosing the layers"):
@@ -139,7 +139,10 @@ class Monitor:
 
     def _loss_has_turned(self) -> bool:
         # Each process knows of its own batches only, and they have to come to the same steps.
-        return self._ranks.size == 1 and not self.guard.off and self.loss.has_turned()
+        if self._ranks.size == 1 and not self.guard.off:
+            with self.guard("looking at the loss"):
+                return self.loss.has_turned()
+        return False
 
     def _choose_layers(self, model: nn.Module, units: Mapping[str, Any] | None = None) -> None:
         with unseen():
@@ -180,7 +183,9 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
-        self.loss.assign(optimizer)
+        if not self.guard.off:
+            with self.guard("noting the loss"):
+                self.loss.assign(optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -253,7 +258,9 @@ class Monitor:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
-        self.loss.end_step(step, mean=mean_loss)
+        if not self.guard.off:
+            with self.guard("noting the loss"):
+                self.loss.end_step(step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
@@ -276,7 +283,10 @@ class Monitor:
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
-        losses = LossStretch() if measured is None else self.loss.read(measured.losses)
+        losses = LossStretch()
+        if measured is not None:
+            with self.guard("reading the losses"), unseen():
+                losses = self.loss.read(measured.losses)
         given = self._ranks.exchange((share, losses))
         if measured is None or self._capture is None:
             return None
@@ -301,8 +311,8 @@ class Monitor:
         """Leave the model as it was."""
         self._open = False
         self._facts = StepFacts(step=-1)
-        self.loss.forget_step()
         with self.guard(LETTING_GO), ExitStack() as leaving:
+            leaving.callback(self.loss.forget_step)
             if self._capture is not None:
                 leaving.callback(self._capture.abort)
             leaving.callback(EAGER.release, self)

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from init_monitor.errors import InitMonitorError, InitMonitorWarning
+from init_monitor.records.quoting import printable
 
 
 class Notices:
@@ -26,6 +27,8 @@ class Notices:
 
     def tell(self, message: str, *, aloud: bool = True) -> None:
         """Say something once; if not ``aloud``, it is only kept."""
+        # It may name a layer, and goes to a terminal.
+        message = printable(message, lines=True)
         if message in self.told:
             return
         self.told.append(message)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from init_monitor.errors import OptionError
 from init_monitor.rules import DEFAULT_RULES
@@ -13,7 +14,7 @@ from init_monitor.rules.rule import Rule
 from init_monitor.sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import TypeVar
 
     Choice = TypeVar("Choice", bound=Enum)
@@ -45,7 +46,7 @@ class Options:
         dense_steps: the first optimizer steps are all sampled, at least 0.
         include: fnmatch pattern or patterns; only layers whose name matches one are watched.
         exclude: fnmatch pattern or patterns; layers whose name matches one are not watched.
-        rules: what judges the records.
+        rules: what judges the records; ``None`` for the default rules.
         sinks: where records and findings go; ``None`` for the console, every logger and the run store.
         on_critical: ``"warn"``, ``"stop"`` (the training ends after the step) or ``"raise"``.
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
@@ -58,13 +59,13 @@ class Options:
     """
 
     every_n_steps: int = 50
-    measure: str = Measure.EXACT.value
+    measure: Literal["exact", "staged"] = "exact"
     dense_steps: int = 10
     include: str | Sequence[str] | None = None
     exclude: str | Sequence[str] | None = None
-    rules: Sequence[Rule] = DEFAULT_RULES
+    rules: Sequence[Rule] | None = None
     sinks: Sequence[Sink] | None = None
-    on_critical: str = OnCritical.WARN.value
+    on_critical: Literal["warn", "stop", "raise"] = "warn"
     per_layer_scalars: bool = False
     max_layers: int = 512
     window: int = 256
@@ -81,7 +82,8 @@ class Options:
         for name in ("per_layer_scalars", "strict"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, "True or False", getattr(self, name))
-        _check_all("rules", self.rules, Rule, "code, name and judge(history)")
+        if self.rules is not None:
+            _check_all("rules", self.rules, Rule, "code, name and judge(history)")
         if self.sinks is not None:
             _check_all("sinks", self.sinks, Sink, "open(run), emit(record, findings, structure) and close()")
 
@@ -102,13 +104,18 @@ class Options:
                 raise TypeError(message)
         return cls(**given)
 
+    @property
+    def chosen_rules(self) -> tuple[Rule, ...]:
+        """The rules that judge: those given, or the default ones."""
+        return DEFAULT_RULES if self.rules is None else tuple(self.rules)
+
     def settings(self) -> dict[str, object]:
         """Return the options as JSON values, for the run store and the report."""
         plain: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "rules":
-                value = [rule.code for rule in value]
+                value = [rule.code for rule in self.chosen_rules]
             elif field.name == "sinks":
                 value = None if value is None else [type(sink).__name__ for sink in value]
             elif isinstance(value, tuple):
@@ -136,7 +143,7 @@ def _check_choice(name: str, value: object, choices: type[Enum]) -> None:
 def _check_patterns(name: str, value: object) -> None:
     if value is None or isinstance(value, str):
         return
-    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(item, str) for item in value):
+    if not isinstance(value, (Sequence, set, frozenset)) or not all(isinstance(item, str) for item in value):
         _refuse(name, "None, an fnmatch pattern or a sequence of patterns", value)
 
 

@@ -69,7 +69,11 @@ class Report:
         if not named and self.losses.nonfinite_from is not None:
             return f"No finding in {steps}, but the loss is not finite from step {self.losses.nonfinite_from} on."
         if not named:
-            return f"Healthy: no finding in {steps} of {len(self.records[-1].names)} layers."
+            from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
+
+            verdict = verdict_of(self.losses, self.structure, self.records)
+            lead = "Healthy: no finding" if verdict.healthy else "No finding"
+            return f"{lead} in {steps} of {len(self.records[-1].names)} layers; {verdict.words}."
         return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
 
     @kept_randomness()

@@ -87,7 +87,8 @@ class Watch:
         for handle in (*self._handles, *self._step_handles):
             handle.remove()
         self._handles, self._step_handles = [], []
-        self._root.end()
+        with self._monitor.guard("listening for the loss"):
+            self._root.end()
         self._monitor.close()
 
     def join_ranks(self, count: int) -> None:

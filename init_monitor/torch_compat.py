@@ -18,6 +18,9 @@ from torch.utils.checkpoint import CheckpointFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from torch import nn
 
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
@@ -112,20 +115,52 @@ def eager() -> Iterator[None]:
         EAGER.release(holder)
 
 
-@contextmanager
-def unseen() -> Iterator[None]:
+class unseen:  # noqa: N801 - used like a function
     """Compute without gradients and out of sight of every mode that is on, of torch functions and of dispatch.
 
     A selective activation checkpoint keeps the results of operations in the order in which they ran, and hands them out
     in that order when it recomputes: one operation too many, and each later one gets the result of another.
+
+    A class, as it is entered several times per layer: a generator takes three times as long.
     """
-    # The public way to switch torch functions off leaves modes on; and they would see gradients being switched off.
-    with torch._C.DisableTorchFunction(), torch.no_grad():  # noqa: SLF001
-        if not torch._C._len_torch_dispatch_stack():  # noqa: SLF001 - asked first, as it is quicker than to switch none off
-            yield
-            return
-        with _disable_current_modes():
-            yield
+
+    __slots__ = ("_away", "_gradients", "_modes")
+
+    def __enter__(self) -> None:
+        """Look away."""
+        # The public way to switch torch functions off leaves modes on; and they would see gradients being switched off.
+        self._away = torch._C.DisableTorchFunction()  # noqa: SLF001
+        self._away.__enter__()
+        self._gradients = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # noqa: SLF001, FBT003 - what no_grad does
+        self._modes = None
+        # Asked first, as it is quicker than to switch none off.
+        if torch._C._len_torch_dispatch_stack():  # noqa: SLF001
+            self._modes = _disable_current_modes()
+            self._modes.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Look again."""
+        if self._modes is not None:
+            self._modes.__exit__(kind, error, trace)
+        torch._C._set_grad_enabled(self._gradients)  # noqa: SLF001
+        self._away.__exit__(kind, error, trace)
+
+
+def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
+    """Yield the modules of a model, and their parameters, each at least once; ``modules()`` takes five times as long."""
+    seen, waiting = {id(model)}, [model]
+    while waiting:
+        module = waiting.pop()
+        yield module
+        if parameters:
+            yield from (parameter for parameter in module._parameters.values() if parameter is not None)  # noqa: SLF001
+        for child in module._modules.values():  # noqa: SLF001
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
 
 
 def in_backward() -> bool:

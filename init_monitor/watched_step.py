@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from init_monitor.torch_compat import unseen
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -36,4 +38,5 @@ class WatchedStep:
     def loss(self, value: Tensor | float | None) -> None:
         self._value = value
         if value is not None:
-            self._monitor.set_loss(value.detach() if isinstance(value, torch.Tensor) else value)
+            with unseen():
+                self._monitor.set_loss(value.detach() if isinstance(value, torch.Tensor) else value)

@@ -102,10 +102,22 @@ def nothing() -> None:
     return None
 
 
+def with_console(make: Callable[[], Any]) -> Callable[[], Any]:
+    """Return what makes a thing after rich's console was used."""
+
+    def made() -> Any:
+        console()
+        return make()
+
+    return made
+
+
 def entries(directory: str) -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Return, by name, what comes before the generators are set, and what is looked at."""
-    plan = lambda: init_monitor.recommend(net(), batch())  # noqa: E731
-    with_console = lambda make: lambda: (console(), make())[1]  # noqa: E731
+
+    def plan() -> Any:
+        return init_monitor.recommend(net(), batch())
+
     return {
         "import *": (lambda: None, lambda _: [getattr(init_monitor, name) for name in NAMES]),
         "watch": (net, lambda _: watched()),
@@ -165,7 +177,7 @@ def state() -> dict[str, Any]:
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - that of the process is meant
     return {
         "random": random.getstate(),
-        "numpy": (kind, keys.tolist(), *rest),
+        "numpy": (kind, np.asarray(keys).tolist(), *rest),
         "torch": torch.get_rng_state().tolist(),
     }
 

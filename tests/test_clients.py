@@ -62,7 +62,7 @@ def test_a_right_structure_is_called_right_and_every_error_of_the_count_shows(
     assert verdict.repeatable
     assert verdict.right
     assert verdict.weights == (3, 3)
-    assert verdict.fell < 1
+    assert verdict.fell
     assert verdict.rows == 5
     wrong = Expected(weights={"0": 2, "2": 1}, residuals=1, others=("1",), inputs={"4": ("1",)})
     verdict = judge(plain, watched, plain, wrong)

@@ -33,7 +33,7 @@ class Verdict:
         foreign: rows that are not the network's.
         rows: all rows of the table.
         findings, unjustified: all findings; those of severity warning or critical without a reason in the program.
-        fell: the loss at the end over the loss at the start (medians).
+        fell: the loss at the end is below that at the start (medians).
         cost: CPU time with the monitor over CPU time without it.
         reachable: the user's own monitor has the findings that were shown.
         files, notices: what was stored, what the monitor said of itself.
@@ -53,7 +53,7 @@ class Verdict:
     rows: int
     findings: tuple[str, ...]
     unjustified: tuple[str, ...]
-    fell: float
+    fell: bool
     cost: float
     reachable: bool
     files: tuple[str, ...]
@@ -86,7 +86,8 @@ def judge(
     foreign = [
         layer["name"]
         for layer in layers
-        if not (_pattern(layer["module"], expected.weights) or _pattern(layer["module"], expected.others) is not None)
+        if not _pattern(layer["module"], expected.weights)
+        and all(_pattern(layer[key], expected.others) is None for key in ("module", "name"))
     ]
     inputs = {layer["name"]: tuple(layer["inputs"]) for layer in layers}
     wrong = [
@@ -118,7 +119,7 @@ def judge(
             for text, found in zip(findings, watched["findings"], strict=True)
             if found["severity"] != "info" and found["code"] not in expected.justified
         ),
-        fell=statistics.median(losses[-ENDS:]) / statistics.median(losses[:ENDS]),
+        fell=statistics.median(losses[-ENDS:]) < statistics.median(losses[:ENDS]),
         cost=watched["seconds"] / min(plain["seconds"], again["seconds"]),
         reachable=watched["reachable"],
         files=tuple(watched["files"]),

@@ -7,6 +7,9 @@ from typing import TypeVar
 import torch
 from torch.utils.data import dataloader
 
+_DEFINED: list[object] = []
+"""Definitions of operators live as long as the library object that made them."""
+
 
 def supply() -> None:
     """Put the missing names in place; to be called before a library is imported."""
@@ -18,4 +21,4 @@ def supply() -> None:
         for operator in ("nms", "qnms"):
             if not hasattr(torch.ops.torchvision, operator):
                 library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        supply.kept = library  # type: ignore[attr-defined] - the definitions live as long as the library object
+        _DEFINED.append(library)

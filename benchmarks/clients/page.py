@@ -32,7 +32,7 @@ COLUMNS = (
     "rows not the network's",
     "findings",
     "unjustified",
-    "loss end / start",
+    "loss fell",
     "CPU time",
 )
 
@@ -46,7 +46,7 @@ def page(
     summary = (
         f"{len(verdicts)} trained, {len(failed)} did not run; {sum(v.neutral for v in verdicts)} equal to the bit (losses,"
         f" parameters, random states); structure right in {sum(v.right for v in verdicts)};"
-        f" {sum(len(v.unjustified) for v in verdicts)} unjustified findings. CPU time: {cost:.2f} × (median)."
+        f" {sum(len(v.unjustified) for v in verdicts)} unjustified findings (warnings and worse without a reason in the program). CPU time: {cost:.2f} × (median)."
     )
     lines = [
         "# Real libraries, trained without the monitor and with it",
@@ -80,7 +80,7 @@ def _row(name: str, program: Program, verdict: Verdict, version: str) -> str:
         f"{len(verdict.foreign)} of {verdict.rows}",
         "; ".join(verdict.findings),
         "; ".join(verdict.unjustified),
-        f"{verdict.fell:.3g}",
+        "yes" if verdict.fell else "**no**",
         f"{verdict.cost:.2f} ×",
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

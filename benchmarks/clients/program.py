@@ -21,8 +21,8 @@ class Expected:
         weights: rows of weight layers: fnmatch pattern of module paths (``[`` is taken literally), and how many rows
             (calls, and output tensors of a call that has several) match it.
         residuals: residual additions of a training forward, call by call.
-        others: patterns of further modules that are part of the network: activations, normalisations, pooling. A row
-            that matches neither is not the network's.
+        others: patterns of further modules, or of rows, that are part of the network: activations, normalisations,
+            pooling. A row that matches neither is not the network's.
         inputs: hand-checked origins: tap name of a weight layer -> the tap names it takes its input from, ``"input"``
             for data.
         justified: code of a finding -> why it is right here. Every other one of severity warning or critical is listed

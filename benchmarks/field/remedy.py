@@ -11,6 +11,8 @@ class Remedy(str, Enum):
 
     INITIALISE = "initialise"
     LEARNING_RATE = "learning rate"
+    SLOWER = "lower learning rate"
+    FASTER = "higher learning rate"
     MOMENTUM = "momentum"
     SCHEDULE = "schedule"
     WEIGHT_DECAY = "weight decay"
@@ -37,15 +39,21 @@ class Remedy(str, Enum):
     GUARD = "guard a division, logarithm or root"
     DATA = "the data"
     COLLAPSE = "what keeps representations apart"
-    MODE = "training mode"
 
     def __str__(self) -> str:
         """Return the words."""
         return self.value
 
 
+_RATE = r"(learning[ -]rate|\blr\b|\brates?\b)"
+_ACTIVATION = r"(activation|relu|rectif|sigmoid|tanh|clamp|softmax|bound)"
+_TERM = r"(loss|term|\bkl\b|penalt|objective)"
+_WEIGHT = r"(coefficient|factor|beta|β|weigh\w* (of|on|for|the|to|less|more)|outweigh|balance|smaller|anneal)"
+
 _WORDS: dict[Remedy, str] = {
-    Remedy.LEARNING_RATE: r"learning[ -]rate|\blr\b|\brates?\b",
+    Remedy.LEARNING_RATE: _RATE,
+    Remedy.SLOWER: rf"(lower|smaller|reduce|decrease|divide|less|down)\b[^.\n]{{0,60}}{_RATE}|{_RATE}[^.\n]{{0,60}}(too (large|high)|down|lower|smaller)",
+    Remedy.FASTER: rf"(raise|rais\w+|higher|increase|larger|greater|multiply)\b[^.\n]{{0,60}}{_RATE}|{_RATE}[^.\n]{{0,60}}(too (small|low)|\bup\b|higher|larger|greater)",
     Remedy.MOMENTUM: r"momentum|\bbetas?\b",
     Remedy.SCHEDULE: r"schedul|warm[- ]?up|\binterval\b|\blr_lambda\b|last_epoch|per epoch|every (epoch|batch|step)",
     Remedy.WEIGHT_DECAY: r"weight[ _-]decay|decay of the weights|regulari[sz]",
@@ -53,49 +61,57 @@ _WORDS: dict[Remedy, str] = {
     Remedy.DTYPE: r"float ?32|float64|bfloat16|bf16|precision|mixed|\bdtype\b|\.float\(\)|autocast|grad(ient)? ?scal",
     Remedy.CLIP: r"clip",
     Remedy.OPTIMIZER: (
-        r"in no optimizer|(to|into|give|hand|pass|tell|add|all)\b.{0,60}\boptimi[sz]er|optimi[sz]er.{0,60}"
-        r"(gets?|has|given|parameters)|add_param_group|ModuleList|register|\.step\(|parameters\(\)"
+        r"in no optimizer|\b(to|into|give|hand|pass|tell|add|all)\b[^.\n]{0,60}\boptimi[sz]er|optimi[sz]er[^.\n]{0,60}"
+        r"\b(gets?|has|given|parameters)\b|add_param_group|ModuleList|register|\.step\("
     ),
     Remedy.ZERO_GRADIENTS: r"zero_grad|zero (the |all )?gradient|gradients? (of earlier|add up|pile up|accumulat)",
     Remedy.CONNECT: (
         r"detach|no_grad|\.item\b|\.data\b|\.numpy\b|argmax|\bround|straight[- ]through|gumbel|\bgraph\b|"
-        r"differentia|connect|cut off|requires_grad|comes? from (it|the)"
+        r"differentia|connect|cut off"
     ),
-    Remedy.UNFREEZE: r"unfreez|requires_grad|frozen|freez|trainable",
+    Remedy.UNFREEZE: r"unfreez|requires_grad_?\(?( ?= ?)?(requires_grad=)?(True|\))|\bfrozen\b|trainable",
     Remedy.OUTPUT_ACTIVATION: (
-        r"(take|leave|drop|remove|without|delete|replace|omit)\b.{0,80}"
-        r"(activation|relu|rectif|sigmoid|tanh|clamp|clip|softmax|bound|it\b|away|off|out)|linear output|nn\.Identity"
+        rf"\b(take|leave|drop|remove|without|delete|replace|omit)\b[^.\n]{{0,80}}{_ACTIVATION}|{_ACTIVATION}[^.\n]{{0,80}}"
+        r"\b(take|leave|drop|remove|delete|omit)\b|take it away|leave it out|linear output|output linear|nn\.Identity"
     ),
     Remedy.DIMENSION: (
         r"\bdim\b|dimension|\baxis\b|(one|single|1) (element|value|logit|class|output|score)|size (of )?1\b|"
         r"two (outputs|logits|classes)|sigmoid|number of classes|num_classes|more than one"
     ),
-    Remedy.NORMALISE: r"normali[sz]|LayerNorm|BatchNorm|GroupNorm|RMSNorm|\bnorm\b|degree|\bmean\b.{0,40}instead",
+    Remedy.NORMALISE: r"normali[sz]|LayerNorm|BatchNorm|GroupNorm|RMSNorm|\bnorm\b|degree|\bmean\b[^.\n]{0,40}instead",
     Remedy.RESIDUAL: (
-        r"branch|residual|zero[-_]init|rescale|skip|fixup|1 ?/ ?√|1/sqrt|(number of|2L|\bL\b).{0,20}(blocks|layers)"
+        r"branch|residual|zero[-_]init|rescale|skip|fixup|1 ?/ ?√|1/sqrt|(number of|2L|\bL\b)[^.\n]{0,20}(blocks|layers)"
     ),
-    Remedy.ATTENTION: r"√ ?d|sqrt|d_?k|head_dim|(scale|divide).{0,60}(logit|score|quer|key|attention)|qk[- ]?norm",
-    Remedy.MASK: r"mask|padding|padded",
-    Remedy.DROPOUT: r"dropout|\bp ?= ?|keep",
-    Remedy.ACTIVATION: r"leaky|prelu|gelu|silu|elu\b|another activation|slope",
+    Remedy.ATTENTION: r"√ ?d|sqrt|d_?k|head_dim|(scale|divide)[^.\n]{0,60}(logit|score|quer|key|attention)|qk[- ]?norm",
+    Remedy.MASK: r"\bmask|padding|padded",
+    Remedy.DROPOUT: r"dropout|keep[- ]prob",
+    Remedy.ACTIVATION: r"leaky|prelu|gelu|silu|\belu\b|another activation|slope",
     Remedy.INPUT: (
-        r"standardi[sz]|(scale|divide|normali[sz]|bring|shift|centre|centring).{0,80}(input|feature|column|pixel|data|"
-        r"coordinate|it\b)|(input|feature|column|pixel|data|coordinate)s?.{0,80}(scale|divide|normali[sz]|mean 0|unit var)"
+        r"standardi[sz]|(scale|divide|normali[sz]|bring|shift|centre|centring)[^.\n]{0,80}(input|feature|column|pixel|data|"
+        r"coordinate)|(input|feature|column|pixel|data|coordinate)s?[^.\n]{0,80}(scale|divide|normali[sz]|mean 0|unit var)"
     ),
-    Remedy.TARGET: r"target|label|return|reward|regress",
+    Remedy.TARGET: r"\btargets?\b|\blabels?\b|\breturns\b|\brewards?\b|regress",
     Remedy.LOSS_TERM: (
-        r"(weight|coefficient|factor|share|beta|β|balance|outweigh|term)s?\b.{0,80}(loss|term|kl|penalt|objective|regulari)"
-        r"|(loss|term|kl|penalt|objective|regulari)\w*\b.{0,80}(weight|coefficient|factor|beta|β|balance|outweigh|smaller)"
-        r"|non[- ]saturating|posterior|anneal"
+        rf"{_WEIGHT}[^.\n]{{0,80}}{_TERM}|{_TERM}\w*\b[^.\n]{{0,80}}{_WEIGHT}|non[- ]saturating|posterior|outweigh"
     ),
-    Remedy.LOSS_SCALE: r"reduction|mean of the loss|mean over|divide.{0,40}loss|loss.{0,60}(scal|sum|mean|divid|multipl|factor)",
-    Remedy.OUTPUT_SCALE: r"temperature|(scale|divide|smaller|std|small).{0,80}(logit|output|last layer|embedding)|logit.{0,60}(scale|divid|std)",
-    Remedy.GUARD: r"\beps\b|epsilon|clamp|log_?softmax|logsumexp|with_?logits|log1p|\blog\b|logarithm|sqrt|root|divi|safe|finite",
-    Remedy.DATA: r"\bdata\b|dataset|loader|batch(es)?\b|input|sample|nan_to_num|missing|column|label",
+    Remedy.LOSS_SCALE: (
+        r"reduction|mean of the loss|mean over|divide[^.\n]{0,40}loss|loss[^.\n]{0,60}(scal|sum|mean|divid|multipl|factor)"
+    ),
+    Remedy.OUTPUT_SCALE: (
+        r"temperature|(scale|divide|smaller|std|small)\b[^.\n]{0,80}(logit|output|last layer|embedding)|"
+        r"logit[^.\n]{0,60}(scale|divid|std)"
+    ),
+    Remedy.GUARD: (
+        r"\beps\b|epsilon|clamp|log_?softmax|logsumexp|with_?logits|log1p|logarithm|sqrt|\broot\b|divi(de|sion)\b|"
+        r"small constant|\bguard\b|nan_to_num|torch\.where"
+    ),
+    Remedy.DATA: (
+        r"nan_to_num|missing|data ?set|\bthe data\b|loader|imput|(every|each|same|all) samples?|identical|duplicat|"
+        r"\bthe batch\b|\blabels?\b"
+    ),
     Remedy.COLLAPSE: (
         r"stop[- ]?grad|negative|predictor|temperature|margin|variance|repuls|decorrel|collaps|apart|contrast|mining|distinct"
     ),
-    Remedy.MODE: r"\.train\(|\.eval\(|eval mode|evaluation mode|training mode|track_running_stats|running (mean|statistic)",
 }  # fmt: skip
 """Words of which at least one is in every sensible remedy of the kind. They are generous on purpose: a remedy that is
 about something else altogether must not pass, and no wording is asked for. Written before any new remedy was."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from init_monitor.torch_compat import unseen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -19,7 +21,7 @@ class BackwardRoot(TorchFunctionMode):
     """
 
     def __init__(self, on_loss: Callable[[torch.Tensor], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._on_loss = on_loss
         self._live = self._pushed = False
 
@@ -35,7 +37,7 @@ class BackwardRoot(TorchFunctionMode):
         self._live = False
         stack = _get_current_function_mode_stack()
         if self._pushed and stack and stack[-1] is self:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self.__exit__(None, None, None)
             self._pushed = False
 
     def __torch_function__(
@@ -47,5 +49,6 @@ class BackwardRoot(TorchFunctionMode):
     ) -> object:
         """Run a torch function."""
         if self._live and func is torch.Tensor.backward and args and isinstance(args[0], torch.Tensor):
-            self._on_loss(args[0])
+            with unseen():
+                self._on_loss(args[0])
         return func(*args, **(kwargs or {}))

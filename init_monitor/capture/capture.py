@@ -24,6 +24,7 @@ from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
+from init_monitor.torch_compat import pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,7 +115,7 @@ class Capture:
             on_failure=on_failure,
             on_unreadable=self._unreadable,
         )
-        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause)
+        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
@@ -143,9 +144,8 @@ class Capture:
 
     def _present_pieces(self) -> frozenset[int]:
         # What is kept in parts has other parameters while it is whole (after an evaluation, for one).
-        parameters = () if self._sharded else self.model.parameters()
         # Taps keep what they were made from alive: no id of a piece is given away while it is compared with.
-        return frozenset(id(piece) for pieces in (self.model.modules(), parameters) for piece in pieces)
+        return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -229,7 +229,7 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        if not taps and not self.structure.layers:
+        if not (taps or self.structure.layers or self._hooks.gave_up):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
@@ -253,6 +253,8 @@ class Capture:
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
+            weight_decay=facts.weight_decay,
+            momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),
@@ -331,7 +333,10 @@ class Capture:
 
     def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
         signature = (
-            tuple((tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own) for tap in taps),
+            tuple(
+                (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
+                for tap in taps
+            ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
         )
         if signature != self._signature:

@@ -26,24 +26,32 @@ class ForwardProbe:
         hooks: measures tensors and knows which have been.
         accepts: says of a functional activation's name whether it is to be watched.
         on_cause: told in words, once, why a forward was not looked into (torchscript, vmap, an error).
+        on_notice: told in words, once, of a weight that is used by a function that is not known.
 
     Attributes:
         residuals: the taps of the additions.
     """
 
     def __init__(
-        self, model: nn.Module, hooks: LayerHooks, accepts: Callable[[str], bool], on_cause: Callable[[str], None]
+        self,
+        model: nn.Module,
+        hooks: LayerHooks,
+        accepts: Callable[[str], bool],
+        on_cause: Callable[[str], None],
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is on yet."""
         self._hooks = hooks
         self._accepts = accepts
         self._on_cause = on_cause
+        self._on_notice = on_notice
         self._probe = Probe(
             model,
             on_residual=self._residual,
             on_activation=self._activation,
             on_mixing=self._mixing,
             on_loss=self._loss,
+            on_unknown=self._unknown,
         )
         self._functions = FunctionCalls(hooks, self._probe)
         hooks.lineage, hooks.functions = self._probe, self._functions
@@ -98,6 +106,13 @@ class ForwardProbe:
     def _mixing(self, site: MixingSite, given: Tensor, output: Tensor) -> None:
         if self._accepts(site.name):
             self._functions.mixing(site, given, output)
+
+    def _unknown(self, path: str, weight: str, function: str) -> None:
+        if path in self._hooks.layers or self._functions.is_loss(path) or f"{path} {function}" in self._told:
+            return
+        self._told.add(f"{path} {function}")
+        message = f"{weight!r} is used by {function}, which is not known as a layer: what it makes is not measured."
+        self._on_notice(f"{message} include={path!r} has the module measured as a whole." if path else message)
 
     def _loss(self, path: str) -> None:
         self._functions.loss(path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from init_monitor.capture.hooks import Call, Received
+from init_monitor.capture.tapping import Call, Received
 from init_monitor.capture.taps import Tap, TapKey
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.structure.layers import layout_of_function
@@ -158,7 +158,12 @@ class FunctionCalls:
             self._taken.discard(name)
             return {id(output)} if bare else set()
         tap, hooks = waiting.tap, self._hooks
-        for path, tensor in floating_tensors(output):
+        try:
+            tensors = list(floating_tensors(output))
+        except Exception:
+            hooks.drop({name})  # nothing was read of it yet
+            raise
+        for path, tensor in tensors:
             if self._lineage.is_value(tensor, waiting.value):
                 self._returns.add(name)
                 if path != tap.key.path:
@@ -171,7 +176,7 @@ class FunctionCalls:
         if waiting.copied or version_of(waiting.made) == waiting.version:
             self._read(waiting, waiting.made)
         else:
-            for _, tensor in floating_tensors(output) if bare else ():
+            for _, tensor in tensors if bare else ():
                 self._read(waiting, tensor)
         return {id(output)} if bare else set()
 

@@ -8,69 +8,26 @@ full-backward module hooks change the graph or raise.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.hooks import unserializable_hook
 
-from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.fused import FusedNormalisations
-from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
-from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, unreadable
-from init_monitor.measures import Reduction
-from init_monitor.records import Role
-from init_monitor.structure.fans import fans_of
-from init_monitor.structure.layers import PLUMBING, SAME_VALUES, layout_of, layout_of_function, role_of
-from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
+from init_monitor.capture.tapping import Call, Received, Tapping
+from init_monitor.capture.taps import TapKey
+from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
+from init_monitor.structure.layers import PLUMBING, SAME_VALUES
 from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor, nn
-    from torch.utils.hooks import RemovableHandle
 
     from init_monitor.capture.functions import FunctionCalls
-    from init_monitor.capture.taps import Origin
-    from init_monitor.structure.probe import Probe
-    from init_monitor.structure.sites import MixingSite
 
 
-class Call(NamedTuple):
-    """What was called: a layer, or (without a module) a function in its owner's forward.
-
-    Attributes:
-        key: of the tap.
-        module: the layer.
-        owner: its path; of a function, the path of the module that it belongs to.
-        kind: class name of the module, or name of the function.
-        site: what a function that mixes with a weight uses; ``None`` for an activation.
-    """
-
-    key: TapKey
-    module: nn.Module | None
-    owner: str
-    kind: str
-    site: MixingSite | None = None
-
-
-class Received(NamedTuple):
-    """What a call got.
-
-    Attributes:
-        tensor: the first floating tensor, which the layer works on; ``None`` if there is none.
-        asked: the tensors to ask for where they come from, that one first; empty if none was given as such.
-        origin: where ``tensor`` was measured, if it was.
-        data: where nothing is known, it is taken for the network's input.
-    """
-
-    tensor: Tensor | None
-    asked: Sequence[Tensor]
-    origin: Origin | None
-    data: bool = False
-
-
-class LayerHooks:
+class LayerHooks(Tapping):
     """Feeds the accumulators from the layers of one model while attached.
 
     Args:
@@ -82,12 +39,6 @@ class LayerHooks:
         on_unreadable: told ``(kind, what)`` of an output that cannot be measured because it is of such a kind.
 
     Attributes:
-        taps: everything that was ever measured.
-        order: what was measured in this step, in execution order.
-        position: how many taps this forward has had so far.
-        dropped_calls: calls that were not measured because there are ``max_taps`` taps.
-        paused: forwards are ignored.
-        lineage: knows where tensors come from, while a forward runs; ``None`` if nothing does.
         functions: what is measured of layers and activations that are called as functions.
     """
 
@@ -102,33 +53,24 @@ class LayerHooks:
         on_unreadable: Callable[[str, str], None],
     ) -> None:
         """Prepare; nothing is attached yet."""
+        super().__init__(exact=exact, max_taps=max_taps, on_failure=on_failure)
         self._layers = dict(layers)
         watched = {id(module) for module in self._layers.values()}
         self._plumbing = [m for m in model.modules() if isinstance(m, PLUMBING) and id(m) not in watched]
-        self._exact = exact
-        self._max_taps = max_taps
-        self._on_failure = on_failure
         self._on_unreadable = on_unreadable
-        self._handles: list[RemovableHandle] = []
-        self._origins = Origins()
         self._fused = FusedNormalisations(self._forward, self.switch_off)
-        self._calls: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
-        self._switched_off: set[str] = set()
-        self._late: set[Rows] = set()
-        self.accumulators: dict[torch.device, Accumulator] = {}
-        self.taps: dict[TapKey, Tap] = {}
-        self.order: dict[TapKey, Tap] = {}
-        self.dropped_calls = 0
-        self.paused = False
-        self.position = 0
-        self.lineage: Probe | None = None
         self.functions: FunctionCalls | None = None
 
     @property
     def attached(self) -> bool:
         """Whether any hook is on the model."""
         return bool(self._handles)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether measuring any layer failed."""
+        return bool(self._switched_off)
 
     def attach(self) -> None:
         """Put a forward hook on every watched layer and on the plumbing between them."""
@@ -164,88 +106,14 @@ class LayerHooks:
         self._late.clear()
         if self.functions is not None:
             self.functions.begin_batch()
-        self.position = 0
+        self._entered.clear()
         # A step of many micro-batches would pile up the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
-
-    def accumulator(self, device: torch.device) -> Accumulator:
-        """Return the accumulator of a device, made when the device is first seen."""
-        found = self.accumulators.get(device)
-        if found is None:
-            found = self.accumulators[device] = Accumulator(device, exact=self._exact)
-        return found
-
-    def rows_of(self, tensor: Tensor) -> Rows | None:
-        """Return the rows of a tensor that was measured in this forward and not changed since."""
-        origin = self.find(tensor)
-        return origin.rows if origin is not None and origin.same_values else None
-
-    def remember(self, tensor: Tensor, rows: Rows) -> None:
-        """Tell that a tensor that no layer made was measured, so that it is not measured again."""
-        self._origins.note(tensor, rows)
-
-    def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
-        """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
-
-        def hook(gradient: Tensor) -> None:
-            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
-            # term of the loss, not the gradient of the loss.
-            if torch.is_grad_enabled() or layer in self._switched_off:
-                return
-            try:
-                with unseen():
-                    rows.accumulator.take(rows.backward, gradient, gradient=True)
-            except Exception as error:  # noqa: BLE001 - must not reach the user's backward
-                self.switch_off(layer, error)
-
-        if tensor.requires_grad:
-            self._late.discard(rows)
-            self._handles.append(tensor.register_hook(unserializable_hook(hook)))
-        elif not torch.is_grad_enabled():
-            # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
-            self._late.add(rows)
-
-    def watches(self, name: str) -> bool:
-        """Say whether a tap of that name is to be measured now."""
-        return not self.paused and name not in self._switched_off and is_training_signal()
-
-    def ignore(self, names: Collection[str]) -> None:
-        """Measure layers of these names no more, and forget what was measured of them in this step."""
-        self._switched_off.update(names)
-        for key in [key for key in self.order if key.layer in names]:
-            del self.order[key]
 
     @property
     def layers(self) -> Collection[str]:
         """The names of the modules that are watched."""
         return self._layers.keys()
-
-    def count_call(self, name: str) -> int:
-        """Return which call of a layer begins, from 0, and count it."""
-        call = self._calls[name]
-        self._calls[name] += 1
-        return call
-
-    def find(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
-        origin = self._origins.find(tensor)
-        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
-            self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
-        return origin
-
-    def switch_off(self, name: str, error: Exception) -> None:
-        """Leave a layer alone from now on, and tell why."""
-        if name not in self._switched_off:
-            self.ignore({name})
-            self._on_failure(name, error)
-
-    def rename(self, tap: Tap, path: str) -> None:
-        """Say which tensor of its layer's output a tap turned out to be."""
-        old, tap.key = tap.key, tap.key._replace(path=path)
-        for known in (self.taps, self.order):
-            renamed = {tap.key if key == old else key: one for key, one in known.items()}
-            known.clear()
-            known.update(renamed)
 
     def _forward(self, name: str, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - see below
         if self.paused or name in self._switched_off:
@@ -257,9 +125,9 @@ class LayerHooks:
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
-                # What no layer made is the network's input if it has no gradient; neither have indices (no floating
+                # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
                 # tensor at all). Where gradients are off, nothing can be told.
-                data = with_gradients and (received is None or not received.requires_grad)
+                data = with_gradients and (received is None or is_given(received))
                 done = None if self.functions is None else self.functions.returned(name, output)
                 got = Received(received, bare_tensors(received, args, kwargs), None, data)
                 self._measure(name, module, got, output, done=done)
@@ -319,95 +187,6 @@ class LayerHooks:
             tap = self.taps.get(TapKey(name, call, path))
             if tap is not None and tap.rows in self._late:
                 self.follow(tensor, tap.rows, name)
-
-    def enter(self, tap: Tap) -> None:
-        """Count a tap in, at its place in the execution order."""
-        self.order[tap.key] = tap
-        self.position += 1
-
-    def take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
-        """Measure what a tap received and made, follow its gradient, and remember the output as the tap's own."""
-        self.read(tap, received, output)
-        self.follow(output, tap.rows, tap.key.layer)
-        self.made(tap, output)
-
-    def read(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
-        """Measure what a tap received and made."""
-        nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
-        knee = None if nonlinearity is None else nonlinearity.knee
-        rectifier = nonlinearity is not None and nonlinearity.rectifier
-        accumulator.take(tap.rows.forward, output, Reduction(tap.layout, rectifier=rectifier, knee=knee))
-        needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
-        if needs_input and received is not None and received.device == accumulator.device:
-            if tap.arrived < 0:
-                tap.arrived = accumulator.new_row()
-            accumulator.take(tap.arrived, received, Reduction(zeros=False))
-
-    def made(self, tap: Tap, output: Tensor) -> None:
-        """Remember that a tap made a tensor."""
-        self._origins.note(output, tap.rows, tap)
-        if self.lineage is not None:
-            self.lineage.made(output, tap)
-
-    def tap(self, what: Call, got: Received, output: Tensor) -> Tap | None:
-        """Return the tap of a call, as this call has it; ``None`` if there are too many already."""
-        tap = self.taps.get(what.key)
-        if tap is None or tap.rows.accumulator.device != output.device:
-            if len(self.taps) >= self._max_taps:
-                self.dropped_calls += 1
-                return None
-            tap = self.taps[what.key] = self._new_tap(what, output)
-        origin = got.origin
-        upstream = None if origin is None or origin.tap is None else origin.tap.layout
-        tap.source, tap.source_is_layer = None, False
-        if origin is not None and origin.same_values:
-            tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
-        self._connect(tap, got, output)
-        if what.module is None:
-            tap.layout = layout_of_function(what.site, output, upstream)
-        else:
-            tap.layout = layout_of(what.module, output, upstream)
-        tap.dtype = str(output.dtype).removeprefix("torch.")
-        return tap
-
-    def _new_tap(self, what: Call, output: Tensor) -> Tap:
-        module, accumulator = what.module, self.accumulator(output.device)
-        nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
-        role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
-        if what.site is not None:
-            nonlinearity, role = None, Role.WEIGHT
-        tap = Tap(
-            key=what.key,
-            module=module,
-            owner=what.owner,
-            kind=what.kind,
-            role=role,
-            nonlinearity=nonlinearity,
-            rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
-            own=what.site,
-            fans=fans_of(module) if what.site is None else what.site.fans,
-        )
-        if nonlinearity is not None and nonlinearity.distribution and output.dim():
-            dim = getattr(module, "dim", None)
-            tap.per_distribution = output.shape[-1 if dim is None else dim]
-        return tap
-
-    def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
-        """Note what a tap received comes from."""
-        if tap.key not in self.order:
-            tap.feeds, tap.takes_input, tap.takes_own = [], False, False
-        measured = None if got.origin is None else got.origin.tap
-        origins = None if self.lineage is None else self.lineage.origins(got.asked, output)
-        if origins is None:
-            tap.direct = measured
-            feeds: list[Tap] = [] if measured is None else [measured]
-            tap.takes_input |= got.data and got.origin is None
-        else:
-            tap.direct = measured or (origins.direct if isinstance(origins.direct, Tap) else None)
-            feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
-            tap.takes_input |= origins.data
-            tap.takes_own |= origins.own
-        tap.feeds += [one for one in feeds if one is not tap and one not in tap.feeds]
 
     def _pass_on(self, module: nn.Module, args: tuple[Any, ...], *more: Any) -> None:  # noqa: ANN401 - the same
         try:

@@ -193,6 +193,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             piecewise_linear=nonlinearity is not None and nonlinearity.piecewise_linear,
             forward_terms=fans.forward,
             backward_terms=fans.backward,
+            one_value=tap.one_value,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):

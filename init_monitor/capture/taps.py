@@ -64,6 +64,7 @@ class Tap:
         takes_own: it received what was computed from parameters and constants.
         own: what of the model it uses, for a function; a module knows for itself.
         fans: terms that its weight sums.
+        one_value: it normalises groups of a single value.
     """
 
     key: TapKey
@@ -85,6 +86,7 @@ class Tap:
     direct: Tap | None = None
     own: MixingSite | None = None
     fans: Fans = NO_FANS
+    one_value: bool = False
 
 
 class Origin(NamedTuple):

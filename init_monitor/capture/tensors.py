@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,14 @@ _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 def _wrapped(tensor: Tensor) -> bool:
     """Say whether ``torch.func`` (vmap, grad) stands between the tensor and its elements: it may not leave its call."""
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001 - no public way to ask
+
+
+def is_given(tensor: Tensor) -> bool:
+    """Say whether a tensor is given to the network rather than made or learned by it.
+
+    Data may ask for a gradient (an equation of motion, an adversarial example): it is then a leaf, but no parameter.
+    """
+    return not tensor.requires_grad or (tensor.is_leaf and not isinstance(tensor, nn.Parameter))
 
 
 def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor | None:

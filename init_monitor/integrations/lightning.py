@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch.optim import LBFGS
 
@@ -18,7 +18,6 @@ from init_monitor.integrations.trainer_facts import loss_scale, optimizer_step, 
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
 from init_monitor.report import Report
-from init_monitor.rules import DEFAULT_RULES
 from init_monitor.sinks.sink import Run
 from init_monitor.versions import versions_of
 
@@ -50,7 +49,7 @@ class InitMonitor(Callback):
         dense_steps: the first optimizer steps are all sampled.
         include: fnmatch pattern(s); only layers whose name matches are watched.
         exclude: fnmatch pattern(s); layers whose name matches are not watched.
-        rules: what judges the records.
+        rules: what judges the records; ``None`` for :data:`~init_monitor.rules.DEFAULT_RULES`.
         sinks: where records and findings go; ``None`` for console, every logger of the Trainer, and the run store.
         on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``InitMonitorError``).
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
@@ -66,13 +65,13 @@ class InitMonitor(Callback):
         self,
         *,
         every_n_steps: int = 50,
-        measure: str = "exact",
+        measure: Literal["exact", "staged"] = "exact",
         dense_steps: int = 10,
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
-        rules: Sequence[Rule] = DEFAULT_RULES,
+        rules: Sequence[Rule] | None = None,
         sinks: Sequence[Sink] | None = None,
-        on_critical: str = "warn",
+        on_critical: Literal["warn", "stop", "raise"] = "warn",
         per_layer_scalars: bool = False,
         max_layers: int = 512,
         window: int = 256,

@@ -51,6 +51,7 @@ class Layer:
         forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
             strides and transposed convolutions; 0 where that is not known.
         activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
+        one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
     """
 
@@ -73,6 +74,7 @@ class Layer:
     forward_terms: float = 0.0
     backward_terms: float = 0.0
     activation_slope: float | None = None
+    one_value: bool = False
     direct: bool = True
 
     @property

@@ -53,6 +53,12 @@ def rate_of_the_start(history: History) -> float:
     return math.nan
 
 
+def steps_are_known(history: History) -> bool:
+    """Say whether any step was seen to move the weights, or not to: else nothing can be said of their size."""
+    judged = judged_weights(history)
+    return any(pace_of(record, judged) is not None for record in history.records)
+
+
 def _rate(record: StepRecord, ratio: float) -> float:
     """Return the rate to one digit; NaN if it is not known."""
     rate = record.learning_rate * AIM / ratio if ratio > 0 else math.nan

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.rectifiers import (
     LEAST_SAMPLES,
     detectable_rate,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.rectifiers import RectifierUnits
-    from init_monitor.records import History
+    from init_monitor.records import History, Structure
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class DeadReLU:
 
     code: ClassVar[str] = "IM301"
     name: ClassVar[str] = "dead-relu"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     warning: float = 0.35
@@ -74,6 +76,10 @@ class DeadReLU:
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.dead)

@@ -70,6 +70,7 @@ class Engine:
         for position, rule in enumerate(self.rules):
             _check(position, rule)
         self._order = yielding.in_order(self.rules)
+        self._for_all = yielding.for_all(self.rules)
         self.strict = strict
         self._off: set[int] = set()
         self._open: dict[str, _Told] = {}
@@ -140,7 +141,9 @@ class Engine:
         return self._guarded(
             position,
             history,
-            lambda: yielding.remaining(rule, own, others, history, lambda past: self._run(position, past)),
+            lambda: yielding.remaining(
+                rule, own, others, history, lambda past: self._run(position, past), everywhere=self._for_all
+            ),
         )
 
     def _run(self, position: int, history: History) -> list[Finding]:

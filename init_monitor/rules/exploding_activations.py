@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.forward_growth import DepthChange, Trend
     from init_monitor.analysis.forward_profile import ForwardProfile
-    from init_monitor.records import Finding, History
+    from init_monitor.records import Finding, History, Structure
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class ExplodingActivations:
 
     code: ClassVar[str] = "IM101"
     name: ClassVar[str] = "exploding-activations"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e4
@@ -65,6 +67,10 @@ class ExplodingActivations:
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=1, least_blocks=self.least_layers
         )
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _look(self, at: ForwardProfile) -> DepthChange | None:
         overflows = at.overflows_next()

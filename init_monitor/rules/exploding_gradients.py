@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, gradient_change, updates_of
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal
@@ -53,6 +54,7 @@ class ExplodingGradients:
 
     code: ClassVar[str] = "IM201"
     name: ClassVar[str] = "exploding-gradients"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
     source: ClassVar[str] = f"He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2 (backward case); {GLOROT}"
 
     warning_change: float = 1e4
@@ -77,6 +79,10 @@ class ExplodingGradients:
             updates = updates_of(history.last, worst, self.healthy_update)
             severity = self._severity(worst, updates, history.last, history.structure)
             yield gradient_over_depth.finding(self, GradientFault(worst, updates, severity), history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, record: StepRecord, structure: Structure) -> Severity:
         # What one place does has no depth to grow with: without updates to go by it is not the end of the training.

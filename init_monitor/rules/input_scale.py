@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.bounded import bounds_of, is_distribution
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -33,7 +34,15 @@ class Kind(Enum):
 
 
 class _Entry(NamedTuple):
-    """A weight layer that takes the network's input: what it gets, and what is wrong with it."""
+    """A weight layer that takes the network's input: what it gets, and what is wrong with it.
+
+    Attributes:
+        layer: the first of its calls that takes the input.
+        mean, std, peak: of what these calls get together.
+        kind: what is wrong.
+        severity: how bad.
+        alone: no call of it gets anything but the input.
+    """
 
     layer: Layer
     mean: float
@@ -41,6 +50,7 @@ class _Entry(NamedTuple):
     peak: float
     kind: Kind
     severity: Severity
+    alone: bool
 
     @property
     def rms(self) -> float:
@@ -51,7 +61,8 @@ class _Entry(NamedTuple):
 class InputScale:
     """IM701: the data that the first layers receive is far too large, too small, or far from centred.
 
-    Critical where no usual learning rate is left. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
+    Critical where no usual learning rate is left, or where it drives the activation behind it so far that hardly a gradient
+    passes. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
     If a normalisation follows directly, what it takes out is information: a BatchNorm everything, others the size but not the
     offset. Indices (of an embedding) have no scale.
 
@@ -132,7 +143,8 @@ class InputScale:
             kind = Kind.SMALL
         if kind is None:
             return None
-        return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure))
+        alone = len(calls) == len(structure.calls_of(layer))
+        return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure), alone)
 
     def _severity(self, layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:
         follows = [x.kind for x in structure.layers if x.role is Role.NORMALISATION and layer.name in x.inputs]
@@ -146,7 +158,13 @@ class InputScale:
         # Without an optimizer (a check before training) only what none of them could cope with is critical.
         limit = self.large_critical if known and not rescaled else self.large_critical_rescaled
         hopeless = rms >= limit or (kind is Kind.SMALL and rms <= self.small_critical)
-        return Severity.CRITICAL if hopeless else Severity.WARNING
+        lost = kind is not Kind.SMALL and any(
+            layer.name in one.inputs
+            and record.layer_table.at(one.name, Quantity.SATURATED_FRACTION) >= bounds_of(one).critical
+            for one in structure.layers
+            if one.role is Role.ACTIVATION and not is_distribution(one)
+        )
+        return Severity.CRITICAL if hopeless or lost else Severity.WARNING
 
 
 def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, float]:
@@ -221,5 +239,6 @@ def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
         " feature where they differ), or let a BatchNorm see it first. With the numbers of this very input:"
     )
     lines = [f"# the same in the data: x = {snippets.standardised('x', found[0].mean, found[0].std)}"]
-    lines += [snippets.standardise(entry.layer, entry.mean, entry.std) for entry in found]
+    # A hook would also change what the other calls of the layer get, which is not the input.
+    lines += [snippets.standardise(entry.layer, entry.mean, entry.std) for entry in found if entry.alone]
     return snippets.advice(sentence, "\n".join(lines))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, rectifiers, weights_before
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases, snippets
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.rectifiers import RectifierUnits
-    from init_monitor.records import History
+    from init_monitor.records import History, Structure
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class LinearRegime:
 
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM301",)
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM503", "IM701")
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     info: float = 0.50
@@ -60,6 +61,10 @@ class LinearRegime:
         for severity, found in ((Severity.WARNING, severe), (Severity.INFO, mild)):
             if found:
                 yield self._finding(severity, found, history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.one_sided)

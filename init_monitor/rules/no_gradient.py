@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.gradient_flow import Executed, Why, has_learning_twin, owners_of, parameters_of
 from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.records import Figure, Finding, Role, Severity
@@ -65,7 +66,7 @@ class NoGradient:
 
     code: ClassVar[str] = "IM602"
     name: ClassVar[str] = "no-gradient"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM202", "IM301")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM202", "IM301", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "PyTorch documentation, 'Autograd mechanics': a detached tensor has no gradient, and .grad stays None or 0"
     )
@@ -94,9 +95,14 @@ class NoGradient:
         """Return the layers whose gradient of exactly zero another finding explains.
 
         IM202 does so for the layers that it names where the gradient stops; IM301 for every layer before the last rectifier
-        that is critically dead.
+        that is critically dead; IM503 for those before a layer that lets nothing through; IM701 for those that its input
+        reaches.
         """
-        if "weight_gradient_norm" not in finding.evidence or other.severity is not Severity.CRITICAL:
+        if "weight_gradient_norm" not in finding.evidence:
+            return frozenset()
+        if other.code in {paths.DEGENERATE, paths.INPUT_SCALE}:
+            return paths.explained(finding, other, structure)
+        if other.severity is not Severity.CRITICAL:
             return frozenset()
         if other.code != DEAD:
             stops = not other.evidence.get("total_growth", 1.0)

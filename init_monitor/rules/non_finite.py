@@ -10,12 +10,12 @@ import numpy as np
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, phrases, snippets
+from init_monitor.remedies import made_by_training, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from init_monitor.records import Column, History, Layer, StepRecord, Structure
+    from init_monitor.records import Column, History, Layer, StepRecord
 
 _UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "softmax", "acos", "asin")
 """Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
@@ -69,7 +69,7 @@ class NonFinite:
         place = (
             _forward(history, self.near_overflow)
             or self._backward(history)
-            or _parameters(history.last, history.structure)
+            or _parameters(history)
             or self._weight_gradients(history)
         )
         if place is None:
@@ -198,11 +198,7 @@ def _on_purpose(
 def _forward_cause(i: int, history: History, layer: Layer | None, near: float) -> tuple[str, str, str]:
     record = history.last
     if layer is not None and (weight := _broken_parameter(record, layer)):
-        return (
-            f"Its parameter {weight} is not finite: an earlier update broke it.",
-            "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
-            f"broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]\nprint(broken)  # {weight}",
-        )
+        return _cause_of_weight(weight, history)
     index = {name: k for k, name in enumerate(record.names)}
     fed = [index[name] for name in (layer.inputs if layer else ()) if name in index]
     reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
@@ -244,6 +240,16 @@ def _forward_cause(i: int, history: History, layer: Layer | None, near: float) -
     )
 
 
+def _cause_of_weight(weight: str, history: History) -> tuple[str, str, str]:
+    if since := turned_loss.before(history):
+        return (f"Its parameter {weight} is not finite. {since.why}", *since.remedy)
+    return (
+        f"Its parameter {weight} is not finite: an earlier update broke it.",
+        "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
+        f"broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]\nprint(broken)  # {weight}",
+    )
+
+
 def _broken_parameter(record: StepRecord, layer: Layer) -> str:
     broken = _positive(record.column(Quantity.WEIGHT_NONFINITE_COUNT))
     mine = (name for name, bad in zip(record.parameter_names, broken, strict=True) if bad)
@@ -256,7 +262,8 @@ def _near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
     return bool(finite.size) and float(finite.max()) * factor >= largest
 
 
-def _parameters(record: StepRecord, structure: Structure) -> _Origin | None:
+def _parameters(history: History) -> _Origin | None:
+    record, structure = history.last, history.structure
     column = record.column(Quantity.WEIGHT_NONFINITE_COUNT)
     bad = np.flatnonzero(_positive(column))
     if not bad.size:
@@ -265,5 +272,7 @@ def _parameters(record: StepRecord, structure: Structure) -> _Origin | None:
     owners = {p for layer in structure.layers for p in (layer.weight, layer.bias)}
     seen = "its layer gave finite numbers" if names[0] in owners else "its layer is not watched"
     cause = f"A step of the optimizer broke it, or it began so ({seen} at this step)."
-    sentence = "Go back to a checkpoint from before, lower the learning rate, clip the gradient."
-    return _Origin("The parameter {} is", names, Severity.CRITICAL, float(column[bad].sum()), cause, sentence)
+    sentence, code = "Go back to a checkpoint from before, lower the learning rate, clip the gradient.", ""
+    if since := turned_loss.before(history):
+        cause, (sentence, code) = f"{cause} {since.why}", since.remedy
+    return _Origin("The parameter {} is", names, Severity.CRITICAL, float(column[bad].sum()), cause, sentence, code)

@@ -21,6 +21,8 @@ class Rule(Protocol):
 
     - ``yields_to``: codes of rules; where one of these has found something about a layer in the same judgement, at least as
       severe, this rule is silent about that layer (see :mod:`init_monitor.rules.yielding`).
+    - ``speaks_for_all``: ``True`` if its findings are about the whole network, whatever layers they name: what yields to it
+      then does so everywhere.
     - ``leaves(finding, other, structure)``: which layers of its ``finding`` the finding ``other`` of such a rule speaks for,
       where these are not simply the layers that both name.
     - ``spreads``: ``False`` if more layers are no news (NaN is everywhere one step after it appeared).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
@@ -20,7 +21,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, Layer, StepRecord
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -79,16 +81,74 @@ class SampleCollapse:
     varies: float = 1e-5
     blame_factor: float = BLAME_FACTOR
     drop: float = 3.0
+    lost_records: int = 2
+    lost_factor: float = 1e3
+    lost_share: float = 1e-2
+    code_factor: float = 30.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         now = sample_shares(history.last, history.structure, self.varies)
-        if now is None or not now.arriving <= self.faint:
-            return
-        stretch = self._stretch(history)
-        severity = self._severity(history, stretch)
-        if severity is not None:
-            yield self._finding(severity, now, history, len(stretch))
+        if now is not None and now.arriving <= self.faint:
+            stretch = self._stretch(history)
+            severity = self._severity(history, stretch)
+            if severity is not None:
+                yield self._finding(severity, now, history, len(stretch))
+                return
+        lost = self._lost(history)
+        if lost is not None:
+            yield self._made_by_training(lost, history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
+
+    def _lost(self, history: History) -> Loss | None:
+        """Return what training took away at the end of the network, or from a code, wherever that is in short networks too."""
+        latest = history.records[1:][-self.lost_records :]
+        if len(latest) < self.lost_records or latest[-1].step - latest[0].step < self.gone_steps:
+            return None
+        records = [history.records[0], *latest]
+        return lost_at_the_end(
+            records, history.structure, factor=self.lost_factor, share=self.lost_share
+        ) or lost_in_noise(records, history.structure, factor=self.code_factor, share=self.faint)
+
+    def _made_by_training(self, lost: Loss, history: History) -> Finding:
+        names = phrases.names([layer.shown for layer in lost.layers])
+        step = history.records[0].step
+        if lost.into is None:
+            message = (
+                f"Training has made all samples alike to {names}, the end of the network: what differs between them has a"
+                f" variance of {phrases.number(lost.now)}, and had one of {phrases.number(lost.before)} at step {step}. The"
+                " output is the same for every input."
+            )
+            remedy = (
+                " If representations are compared with each other, something has to keep them apart: negatives, a margin that"
+                " can be reached, a stop-gradient with a predictor, or a term for their variance."
+            )
+        else:
+            message = (
+                f"{lost.into.shown} hears next to nothing of {names}: of the variance it receives {phrases.number(lost.share)} is"
+                f" theirs, the rest is noise or data of another kind. At step {step} their variance was"
+                f" {phrases.number(lost.before)}, now it is {phrases.number(lost.now)}: training has emptied this code."
+            )
+            remedy = ""
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(layer.name for layer in lost.layers),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "variance_between_samples": Figure(lost.now),
+                "at_first": Figure(lost.before, f"at step {step}"),
+                "share": Figure(lost.share, "of the variance"),
+            },
+            expected={"variance_between_samples": Figure(lost.before / self.lost_factor, "or more")},
+            remedy=made_by_training.remedy(history, direction=-1) + remedy,
+            source=self.source,
+        )
 
     def _stretch(self, history: History) -> list[float]:
         """Return what arrived in the latest records in a row that show it, oldest first."""
@@ -131,7 +191,7 @@ class SampleCollapse:
         )
         if trained:
             message += f" At step {history.records[0].step} they did differ: training made it so."
-            remedy = made_by_training.remedy(history, direction=1)
+            remedy = made_by_training.remedy(history, direction=-1)
         else:
             # Where no gain is known (between sigmoids), all of the chain may have a part in it.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, change_over, gradient_change, stopped, updates_of
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.backward_growth import GradientChange, Updates
     from init_monitor.analysis.segments import Segment
-    from init_monitor.records import Finding, History
+    from init_monitor.records import Finding, History, Structure
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class VanishingGradients:
 
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )
@@ -104,6 +106,10 @@ class VanishingGradients:
             severity = Severity.INFO
         fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon)
         yield gradient_over_depth.finding(self, fault, history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers that another finding explains from where their signal comes."""
+        return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, history: History, *, underflow: bool) -> Severity:
         if change.silent or underflow:

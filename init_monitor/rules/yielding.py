@@ -6,8 +6,8 @@ nobody.
 
 A finding yields a layer to another finding that is at least as severe and
 
-- names that layer, or names no layer at all, which means the whole network; a finding without layers yields only to such a
-  one; or
+- names that layer, or is about the whole network: it names no layer at all, or its rule says ``speaks_for_all`` (a network
+  that stands still does so everywhere, whichever layer is the cause). A finding without layers yields only to such a one; or
 - covers it by what the rule's own ``leaves(finding, other, structure)`` says, where it has that method.
 
 What is left is judged again with ``history.covered`` holding the layers that were yielded, so that message, numbers and
@@ -54,19 +54,30 @@ def in_order(rules: Sequence[Rule]) -> list[int]:
     return ordered
 
 
-def covered(rule: Rule, finding: Finding, others: Sequence[Finding], history: History) -> frozenset[str]:
+def for_all(rules: Sequence[Rule]) -> frozenset[str]:
+    """Return the codes of the rules whose findings are about the whole network, whatever layers they name."""
+    return frozenset(rule.code for rule in rules if getattr(rule, "speaks_for_all", False))
+
+
+def covered(
+    rule: Rule, finding: Finding, others: Sequence[Finding], history: History, everywhere: Collection[str] = ()
+) -> frozenset[str]:
     """Return the layers of a finding that others of the same judgement speak for; ``""`` stands for the whole network."""
     leaves: Callable[..., Collection[str]] = getattr(rule, "leaves", _named_by_both)
     speaking = [one for one in others if one.code in yields_to(rule) and one.severity >= finding.severity]
+    if any(one.code in everywhere for one in speaking):
+        return _places(finding)
     return frozenset(name for one in speaking for name in leaves(finding, one, history.structure))
 
 
-def remaining(
+def remaining(  # noqa: PLR0913 - what a judgement is made of
     rule: Rule,
     findings: Sequence[Finding],
     others: Sequence[Finding],
     history: History,
     judge: Callable[[History], Sequence[Finding]],
+    *,
+    everywhere: Collection[str] = (),
 ) -> Sequence[Finding]:
     """Return what a rule still has to say beside the findings of the rules it yields to.
 
@@ -76,14 +87,15 @@ def remaining(
         others: what other rules found in this judgement.
         history: what was judged.
         judge: judges once more, if it comes to that.
+        everywhere: codes whose findings are about the whole network.
     """
-    yielded = {id(finding): covered(rule, finding, others, history) for finding in findings}
+    yielded = {id(finding): covered(rule, finding, others, history, everywhere) for finding in findings}
     kept = {name for finding in findings for name in _places(finding) - yielded[id(finding)]}
     taken = frozenset(name for names in yielded.values() for name in names if name not in kept)
     if not taken:
         return findings
     again = judge(replace(history, covered=taken)) if any(_places(one) - taken for one in findings) else ()
-    return [finding for finding in again if _places(finding) - covered(rule, finding, others, history)]
+    return [finding for finding in again if _places(finding) - covered(rule, finding, others, history, everywhere)]
 
 
 def _places(finding: Finding) -> frozenset[str]:

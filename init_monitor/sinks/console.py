@@ -16,15 +16,18 @@ from init_monitor.display.finding_panel import SEVERITY_STYLES, findings_panel
 from init_monitor.display.formatting import has_unicode, spelled
 from init_monitor.display.layer_table import TABLE_WIDTH, propagation_table
 from init_monitor.display.residual_table import residual_table
-from init_monitor.records import Severity
+from init_monitor.display.verdict import verdict_of
+from init_monitor.records import LossCurve, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import printable
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
-    from init_monitor.records import Finding, StepRecord, Structure
+    from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
 
 class ConsoleSink:
@@ -50,6 +53,7 @@ class ConsoleSink:
         self._last: tuple[StepRecord, Structure] | None = None
         self._finite: tuple[StepRecord, Structure] | None = None
         self._has_table = False
+        self._losses = LossCurve()
         self._findings: dict[tuple[str, Severity, tuple[str, ...]], Finding] = {}
 
     def open(self, run: Run) -> None:
@@ -63,14 +67,18 @@ class ConsoleSink:
         self._first_step = record.step if not self._sampled else self._first_step
         self._sampled += 1
         self._last = (record, structure)
+        self._losses.add(record.losses)
         if self._finite is None or _is_finite(record):
             self._finite = self._last
         new = [finding for finding in findings if self._is_new(finding)]
         if self._sampled >= self._run.dense_steps:
             self._print_table()
-        for finding in new:
-            if not self.quiet or finding.severity >= Severity.WARNING:
-                self._print(findings_panel(finding, plain=self._plain()))
+        self._tell(new)
+
+    def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
+        """Print what the losses after the last sampled step show."""
+        self._losses.add(losses)
+        self._tell([finding for finding in findings if self._is_new(finding)])
 
     def close(self) -> None:
         """Print the table if the run ended before it was due, and what to think of the run."""
@@ -79,8 +87,13 @@ class ConsoleSink:
             if not self.quiet:
                 for folder in self._run.stored:
                     self._print(Text(f"Stored: init-monitor report {_as_typed(folder)}", style="dim"), whole=True)
-                self._print(self._verdict(self._last[0]))
+                self._print(self._verdict(*self._last), whole=True)
         self._begin(Run())
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            if not self.quiet or finding.severity >= Severity.WARNING:
+                self._print(findings_panel(finding, plain=self._plain()))
 
     def _is_new(self, finding: Finding) -> bool:
         key = (finding.code, finding.severity, finding.layers)
@@ -98,12 +111,14 @@ class ConsoleSink:
             content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
         self._print(Group(*content))
 
-    def _verdict(self, last: StepRecord) -> Text:
-        watched = last.step - self._first_step + 1
+    def _verdict(self, last: StepRecord, structure: Structure) -> Text:
+        watched = max([last.step, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
         steps = f"{watched:,} step{'s' if watched != 1 else ''} watched ({self._sampled:,} measured)"
         counts = {severity: sum(f.severity is severity for f in self._findings.values()) for severity in Severity}
         if not any(counts.values()):
-            return Text(f"Init Monitor: healthy so far: {steps}, no findings.", style="green")
+            verdict = verdict_of(self._losses, structure, [last])
+            lead = f"healthy so far: {steps}, no findings" if verdict.healthy else f"no findings: {steps}"
+            return Text(f"Init Monitor: {lead}; {verdict.words}.", style=verdict.style)
         worst = max(finding.severity for finding in self._findings.values())
         named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
         return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])

@@ -37,7 +37,7 @@ class RunStoreSink:
             return
         try:
             folder = run.log_dir or fresh_folder(folder)
-            self._writer = RunWriter(run_file(folder), run.settings, run.versions, run.first_step)
+            self._writer = RunWriter(run_file(folder), run.settings, run.versions, run.first_step, pack=True)
         except (OSError, StoreError) as error:
             self._give_up(run_file(folder), error)
         else:

@@ -12,7 +12,8 @@
 * ``finding``: one :class:`~init_monitor.records.Finding`.
 * ``losses``: the training losses of the optimizer steps after the last sampled one; those before are in the steps.
 
-Every line is strict JSON in ASCII. Whole numbers below 2^53 are exact; other numbers have 9 significant digits, which
+A stored training has the columns of a step behind its JSON, packed (schema 2, :mod:`init_monitor.store.packed`); they may
+be lists in it as well (schema 1). All else in a line is strict JSON in ASCII. Whole numbers below 2^53 are exact; other numbers have 9 significant digits, which
 is enough to give back the same float32 (the time stamp is exact). NaN and ±Inf are the strings ``"NaN"``,
 ``"Infinity"`` and ``"-Infinity"``. A column that is NaN throughout is left out: both mean *not measured*. A reader
 ignores kinds, fields and quantities that it does not know, and does without fields that an older version did not write,

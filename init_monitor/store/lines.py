@@ -12,6 +12,7 @@ import numpy as np
 from init_monitor.records import Figure, Finding, Layer, LossStretch, Residual, StepRecord, Structure, Table
 from init_monitor.records.registry import quantities
 from init_monitor.store import schema
+from init_monitor.store.packed import PARTS, packed, unpacked
 
 if TYPE_CHECKING:
     from init_monitor.records import Column
@@ -92,7 +93,21 @@ def _figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
 
 
 def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
-    """Return a step as JSON values, its names by number."""
+    """Return a step as JSON values, its names by number and its columns as lists."""
+    parts = (record.columns, record.parameter_columns, record.residual_columns)
+    return facts_of_step_json(record, names_id) | {
+        name: _columns_json(part) for name, part in zip(PARTS, parts, strict=True)
+    }
+
+
+def step_columns(record: StepRecord) -> bytes:
+    """Return the columns of a step, packed."""
+    parts = (record.columns, record.parameter_columns, record.residual_columns)
+    return packed([{quantity.value: one for quantity, one in part.items()} for part in parts])
+
+
+def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
+    """Return a step as JSON values, without its columns."""
     return {
         "kind": "step",
         "step": int(record.step),
@@ -101,14 +116,12 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "exact": record.exact,
         "optimizer": record.optimizer,
         "learning_rate": _number(float(record.learning_rate)),
+        **{name: _number(value) for name in ("weight_decay", "momentum") if (value := getattr(record, name)) == value},
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
         "unoptimized": list(record.unoptimized),
         **({"losses": losses_json(record.losses)} if len(record.losses) else {}),
         **({"loss_by_optimizer": json_value(record.loss_by_optimizer)} if record.loss_by_optimizer else {}),
-        "columns": _columns_json(record.columns),
-        "parameter_columns": _columns_json(record.parameter_columns),
-        "residual_columns": _columns_json(record.residual_columns),
     }
 
 
@@ -152,14 +165,23 @@ def finding_from(entry: Mapping[str, Any]) -> Finding:
     return found
 
 
-def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
-    """Return the step that a line holds, with the names it refers to."""
+def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = None) -> StepRecord:
+    """Return the step that a line holds.
+
+    Args:
+        entry: its JSON.
+        names: those it refers to.
+        content: its columns, if they are packed.
+    """
+    layers, parameters, residuals = _tables(entry, names, content)
     return StepRecord(
         step=schema.whole(schema.needed(entry, "step"), "step"),
         time=schema.seconds(schema.needed(entry, "time"), "time"),
         exact=schema.flag(entry.get("exact", True), "exact"),
         optimizer=schema.text(entry.get("optimizer", ""), "optimizer"),
         learning_rate=schema.number(entry.get("learning_rate", "NaN"), "learning_rate"),
+        weight_decay=schema.number(entry.get("weight_decay", "NaN"), "weight_decay"),
+        momentum=schema.number(entry.get("momentum", "NaN"), "momentum"),
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
@@ -168,10 +190,22 @@ def step_from(entry: Mapping[str, Any], names: Names) -> StepRecord:
             name: schema.number(part, "loss_by_optimizer")
             for name, part in schema.mapping(entry.get("loss_by_optimizer", {}), "loss_by_optimizer").items()
         },
-        layer_table=_table(schema.needed(entry, "columns"), "columns", names.layers),
-        parameter_table=_table(schema.needed(entry, "parameter_columns"), "parameter_columns", names.parameters),
-        residual_table=_table(entry.get("residual_columns", {}), "residual_columns", names.residuals),
+        layer_table=layers,
+        parameter_table=parameters,
+        residual_table=residuals,
     )
+
+
+def _tables(entry: Mapping[str, Any], names: Names, content: bytes | None) -> list[Table]:
+    if content is not None:
+        known = {str(quantity): quantity for quantity in quantities()}
+        return [
+            Table(own, {known[name]: one for name, one in columns.items() if name in known})
+            for own, columns in zip(names, unpacked(content, [len(own) for own in names]), strict=True)
+        ]
+    layers, parameters = (schema.needed(entry, part) for part in PARTS[:2])
+    parts = (layers, parameters, entry.get(PARTS[2], {}))
+    return [_table(value, part, own) for value, part, own in zip(parts, PARTS, names, strict=True)]
 
 
 def losses_json(losses: LossStretch) -> dict[str, Any]:

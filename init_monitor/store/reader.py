@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,11 @@ from init_monitor.store.lines import (
     step_from,
     structure_from,
 )
+from init_monitor.store.packed import MARK, PACKED_VERSION
 from init_monitor.store.places import found_file, named_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import NoReturn
 
@@ -120,6 +122,21 @@ class _Stretch:
     records: list[StepRecord] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     last_losses: LossStretch = field(default_factory=LossStretch)
+    skipped: int = 0
+    reason: str = ""
+
+    def skip(self, position: int, reason: str) -> None:
+        """Count a line that cannot be read, and remember the first and why."""
+        self.reason = self.reason or f"line {position}: the line is corrupt ({reason})"
+        self.skipped += 1
+
+    @contextmanager
+    def skipping(self, position: int) -> Iterator[None]:
+        """Do without what is malformed."""
+        try:
+            yield
+        except schema.MalformedError as error:
+            self.skip(position, str(error))
 
     @property
     def goes_on(self) -> bool:
@@ -137,23 +154,22 @@ class _Reader:
         self._path = quoted_path(path)
         self._file = path
         self._stretches: list[_Stretch] = []
-        self._skipped = 0
-        self._reason = ""
 
     def take(self, position: int, line: bytes) -> None:
         """Understand one line, or remember why not."""
         try:
-            entry = schema.parsed(line)
+            text, mark, content = line.partition(MARK)
+            entry = schema.parsed(text)
             kind = schema.text(schema.needed(entry, "kind"), "kind")
             if not self._stretches and kind != "header":
                 raise schema.MalformedError(kind)  # noqa: TRY301 - the one place that knows what a bad first line means
-            self._understand(position, kind, entry)
+            self._understand(position, kind, entry, content.removesuffix(b"\n") if mark else None)
         except schema.MalformedError as error:
             if not line.endswith(b"\n"):
                 return
             if not self._stretches:
                 self._refuse(position, "the file does not begin with a header; it is not a run of init_monitor", error)
-            self._skip(position, str(error))
+            self._stretches[-1].skip(position, str(error))
 
     def finish(self, number: int | None, asked: str) -> StoredRun:
         """Return the run of this number, the last if none is given.
@@ -176,16 +192,17 @@ class _Reader:
             first, before = f"{asked}@1", chosen - 1
             earlier = f"{first} names the other" if before == 1 else f"{first} to {asked}@{before} name the others"
             notices.append(f"{self._path} holds {chosen} runs; this is the last, and {earlier}.")
-        if self._skipped:
-            more = self._skipped - 1
+        skipped = sum(one.skipped for one in runs[chosen - 1])
+        if skipped:
+            reason, more = next(one.reason for one in runs[chosen - 1] if one.reason), skipped - 1
             left = f"it and {more:,} more line{'s' * (more > 1)} were left out" if more else "it was left out"
-            notices.append(f"{self._path}, {self._reason}; {left}.")
+            notices.append(f"{self._path}, {reason}; {left}.")
         run = _joined(self._file, runs[chosen - 1])
-        return replace(run, number=chosen, count=len(runs), skipped=self._skipped, notices=tuple(notices))
+        return replace(run, number=chosen, count=len(runs), skipped=skipped, notices=tuple(notices))
 
-    def _understand(self, position: int, kind: str, entry: dict[str, Any]) -> None:
+    def _understand(self, position: int, kind: str, entry: dict[str, Any], content: bytes | None) -> None:
         if kind == "header":
-            self._stretches.append(_Stretch(self._header(position, entry)))
+            self._begin(position, entry)
             return
         stretch = self._stretches[-1]
         if kind == "structure":
@@ -197,36 +214,31 @@ class _Reader:
             if names is None:
                 message = f"the step refers to names {entry['names']}, which are not in the file"
                 raise schema.MalformedError(message)
-            stretch.records.append(step_from(entry, names))
+            stretch.records.append(step_from(entry, names, content))
         elif kind == "losses":
             stretch.last_losses = losses_from(entry)
         elif kind == "finding":
             stretch.findings.append(finding_from(entry))
 
-    def _header(self, position: int, entry: dict[str, Any]) -> Header:
+    def _begin(self, position: int, entry: dict[str, Any]) -> None:
+        """Begin a stretch with its header."""
         version = schema.needed(entry, "schema")
-        if type(version) is not int or version != SCHEMA_VERSION:
-            newer = isinstance(version, int) and version > SCHEMA_VERSION
+        if type(version) is not int or not SCHEMA_VERSION <= version <= PACKED_VERSION:
+            newer = isinstance(version, int) and version > PACKED_VERSION
             advice = "upgrade init_monitor" if newer else "read it with the version that wrote it"
-            reason = f"the run has schema version {quoted(version)}, expected {SCHEMA_VERSION}; {advice}"
+            expected = f"{SCHEMA_VERSION} or {PACKED_VERSION}"
+            reason = f"the run has schema version {quoted(version)}, expected {expected}; {advice}"
             if not self._stretches:
                 self._refuse(position, reason)
             raise schema.MalformedError(reason)
-        fields = {name: self._optional(position, entry, name) for name in _HEADER_FIELDS}
-        return Header(SCHEMA_VERSION, **fields)
-
-    def _optional(self, position: int, entry: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - any of the fields
-        """Return a field of a header; the run can be shown without it."""
-        read, default = _HEADER_FIELDS[name]
-        try:
-            return read(entry[name], name) if name in entry else default
-        except schema.MalformedError as error:
-            self._skip(position, str(error))
-            return default
-
-    def _skip(self, position: int, reason: str) -> None:
-        self._reason = self._reason or f"line {position}: the line is corrupt ({reason})"
-        self._skipped += 1
+        fields: dict[str, Any] = {name: default for name, (_, default) in _HEADER_FIELDS.items()}
+        stretch = _Stretch(Header(version, **fields))
+        for name, (read, _) in _HEADER_FIELDS.items():
+            # The run can be shown without them.
+            with stretch.skipping(position):
+                fields[name] = read(entry[name], name) if name in entry else fields[name]
+        stretch.header = Header(version, **fields)
+        self._stretches.append(stretch)
 
     def _refuse(self, position: int, reason: str, cause: Exception | None = None) -> NoReturn:
         message = f"{self._path}, line {position}: {reason}"

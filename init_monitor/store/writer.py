@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store.lines import (
     Names,
+    facts_of_step_json,
     finding_json,
     json_value,
     losses_json,
     names_json,
+    step_columns,
     step_json,
     structure_json,
 )
+from init_monitor.store.packed import MARK, PACKED_VERSION
 from init_monitor.store.reader import check_first_line
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class RunWriter:
         settings: the monitor's options.
         versions: package versions.
         first_step: optimizer step that the training begins with: 0 unless it is resumed; ``None`` if it is not known.
+        pack: write columns as bytes, a fifth of what they take as lists (schema 2); else every line is plain JSON (schema 1).
 
     Raises:
         OSError: the file cannot be written.
@@ -54,8 +58,11 @@ class RunWriter:
         settings: Mapping[str, object] | None = None,
         versions: Mapping[str, str] | None = None,
         first_step: int | None = None,
+        *,
+        pack: bool = False,
     ) -> None:
         self.path = path
+        self._pack = pack
         self._structure: Structure | None = None
         self._structure_json: dict[str, Any] | None = None
         self._names: Names | None = None
@@ -66,13 +73,13 @@ class RunWriter:
         self._file: BinaryIO = path.open("ab")
         header = {
             "kind": "header",
-            "schema": SCHEMA_VERSION,
+            "schema": PACKED_VERSION if pack else SCHEMA_VERSION,
             "settings": json_value(dict(settings or {})),
             "versions": json_value(dict(versions or {})),
             "created": time.time(),
             **({} if first_step is None else {"first_step": first_step}),
         }
-        self._put([header])
+        self._put([_line(header)])
 
     def __enter__(self) -> Self:
         """Return the writer."""
@@ -86,36 +93,45 @@ class RunWriter:
 
     def write(self, record: StepRecord, findings: Iterable[Finding] = (), structure: Structure | None = None) -> None:
         """Append one sampled step, the findings that are new at it, and the structure if it changed."""
-        lines: list[dict[str, Any]] = []
+        lines: list[bytes] = []
         written = self._structure_json
         if structure is not None and structure != self._structure:
             # A scale that is NaN makes a structure differ from itself: what would be written decides.
             written = structure_json(structure)
             if written != self._structure_json:
-                lines.append({"kind": "structure", **written})
+                lines.append(_line({"kind": "structure", **written}))
         names, names_id = Names.of(record), self._names_id
         if names != self._names:
             names_id += 1
-            lines.append(names_json(names, names_id))
-        lines.append(step_json(record, names_id))
-        lines += [{"kind": "finding", **finding_json(finding)} for finding in findings]
-        self._put(lines)
+            lines.append(_line(names_json(names, names_id)))
+        if self._pack:
+            lines.append(_line(facts_of_step_json(record, names_id)) + MARK + step_columns(record))
+        else:
+            lines.append(_line(step_json(record, names_id)))
+        self._put([*lines, *map(_finding_line, findings)])
         self._names, self._names_id = names, names_id
         self._structure, self._structure_json = self._structure if structure is None else structure, written
 
     def conclude(self, losses: LossStretch, findings: Iterable[Finding] = ()) -> None:
         """Append the losses of the steps after the last sampled one, and the findings that are new by them."""
-        lines = [{"kind": "losses", **losses_json(losses)}] if len(losses) else []
-        self._put([*lines, *({"kind": "finding", **finding_json(finding)} for finding in findings)])
+        lines = [_line({"kind": "losses", **losses_json(losses)})] if len(losses) else []
+        self._put([*lines, *map(_finding_line, findings)])
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _put(self, lines: Sequence[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in lines)
-        self._file.write(text.encode("ascii"))
+    def _put(self, lines: Sequence[bytes]) -> None:
+        self._file.write(b"".join(line + b"\n" for line in lines))
         self._file.flush()
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _finding_line(finding: Finding) -> bytes:
+    return _line({"kind": "finding", **finding_json(finding)})
 
 
 def _make_appendable(path: Path) -> None:

@@ -67,12 +67,15 @@ class ModuleCalls:
         for name, module in self.modules:
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # it takes no hooks while it is in use, and runs no torch function that could be seen
-            self._traits[id(module)] = (
-                name,
-                any(cls in NONLINEARITIES for cls in type(module).__mro__),
-                next(module.parameters(), None) is not None,
-                not type(module).__module__.startswith(_OWN_OF_TORCH),
-            )
+            if (
+                id(module) not in self._traits
+            ):  # of the first forward: a model that is put together anew has another probe
+                self._traits[id(module)] = (
+                    name,
+                    any(cls in NONLINEARITIES for cls in type(module).__mro__),
+                    next(module.parameters(), None) is not None,
+                    not type(module).__module__.startswith(_OWN_OF_TORCH),
+                )
             enter, leave = Hook(self._enter), Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):

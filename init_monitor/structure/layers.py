@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from init_monitor.structure.sites import MixingSite
 
 _Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
+_Dropout = nn.modules.dropout._DropoutNd  # noqa: SLF001
 _BatchNorm = nn.modules.batchnorm._NormBase  # noqa: SLF001 - batch and instance norm
 
 NORMALISATIONS: tuple[type[nn.Module], ...] = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
@@ -34,7 +36,7 @@ SAME_VALUES: tuple[type[nn.Module], ...] = (nn.Identity, nn.Flatten, nn.Unflatte
 
 PLUMBING: tuple[type[nn.Module], ...] = (
     *SAME_VALUES,
-    nn.modules.dropout._DropoutNd,  # noqa: SLF001
+    _Dropout,
     nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
     nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
     nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
@@ -86,6 +88,8 @@ def role_of(module: nn.Module) -> Role | None:
     """Return what a module is for, or ``None`` if it is no layer (a container, plumbing, a loss, a metric)."""
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
+    if isinstance(module, _Dropout) and module.p >= 1:
+        return Role.OTHER  # it lets nothing through, so it is more than plumbing
     # What torch hangs on a layer (a parametrization, an observer) does not make a container of it.
     holds = any(name not in _HANGERS for name, _ in module.named_children()) and not acts_itself(module)
     if holds or _is_no_layer(module):
@@ -217,6 +221,18 @@ def _about_packed(names: Sequence[str]) -> list[str]:
         " measured. Watch the model before it is converted."
     )
     return [message]
+
+
+def normalises_one_value(module: nn.Module | None, output: Tensor) -> bool:
+    """Say whether a normalisation works on groups of a single value: its output is then the same for every input.
+
+    Batch and instance norm refuse such a batch themselves.
+    """
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        return math.prod(module.normalized_shape) == 1
+    if isinstance(module, nn.GroupNorm):
+        return module.num_channels == module.num_groups and math.prod(output.shape[2:]) == 1
+    return False
 
 
 def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None) -> Layout | None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_NESTING = 4
+"""Levels of an output that are looked into: a list may go down thousands, or contain itself."""
+
+
 def is_loss(module: nn.Module, output: object, known: Collection[int]) -> bool:
     """Return True for a module that makes single numbers, and has no trainable layer inside that could be a network's.
 
@@ -36,8 +40,10 @@ def is_loss(module: nn.Module, output: object, known: Collection[int]) -> bool:
     )
 
 
-def _numbers_only(output: object) -> bool:
+def _numbers_only(output: object, nesting: int = _NESTING) -> bool:
     if isinstance(output, Tensor):
         return output.dim() == 0 and output.is_floating_point()
     values = tuple(output.values()) if isinstance(output, Mapping) else output
-    return isinstance(values, (tuple, list)) and bool(values) and all(map(_numbers_only, values))
+    if not nesting or not isinstance(values, (tuple, list)) or not values:
+        return False
+    return all(_numbers_only(value, nesting - 1) for value in values)

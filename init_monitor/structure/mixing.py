@@ -81,6 +81,17 @@ def mixing_of(
     )
 
 
+def weight_in(inputs: Sequence[tuple[Tensor, Node]]) -> int | None:
+    """Return the ``id`` of the first weight that is given together with something of the network's, if there is one."""
+    if not any(node.stream for _, node in inputs):
+        return None
+    for tensor, node in inputs:
+        if node.param and not node.stream and is_matrix(tensor.shape):
+            found = _parameter_behind(node)
+            return None if found is None else found[0]
+    return None
+
+
 def _parameter_behind(weight: Node) -> tuple[int, bool] | None:
     """Return the parameter that a weight was made of, and whether it is that parameter."""
     node: Node | None = weight

@@ -67,7 +67,7 @@ class Owners:
             key = f"{caller}/{operation}"
             ordinals[key] = ordinals.get(key, 0) + 1
             name = f"{key}#{ordinals[key]}"
-        elif held.path and held.weights == 1 and not any(True for _ in held.module.children()):
+        elif held.weights == 1 and not any(True for _ in held.module.children()):
             name = held.path
         else:
             name = held.qualified.removesuffix(".weight")
@@ -84,6 +84,11 @@ class Owners:
             fans=mixing.fans,
             channels_first=mixing.channels_first,
         )
+
+    def place_of(self, parameter: int) -> tuple[str, str] | None:
+        """Return the path of the module that holds a parameter, and its qualified name; ``None`` if none does."""
+        held = self._find(parameter)
+        return None if held is None else (held.path, held.qualified)
 
     def _find(self, parameter: int) -> _Held | None:
         if not self._held:

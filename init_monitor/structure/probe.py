@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from init_monitor.structure.nodes import Frame, Node
     from init_monitor.structure.origins import Origins
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
-    from init_monitor.structure.trace import OnActivation, OnLoss, OnMixing, OnResidual, Pending
+    from init_monitor.structure.trace import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown, Pending
 
 STOPPED = "The structure probe stopped"
 """How a cause begins that is a failure, and no limit of what can be seen."""
@@ -55,6 +55,8 @@ class Probe(TorchFunctionMode):
         on_mixing: called as ``on_mixing(site, input, output)`` at each function that mixes an input with a weight of
             the model, but for those inside torch's own layers; ``input`` may be the numbers of the rows of a table.
         on_loss: called with the path of each module that turned out to be a loss.
+        on_unknown: called as ``on_unknown(path, weight, function)`` where a function that is not known takes a weight of
+            the module at that path.
 
     Attributes:
         causes: why the probe stopped looking, in sentences; empty if nothing failed.
@@ -74,7 +76,7 @@ class Probe(TorchFunctionMode):
         (['0#1', '1#1'], ['0/relu#1', '1/relu#1'])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom to tell of what
         self,
         model: nn.Module,
         *,
@@ -82,10 +84,11 @@ class Probe(TorchFunctionMode):
         on_activation: OnActivation | None = None,
         on_mixing: OnMixing | None = None,
         on_loss: OnLoss | None = None,
+        on_unknown: OnUnknown | None = None,
     ) -> None:
         super().__init__()
         self.causes: list[str] = []
-        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss)
+        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss, on_unknown)
         self._model = model
         self._calls = ModuleCalls(model, self._watches, self._leave_module, self._fail)
         self._owners = Owners(self._calls.modules, self._calls.was_called)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_in
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
-from init_monitor.structure.mixing import mixing_of
+from init_monitor.structure.mixing import mixing_of, weight_in
 from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     OnActivation = Callable[[ActivationSite, Tensor | None, Tensor], object]
     OnMixing = Callable[[MixingSite, Tensor, Tensor], object]
     OnLoss = Callable[[str], object]
+    OnUnknown = Callable[[str, str, str], object]
 
 _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
@@ -44,6 +45,7 @@ class Listeners:
     on_activation: OnActivation | None = None
     on_mixing: OnMixing | None = None
     on_loss: OnLoss | None = None
+    on_unknown: OnUnknown | None = None
 
 
 @dataclass(slots=True)
@@ -154,6 +156,8 @@ class Trace:
             self._activation(pending.activation, pending.frame, None if written else first, outputs[0])
         elif pending.frame.open and operation.mixes:
             self._mixing(operation, args, kwargs, pending, outputs[0])
+        elif pending.frame.open and operation.family is Family.COMPUTES:
+            self._unknown(operation, pending)
 
     def _note(self, operation: Operation, node: Node, output: Tensor) -> None:
         """Note the size of a value, and what it does with the values that it is made from."""
@@ -255,6 +259,13 @@ class Trace:
         self.mixings.append(site)
         if self._tell.on_mixing is not None:
             self._tell.on_mixing(site, mixing.given, output)
+
+    def _unknown(self, operation: Operation, pending: Pending) -> None:
+        """Tell of a weight that a function takes of which nothing is known."""
+        weight = None if self._tell.on_unknown is None else weight_in(pending.inputs)
+        held = None if weight is None else self._owners.place_of(weight)
+        if held is not None and self._tell.on_unknown is not None:
+            self._tell.on_unknown(*held, operation.name)
 
     def _number(self, frame: Frame, suffix: str) -> tuple[str, int]:
         owner = frame.name if frame.call <= 1 else f"{frame.name}@{frame.call}"

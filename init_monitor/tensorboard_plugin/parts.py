@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from init_monitor.page.series import Matrix
-    from init_monitor.records import Facts
     from init_monitor.records.quantities import Quantity
 
 NAME_FIELDS = {Of.LAYER: "names", Of.PARAMETER: "parameter_names", Of.RESIDUAL: "residual_names"}
@@ -126,15 +125,13 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
             continue
         said = _metadata(content)
         of = next((one for one in Of if one.plural == said.get("kind")), None)
-        if of is not None:
-            yield described(name, _facts_from(_facts_of(said, name), of))
-
-
-def _facts_from(said: dict[str, Any], of: Of) -> Facts:
-    try:
-        return facts_from(said, of)
-    except ValueError:  # each part can be said, but they contradict each other: a middle of 0 on a logarithmic axis
-        return facts_from({"title": said["title"]}, of)
+        if of is None:
+            continue
+        try:
+            facts = facts_from(_facts_of(said, name), of)
+        except ValueError:  # what is said does not go together: the numbers are shown all the same
+            facts = facts_from({"title": name}, of)
+        yield described(name, facts)
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

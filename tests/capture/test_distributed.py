@@ -76,7 +76,7 @@ def test_the_ranks_together_measure_what_one_process_does_of_the_whole_batch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ddp", "static", "fsdp2", "fsdp1", "uneven", "unused"])
+@pytest.mark.parametrize("name", ["ddp", "static", "fsdp2", "fsdp1", "uneven"])
 def test_a_record_is_the_same_on_both_ranks_to_the_last_digit(measured: dict[str, Any], name: str) -> None:
     first, second = (measured[f"{name}.{rank}"] for rank in (0, 1))
     assert first["names"] == second["names"]

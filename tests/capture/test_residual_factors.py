@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -68,8 +69,8 @@ def test_every_block_has_the_growth_and_the_gradients_of_autograd(form: str, *, 
     record = measured(model, x)
     streams = [variance(one) for one in model.kept]
     gradients = [variance(one.grad) for one in model.kept]
-    growth = [after / before for before, after in zip(streams, streams[1:], strict=False)]
-    backward = [before / after for before, after in zip(gradients, gradients[1:], strict=False)]
+    growth = [after / before for before, after in itertools.pairwise(streams)]
+    backward = [before / after for before, after in itertools.pairwise(gradients)]
     assert record.residual_names == ("#1", "#2", "#3")
     for quantity, expected in (
         (Quantity.RESIDUAL_SKIP_VAR, streams[:-1]),

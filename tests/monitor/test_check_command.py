@@ -111,7 +111,7 @@ def test_a_critical_finding_is_exit_status_1_with_table_finding_and_plan(
 
 def test_a_healthy_network_is_exit_status_0(networks: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"{networks}:good"]) == 0
-    assert "Healthy: no finding" in capsys.readouterr().out
+    assert "No finding in 1 sampled step" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("factory", ["lightning", "loading"])

@@ -19,6 +19,7 @@ from models import Classifier, fit, loader
 from pytorch_lightning.loggers import TensorBoardLogger
 from test_fuzz import clean
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack, _pop_mode
 
 import init_monitor
 from init_monitor import DEFAULT_RULES, InitMonitor, InitMonitorError, InitMonitorWarning
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 STEPS, SAMPLES, WIDTH = 2, 8, 8
 
-ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "torch_compat", "standalone")
+ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "torch_compat", "training_loss", "standalone")
 """Packages and modules whose functions are made to fail."""
 
 SPARED = (
@@ -46,6 +47,10 @@ SPARED = (
     "standalone.Watch.",
     # These run before the training or are one comparison.
     "capture.ranks.Ranks.__init__",
+    "capture.backward_root.BackwardRoot.__init__",
+    "capture.losses.LossMeter.__init__",
+    "records.losses.LossCurve.__init__",
+    "training_loss.TrainingLoss.__init__",
     "capture.schedule.Schedule.is_due",
     "capture.schedule.Patience.__init__",
     "structure.wrappers.",
@@ -57,6 +62,7 @@ SPARED = (
 )
 
 NEVER_DETACHED = (
+    "capture.backward_root.BackwardRoot.end",
     "capture.hooks.LayerHooks.detach",
     "structure.calls.ModuleCalls.detach",
     "structure.probe.Probe.__exit__",
@@ -209,6 +215,14 @@ PLACES = _reached()
 def unchanged(seen: Seen) -> bool:
     same = seen.losses == PLAIN.losses and torch.equal(seen.random, PLAIN.random)
     return same and all(torch.equal(a, b) for a, b in zip(seen.weights, PLAIN.weights, strict=True))
+
+
+@pytest.fixture(autouse=True)
+def no_mode_stays() -> Iterator[None]:
+    """Take off what a test of :data:`NEVER_DETACHED` leaves on this thread, for the tests after it."""
+    yield
+    while _get_current_function_mode_stack():
+        _pop_mode()
 
 
 @pytest.mark.parametrize("always", [False, True], ids=["once", "always"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def train(make: Callable[[], nn.Module], shape: tuple[int, ...], monitor: InitMo
     ids=["mlp", "resnet18", "transformer"],
 )
 def test_fifty_steps_are_bit_equal_with_and_without_the_monitor(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], measure: str
+    make: Callable[[], nn.Module], shape: tuple[int, ...], measure: Literal["exact", "staged"]
 ) -> None:
     monitor = InitMonitor(dense_steps=3, every_n_steps=5, sinks=(), measure=measure, strict=True)
     plain, watched = train(make, shape, None), train(make, shape, monitor)

@@ -82,8 +82,8 @@ INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
     ("steps", "severities", "verdict"),
     [
         (0, [], "Nothing was measured yet."),
-        (1, [], "Healthy: no finding in 1 sampled step of 3 layers."),
-        (2, [], "Healthy: no finding in 2 sampled steps of 3 layers."),
+        (1, [], "No finding in 1 sampled step of 3 layers; the loss is not known."),
+        (2, [], "No finding in 2 sampled steps of 3 layers; the loss is not known."),
         (1, [WARNING], "1 warning finding in 1 sampled step."),
         (3, [INFO, CRITICAL, WARNING, CRITICAL], "2 critical and 1 warning and 1 info findings in 3 sampled steps."),
     ],

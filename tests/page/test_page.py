@@ -358,7 +358,7 @@ def test_bad_input_ends_with_status_2_and_one_sentence(
         (tmp_path / "nowhere", "no such run"),
         (empty, "no run in"),
         (corrupt, "line 2: the line is corrupt"),
-        (newer, "the run has schema version 99, expected 1; upgrade init_monitor"),
+        (newer, "the run has schema version 99, expected 1 or 2; upgrade init_monitor"),
     ):
         assert cli.main([command, str(bad), *([str(good)] if command == "compare" else [])]) == 2
         error = capsys.readouterr().err

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from builders import history, linear, norm, only, record
@@ -246,3 +247,52 @@ def test_the_calls_of_a_shared_layer_are_judged_together() -> None:
     past, future = torch.linspace(-1, 1, 64).unsqueeze(1), torch.linspace(0.9, 1.1, 16).unsqueeze(1)
     assert found(past, future) == []
     assert only(found(past + 20, future + 20)).layers == ("embed#1",)
+
+
+def calls(*rows: tuple[float, float], given: Sequence[bool]) -> History:
+    """Calls of one layer, each with the mean and the standard deviation of what it gets, of the network's input or not."""
+    layers = tuple(
+        replace(FIRST, name=f"net.0#{i + 1}", depth=i, inputs=(INPUT,) if whole else ("other",))
+        for i, whole in enumerate(given)
+    )
+    means, stds = (np.array(column) for column in zip(*rows, strict=True))
+    columns = {
+        Quantity.COUNT: 100.0,
+        Quantity.INPUT_MEAN: means,
+        Quantity.INPUT_VARIANCE: stds**2,
+        Quantity.INPUT_MEAN_SQUARE: means**2 + stds**2,
+        Quantity.INPUT_ABS_MAX: abs(means) + 3 * stds,
+    }
+    return history(Structure(layers), columns)
+
+
+def test_no_hook_is_advised_where_it_would_change_what_another_call_gets() -> None:
+    finding = only(RULE.judge(calls((0.0, 100.0), (0.0, 100.0), given=(True, False))))
+    assert "register_forward_pre_hook" not in finding.remedy
+    assert "in the data" in finding.remedy
+
+
+def test_an_input_that_saturates_what_follows_is_critical_and_the_only_panel() -> None:
+    net = nn.Sequential(nn.Linear(30, 32), nn.Tanh(), nn.Linear(32, 10))
+
+    class Raw(Classifier):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(200 * x)
+
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Raw(net, optimizer="Adam", lr=1e-3), loader(30), monitor, steps=5)
+    finding = only(monitor.findings)
+    assert (finding.code, finding.severity, finding.step) == ("IM701", CRITICAL, 0)
+
+
+def test_data_that_asks_for_its_gradient_is_data_and_a_learned_query_is_none() -> None:
+    net = nn.Linear(4, 4)
+    query = nn.Parameter(100 * torch.randn(8, 4))
+    asked = (100 * torch.randn(8, 4)).requires_grad_()
+    with init_monitor.watch(net, sinks=()) as monitor, monitor.step():
+        net(asked).sum().backward()
+    assert monitor.structure.layers[0].inputs == (INPUT,)
+    with init_monitor.watch(net, sinks=()) as monitor, monitor.step():
+        net(query).sum().backward()
+    assert INPUT not in monitor.structure.layers[0].inputs

@@ -349,7 +349,7 @@ def test_a_run_that_ends_earlier_gets_its_table_at_the_end() -> None:
     printed: list[str] = []
     played(ConsoleSink(), 2, dense_steps=10, write=printed.append)
     assert printed[0].startswith("Signal propagation at step 1: 2 layers")
-    assert printed[1] == "Init Monitor: healthy so far: 2 steps watched (2 measured), no findings."
+    assert printed[1] == "Init Monitor: no findings: 2 steps watched (2 measured); the loss is not known."
 
 
 def test_the_closing_line_counts_steps_not_samples() -> None:
@@ -360,7 +360,7 @@ def test_the_closing_line_counts_steps_not_samples() -> None:
     for step in (0, 1, 50, 3199):
         sink.emit(measured(net, 1.0, step=step), (), net)
     sink.close()
-    assert printed[-1] == "Init Monitor: healthy so far: 3,200 steps watched (4 measured), no findings."
+    assert printed[-1] == "Init Monitor: no findings: 3,200 steps watched (4 measured); the loss is not known."
 
 
 def test_the_closing_line_counts_findings_per_severity() -> None:

@@ -40,8 +40,8 @@ def full_record(structure: Structure, step: int) -> StepRecord:
     return record(structure, dict.fromkeys(quantities, 0.5 + step), step=step)
 
 
-def whole_run(directory: Path) -> list[dict[str, Any]]:
-    """The lines of a run that has a value in every field there is."""
+def whole_run(directory: Path, *, pack: bool = False) -> Path:
+    """A run that has a value in every field there is."""
     found = Finding(
         "exploding-activations", "IM101", Severity.CRITICAL, NET.names[:2], 1, "It explodes.",
         {"growth": Figure(512.0, "× per layer")}, {"growth": Figure(1.0, "× per layer")},
@@ -49,7 +49,7 @@ def whole_run(directory: Path) -> list[dict[str, Any]]:
     )  # fmt: skip
     path = run_file(directory)
     options = {"include": ["a*"], "window": 256, "strict": False}
-    with RunWriter(path, settings=options, versions={"torch": "2.13"}, first_step=0) as writer:
+    with RunWriter(path, settings=options, versions={"torch": "2.13"}, first_step=0, pack=pack) as writer:
         writer.write(full_record(NET, 0), (), NET)
         last = dataclasses.replace(
             full_record(NET, 1), unoptimized=("a.weight",), optimizer="SGD", learning_rate=0.1,
@@ -57,7 +57,7 @@ def whole_run(directory: Path) -> list[dict[str, Any]]:
         )  # fmt: skip
         writer.write(last, (found,), NET)
         writer.conclude(LossStretch.of([(2, 2.25), (3, 2.0)]))
-    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    return path
 
 
 def asked(*words: str) -> tuple[int, str, str]:
@@ -95,7 +95,8 @@ def page_words(page: Path) -> str:
 
 
 with TemporaryDirectory() as _directory:
-    WHOLE = whole_run(Path(_directory))
+    WHOLE = [json.loads(line) for line in whole_run(Path(_directory) / "lists").read_text("ascii").splitlines()]
+    PACKED = whole_run(Path(_directory) / "packed", pack=True).read_bytes()
     PLACES = [path for path in places(WHOLE) if path]
 
 
@@ -120,7 +121,8 @@ def test_several_at_once_too(tmp_path: Path, changes: list[tuple[tuple[Any, ...]
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_bytes_that_a_disk_spoiled_too(tmp_path: Path, data: st.DataObject) -> None:
-    whole = bytearray("".join(f"{json.dumps(entry)}\n" for entry in WHOLE).encode())
+    lists = "".join(f"{json.dumps(entry)}\n" for entry in WHOLE).encode()
+    whole = bytearray(data.draw(st.sampled_from([lists, PACKED])))
     for _ in range(data.draw(st.integers(1, 5))):
         at = data.draw(st.integers(0, len(whole) - 1))
         whole[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=8))

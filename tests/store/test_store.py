@@ -87,6 +87,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
+        weight_decay=draw(any_float),
+        momentum=draw(any_float),
         loss_scaled=draw(st.booleans()),
         stepped=draw(st.booleans()),
     )
@@ -103,7 +105,9 @@ def test_any_records_come_back_with_nine_digits(
     for back, original in zip(read, sorted(wrote, key=lambda one: one.step), strict=True):
         for word in ("step", "time", "names", "parameter_names", "exact", "optimizer", "loss_scaled", "stepped"):
             assert getattr(back, word) == getattr(original, word), word
-        np.testing.assert_allclose(back.learning_rate, original.learning_rate, rtol=RELATIVE_ERROR_OF_9_DIGITS)
+        for name in ("learning_rate", "weight_decay", "momentum"):
+            wanted = getattr(original, name)
+            np.testing.assert_allclose(getattr(back, name), wanted, rtol=RELATIVE_ERROR_OF_9_DIGITS)
         same_numbers(back, original)
 
 
@@ -302,7 +306,7 @@ def test_an_empty_file_says_that_nothing_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "advice"), [(2, "upgrade init_monitor"), (0, "read it with the version that wrote")]
+    ("schema", "advice"), [(3, "upgrade init_monitor"), (0, "read it with the version that wrote")]
 )
 def test_another_schema_version_says_which_was_expected(tmp_path: Path, schema: int, advice: str) -> None:
     path = written(tmp_path / "run.jsonl", steps(0))
@@ -310,7 +314,7 @@ def test_another_schema_version_says_which_was_expected(tmp_path: Path, schema: 
     entries[0]["schema"] = schema
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     message = message_of(path)
-    assert f"line 1: the run has schema version {schema}, expected 1; {advice}" in message
+    assert f"line 1: the run has schema version {schema}, expected 1 or 2; {advice}" in message
     before = path.read_bytes()
     with pytest.raises(StoreError, match="schema version"):
         RunWriter(path)
@@ -376,6 +380,17 @@ def test_two_headers_are_two_runs_and_each_can_be_named(tmp_path: Path) -> None:
     assert (
         read_run(tmp_path).notices[0].endswith(f"this is the last, and {tmp_path}@1 to {tmp_path}@2 name the others.")
     )
+
+
+def test_what_is_wrong_in_one_run_is_not_said_of_another(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl", steps(0, 1), first_step=0)
+    path.write_bytes(path.read_bytes() + b"null\n")
+    written(path, steps(0, 1), first_step=0)
+    assert (read_run(path).skipped, len(read_run(path).notices)) == (0, 1)
+    assert read_run(f"{path}@2").notices == ()
+    first = read_run(f"{path}@1")
+    assert (first.skipped, len(first.records)) == (1, 2)
+    assert "line 6: the line is corrupt (the line is null, expected an object); it was left out" in first.notices[0]
 
 
 def test_files_that_do_not_say_where_a_training_began_are_told_apart_by_their_first_step(tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ D = 16
 class Written(nn.Module):
     """A module with weights of its own, beside child modules, whose forward is handed in."""
 
+    weight: Tensor
+    decay: Tensor
+    a: Tensor
+    b: Tensor
+
     def __init__(self, write: Callable[[Written, Tensor], Tensor], **shapes: tuple[int, ...]) -> None:
         super().__init__()
         self.write = write
@@ -149,9 +154,10 @@ def test_a_convolution_that_holds_its_norm_is_the_layer_before_it(options: dict[
 @pytest.mark.parametrize("unit", [Dense, lambda *_: OverwrittenLeaf()], ids=["holds its activation", "overwrites"])
 def test_the_tap_is_what_the_function_made_before_the_activation(unit: Any) -> None:
     torch.manual_seed(0)
-    net, x = nn.Sequential(unit(D, D), nn.Linear(D, 3)), torch.randn(40, D)
-    weight = net[0].weight if isinstance(net[0], nn.Linear) else net[0].kernel
-    before = F.linear(x, weight, getattr(net[0], "bias", None)).detach().double()
+    first: Any = unit(D, D)
+    net, x = nn.Sequential(first, nn.Linear(D, 3)), torch.randn(40, D)
+    weight = first.weight if isinstance(first, nn.Linear) else first.kernel
+    before = F.linear(x, weight, getattr(first, "bias", None)).detach().double()
     expected = [before.var(correction=0)] * 2
     monitor = monitored(net, x, steps=2)
     measured = [record.layers["0"].forward.variance for record in monitor.records]
@@ -160,10 +166,11 @@ def test_the_tap_is_what_the_function_made_before_the_activation(unit: Any) -> N
 
 def test_the_expected_gain_is_that_of_the_same_linear() -> None:
     torch.manual_seed(0)
-    net, x = nn.Sequential(Dense(D, D), nn.Linear(D, 3)), torch.randn(40, D)
+    dense, x = Dense(D, D), torch.randn(40, D)
+    net = nn.Sequential(dense, nn.Linear(D, 3))
     record = monitored(net, x).records[0]
     assert record.layers["0"].expected_gain == pytest.approx(
-        float(D * net[0].weight.detach().double().var(correction=0)), rel=1e-3
+        float(D * dense.weight.detach().double().var(correction=0)), rel=1e-3
     )
 
 
@@ -242,3 +249,21 @@ def test_the_probe_names_what_it_saw() -> None:
         ("0", "Dense", "0.weight", "0.bias"),
         ("1", "Written", "1.weight", ""),
     ]
+
+
+def test_a_weight_that_an_unknown_function_takes_is_told_of_once() -> None:
+    class Quantiser(nn.Module):
+        """Distances to a table of its own, beside a child module."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.codes, self.norm = nn.Parameter(torch.randn(5, D)), nn.LayerNorm(D)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cdist(self.norm(x), self.codes)
+
+    net = nn.Sequential(nn.Linear(D, D), Quantiser())
+    with pytest.warns(init_monitor.errors.InitMonitorWarning, match="'1.codes' is used by cdist") as caught:
+        monitor = monitored(net, torch.randn(7, D), steps=3)
+    assert len([one for one in caught if "cdist" in str(one.message)]) == 1
+    assert monitor.structure.names == ("0", "1.norm")

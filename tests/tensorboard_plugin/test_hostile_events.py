@@ -23,6 +23,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_RESOURCE, DT_STRING, DT_VARIANT
 from tensorboard.plugins import base_plugin
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from test_plugin import fast_loader
 from werkzeug.test import Client
 
 from init_monitor.page.loss_line import MOST_POINTS
@@ -64,11 +65,12 @@ PLACES = [path for path in places(DOCUMENTS) if path]
 class Asked:
     """The plugin, asked as a browser asks it; no answer takes long, fails, or is no strict JSON."""
 
-    def __init__(self, directory: Path) -> None:
-        multiplexer = plugin_event_multiplexer.EventMultiplexer(tensor_size_guidance={PLUGIN_NAME: 100})
-        multiplexer.AddRunsFromDirectory(str(directory))
-        multiplexer.Reload()
-        provider = data_provider.MultiplexerDataProvider(multiplexer, str(directory))
+    def __init__(self, directory: Path, provider: Any = None) -> None:
+        if provider is None:
+            multiplexer = plugin_event_multiplexer.EventMultiplexer(tensor_size_guidance={PLUGIN_NAME: 100})
+            multiplexer.AddRunsFromDirectory(str(directory))
+            multiplexer.Reload()
+            provider = data_provider.MultiplexerDataProvider(multiplexer, str(directory))
         self.apps = InitMonitorPlugin(base_plugin.TBContext(data_provider=provider)).get_plugin_apps()
 
     def get(self, route: str, **query: Any) -> Any:
@@ -246,6 +248,25 @@ def test_a_loss_of_many_documents_is_put_together_once(tmp_path: Path) -> None:
         losses = reader.json("/run", run="run")["losses"]
     assert len(losses["steps"]) <= MOST_POINTS
     assert (losses["steps"][0], losses["steps"][-1], losses["nonfinite_from"]) == (0, 89_999, 45_500)
+
+
+def test_the_other_loader_gives_what_can_be_read_too(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    metadata = events.document(LAYOUT_TAG, {}, "layers", first=True).metadata
+    bad = [
+        Summary.Value(tag=f"init_monitor/bad_{i}", tensor=tensor, metadata=metadata)
+        for i, tensor in enumerate(TENSORS.values())
+    ]
+    deep = text(FINDINGS_TAG, '{"v":1,"findings":' + "[" * 200_000 + "]" * 200_000 + "}", "findings")
+    good = [one for one in documents(DOCUMENTS) if one.tag != FINDINGS_TAG]
+    with fast_loader(written(tmp_path, [*bad, deep, *good]), tmp_path_factory.mktemp("server") / "port") as provider:
+        reader = Asked(tmp_path, provider)
+        until = time.monotonic() + 60
+        while "variance" not in str(reader.json("/runs")) and time.monotonic() < until:
+            time.sleep(0.2)
+        notices = reader.everything()
+        assert any("nested too deep" in one for one in notices), notices
+        outline = reader.json("/run", run="run")
+        assert (outline["layers"], outline["findings"]) == (LAYOUT["layers"], [])
 
 
 @pytest.mark.parametrize("wall_time", [math.nan, math.inf, -math.inf, 1e300, -5.0])

@@ -114,7 +114,7 @@ PROGRAM = Program(
             "",  # the target's own scale, in the network's forward
         ),
         inputs={
-            "lstm_decoder[0]": ("lstm_encoder[1][0]",),
+            "lstm_decoder[0]": ("lstm_encoder[1][0]", "decoder_variable_selection.softmax"),
             "multihead_attn.q_layers.0": ("static_enrichment.gate_norm.add_norm.norm",),
             "output_layer": ("pre_output_gate_norm.add_norm.norm",),
         },

@@ -85,7 +85,8 @@ def train(watching: Watching) -> nn.Module:
 # result is added to x: three residual additions. Atomwise.outnet is build_mlp(n_layers=2): two. All but the embedding
 # are snn.Dense, an nn.Linear that holds an activation module (nn.Identity, or none where it is a function).
 # filter_network is fed by distances, so by data; in2f by the embedding or the sum before it; f2out through
-# scatter_add, which TorchScript runs.
+# scatter_add, which TorchScript runs. PairwiseDistances makes _Rij and Forces makes forces; the rest of the dict is only
+# handed on.
 PROGRAM = Program(
     distribution="schnetpack",
     kind="molecules (force field)",
@@ -100,7 +101,15 @@ PROGRAM = Program(
             "*.outnet.?": 2,
         },
         residuals=INTERACTIONS,
-        others=("*.filter_network*", "*.f2out*", "*.outnet*", "*.cutoff_fn*", "*.radial_basis*"),
+        others=(
+            "*.filter_network*",
+            "*.f2out*",
+            "*.outnet*",
+            "*.cutoff_fn*",
+            "*.radial_basis*",
+            "model.input_modules.0[_Rij]",
+            "model.output_modules.1[forces]",
+        ),
         inputs={
             "model.representation.embedding": ("input",),
             "model.representation.interactions.1.filter_network.0": ("input", "model.representation.radial_basis"),

@@ -184,7 +184,7 @@ CASES = (
         lambda: _prices(raw=False),
         answer(
             "IM603 IM601 IM201 IM101 IM802 IM703",
-            *[Remedy.TARGET, Remedy.LEARNING_RATE],
+            Remedy.TARGET,
             by=20,
             beside=FURTHER_DOWN + " IM301 IM302",
         ),
@@ -212,7 +212,7 @@ CASES = (
         "The data set returns images[0] whatever the index: every sample is the same, the labels are not.",
         lambda: _one_sample(repeated=True),
         lambda: _one_sample(repeated=False),
-        answer("IM702 IM701", Remedy.DATA, by=60, beside="IM701"),
+        answer("IM702", Remedy.DATA, by=60, beside="IM701"),
         steps=120,
         measured=(2.3, 0.136),
     ),

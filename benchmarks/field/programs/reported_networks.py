@@ -139,7 +139,7 @@ CASES = (
         lambda: Program(PlainRelu(nn.PReLU), _large_pictures()),
         answer(
             "IM301",
-            *[Remedy.INITIALISE, Remedy.ACTIVATION, Remedy.LEARNING_RATE],
+            *[Remedy.INITIALISE, Remedy.ACTIVATION, Remedy.SLOWER],
             by=150,
             beside="IM102 IM202 IM302 IM603 IM702",
         ),

@@ -193,7 +193,7 @@ CASES = (
         lambda: Program(LanguageModel(3e-3), _text()),
         answer(
             "IM603 IM101 IM201 IM303 IM703",
-            Remedy.LEARNING_RATE,
+            Remedy.SLOWER,
             by=20,
             beside="IM102 IM202 IM702",
         ),

@@ -118,7 +118,7 @@ function verdictOf(ctx, outline) {
         ? pills
         : turned !== null
           ? [pill("critical", "loss not finite")]
-          : [pill("fine", outline.looked ? "healthy" : "no findings yet")]),
+          : [pill("fine", outline.looked ? "no findings" : "no findings yet")]),
       said,
     ),
     ...outline.notices.map((one) => h("p.notice", {}, one)),

@@ -20,7 +20,7 @@ from benchmarks.field.remedy import Remedy, initialises, kinds_of
 from benchmarks.field.running import Outcome
 from benchmarks.field.table import Marks, before_of, page, summary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "field-cpu.md"
 PAGE = ROOT / "docs" / "detection.md"
 
@@ -148,13 +148,16 @@ def test_an_answer_of_unknown_codes_or_without_a_remedy_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Remedy.LEARNING_RATE, "Lower the learning rate to about 1e-3."),
+        (Remedy.LEARNING_RATE, "Set lr=1e-3."),
+        (Remedy.SLOWER, "Lower the learning rate to about 1e-3."),
+        (Remedy.FASTER, "Raise the learning rate to about 1e-3."),
         (Remedy.SCHEDULE, 'Let Lightning move the schedule with every batch: "interval": "step".'),
         (Remedy.WEIGHT_DECAY, "The weight decay of 0.3 takes 3 % of each weight at a step: use 3e-4."),
         (Remedy.EPS, "Use eps=1e-4: 1e-8 is 0 in float16."),
         (Remedy.DTYPE, "Keep the weights in float32 and use mixed precision."),
         (Remedy.CLIP, "Raise gradient_clip_val to 1."),
         (Remedy.OPTIMIZER, "Hand the parameters of head to the optimizer."),
+        (Remedy.UNFREEZE, "All parameters are frozen: model.head.requires_grad_(True)."),
         (Remedy.CONNECT, "Do not detach what the loss is computed from."),
         (Remedy.OUTPUT_ACTIVATION, "Take the ReLU on the output away."),
         (Remedy.DIMENSION, "The softmax runs over a dimension of size 1: give it dim=1."),
@@ -178,6 +181,18 @@ def test_a_remedy_is_known_by_its_words(kind: Remedy, words: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in Remedy if kind is not Remedy.INITIALISE])
 def test_a_remedy_that_only_initialises_is_of_no_other_kind(kind: Remedy) -> None:
     assert kind not in kinds_of("Initialise these two anew.", "nn.init.xavier_normal_(model.a.weight)")
+
+
+def test_a_lower_rate_is_not_a_higher_one() -> None:
+    assert Remedy.FASTER not in kinds_of("Lower the learning rate, and clip the gradient.")
+    assert Remedy.SLOWER not in kinds_of("Raise the learning rate until a step changes the weights by a thousandth.")
+
+
+def test_going_back_to_a_checkpoint_mends_no_operation() -> None:
+    words = "Go back to a checkpoint from before, lower the learning rate, clip the gradient."
+    assert not kinds_of(words, "print([n for n, p in model.named_parameters() if not p.isfinite().all()])") & {
+        *(Remedy.GUARD, Remedy.DATA, Remedy.MASK, Remedy.EPS, Remedy.DTYPE)
+    }
 
 
 def test_code_that_initialises_counts_and_words_against_it_do_not() -> None:
@@ -306,7 +321,11 @@ def test_a_stopped_benchmark_goes_on_where_it_stopped(tmp_path: Path, capsys: py
     result = measure([case], 1, directory=str(tmp_path), state=state, tell=lambda _, done: told.append(done))
     assert told == []
     assert result.judged[0].faulty == measuring.kept(state)["01_rate", "faulty"]
-    assert "1 repaired versions" in summary(result, {})
+    text = summary(result, {})
+    assert "0 with a mistake" in text
+    assert "1 repaired versions" in text
+    assert "| both | – (0/0) | – (0/0) |" in text
+    assert "- 01_rate: " in text.partition("not known here")[2]
 
 
 def test_a_directory_without_programs_and_a_file_without_a_fault_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Layers whose output does not depend on their input: what makes them so, and what of the network is behind them."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from init_monitor.analysis.activations import Shape, activation_called
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.records import Layer, StepRecord, Structure
+
+ROUNDING = 1e-10
+"""Variance of numbers about 1 that are meant to be equal: a rounding of 1e-5, more than any pass over float32 makes of them."""
+
+
+class Cause(str, Enum):
+    """Why the output of a layer is the same for every input."""
+
+    ONE_PLACE = "one place"  # a softmax over a dimension of one element
+    ONE_VALUE = "one value"  # a normalisation of groups of one value
+    DROPS_ALL = "drops all"  # a dropout of 1
+    OFF = "off"  # an activation that gives one number for everything
+
+
+class Degenerate(NamedTuple):
+    """A layer whose output is the same for every input, and why."""
+
+    layer: Layer
+    cause: Cause
+
+
+def degenerate_layers(record: StepRecord, structure: Structure) -> list[Degenerate]:
+    """Return the layers that give one and the same output for all that they received in a step, in execution order."""
+    known = structure.by_name()
+    found = []
+    for layer in structure.layers:
+        cause = _cause(layer, record, known)
+        if cause is not None:
+            found.append(Degenerate(layer, cause))
+    return found
+
+
+def lasting(records: Sequence[StepRecord], structure: Structure) -> list[Degenerate]:
+    """Return the layers that are degenerate, for the same cause, in each of the records."""
+    found = degenerate_layers(records[-1], structure)
+    for record in records[:-1] if found else ():
+        here = set(degenerate_layers(record, structure))
+        found = [one for one in found if one in here]
+    return found
+
+
+def ends_the_network(layer: Layer, structure: Structure) -> bool:
+    """Say whether no layer with weights runs after this one."""
+    return all(other.role is not Role.WEIGHT for other in structure.layers[layer.depth + 1 :])
+
+
+def _cause(layer: Layer, record: StepRecord, known: dict[str, Layer]) -> Cause | None:
+    if layer.one_value:
+        return Cause.ONE_VALUE
+    if layer.role is Role.OTHER:
+        zeros = record.layer_table.at(layer.name, Quantity.ZERO_FRACTION)
+        return Cause.DROPS_ALL if "Dropout" in layer.kind and zeros == 1 else None
+    if layer.role is not Role.ACTIVATION:
+        return None
+    variance = record.layer_table.at(layer.name, Quantity.VARIANCE)
+    if not variance <= ROUNDING:
+        return None
+    shape = activation_called(layer.kind)
+    if shape is not None and shape.shape is Shape.DISTRIBUTION:
+        mean = record.layer_table.at(layer.name, Quantity.MEAN)
+        # Over n places the mean of a softmax is 1/n, and that of a log-softmax is below 0.
+        alone = 0.0 if "log" in layer.kind.casefold() else 1.0
+        return Cause.ONE_PLACE if abs(mean - alone) <= math.sqrt(ROUNDING) else None
+    fed = next((name for name in reversed(layer.inputs) if name in known), "")
+    arriving = record.layer_table.at(fed, Quantity.VARIANCE)
+    largest = record.layer_table.at(layer.name, Quantity.ABS_MAX)
+    return Cause.OFF if variance == 0 and arriving > 0 and not math.isnan(largest) else None

@@ -1,0 +1,165 @@
+"""Whether a run is seen to learn: what its training losses say, through their noise."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.records import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from init_monitor.records import History, LossCurve, StepRecord, Structure
+
+FEWEST = 10
+"""Losses from which a fall may be seen: as many as the default dense start."""
+
+LONG = 60
+"""Losses from which a level one counts: networks of a few layers that learn at all have left their first loss by then."""
+
+SURE = 4.0
+"""A difference of levels counts from so many standard errors: 1 in 30,000 by chance."""
+
+CLEAR = 0.2
+"""A fall by this part of the first level is no mere finding of the level of guessing (of a bias, of a mean)."""
+
+GOING_ON = 0.01
+"""A fall by this part of the first level that goes on after the first third of the run is learning, however slow."""
+
+VISIBLE = 0.05
+"""A level loss can be told from a falling one if the standard error of the levels is below this part of the first one."""
+
+GUESSING = 0.01
+"""How near a loss comes to that of guessing among equal classes, which no network that has learned something does."""
+
+_TO_SIGMA = 1.4826 / math.sqrt(2)
+"""From the median absolute difference of two neighbours to their standard deviation."""
+_OF_MEDIAN = 1.2533
+"""The standard error of a median over that of a mean."""
+
+
+class Learning(str, Enum):
+    """What the loss says of a run."""
+
+    LEARNS = "learns"
+    LEVEL = "level"
+    UNKNOWN = "unknown"
+    BROKEN = "broken"
+    """The newest loss is NaN or infinite."""
+
+
+class Course(NamedTuple):
+    """How the loss went, in medians; NaN where too few are known.
+
+    Attributes:
+        known: losses that are known (kept, if the run is long).
+        first, middle, last: its level over the first steps, after a third of the run, and over the last steps.
+        error: standard error of a difference of two of them.
+        start: the first loss of all.
+        newest: the loss of the newest step that is known.
+    """
+
+    known: int = 0
+    first: float = math.nan
+    middle: float = math.nan
+    last: float = math.nan
+    error: float = math.nan
+    start: float = math.nan
+    newest: float = math.nan
+
+    @property
+    def scale(self) -> float:
+        """What a fall is compared with: the size of the first level."""
+        return abs(self.first)
+
+    @property
+    def fall(self) -> float:
+        """By how much the loss has fallen since the start, in parts of the first level; negative if it rose."""
+        return (self.first - self.last) / self.scale if self.scale > 0 else math.nan
+
+    @property
+    def falls(self) -> bool:
+        """It fell by more than its noise makes of it."""
+        return self.first - self.last >= SURE * self.error and self.first > self.last
+
+    @property
+    def goes_on(self) -> bool:
+        """It still fell, and not by noise, after the first third."""
+        late = self.middle - self.last
+        return late >= SURE * self.error and late > GOING_ON * self.scale
+
+
+def course_of(curve: LossCurve) -> Course:
+    """Return how the loss of a run went; what is not finite is left out, but for the newest."""
+    values = curve.values.astype(np.float64)
+    if not values.size:
+        return Course()
+    finite = values[np.isfinite(values)]
+    start, newest = float(values[0]), float(values[-1])
+    if len(finite) < FEWEST:
+        return Course(len(values), start=start, newest=newest)
+    few, more = min(10, max(3, len(finite) // 10)), min(50, max(3, len(finite) // 5))
+    third = len(finite) // 3
+    first, middle, last = (
+        _median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
+    )
+    error = _noise(finite) * _OF_MEDIAN * math.sqrt(1 / few + 1 / more)
+    return Course(len(values), first, middle, last, error, start, newest)
+
+
+def seen(course: Course, structure: Structure, *, several: bool = False) -> Learning:
+    """Return what the loss says of a run.
+
+    Args:
+        course: of its loss.
+        structure: of the network: its last layer says what guessing costs.
+        several: several optimizers play against each other, or may: a level loss then says nothing.
+    """
+    if course.known and not math.isfinite(course.newest):
+        return Learning.BROKEN
+    if math.isnan(course.first):
+        return Learning.UNKNOWN
+    if course.falls and (course.goes_on or (course.fall >= CLEAR and not guesses(course.last, structure))):
+        return Learning.LEARNS
+    visible = course.error <= VISIBLE * course.scale
+    return Learning.LEVEL if course.known >= LONG and visible and not several else Learning.UNKNOWN
+
+
+def learning_of(history: History) -> Learning:
+    """Return whether the run of a history is seen to learn."""
+    return seen(course_of(history.losses), history.structure, several=plays(history.records))
+
+
+def plays(records: Sequence[StepRecord]) -> bool:
+    """Say whether several optimizers stepped on losses of their own, so that their sum need not fall."""
+    return any(len(record.loss_by_optimizer) > 1 or "," in record.optimizer for record in records[-3:])
+
+
+def guessing_loss(structure: Structure) -> float:
+    """Return the cross-entropy of guessing among the outputs of the last layer, ln C (ln 2 for one); NaN if not known."""
+    heads = [layer for layer in structure.layers if layer.role is Role.WEIGHT]
+    if not heads or heads[-1].kind != "Linear" or heads[-1].fan_out < 1:
+        return math.nan
+    return math.log(max(2, heads[-1].fan_out))
+
+
+def guesses(loss: float, structure: Structure) -> bool:
+    """Say whether a loss is that of guessing among equal classes."""
+    return abs(loss - guessing_loss(structure)) <= GUESSING * loss
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values))
+
+
+def _noise(values: NDArray[np.float64]) -> float:
+    """Return the standard deviation of a loss around its level, from neighbours, so that its course does not count."""
+    between = float(np.median(np.abs(np.diff(values)))) * _TO_SIGMA
+    # Not below what float32 tells apart: a loss that is the same number at every step has no noise.
+    return max(between, float(np.finfo(np.float32).eps) * float(np.abs(values).max()))

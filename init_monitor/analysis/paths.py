@@ -1,0 +1,47 @@
+"""Which layers a signal reaches from a layer on, as far as it was followed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from init_monitor.records import Finding, Structure
+
+INPUT_SCALE, DEGENERATE = "IM701", "IM503"
+"""Codes of the findings that are the cause of others along a path."""
+
+
+def behind(names: Collection[str], structure: Structure) -> frozenset[str]:
+    """Return these layers and all that what they make may reach.
+
+    A layer of which nothing is known, or that takes a tensor that no layer made, is reached if one before it was: what lies
+    between two layers (a sum, a sampled code) is not always followed.
+    """
+    reached: set[str] = set()
+    for layer in structure.layers:
+        known = [name for name in layer.inputs if name != layer.name]
+        fed = any(name in reached for name in known) or (not known and reached)
+        if layer.name in names or fed:
+            reached.add(layer.name)
+    return frozenset(reached)
+
+
+def before(names: Collection[str], structure: Structure) -> frozenset[str]:
+    """Return these layers and all that ran before the last of them."""
+    last = max((layer.depth for layer in structure.layers if layer.name in names), default=-1)
+    return frozenset(layer.name for layer in structure.layers if layer.depth <= last)
+
+
+def explained(finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+    """Return the layers of a finding whose trouble another one explains from where it comes.
+
+    An input out of scale (IM701) explains what happens to the signal behind it; a layer that lets nothing through (IM503) that,
+    and the gradient that does not come back before it. Of other findings, only the layers that both name.
+    """
+    places = frozenset(finding.layers or ("",))
+    if other.code not in {INPUT_SCALE, DEGENERATE}:
+        return places & frozenset(other.layers) if other.layers else places
+    reached = behind(other.layers, structure)
+    return places & (reached | before(other.layers, structure) if other.code == DEGENERATE else reached)

@@ -1,0 +1,121 @@
+"""Whether a network stands still since its start, and where its gradient ends."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.records import Column, History, Layer, StepRecord, Structure
+
+
+class Still(str, Enum):
+    """How a network stands still."""
+
+    FROZEN = "frozen"
+    """No parameter requires a gradient."""
+    UNCONNECTED = "unconnected"
+    """No parameter has a gradient at all."""
+    BLOCKED = "blocked"
+    """Every gradient is exactly zero."""
+    NO_RATE = "no rate"
+    """The learning rate is zero."""
+    SHRUNK = "shrunk"
+    """The update is a thousandth and less of what rate and gradient give: the gradient is clipped away."""
+    UNMOVED = "unmoved"
+    """There is a gradient and a rate, and nothing moves."""
+
+
+def has_no_gradient(record: StepRecord) -> bool:
+    """Say whether no parameter of a step got a gradient. What moved by one that cannot be measured (sparse) had it."""
+    norms, moved = record.column(Quantity.WEIGHT_GRADIENT_NORM), record.column(Quantity.UPDATE_RATIO)
+    broken = record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
+    return not ((norms > 0) | (broken > 0) | (np.isnan(norms) & (moved > 0))).any()
+
+
+def was_skipped(record: StepRecord) -> bool:
+    """Say whether a gradient was not finite: a scaler leaves such a step out, and so may the program; IM601 tells it."""
+    return bool((record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT) > 0).any())
+
+
+def how_it_stands(records: Sequence[StepRecord], *, faint: float, shortfall: float) -> Still | None:
+    """Return how the network stood still in all of these records; ``None`` if it did not.
+
+    Args:
+        records: from the start on, without those whose gradient was not finite.
+        faint: ‖Δw‖/‖w‖ below which a gradient that was clipped away counts as no movement.
+        shortfall: the same relative to what rate and gradient give.
+    """
+    last = records[-1]
+    if not last.parameter_names:
+        return None
+    if (last.column(Quantity.TRAINABLE) == 0).all():
+        return Still.FROZEN
+    if all(map(has_no_gradient, records)):
+        none = all(np.isnan(r.column(Quantity.WEIGHT_GRADIENT_NORM)).all() for r in records)
+        return Still.UNCONNECTED if none else Still.BLOCKED
+    if all(map(_is_at_rest, records)):
+        return Still.NO_RATE if all(record.learning_rate == 0 for record in records) else Still.UNMOVED
+    started = _started(records[0])
+    return Still.SHRUNK if all(_is_shrunk(record, started, faint, shortfall) for record in records) else None
+
+
+def _is_at_rest(record: StepRecord) -> bool:
+    """Say whether no parameter moved in a step. NaN, where it was not measured, is no rest."""
+    moved = record.column(Quantity.UPDATE_RATIO)
+    return bool((moved == 0).any() and not (moved > 0).any())
+
+
+def expected_updates(record: StepRecord) -> Column:
+    """Return ‖Δw‖/‖w‖ of each parameter as its gradient and the learning rate give it; NaN where that is not known."""
+    optimizer, norms = record.optimizer.casefold(), record.column(Quantity.WEIGHT_GRADIENT_NORM)
+    counts, weights = record.column(Quantity.WEIGHT_COUNT), record.column(Quantity.WEIGHT_NORM)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if optimizer == "sgd":
+            return np.where(weights > 0, record.learning_rate * norms / weights, np.nan)
+        if optimizer in {"adam", "adamw"}:
+            # Far above epsilon the size of the gradient is divided out: every element moves by about the rate.
+            above = norms / np.sqrt(counts) > 1e3 * (epsilon_of(optimizer) or 0.0)
+            return np.where(above & (weights > 0), record.learning_rate * np.sqrt(counts) / weights, np.nan)
+    return np.full(len(norms), np.nan)
+
+
+def _started(record: StepRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Return which parameters did not start at zero: what such a one moves by is relative to nothing."""
+    return np.logical_and(record.column(Quantity.WEIGHT_NORM) > 0, record.column(Quantity.TRAINABLE) != 0)
+
+
+def _is_shrunk(
+    record: StepRecord, started: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], faint: float, shortfall: float
+) -> bool:
+    moved = record.column(Quantity.UPDATE_RATIO)
+    if started.shape != moved.shape or not record.learning_rate > 0:
+        return False
+    wanted = expected_updates(record)
+    judged = started & np.isfinite(moved) & (wanted > 0)
+    if not judged.any():
+        return False
+    others = moved[started & np.isfinite(moved)]
+    return bool(others.max() < faint and (moved[judged] < shortfall * wanted[judged]).all())
+
+
+def end_of_gradient(history: History) -> Layer | None:
+    """Return the layer that the gradient reaches last on its way to the input; ``None`` if it reaches none."""
+    record = history.last
+    square, variance = record.column(Quantity.GRADIENT_MEAN_SQUARE), record.column(Quantity.GRADIENT_VARIANCE)
+    alive = np.flatnonzero(np.nan_to_num(np.where(np.isnan(square), variance, square), nan=0.0) > 0)
+    known = history.structure.by_name()
+    return known.get(record.names[int(alive[0])]) if alive.size else None
+
+
+def is_output(layer: Layer, structure: Structure) -> bool:
+    """Say whether no weight layer and no normalisation comes after a layer."""
+    return not any(other.role in {Role.WEIGHT, Role.NORMALISATION} for other in structure.layers[layer.depth + 1 :])

@@ -1,0 +1,167 @@
+"""Why a network stands still, and what to do about it, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.activations import Shape, activation_called
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.stillness import Still, expected_updates, is_output
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from init_monitor.records import History, Layer
+
+
+class Cause(NamedTuple):
+    """Why, in sentences, and the remedy, with its code."""
+
+    why: str
+    remedy: str
+
+
+SCHEDULE = """return {
+    "optimizer": optimizer,
+    "lr_scheduler": {"scheduler": schedule, "interval": "step"},  # Lightning's default is "epoch"
+}"""
+
+_FROZEN = Cause(
+    "All of them have requires_grad=False: what was to be frozen is a part, and the pattern fits everything.",
+    snippets.advice(
+        "Unfreeze what is to learn: set requires_grad of its parameters to True, before the optimizer is built. A loss that"
+        " had to be told requires_grad_() has no trainable parameter behind it.",
+        "print([name for name, p in model.named_parameters() if p.requires_grad])  # what is trainable",
+    ),
+)
+
+_UNCONNECTED = Cause(
+    "The loss is not connected with the network: it was made from numbers or from detached tensors.",
+    "Compute the loss from the very tensors that the network gives. Look for .item(), .detach(), .data, .numpy(), argmax,"
+    " torch.tensor(...) or torch.no_grad() between output and loss; requires_grad_() on the loss only hides the error.",
+)
+
+_NO_RATE = Cause(
+    "Either it was given as 0 (an integer division, an int() around it), or a schedule holds it there: a warm-up from 0 that moves"
+    " once per epoch stays at 0 for the whole of the first one.",
+    snippets.advice(
+        'Give a schedule that counts steps "interval": "step" (by default Lightning moves it once per epoch), let it start above'
+        " 0, or set the learning rate.",
+        SCHEDULE,
+    ),
+)
+
+_AFTER_ALL = Cause(
+    "It is 0 at the last layer already: what makes the loss of the network's output lets no gradient through.",
+    "Look between the output and the loss. A clamp or another activation there: take it away. A softmax or a cross-entropy over"
+    " one output is the same whatever goes in: give it a logit per class, or use a sigmoid (binary_cross_entropy_with_logits)"
+    " and check dim. round, argmax and comparisons are not differentiable. Or a factor of 0, or a loss that is 0 by its margin.",
+)
+
+
+def cause_of(still: Still, place: Layer | None, history: History) -> Cause:
+    """Return why a network stands still.
+
+    Args:
+        still: how it does.
+        place: the layer where its gradient ends, if it ends at one.
+        history: up to now.
+    """
+    if still is Still.BLOCKED:
+        return _AFTER_ALL if place is None else _blocked(place, history)
+    if still is Still.SHRUNK:
+        return _shrunk(history)
+    if still is Still.UNMOVED:
+        return _unmoved(history)
+    return {Still.FROZEN: _FROZEN, Still.UNCONNECTED: _UNCONNECTED, Still.NO_RATE: _NO_RATE}[still]
+
+
+def _blocked(place: Layer, history: History) -> Cause:
+    """Return why the gradient ends at a layer."""
+    at_end = is_output(place, history.structure)
+    named = _named(place)
+    activation = activation_called(place.kind)
+    table = history.last.layer_table
+    zeros = table.at(place.name, Quantity.ZERO_FRACTION) == 1
+    constant = table.at(place.name, Quantity.VARIANCE) == 0
+    if activation is not None and activation.shape is Shape.DISTRIBUTION and constant:
+        return Cause(
+            f"It ends at {named}, whose output is constant: a softmax over a single element is 1, whatever goes in.",
+            "Take the softmax away and use a sigmoid with the one output (binary_cross_entropy_with_logits does both), or give the"
+            " network an output per class; otherwise take the softmax over the dimension that has several elements (dim=).",
+        )
+    if place.role is Role.NORMALISATION:
+        return Cause(
+            f"It ends at {named}, which normalises groups of one value each: its output does not depend on its input.",
+            "Normalise over more than one value (another number of groups, another dimension), or leave the normalisation out.",
+        )
+    if "Dropout" in place.kind and zeros:
+        return Cause(
+            f"It ends at {named}, which drops everything.", "Lower p of this dropout: it is the share that is dropped."
+        )
+    off = (
+        "is off for everything: what it receives is negative for every sample"
+        if zeros
+        else "is at its bound for everything"
+    )
+    why = f"It ends at {named}, which {off if activation is not None or zeros or constant else 'lets none through'}."
+    if at_end:
+        return Cause(
+            why,
+            f"Take {named} away: it is on the output of the network. Let the last layer give any number, and bring the targets to"
+            " its scale instead of the output to that of the targets.",
+        )
+    return Cause(
+        why,
+        f"Look at what {named} receives: a bias far from 0, an input or a weight that is far too large or negative throughout. Scale"
+        " the input, set the bias to 0, or use another activation there (LeakyReLU).",
+    )
+
+
+def _named(layer: Layer) -> str:
+    return (
+        f"{layer.name} ({layer.kind})"
+        if layer.module == layer.name
+        else f"the {layer.kind} called in {layer.module or 'the network'}"
+    )
+
+
+def _shrunk(history: History) -> Cause:
+    record = history.last
+    moved, wanted = record.column(Quantity.UPDATE_RATIO), expected_updates(record)
+    inside = (wanted > 0) & np.isfinite(moved)
+    norms = record.column(Quantity.WEIGHT_GRADIENT_NORM)
+    norm = float(np.sqrt(np.nansum(norms**2)))
+    share = float(np.max(moved[inside] / wanted[inside])) if inside.any() else 0.0
+    why = (
+        f"A step is {phrases.part(share) if share > 0 else '0 of'} what rate and gradient give: between backward and step the gradient,"
+        f" of norm {phrases.number(norm)}, is clipped (or divided) to next to nothing."
+    )
+    sentence = "Clip at a norm that gradients have, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
+    if epsilon_of(record.optimizer) is not None:
+        sentence += " Or the optimizer's eps is far larger than the gradient: leave it at its default of 1e-8."
+    return Cause(why, snippets.advice(sentence, "trainer = pl.Trainer(gradient_clip_val=1.0)"))
+
+
+def _unmoved(history: History) -> Cause:
+    record = history.last
+    wanted = expected_updates(record)
+    wanted = wanted[np.isfinite(wanted) & (wanted > 0)]
+    dtypes = {layer.dtype for layer in history.structure.layers if layer.weight}
+    spacing = max((format_of(dtype).spacing for dtype in dtypes), default=0.0)
+    if wanted.size and float(np.median(wanted)) < spacing:
+        return Cause(
+            f"An update would be {phrases.part(float(np.median(wanted)))} the size of a weight, and {' and '.join(sorted(dtypes))} tells"
+            f" numbers apart to {phrases.number(spacing)} of their size: it is rounded away.",
+            "Raise the learning rate, or keep the weights in float32 and compute in half precision beside them"
+            ' (precision="bf16-mixed").',
+        )
+    return Cause(
+        "The optimizer's step changes none of them.",
+        "Let the optimizer hold the parameters of this model and step: look at an optimizer_step that does not call"
+        " optimizer.step(closure=...), at a clip norm that is far too small, and at gradients that are set to 0 before the step.",
+    )

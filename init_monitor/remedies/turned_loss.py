@@ -1,0 +1,82 @@
+"""What to say and to do where the loss is not finite, or rises: by how it came to that."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from init_monitor.analysis.turning import broken_weights, lead_up
+from init_monitor.remedies import made_by_training, phrases, snippets
+
+if TYPE_CHECKING:
+    from init_monitor.analysis.turning import LeadUp
+    from init_monitor.records import History
+
+_ANOMALY = "import torch\n\ntorch.autograd.set_detect_anomaly(True)  # for one short run: it names the operation"
+
+
+class Turned(NamedTuple):
+    """How the loss came to its first value that is not finite, in sentences, and the remedy with its code."""
+
+    why: str
+    remedy: tuple[str, str]
+
+
+def turned(first: int, history: History) -> Turned:
+    """Return how the loss came to step ``first``, from which on it is not finite, and what to do about it."""
+    came = lead_up(history.losses, first)
+    return Turned(_told(came, first), _remedy(came, first, history))
+
+
+def before(history: History) -> Turned | None:
+    """Return the same where the loss was not finite at a step before the last record, which was not measured."""
+    first = history.losses.first_nonfinite
+    if first is None or first >= history.last.step or any(record.step == first for record in history.records):
+        return None
+    found = turned(first, history)
+    return found._replace(why=f"The loss is not finite since step {first}. {found.why}")
+
+
+def also_broken(first: int, history: History) -> str:
+    """Return the sentence about the weights that are not finite at a step after that; empty if there are none."""
+    weights = broken_weights(history.last) if history.last.step > first else ()
+    if not weights:
+        return ""
+    return f" At step {history.last.step} {phrases.names(weights)} {'holds' if len(weights) == 1 else 'hold'} NaN or infinity."
+
+
+def _told(came: LeadUp, first: int) -> str:
+    if not came.known:
+        return "No loss was finite before."
+    if came.rose:
+        return f"It rose before, to {phrases.number(came.before)}: the steps were too large."
+    return (
+        f"It was {phrases.number(came.before)} just before and not on its way up: the batch of step {first} made it, or an operation"
+        " on the way from the output to the loss."
+    )
+
+
+def _remedy(came: LeadUp, first: int, history: History) -> tuple[str, str]:
+    if came.rose:
+        return (
+            "Lower the learning rate (or warm it up) and clip the gradient; go back to a checkpoint from before.",
+            made_by_training.CLIP,
+        )
+    where = f"the batch of step {first}" if came.known else "the batches"
+    sentence = (
+        f"Look at {where} (missing values, nothing labelled, an empty sample) and at what the loss divides by, or takes the logarithm"
+        " or the root of: clamp that away from 0, or add an eps. Weights that are NaN stay so: go back to a checkpoint."
+    )
+    if any(layer.dtype == "float16" for layer in history.structure.layers):
+        sentence += " In float16 a sum ends at 65,504: take the mean, and compute the loss in float32."
+    return sentence, _ANOMALY
+
+
+def rising(history: History) -> str:
+    """Return what to do about a loss that rises for good."""
+    rate = history.last.learning_rate
+    at = f" (it is {rate:g} now)" if math.isfinite(rate) else ""
+    return snippets.advice(
+        f"Lower the learning rate{at}, look at whether a schedule raises it, zero the gradients in every step, and clip them.",
+        made_by_training.CLIP,
+    )

@@ -1,0 +1,177 @@
+"""IM503: layers whose output cannot depend on what goes in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from init_monitor.analysis.degenerate import Cause, Degenerate, ends_the_network, lasting
+from init_monitor.analysis.gradient_flow import parameters_of
+from init_monitor.records import Figure, Finding, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from init_monitor.records import History, Layer
+
+STRUCTURAL = frozenset({Cause.ONE_VALUE, Cause.DROPS_ALL})
+"""What the layer itself says, so that one look is enough; the others are seen in the values."""
+
+
+@dataclass(frozen=True)
+class DegenerateLayer:
+    """IM503: a layer gives one and the same output for every input, because of how it was built.
+
+    A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
+    bias), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
+    off. Rectifiers inside a network are IM301's. Critical where nothing of the input arrives at the end of the network, or where
+    most parameters get no gradient because of it.
+
+    **Why.** Nothing passes such a layer, forward or back: what lies before it keeps its random weights. Nothing crashes, and the
+    loss still falls to what the layers behind it can do without the input.
+
+    **Example.** ``softmax(scores, dim=-1)`` on scores of shape [N, T, 1]; ``GroupNorm(64, 64)`` behind a global pooling;
+    ``Dropout(1.0)``, taken for the share to keep.
+
+    **Remedy.** The dimension that was meant, more than one value per group, a dropout below 1; take an activation that is off
+    away from the output.
+
+    Attributes:
+        records: sampled steps in a row that must show it where only the values tell (a batch may hold sequences of length 1).
+        most: share of the trainable elements that get no gradient before such a layer, from which it is critical.
+        gone: share of the variance that lies between samples, in the last layer with weights, at which nothing of the input
+            arrives: the samples differ by a thousandth of what is the same in all; rounding alone leaves 1e-7.
+    """
+
+    code: ClassVar[str] = "IM503"
+    name: ClassVar[str] = "degenerate-layer"
+    source: ClassVar[str] = (
+        "PyTorch issue 19250, 'InstanceNorm, GroupNorm doesn't crash with # of elements == 1'; by arithmetic"
+    )
+
+    records: int = 3
+    most: float = 0.5
+    gone: float = 1e-6
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding per cause."""
+        # A network that is looked at once, before it trains, is taken at that.
+        needed = self.records if history.last.optimizer else 1
+        recent = history.records[-needed:]
+        found = [
+            one for one in lasting(recent, history.structure) if self._counts(one, history, seen=len(recent) == needed)
+        ]
+        for cause in Cause:
+            if same := [one.layer for one in found if one.cause is cause]:
+                yield self._finding(cause, same, history)
+
+    def _counts(self, one: Degenerate, history: History, *, seen: bool) -> bool:
+        if one.cause in STRUCTURAL:
+            return True
+        ends = ends_the_network(one.layer, history.structure)
+        # Inside a network IM301 knows which units are dead, and from how many samples.
+        return seen and not (one.cause is Cause.OFF and one.layer.flat_below and not ends)
+
+    def _finding(self, cause: Cause, layers: Sequence[Layer], history: History) -> Finding:
+        first, structure = layers[0], history.structure
+        ends = ends_the_network(first, structure)
+        idle = _without_gradient_before(first, history)
+        critical = idle >= self.most or self._nothing_arrives(first, history)
+        evidence = {"variance": Figure(history.last.layer_table.at(first.name, Quantity.VARIANCE))}
+        if idle > 0:
+            evidence["elements"] = Figure(idle, "of the trainable elements, before it, without a gradient")
+        message = f"{first.name} ({first.kind}) {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
+        if idle > 0:
+            message += f" {phrases.percent(idle)} of the trainable elements lie before it and get no gradient."
+        if len(layers) > 1:
+            message += f" So do {phrases.names([layer.name for layer in layers[1:]])}."
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.CRITICAL if critical else Severity.WARNING,
+            layers=tuple(layer.name for layer in layers),
+            step=history.last.step,
+            message=message,
+            evidence={name: figure for name, figure in evidence.items() if math.isfinite(figure)},
+            expected={"variance": Figure(1.0, "about")} if cause is Cause.ONE_VALUE else {},
+            remedy=_remedy(cause, first, ends=ends),
+            source=self.source,
+        )
+
+    def _nothing_arrives(self, layer: Layer, history: History) -> bool:
+        """Say whether the samples look the same to the last layer with weights behind ``layer``."""
+        behind = [x for x in history.structure.layers[layer.depth + 1 :] if x.role is Role.WEIGHT]
+        share = history.last.layer_table.at(behind[-1].name, Quantity.BETWEEN_SAMPLE_SHARE) if behind else math.nan
+        return share <= self.gone
+
+
+def _without_gradient_before(layer: Layer, history: History) -> float:
+    """Return the share of the trainable elements that lie before a layer and have a gradient of 0, or none."""
+    table = history.last.parameter_table
+    counts = table.by_name(Quantity.WEIGHT_COUNT)
+    norms, trained = table.by_name(Quantity.WEIGHT_GRADIENT_NORM), table.by_name(Quantity.TRAINABLE)
+    total = sum(count for name, count in counts.items() if trained[name] != 0 and count > 0)
+    before = {name for one in history.structure.layers[: layer.depth] for name in parameters_of(one)}
+    idle = sum(counts[n] for n in before if n in counts and trained[n] != 0 and not norms[n] > 0 and counts[n] > 0)
+    return idle / total if total else 0.0
+
+
+def _said(cause: Cause, value: float) -> str:
+    if cause is Cause.ONE_PLACE:
+        given = "0, the logarithm of 1," if abs(value) < 0.5 else "1"  # noqa: PLR2004 - half-way between the two
+        return (
+            "goes over a dimension of one element: whatever goes in, it gives"
+            f" {given} everywhere, and no gradient passes it."
+        )
+    if cause is Cause.ONE_VALUE:
+        return (
+            "normalises groups of a single value: minus its mean nothing is left of it, so the output is the layer's bias"
+            " for every input, and no gradient passes it."
+        )
+    if cause is Cause.DROPS_ALL:
+        return "drops everything: its p is the share that is dropped, not the one that is kept, and it is 1."
+    return (
+        f"is off for everything: it gives {phrases.number(value)} for all that it received, and no gradient passes it."
+    )
+
+
+def _remedy(cause: Cause, layer: Layer, *, ends: bool) -> str:
+    if cause is Cause.ONE_VALUE and "Group" in layer.kind:
+        return _GROUPS
+    return (ends and _AT_THE_END.get(cause)) or _INSIDE[cause]
+
+
+_GROUPS = (
+    "Normalise where a group has more than one value: before the pooling that leaves one position, or with fewer groups"
+    " (GroupNorm(num_groups=8, ...)); or take the normalisation away."
+)
+
+_AT_THE_END = {
+    Cause.ONE_PLACE: (
+        "Give the network one output per class, or take the softmax away and train its one output as a logit, with"
+        " F.binary_cross_entropy_with_logits (a sigmoid gives the probability)."
+    ),
+    Cause.OFF: (
+        "Take this activation away from the output, or scale the targets to what it can give: an output has to be able to"
+        " reach every target, on both sides."
+    ),
+}
+
+_INSIDE = {
+    Cause.ONE_PLACE: (
+        "Take the softmax over the dimension that holds the alternatives: for scores of shape [N, T, 1] that is dim=1, not"
+        " dim=-1."
+    ),
+    Cause.ONE_VALUE: (
+        "Take this normalisation away, or move it to where it has more than one value to normalise: before the layer that"
+        " leaves a single feature."
+    ),
+    Cause.DROPS_ALL: "Give the dropout the share that is to be dropped: Dropout(p=0.1) keeps 90 %.",
+    Cause.OFF: (
+        "Take this activation away, or widen its bounds to the values that it receives; scale or normalise what goes into"
+        " it."
+    ),
+}

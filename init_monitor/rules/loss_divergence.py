@@ -1,0 +1,123 @@
+"""IM802: the loss is not finite any more, or rises for good."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.learning import plays
+from init_monitor.analysis.turning import lead_up, stays_broken
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.remedies import phrases, snippets, turned_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.records import History, Structure
+
+
+@dataclass(frozen=True)
+class LossDivergence:
+    """IM802: the loss is NaN or infinite and stays so, or lies far above where it began and does not come back.
+
+    A loss that was not finite in single steps and is finite again (a gradient scaler skipped them, or the program did) is not
+    told. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
+    after it is not finite either. Where a layer is known to be the first (IM601), that says all of it.
+
+    **Why.** From there on nothing is learned; NaN in a weight never goes away.
+
+    **Example.** The mean over no labelled place, 0/0, in one batch of a hundred; a rate that rises by 6 % with every step.
+
+    **Remedy.** If the loss rose before: a lower learning rate, a clipped gradient. If it did not: the batch of that step, and
+    what the loss divides by, or takes the logarithm or root of.
+
+    Attributes:
+        rises: factor over the level at the start from which a loss that stays there is a warning: curricula, terms that fade in
+            and noise stay below.
+        lost: the same for critical.
+        steps: so many of the latest losses must all lie above, and as many must have come before: a spike after a first large
+            step falls again within them.
+    """
+
+    code: ClassVar[str] = "IM802"
+    name: ClassVar[str] = "loss-divergence"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM201", "IM601", "IM603")
+    source: ClassVar[str] = (
+        "IEEE 754-2019, 6 and 7: what is computed with NaN is NaN; Cohen et al. 2021, 'Gradient descent on neural networks typically occurs at the edge of stability'"
+    )
+
+    rises: float = 4.0
+    lost: float = 100.0
+    steps: int = 20
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        found = self._broken(history) or self._rising(history)
+        if found is not None:
+            yield found
+
+    def leaves(self, finding: Finding, other: Finding, _: Structure) -> frozenset[str]:
+        """Return the whole network: a finding that names what overflowed, or the step that was too large, says it better."""
+        return frozenset(finding.layers or ("",)) if other.severity >= finding.severity else frozenset()
+
+    def _broken(self, history: History) -> Finding | None:
+        first = history.losses.first_nonfinite
+        if first is None or not stays_broken(history):
+            return None
+        came, how = lead_up(history.losses, first), turned_loss.turned(first, history)
+        value = history.losses.since(first).values
+        word = "infinite" if value.size and np.isinf(value[0]) else "NaN"
+        message = (
+            f"The loss is not finite since step {first} ({word}). {how.why}{turned_loss.also_broken(first, history)}"
+        )
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.CRITICAL,
+            layers=(),
+            step=max(history.last.step, int(history.losses.steps[-1])),
+            message=message,
+            evidence={"first_step": Figure(first, "the first step whose loss is not finite")}
+            | ({"loss_before": Figure(came.before)} if math.isfinite(came.before) else {}),
+            expected={"first_step": Figure(math.inf, "none")},
+            remedy=snippets.advice(*how.remedy),
+            source=self.source,
+        )
+
+    def _rising(self, history: History) -> Finding | None:
+        values = history.losses.values.astype(np.float64)
+        values = values[np.isfinite(values)]
+        if len(values) < 2 * self.steps or plays(history.records):
+            return None
+        start = float(np.median(values[: self.steps // 2]))
+        best = float(np.median(values[: -self.steps][-5 * self.steps :]))
+        latest = values[-self.steps :]
+        level, lowest = float(np.median(latest)), float(latest.min())
+        if not start > 0 or lowest < self.rises / 2 * start or level < self.rises * start:
+            return None
+        if level < best / 2:  # it comes back
+            return None
+        severity = Severity.CRITICAL if level >= self.lost * start else Severity.WARNING
+        rate = history.last.learning_rate
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=severity,
+            layers=(),
+            step=max(history.last.step, int(history.losses.steps[-1])),
+            message=(
+                f"The loss has risen and stays there: {phrases.number(start)} at the start, {phrases.number(level)} over the last"
+                f" {self.steps} steps, never below {phrases.number(lowest)}."
+            ),
+            evidence={
+                "loss": Figure(level, f"median of the last {self.steps} steps"),
+                "rise": Figure(level / start, "×"),
+            }
+            | ({"learning_rate": Figure(rate)} if math.isfinite(rate) else {}),
+            expected={"loss": Figure(start, "at the start, or less"), "rise": Figure(1.0, "×, or less")},
+            remedy=turned_loss.rising(history),
+            source=self.source,
+        )

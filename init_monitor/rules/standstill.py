@@ -1,0 +1,120 @@
+"""IM604: nothing has moved since the start, or no parameter gets a gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from init_monitor.analysis.stillness import Still, end_of_gradient, expected_updates, how_it_stands, was_skipped
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, standing_still
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.records import History, Layer
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """IM604: since the start no parameter gets a gradient, or none moves.
+
+    The finding names the cause, by this evidence: no parameter is trainable; none has a gradient at all (the loss is not made
+    from the network); every gradient is exactly zero, and the layer at which it ends (a rectifier that is off for everything, a
+    clamp, a saturated output, a softmax over one element); a learning rate of zero; a gradient that is clipped to nothing; a
+    step that changes nothing. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
+    standstill. It speaks for the whole network: what follows from it is not told beside it.
+
+    **Why.** Such a run can be left alone for days and will be what chance made it.
+
+    **Example.** A ReLU behind the only output of a regression; a warm-up from 0 whose schedule moves once per epoch;
+    ``gradient_clip_val=1e-7`` before SGD; a loss made of ``.item()``.
+
+    **Remedy.** By the cause: take the activation away, connect the loss, step the schedule with every batch, clip at a norm that
+    gradients have.
+
+    Attributes:
+        steps: optimizer steps, from the first of the run, that must all show it. A warm-up from 0 moves by its second step, and
+            a head of zeros lets the gradient through after one.
+        least_records: so many of them must have been measured.
+        faint: ‖Δw‖/‖w‖ of one step, at most, of a gradient that was clipped away: a million such steps replace a weight once.
+        shortfall: and its share of what rate and gradient give: clipping a gradient of norm 1,000 to 1, which is harmless, is
+            not less.
+    """
+
+    code: ClassVar[str] = "IM604"
+    name: ClassVar[str] = "standstill"
+    speaks_for_all: ClassVar[bool] = True
+    source: ClassVar[str] = (
+        "PyTorch documentation, 'Autograd mechanics', and torch.optim: what has no gradient, or a rate of 0, does not move"
+    )
+
+    steps: int = 8
+    least_records: int = 3
+    faint: float = 1e-6
+    shortfall: float = 1e-3
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding."""
+        start = history.records[0].step
+        records = [record for record in history.records if not was_skipped(record)]
+        if start > 0 or len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
+            return
+        still = how_it_stands(records, faint=self.faint, shortfall=self.shortfall)
+        if still is not None:
+            yield self._finding(still, history)
+
+    def _finding(self, still: Still, history: History) -> Finding:
+        record = history.last
+        place = end_of_gradient(history) if still is Still.BLOCKED else None
+        cause = standing_still.cause_of(still, place, history)
+        steps = record.step - history.records[0].step + 1
+        evidence, expected = _numbers(still, place, history)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.CRITICAL,
+            layers=() if place is None else (place.name,),
+            step=record.step,
+            message=f"{_LEADS[still].format(steps=phrases.count(steps, 'step'))} {cause.why}",
+            evidence={"steps": Figure(steps, "optimizer steps"), **evidence},
+            expected=expected,
+            remedy=cause.remedy,
+            source=self.source,
+        )
+
+
+_LEADS = {
+    Still.FROZEN: "Nothing has learned in {steps}, since the start: no parameter that the optimizer holds is trainable.",
+    Still.UNCONNECTED: "Nothing has learned in {steps}, since the start: no parameter has a gradient.",
+    Still.BLOCKED: "Nothing has learned in {steps}, since the start: the gradient of every parameter is exactly 0.",
+    Still.NO_RATE: "Nothing has moved in {steps}, since the start: the learning rate is 0.",
+    Still.SHRUNK: "Next to nothing has moved in {steps}, since the start, although there is a gradient and a learning rate.",
+    Still.UNMOVED: "Nothing has moved in {steps}, since the start, although there is a gradient and a learning rate.",
+}
+
+
+def _numbers(still: Still, place: Layer | None, history: History) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    record = history.last
+    if still in {Still.FROZEN, Still.UNCONNECTED, Still.BLOCKED}:
+        evidence = {"parameters_with_gradient": Figure(0, f"of {len(record.parameter_names)} parameters")}
+        expected = {"parameters_with_gradient": Figure(len(record.parameter_names), "parameters")}
+        if place is not None:
+            evidence["variance"] = Figure(record.layer_table.at(place.name, Quantity.VARIANCE), f"of {place.name}")
+        return {k: v for k, v in evidence.items() if math.isfinite(v)}, expected
+    moved = record.column(Quantity.UPDATE_RATIO)
+    moved = moved[np.isfinite(moved)]
+    evidence = {"update_ratio": Figure(float(moved.max()) if moved.size else 0.0, "‖Δw‖/‖w‖ per step, at most")}
+    if math.isfinite(record.learning_rate):
+        evidence["learning_rate"] = Figure(record.learning_rate)
+    wanted = expected_updates(record)
+    wanted = wanted[np.isfinite(wanted) & (wanted > 0)]
+    usual = float(np.median(wanted)) if wanted.size else math.nan
+    expected = {
+        "update_ratio": Figure(usual, "‖Δw‖/‖w‖ by rate and gradient") if usual > 0 else Figure(1e-3, "‖Δw‖/‖w‖")
+    }
+    return evidence, expected

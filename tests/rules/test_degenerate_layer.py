@@ -1,0 +1,137 @@
+"""Layers that give one output for every input, found in real trainings; and their likes that are healthy."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from builders import history, linear, norm, only, rectifier
+from models import Classifier, fit, loader
+from torch import nn
+
+import init_monitor
+from init_monitor import InitMonitor
+from init_monitor.analysis import paths
+from init_monitor.records import INPUT, Finding, Severity, Structure
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import DegenerateLayer
+
+
+class Pooled(nn.Module):
+    """Attention pooling over [N, T, C], with its softmax over a dimension of choice."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim, self.features, self.score, self.head = dim, nn.Linear(8, 16), nn.Linear(8, 1), nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = (torch.softmax(self.score(x), self.dim) * self.features(x)).sum(1)
+        out: torch.Tensor = self.head(pooled)
+        return out
+
+
+def trained(net: nn.Module, *shape: int, steps: int = 12) -> list[Finding]:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, optimizer="Adam", lr=1e-3), loader(*shape), monitor, steps=steps)
+    return monitor.findings
+
+
+def images(*middle: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), *middle, nn.Flatten(), nn.Linear(8, 10))
+
+
+def test_a_softmax_over_one_place_is_named_with_the_dimension_to_take() -> None:
+    finding = only(f for f in trained(Pooled(-1), 12, 8) if f.code == "IM503")
+    assert (finding.layers, finding.severity, finding.step) == (("net/softmax#1",), Severity.WARNING, 2)
+    assert "a dimension of one element" in finding.message
+    assert "dim=1" in finding.remedy
+    assert not [f for f in trained(Pooled(1), 12, 8) if f.severity > Severity.INFO]
+
+
+def test_a_normalisation_of_single_values_is_named_at_once() -> None:
+    pool = nn.AdaptiveAvgPool2d(1)
+    finding = next(f for f in trained(images(pool, nn.GroupNorm(8, 8), nn.ReLU()), 1, 8, 8) if f.code == "IM503")
+    assert (finding.layers, finding.step) == (("net.2",), 0)
+    assert "groups of a single value" in finding.message
+    assert "before the pooling" in finding.remedy
+    assert not [f for f in trained(images(nn.GroupNorm(8, 8), nn.ReLU(), pool), 1, 8, 8) if f.code == "IM503"]
+    assert not [f for f in trained(images(pool, nn.GroupNorm(4, 8), nn.ReLU()), 1, 8, 8) if f.code == "IM503"]
+
+
+def test_a_dropout_of_one_is_the_only_thing_that_is_said() -> None:
+    def net(p: float) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Linear(64, 32), nn.ReLU(), nn.Dropout(p), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 10)
+        )
+
+    finding = only(trained(net(1.0), 64, steps=60))
+    assert (finding.code, finding.layers, finding.severity) == ("IM503", ("net.2",), Severity.CRITICAL)
+    assert "Dropout(p=0.1)" in finding.remedy
+    assert trained(net(0.9), 64, steps=60) == []
+
+
+def test_an_output_of_one_value_behind_a_layer_norm_is_its_bias() -> None:
+    net = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1), nn.LayerNorm(1))
+    batch = torch.randn(32, 8)
+    report = init_monitor.check(net, batch, loss_fn=lambda out: (out - batch[:, :1]).square().mean())
+    finding = next(f for f in report.findings if f.code == "IM503")
+    assert finding.severity is Severity.CRITICAL
+    assert finding.evidence["elements"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean", "expected"),
+    [("Softmax", 1.0, True), ("LogSoftmax", 0.0, True), ("Softmax", 0.5, False), ("LogSoftmax", -math.log(2), False)],
+)
+def test_equal_probabilities_are_not_a_single_one(kind: str, mean: float, *, expected: bool) -> None:
+    softmax = rectifier(1, "softmax", kind=kind, inputs=("score",), flat_below=False, piecewise_linear=False)
+    structure = Structure((linear(0, "score", inputs=(INPUT,)), softmax, linear(2, "head", inputs=("softmax",))))
+    columns = {Quantity.VARIANCE: [1.0, 0.0, 1.0], Quantity.MEAN: [0.0, mean, 0.0], Quantity.ABS_MAX: [3.0, mean, 3.0]}
+    found = list(DegenerateLayer().judge(history(structure, *[columns] * 3, optimizer="Adam")))
+    assert bool(found) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "records", "ends", "arriving", "expected"),
+    [
+        ("Hardtanh", 3, True, 1.0, True),
+        ("Hardtanh", 2, True, 1.0, False),  # one odd batch
+        ("Hardtanh", 3, False, 1.0, True),
+        ("ReLU", 3, True, 1.0, True),
+        ("ReLU", 3, False, 1.0, False),  # IM301's
+        ("Hardtanh", 3, True, 0.0, False),  # it receives a constant
+    ],
+)
+def test_an_activation_that_is_off_for_everything(
+    kind: str, records: int, arriving: float, *, ends: bool, expected: bool
+) -> None:
+    off = rectifier(1, "off", kind=kind, inputs=("first",))
+    layers = (linear(0, "first", inputs=(INPUT,)), off) + (() if ends else (linear(2, "last", inputs=("off",)),))
+    columns = {
+        Quantity.VARIANCE: [arriving, 0.0, 1.0][: len(layers)],
+        Quantity.ABS_MAX: [3.0, 0.0, 3.0][: len(layers)],
+    }
+    found = list(DegenerateLayer().judge(history(Structure(layers), *[columns] * records, optimizer="Adam")))
+    assert bool(found) is expected
+    if expected and ends:
+        assert "Take this activation away" in only(found).remedy
+
+
+def test_a_finding_explains_what_lies_behind_it_and_nothing_beside() -> None:
+    structure = Structure(
+        (
+            linear(0, "a", inputs=(INPUT,)),
+            linear(1, "b", inputs=(INPUT,)),
+            norm(2, "norm", inputs=("b",)),
+            linear(3, "c", inputs=("norm",)),
+            linear(4, "d", inputs=("a",)),
+        )
+    )
+    symptom = Finding("x", "IM102", Severity.WARNING, ("a", "b", "c", "d"), 0, "…")
+    scale = Finding("x", "IM701", Severity.WARNING, ("b",), 0, "…")
+    cut = Finding("x", "IM503", Severity.WARNING, ("norm",), 0, "…")
+    assert paths.explained(symptom, scale, structure) == {"b", "c"}
+    assert paths.explained(symptom, cut, structure) == {"a", "b", "c"}
+    assert paths.explained(symptom, Finding("x", "IM101", Severity.WARNING, ("d",), 0, "…"), structure) == {"d"}
