@@ -11,6 +11,7 @@ import numpy as np
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
+from init_monitor.analysis.lost_samples import lost_at_the_end, lost_in_noise
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, sample_shares
 from init_monitor.analysis.segments import log_of
@@ -21,6 +22,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from init_monitor.analysis.lost_samples import Loss
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 

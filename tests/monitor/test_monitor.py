@@ -86,7 +86,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Capture, "close_step", "reading the measurements"),
     (Capture, "abort", "detaching from the model"),
     (Engine, "judge", "judging"),
-    (init_monitor.monitor, "default_sinks", "making the sinks"),
+    (init_monitor.judgement, "default_sinks", "making the sinks"),
 ]
 NAMES = [f"{name} ({doing})" for _, name, doing in STAGES]
 
