@@ -18,7 +18,7 @@ from init_monitor.consequences import must_stop
 from init_monitor.errors import InitMonitorError
 from init_monitor.guard import LETTING_GO, Guard
 from init_monitor.judgement import Judgement
-from init_monitor.layer_choice import capture_of
+from init_monitor.layer_choice import TOO_MANY_CALLS, capture_of
 from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
 from init_monitor.records import LossStretch, Structure
@@ -27,7 +27,7 @@ from init_monitor.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -187,9 +187,7 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
-        if not self.guard.off:
-            with self.guard("noting the loss"):
-                self.loss.assign(optimizer)
+        self._note(self.loss.assign, optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -204,15 +202,16 @@ class Monitor:
             loss: a number or a tensor of one element; of anything else, nothing is known.
             factor: what makes it its part of the step's loss: 1/loss scale.
         """
-        if not self.guard.off:
-            with self.guard("noting the loss"), unseen():
-                self.loss.note(loss, factor)
+        self._note(self.loss.note, loss, factor)
 
     def set_loss(self, loss: object) -> None:
         """Take ``loss`` as that of the present step, whatever was noted in it."""
+        self._note(self.loss.replace, loss)
+
+    def _note(self, what: Callable[..., None], *given: object, **more: bool) -> None:
         if not self.guard.off:
             with self.guard("noting the loss"), unseen():
-                self.loss.replace(loss)
+                what(*given, **more)
 
     def end_of_patience(self, step: int) -> None:
         """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
@@ -260,9 +259,7 @@ class Monitor:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
-        if not self.guard.off:
-            with self.guard("noting the loss"):
-                self.loss.end_step(step, mean=mean_loss)
+        self._note(self.loss.end_step, step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
@@ -298,10 +295,7 @@ class Monitor:
             record = self._capture.record(measured, facts, [one for one, _ in given])
             self.records.append(record)
             if self._capture.dropped_calls:
-                self._notices.tell(
-                    f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are"
-                    " not. Raise max_layers, or choose with include= and exclude=."
-                )
+                self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))
         return record
 
     def abort_step(self) -> None:
@@ -325,8 +319,12 @@ class Monitor:
         with ExitStack() as leaving:
             leaving.callback(self._judgement.close_sinks)
             leaving.callback(lambda: self._judgement.judge_the_end(self.structure))
-            leaving.callback(self._ranks.leave)
+            leaving.callback(self._leave_ranks)
             leaving.callback(self.abort_step)
+
+    def _leave_ranks(self) -> None:
+        with self.guard("parting from the other processes"):
+            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""

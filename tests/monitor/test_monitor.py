@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 
 import init_monitor.capture.capture
+import init_monitor.judgement
 import init_monitor.monitor
 from init_monitor import Finding, InitMonitor, InitMonitorError, InitMonitorWarning, StepRecord, Structure
 from init_monitor.capture.accumulator import Accumulator
