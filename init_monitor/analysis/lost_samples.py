@@ -44,22 +44,18 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
     found = []
     for layer in ends:
         before = _between(records[0], layer)
-        if all(
-            _between(record, layer) * factor <= before
-            and record.layer_table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) <= share
-            for record in records[1:]
-        ):
+        if all(_between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]):
             found.append(layer)
     # Beside an output that still tells the samples apart it may be meant to be constant.
     if not found or len(found) < len(ends):
         return None
-    last, table = records[-1], records[-1].layer_table
+    last = records[-1]
     return Loss(
         tuple(found),
         None,
         max(_between(records[0], layer) for layer in found),
         max(_between(last, layer) for layer in found),
-        max(table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) for layer in found),
+        max(_share(last, layer) for layer in found),
     )
 
 
@@ -102,9 +98,15 @@ def _ends(structure: Structure) -> Iterator[Layer]:
 
 
 def _between(record: StepRecord, layer: Layer) -> float:
-    """Return the variance between samples of an output; 0 where the whole output is constant."""
-    variance = record.layer_table.at(layer.name, Quantity.VARIANCE)
-    return 0.0 if variance == 0 else variance * record.layer_table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE)
+    """Return the variance between samples of an output."""
+    return record.layer_table.at(layer.name, Quantity.VARIANCE) * _share(record, layer)
+
+
+def _share(record: StepRecord, layer: Layer) -> float:
+    """Return which share of an output's variance that is; 0 where the whole output is constant."""
+    table = record.layer_table
+    constant = table.at(layer.name, Quantity.VARIANCE) == 0
+    return 0.0 if constant else table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE)
 
 
 def _variance(record: StepRecord, layers: Sequence[Layer]) -> float:

@@ -52,7 +52,8 @@ class NoGradient:
 
     The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
-    those that got a gradient in some step, and layers that receive nothing but zeros. A gradient of exactly zero is left to IM202
+    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient beside a
+    weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
     where that says that it stops, and before a rectifier that IM301 calls critical.
 
     **Why.** Such parameters keep their random initial values. The loss falls all the same, so nothing else shows it.
@@ -134,10 +135,12 @@ class NoGradient:
         left = _fed_by_zeros(history) | {
             name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
         }
+        learning = frozenset(record.parameter_names) - frozenset(silent)
+        left |= {x.bias for x in history.structure.layers if x.bias and x.weight in learning}
         idle = []
         for name, rest in silent.items():
             if rest.zero and name in left:
-                continue
+                continue  # among them biases that cancel, where outputs are compared with each other
             why = executed.why(name, record, zero=rest.zero)
             if why is Why.UNUSED and rest.records < self.rare_records and has_learning_twin(name, record):
                 continue  # an expert that was not chosen yet

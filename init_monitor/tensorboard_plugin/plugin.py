@@ -95,6 +95,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
                     "name": name,
                     "step": state.step,
                     "time": state.time,
+                    "written": max(step for step, _ in state.tags.values()),
                     "quantities": [str(quantity) for quantity in state.quantities],
                 }
                 for name, state in runs.items()

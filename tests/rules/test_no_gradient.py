@@ -365,13 +365,11 @@ def test_a_target_network_is_information(both: bool, grad: bool) -> None:  # noq
     assert [finding.severity for finding in findings] == [INFO]
 
 
-class Distance(Classifier):
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
-        return (self.net(batch[0]) - self.net(batch[0].flip(0))).square().mean()
-
-
 def test_a_shift_that_cancels_is_information() -> None:
-    torch.manual_seed(0)
-    finding = only(found(Distance(nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4)))))
-    assert (finding.severity, finding.layers) == (INFO, ("net.2#1", "net.2#2"))
+    names = [*(f"net.{i}.weight" for i in range(4)), "net.3.bias"]
+    given = columns([1.0, 1.0, 1.0, 1.0, 0.0], weight_count=[100.0] * 4 + [1.0])
+    finding = only(NoGradient().judge(history(NET, *[given] * 8, parameter_names=names)))
+    assert (finding.severity, finding.layers) == (INFO, ("net.3",))
     assert "a shift of this output changes nothing" in finding.message
+    given[Quantity.WEIGHT_GRADIENT_NORM] = [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert only(NoGradient().judge(history(NET, *[given] * 8, parameter_names=names))).severity is WARNING
