@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.records import INPUT
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from init_monitor.records import Layer, StepRecord, Structure
 
@@ -30,15 +31,26 @@ class Why(str, Enum):
     UNUSED = "unused"
 
 
+@once
+def _owners(structure: Structure) -> Mapping[str, Layer]:
+    """Return the layer that owns each parameter; the first of several."""
+    return {name: layer for layer in reversed(structure.layers) for name in parameters_of(layer)}
+
+
+@once
+def _containers(structure: Structure) -> frozenset[str]:
+    """Return the modules around the layers that ran: such a one may use a parameter of its own (a position embedding)."""
+    modules = {layer.module for layer in structure.layers}
+    return frozenset(path for module in modules for path in _above(module))
+
+
 class Executed:
     """Which modules of the network ran, and which layers got a gradient."""
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
-        self._owner = {name: layer for layer in reversed(structure.layers) for name in parameters_of(layer)}
-        modules = {layer.module for layer in structure.layers}
-        # A container ran if a layer in it did: it may use a parameter of its own (a position embedding).
-        self._containers = {path for module in modules for path in _above(module)}
+        self._owner = _owners(structure)
+        self._containers = _containers(structure)
 
     def runs(self, parameter: str) -> bool:
         """Say whether the module that owns ``parameter`` was seen to run."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.weight_order import weights_ahead_of
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -106,8 +107,7 @@ def feeding(layer: Layer, structure: Structure) -> Layer | None:
     while at is not None and at.role is not Role.WEIGHT:
         fed = [known[name] for name in at.inputs if name in known and known[name].depth < at.depth]
         if not fed:
-            earlier = [x for x in structure.layers if x.role is Role.WEIGHT and x.depth < at.depth]
-            return max(earlier, key=lambda x: x.depth, default=None)
+            return weights_ahead_of(at, structure)
         at = max(fed, key=lambda x: x.depth)
     return at
 

@@ -22,6 +22,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from init_monitor.analysis.lost_samples import Loss
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
