@@ -82,7 +82,7 @@ def rectifiers(
     enough = samples >= least_samples
     at_least = np.where(enough, dead, record.column(Quantity.DEAD_AT_LEAST))
     found = []
-    for i in np.flatnonzero(np.isfinite(dead) & (np.isfinite(at_least) if pooled else enough)).tolist():
+    for i in np.flatnonzero(np.isfinite(dead) & (samples > 0) & (np.isfinite(at_least) if pooled else enough)).tolist():
         layer = known.get(record.names[i])
         if layer is not None and (layer.flat_below if flat_below else layer.piecewise_linear):
             found.append(

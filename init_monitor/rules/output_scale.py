@@ -74,7 +74,7 @@ class OutputScale:
         classes, table = layer.fan_out, first.layer_table
         if classes < 2:  # noqa: PLR2004 - one output is a regression, or a yes and no whose size says little
             return False
-        std = math.sqrt(table.at(layer.name, Quantity.VARIANCE))
+        std = math.sqrt(max(0.0, table.at(layer.name, Quantity.VARIANCE)))
         peak = table.at(layer.name, Quantity.ABS_MAX)
         rows = table.at(layer.name, Quantity.COUNT) / classes
         sure = table.at(layer.name, Quantity.GRADIENT_ABS_MAX) * rows
