@@ -215,7 +215,8 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        if not (taps or self.structure.layers or self._hooks.gave_up):
+        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
+        if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
