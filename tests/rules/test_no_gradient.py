@@ -351,7 +351,8 @@ class Copied(pl.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
         with torch.set_grad_enabled(self.grad):
             wanted = 1 + 0.9 * self.target(batch[0])
-        return (self.online(batch[0]) - wanted.detach()).square().mean()
+        loss: torch.Tensor = (self.online(batch[0]) - wanted.detach()).square().mean()
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters() if self.both else self.online.parameters(), lr=1e-3)

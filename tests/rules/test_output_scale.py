@@ -22,9 +22,9 @@ RULE = OutputScale()
 
 def classifier(std: float, width: int = 64, classes: int = 10) -> nn.Sequential:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
-    nn.init.normal_(net[1].weight, std=std)
-    return net
+    head = nn.Linear(width, classes)
+    nn.init.normal_(head.weight, std=std)
+    return nn.Sequential(nn.LayerNorm(width), head)
 
 
 def found(net: nn.Module, *, rules: tuple[OutputScale, ...] = (RULE,)) -> list[Finding]:
