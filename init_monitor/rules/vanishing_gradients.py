@@ -104,6 +104,8 @@ class VanishingGradients:
         if faint and severity > Severity.INFO and not self._lasts(history, worst.segment):
             # Behind a scale that starts near zero (LayerScale) the gradient is faint until training has raised it.
             severity = Severity.INFO
+        if not worst.segment.meets <= {chains.index(change.segment) for change in seen}:
+            severity = min(severity, Severity.WARNING)  # the gradient arrives in another branch that begins beside it
         fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon)
         yield gradient_over_depth.finding(self, fault, history)
 
