@@ -166,15 +166,26 @@ class Trace:
                 self.graph.wrote(output, node)
             else:
                 self.graph.bind(output, node)
-        if not outputs or first is None:
-            return
+        if outputs and first is not None:
+            self._tell_of(operation, args, kwargs, pending, (None if written else first, outputs[0]))
+
+    def _tell_of(
+        self,
+        operation: Operation,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        pending: Pending,
+        tensors: tuple[Tensor | None, Tensor],
+    ) -> None:
+        """Tell what a call was that made the second of two tensors of the first, ``None`` if that was overwritten."""
+        given, output = tensors
         if operation.name == "requires_grad":
-            self._asks(first)
+            self._asks(output)
         if pending.activation is not None:
-            self._activation(pending.activation, pending.frame, None if written else first, outputs[0])
-            self._activated[self.graph.node_of(outputs[0])] = self.activations[-1].name
+            self._activation(pending.activation, pending.frame, given, output)
+            self._activated[self.graph.node_of(output)] = self.activations[-1].name
         elif pending.frame.open and operation.mixes:
-            self._mixing(operation, args, kwargs, pending, outputs[0])
+            self._mixing(operation, args, kwargs, pending, output)
         elif pending.frame.open and operation.family is Family.COMPUTES:
             self._unknown(operation, pending)
 
