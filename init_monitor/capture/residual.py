@@ -18,7 +18,7 @@ from init_monitor.measures import Reduction
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from torch import Tensor
 
@@ -96,6 +96,11 @@ class ResidualTaps:
             tap = self.order.get(site.name)
             if tap is not None:
                 tap.site = site
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget the additions of these names in this step: they turned out to be none of the network's."""
+        if names:
+            self.order = {name: tap for name, tap in self.order.items() if name not in names}
 
     def leave_out(self, is_left_out: Callable[[str], bool]) -> None:
         """Forget the additions of this step in the modules that ``is_left_out`` names."""

@@ -99,6 +99,7 @@ class Node:
         maker: what stands for the layer call that made it, ``None`` if no watched layer did.
         ends: see :mod:`init_monitor.structure.origins`; ``None`` until asked for.
         parameter: ``id`` of the parameter that it is, 0 for all others.
+        uses: how many values were made of it, and how many modules handed it on.
     """
 
     __slots__ = (
@@ -119,6 +120,7 @@ class Node:
         "slices",
         "stream",
         "trainable",
+        "uses",
     )
 
     def __init__(self, index: int, operation: str, kind: Kind, parents: tuple[Node, ...], frame: Frame) -> None:
@@ -131,8 +133,7 @@ class Node:
         self.factor: float | None = 1.0
         self.dense = False
         self.site = -1
-        self.size = 0
-        self.parameter = 0
+        self.size = self.parameter = self.uses = 0
         self.maker: object = None
         self.ends: frozenset[Node] | None = None
         self.slices: dict[object, Node] | None = None

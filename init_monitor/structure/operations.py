@@ -99,6 +99,21 @@ _NAMES: dict[Family, str] = {
 
 _FAMILIES: dict[str, Family] = {name: family for family, names in _NAMES.items() for name in names.split()}
 
+NOISE = frozenset({"randn_like", "randn", "normal", "log_normal", "cauchy", "exponential"})
+"""What draws from a distribution without bounds. A mask (dropout, a dropped path) is drawn from two or few values."""
+DRAWS = NOISE | {
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "uniform",
+    "bernoulli",
+    "geometric",
+    "random",
+    "poisson",
+}
+"""What draws at random."""
+
 _MIXING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
 _TABLES = frozenset({"embedding", "embedding_bag"})
 _NO_LAYER = frozenset({

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from init_monitor.structure.aftermath import Arithmetic
     from init_monitor.structure.nodes import Frame, Node
     from init_monitor.structure.origins import Origins
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
@@ -123,6 +124,16 @@ class Probe(TorchFunctionMode):
     def reduced(self) -> AbstractSet[object]:
         """What stands for the layers of whose output a single number was made at once: terms of a loss."""
         return self._trace.reduced
+
+    @property
+    def shared(self) -> AbstractSet[object]:
+        """What stands for the layers whose output several functions read."""
+        return self._trace.shared
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What of the forward was made for nothing but a loss, a likelihood or a record of the model's."""
+        return self._trace.after_the_network()
 
     def made(self, tensor: Tensor, maker: object) -> None:
         """Say that a layer made ``tensor``; ``maker`` stands for the layer in what :meth:`origins` returns."""

@@ -43,6 +43,10 @@ class Streams:
         """Return the name of the addition that made a value."""
         return self._sites[node.site].name
 
+    def is_projection(self, node: Node) -> bool:
+        """Say whether the addition that made a value was found to be a projection block's."""
+        return self._sites[node.site].kind == "projection"
+
     def add(self, site: ResidualSite, node: Node, inner: tuple[int, ...]) -> ResidualSite:
         """Take in an addition.
 
