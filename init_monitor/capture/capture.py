@@ -9,8 +9,8 @@ from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.ranks import Address, Share, merged, one_copy, put_back, seen_in, share_of
+from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
-    Reader,
     expected_gains,
     layer_columns,
     parameter_columns,
@@ -50,9 +50,14 @@ class Measured(NamedTuple):
     """A step as this process saw it: the numbers by device, where each is, and which taps ran."""
 
     drained: dict[Accumulator, Drained]
-    addresses: dict[Key, Address]
+    locate: Callable[[], dict[Key, Address]]
     order: tuple[TapKey, ...]
     losses: Sequence[float] = ()
+
+    @property
+    def addresses(self) -> dict[Key, Address]:
+        """Where each number is; only asked for where there are several processes."""
+        return self.locate()
 
     def share(self) -> Share:
         """Return it as the other ranks can read it."""
@@ -214,7 +219,7 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
+        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.
