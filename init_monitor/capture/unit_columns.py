@@ -85,6 +85,7 @@ def _categories(  # noqa: PLR0913, PLR0917 - one layer of a table
     columns[Quantity.UNIT_COUNT][i] = categories.count
     columns[Quantity.UNIT_SAMPLES][i] = categories.samples
     columns[Quantity.DEAD_FRACTION][i] = categories.dead_fraction
+    columns[Quantity.DEAD_AT_LEAST][i] = categories.dead_at_least
     columns[Quantity.ALL_POSITIVE_FRACTION][i] = categories.all_positive_fraction
 
 

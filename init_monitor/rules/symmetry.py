@@ -58,6 +58,8 @@ class Symmetry:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
+        if (history.last.column(Quantity.WEIGHT_NONFINITE_COUNT) > 0).any():
+            return  # what is NaN everywhere is not alike, and IM601 tells it
         weights = _Weights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
