@@ -15,6 +15,7 @@ import numpy as np
 
 from init_monitor.capture.reader import ratio
 from init_monitor.capture.taps import Rows, Tap
+from init_monitor.capture.tensors import name_of
 from init_monitor.measures import Reduction
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
@@ -86,7 +87,7 @@ class ResidualTaps:
         if tap is None:
             nothing = Rows(self._hooks.accumulator(total.device))
             tap = self._taps[site.name] = ResidualTap(site, nothing, nothing, nothing)
-        tap.site, tap.depth, tap.dtype = site, self._hooks.position, str(total.dtype).removeprefix("torch.")
+        tap.site, tap.depth, tap.dtype = site, self._hooks.position, name_of(total.dtype)
         tap.skip = self._measure(tap, "skip", skip)
         tap.branch = self._measure(tap, "branch", branch)
         tap.sum = self._measure(tap, "sum", total)

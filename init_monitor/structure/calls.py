@@ -121,11 +121,12 @@ class ModuleCalls:
             kwargs, output = kwargs_and_output(more)
             if not self._watching():
                 return
-            if all(identity != id(module) for identity, _ in self._stack):
+            own, stack = id(module), self._stack
+            if not stack or (stack[-1][0] != own and all(identity != own for identity, _ in stack)):
                 return  # it was entered before the probe was
             while True:
-                identity, frame = self._stack.pop()
-                if identity == id(module):
+                identity, frame = stack.pop()
+                if identity == own:
                     break
             with torch._C.DisableTorchFunction():  # noqa: SLF001 - nobody's mode has to know
                 self._on_leave(module, frame, (args, kwargs), output)
