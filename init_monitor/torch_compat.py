@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
 _OUTSIDE_BACKWARD = -1
+_graph_task = torch._C._current_graph_task_id  # noqa: SLF001 - no public way to ask; looked up once, as it is asked often
 
 
 class Hook:
@@ -165,7 +166,7 @@ def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
 
 def in_backward() -> bool:
     """Say whether a backward is under way in this thread: an activation checkpoint runs its forward again in it."""
-    return torch._C._current_graph_task_id() != _OUTSIDE_BACKWARD  # noqa: SLF001 - no public way to ask
+    return _graph_task() != _OUTSIDE_BACKWARD
 
 
 def is_training_signal() -> bool:

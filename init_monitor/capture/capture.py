@@ -10,8 +10,8 @@ from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
+from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
-    Reader,
     expected_gains,
     layer_columns,
     parameter_columns,
@@ -200,7 +200,7 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
+        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.

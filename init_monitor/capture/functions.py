@@ -169,7 +169,7 @@ class FunctionCalls:
                 if path != tap.key.path:
                     self._paths[name] = path
                     hooks.rename(tap, path)
-                tap.layout = layout_of_function(tap.own, tensor, tap.layout)
+                tap.layout, tap.laid_out_for = layout_of_function(tap.own, tensor, tap.layout), None
                 self._read(waiting, tensor)
                 return {id(tensor)}
         self._goes_on.add(name)

@@ -78,6 +78,9 @@ class Kind(Enum):
     OTHER = auto()
     """Anything else; taken for nonlinear."""
 
+    # There is one object of each: Enum's own hash is computed in Python, and sets of kinds are asked all the time.
+    __hash__ = object.__hash__
+
 
 class Node:
     """One version of one tensor.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Family(Enum):
     """What a function does to the identity of its tensor inputs."""
 
+    # There is one object of each: Enum's own hash is computed in Python, and sets of families are asked all the time.
+    __hash__ = object.__hash__
+
     IGNORED = "tells something about a tensor and makes none"
     MAKES = "makes a tensor that does not depend on the elements of any input"
     CUTS = "ends provenance: no gradient flows through it"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
     from init_monitor.structure.trace import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown, Pending
 
+_transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
+
 STOPPED = "The structure probe stopped"
 """How a cause begins that is a failure, and no limit of what can be seen."""
 
@@ -101,7 +103,8 @@ class Probe(TorchFunctionMode):
 
     def _begin(self) -> None:
         # Buffers come and go (a running mean that is set anew); the id of one that is gone is given to other tensors.
-        graph = Provenance(frozenset(id(buffer) for buffer in self._model.buffers()))
+        held = (buffer for _, module in self._calls.modules for buffer in module._buffers.values())  # noqa: SLF001 - buffers() takes ten times as long
+        graph = Provenance(frozenset(map(id, held)))
         self._owners.forget()
         self._trace = Trace(graph, self._owners, self._listeners)
 
@@ -247,11 +250,9 @@ class Probe(TorchFunctionMode):
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
-        if not self._live or threading.get_ident() != self._thread:
+        if not self._live or threading.get_ident() != self._thread or in_backward():
             return False
-        if in_backward():
-            return False
-        if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - the same
+        if _transforms() is not None:
             cause = "Inside vmap or another function transform: what is computed there is not looked into."
             if cause not in self.causes:
                 self.causes.append(cause)

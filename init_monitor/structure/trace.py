@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
-from init_monitor.structure.derivation import Derivation, carries_values, tensors_in
+from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
@@ -126,8 +126,7 @@ class Trace:
         self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object], frame: Frame
     ) -> Pending:
         """Look at a call that is about to run in ``frame``."""
-        given = (args, {name: value for name, value in kwargs.items() if name != "out"} if "out" in kwargs else kwargs)
-        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_in(given)]
+        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_given(args, kwargs)]
         overwrites = operation.mutates or "out" in kwargs
         return Pending(
             frame=frame,
