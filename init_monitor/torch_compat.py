@@ -1,6 +1,6 @@
 """What torch has no public, stable way for: hooks that copies leave behind, eager mode, computing out of sight.
 
-Everything that depends on how torch works inside, and could change with a version, and is not about one room only, is
+Everything that depends on how torch works inside, and could change with a version, and does not belong to one package only, is
 here, so that there is one place to look at when torch changes.
 """
 
@@ -62,7 +62,7 @@ class EagerMode:
 
     Several monitors may share a training, and their steps do not end in the reverse order of their begins: each that
     restored what it had found would leave behind what another had set. What the user sets in between stays, too. Those
-    trainings may run in threads: between a look at the holders and what follows from it, no other thread may come.
+    trainings may run in threads: no other thread may run between reading the holders and acting on them.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class unseen:  # noqa: N801 - used like a function
     __slots__ = ("_away", "_gradients", "_modes")
 
     def __enter__(self) -> None:
-        """Look away."""
+        """Hide what is computed from now on."""
         # The public way to switch torch functions off leaves modes on; and they would see gradients being switched off.
         self._away = torch._C.DisableTorchFunction()  # noqa: SLF001
         self._away.__enter__()

@@ -141,7 +141,7 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
             Quantity.RESIDUAL_VARIANCE_RATIO: _ratio(branch, skip),
             Quantity.RESIDUAL_GROWTH: _ratio(total, skip),
             Quantity.RESIDUAL_COVARIANCE: covariance,
-            # The covariance is a difference of variances: rounding may carry it over the edge.
+            # The covariance is a difference of variances: rounding may push the correlation beyond ±1.
             Quantity.RESIDUAL_CORRELATION: float(np.clip(covariance / spread, -1, 1)) if spread > 0 else math.nan,
             Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
             Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: at_sum if math.isnan(at_branch) else at_branch,
