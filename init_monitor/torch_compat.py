@@ -41,7 +41,7 @@ class Hook:
         self._call, self._bound = call, bound
 
     def __call__(self, *given: object) -> None:
-        """Pass on what torch tells."""
+        """Pass on what torch gives."""
         if self._call is not None:
             self._call(*self._bound, *given)
 
@@ -60,7 +60,7 @@ def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
 class EagerMode:
     """Keeps compiled graphs from running while anybody asks for it; the process has one setting for all.
 
-    Several monitors may share a training, and their steps do not end in the reverse order of their begins: each that
+    Several monitors may share a training, and their steps do not end in the reverse order in which they began: each that
     restored what it had found would leave behind what another had set. What the user sets in between stays, too. Those
     trainings may run in threads: no other thread may run between reading the holders and acting on them.
     """
@@ -142,7 +142,7 @@ class unseen:  # noqa: N801 - used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Look again."""
+        """Stop hiding."""
         if self._modes is not None:
             self._modes.__exit__(kind, error, trace)
         torch._C._set_grad_enabled(self._gradients)  # noqa: SLF001
