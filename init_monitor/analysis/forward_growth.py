@@ -10,6 +10,7 @@ import numpy as np
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records import Role
+from init_monitor.records.once import once
 
 if TYPE_CHECKING:
     from init_monitor.analysis.forward_profile import ForwardProfile
@@ -117,6 +118,7 @@ def to_blame(off: Column, factor: float) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(off > bar))
 
 
+@once
 def in_branches(structure: Structure) -> frozenset[str]:
     """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
     return frozenset(

@@ -40,26 +40,22 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
         factor: by which the variance between samples must have fallen.
         share: of the output's variance that may be left of it.
     """
-    ends = [layer for layer in _ends(structure) if layer.weight]
+    ends = [layer for layer in ends_of(structure) if layer.weight]
     found = []
     for layer in ends:
         before = _between(records[0], layer)
-        if all(
-            _between(record, layer) * factor <= before
-            and record.layer_table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) <= share
-            for record in records[1:]
-        ):
+        if all(_between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]):
             found.append(layer)
     # Beside an output that still tells the samples apart it may be meant to be constant.
     if not found or len(found) < len(ends):
         return None
-    last, table = records[-1], records[-1].layer_table
+    last = records[-1]
     return Loss(
         tuple(found),
         None,
         max(_between(records[0], layer) for layer in found),
         max(_between(last, layer) for layer in found),
-        max(table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) for layer in found),
+        max(_share(last, layer) for layer in found),
     )
 
 
@@ -91,20 +87,26 @@ def lost_in_noise(records: Sequence[StepRecord], structure: Structure, *, factor
     return None
 
 
-def _ends(structure: Structure) -> Iterator[Layer]:
-    """Yield the weight layers that no other layer reads."""
+def ends_of(structure: Structure) -> Iterator[Layer]:
+    """Yield the weight layers that no other layer reads: the outputs of the network."""
     read = {name for layer in structure.layers for name in layer.inputs}
     read |= {residual.skip for residual in structure.residuals} | {residual.branch for residual in structure.residuals}
     weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT]
     # What is not followed to its reader (nothing is known of the layer after it) is not an end.
     last = max((layer.depth for layer in structure.layers if not layer.inputs), default=-1)
-    return (layer for layer in weights if layer.name not in read and (layer.depth >= last or layer is weights[-1]))
+    yield from (layer for layer in weights if layer.name not in read and (layer.depth >= last or layer is weights[-1]))
 
 
 def _between(record: StepRecord, layer: Layer) -> float:
-    """Return the variance between samples of an output; 0 where the whole output is constant."""
-    variance = record.layer_table.at(layer.name, Quantity.VARIANCE)
-    return 0.0 if variance == 0 else variance * record.layer_table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE)
+    """Return the variance between samples of an output."""
+    return record.layer_table.at(layer.name, Quantity.VARIANCE) * _share(record, layer)
+
+
+def _share(record: StepRecord, layer: Layer) -> float:
+    """Return which share of an output's variance that is; 0 where the whole output is constant."""
+    table = record.layer_table
+    constant = table.at(layer.name, Quantity.VARIANCE) == 0
+    return 0.0 if constant else table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE)
 
 
 def _variance(record: StepRecord, layers: Sequence[Layer]) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from init_monitor.records.entries import layer_record, parameter_record, residual_record
 from init_monitor.records.facts import Of
 from init_monitor.records.losses import LossStretch
+from init_monitor.records.once import Keeping
 from init_monitor.records.table import Rows, Table, known
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from init_monitor.records.quantities import Quantity
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepRecord:
+@dataclass(frozen=True, eq=False)
+class StepRecord(Keeping):
     """Everything measured at one sampled optimizer step.
 
     Attributes:

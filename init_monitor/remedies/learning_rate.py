@@ -53,10 +53,11 @@ def rate_of_the_start(history: History) -> float:
     return math.nan
 
 
-def steps_are_known(history: History) -> bool:
-    """Say whether any step was seen to move the weights, or not to: else nothing can be said of their size."""
+def all_were_small(history: History) -> bool:
+    """Say whether the steps were measured and none of them was too large."""
     judged = judged_weights(history)
-    return any(pace_of(record, judged) is not None for record in history.records)
+    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    return bool(paces) and all(pace.low <= HEALTHY_UPDATE[1] for pace in paces)
 
 
 def _rate(record: StepRecord, ratio: float) -> float:

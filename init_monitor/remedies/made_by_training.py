@@ -95,10 +95,10 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
         if decay is not None and decay.explained >= MOSTLY:
             return _less_decay(decay, history)
         rate = learning_rate.rate_of_the_start(history)
-        if not learning_rate.steps_are_known(history):
-            return f"Lower the learning rate or the weight decay.{FINE}"
-        if math.isnan(rate):
+        if learning_rate.all_were_small(history):
             return _less_of_a_term(history, weights)
+        if math.isnan(rate):
+            return f"Lower the learning rate or the weight decay.{FINE}"
         return snippets.advice(
             f"{SLOWER} By the first step that was too large, a rate of about {rate:g} is right.",
             optimizer_code(history.last.optimizer, rate),
@@ -119,7 +119,7 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
 def less_decay(history: History, ratio: float) -> str:
     """Return the remedy for steps that change the weights by ``ratio`` where that is weight decay's doing; else nothing."""
     decay = forces.decay_of(history)
-    if decay is None or not decay.per_step >= MOSTLY * ratio:
+    if decay is None or decay.explained < MOSTLY or not decay.per_step >= MOSTLY * ratio:
         return ""
     return _less_decay(decay, history)
 

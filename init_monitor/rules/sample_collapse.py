@@ -11,7 +11,7 @@ import numpy as np
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
-from init_monitor.analysis.lost_samples import lost_at_the_end, lost_in_noise
+from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, sample_shares
 from init_monitor.analysis.segments import log_of
@@ -26,11 +26,20 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
+VANISHING = "IM102"
+
+APART = (
+    " If representations are compared with each other, something has to keep them apart: negatives, a margin that can be"
+    " reached, a stop-gradient with a predictor, or a term for their variance."
+)
+
+
 @dataclass(frozen=True)
 class SampleCollapse:
     """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
 
-    Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
+    Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
+    Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
@@ -41,7 +50,8 @@ class SampleCollapse:
     adds a bias that does not depend on it.
 
     **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
-    network add residual connections or normalisations. Made by training: a smaller learning rate.
+    network add residual connections or normalisations. Made by training: a smaller learning rate or weight decay, or a smaller
+    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart.
 
     Attributes:
         gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
@@ -64,11 +74,19 @@ class SampleCollapse:
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
         drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
             initialised ones by 3 to 10.
+        lost_records: sampled steps in a row, ``gone_steps`` apart at least, that must show what training took away since the
+            first record.
+        lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
+            differ by a thirtieth of what they did. A network that learns spreads its outputs.
+        lost_share: share of the output's variance that may then be left of it.
+        code_factor: by which the variance of a code must have fallen that a layer gets beside noise (a variational
+            autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
+            grows towards that of the noise.
     """
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -102,7 +120,12 @@ class SampleCollapse:
             yield self._made_by_training(lost, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains from where their signal comes.
+
+        What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops.
+        """
+        if other.code == VANISHING:
+            return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)
 
     def _lost(self, history: History) -> Loss | None:
@@ -124,16 +147,16 @@ class SampleCollapse:
                 f" variance of {phrases.number(lost.now)}, and had one of {phrases.number(lost.before)} at step {step}. The"
                 " output is the same for every input."
             )
-            remedy = (
-                " If representations are compared with each other, something has to keep them apart: negatives, a margin that"
-                " can be reached, a stop-gradient with a predictor, or a term for their variance."
-            )
+            remedy = APART
         else:
             message = (
                 f"{lost.into.shown} hears next to nothing of {names}: of the variance it receives {phrases.number(lost.share)} is"
                 f" theirs, the rest is noise or data of another kind. At step {step} their variance was"
                 f" {phrases.number(lost.before)}, now it is {phrases.number(lost.now)}: training has emptied this code."
             )
+            remedy = ""
+        sentence, _, code = made_by_training.remedy(history, direction=-1).partition("\n\n")
+        if made_by_training.less_decay(history, 0.0):
             remedy = ""
         return Finding(
             rule=self.name,
@@ -148,7 +171,7 @@ class SampleCollapse:
                 "share": Figure(lost.share, "of the variance"),
             },
             expected={"variance_between_samples": Figure(lost.before / self.lost_factor, "or more")},
-            remedy=made_by_training.remedy(history, direction=-1) + remedy,
+            remedy=snippets.advice(sentence + remedy, code),
             source=self.source,
         )
 
