@@ -2,8 +2,8 @@
 
 Every distinct small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
 are not reduced one by one. Small ones are copied aside and, once a block's worth of elements waits, those of one shape
-are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. What is worked in
-is small, and given back at the end of each micro-batch. Nothing here waits for the device before
+are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. The working
+memory is small, and given back at the end of each micro-batch. Nothing here waits for the device before
 :meth:`Accumulator.drain`.
 """
 
@@ -42,7 +42,7 @@ LARGE_SHARE = 4
 
 
 class _Bench:
-    """What is worked in: where waiting tensors of a shape are stacked, and scratch."""
+    """Working memory: where tensors of a shape that wait are stacked, and scratch."""
 
     __slots__ = ("scratch", "stack")
 

@@ -129,8 +129,8 @@ class Capture:
         return self._pieces == self._present_pieces()
 
     def _present_pieces(self) -> frozenset[int]:
-        # What is kept in parts has other parameters while it is whole (after an evaluation, for one).
-        # Taps keep what they were made from alive: no id of a piece is given away while it is compared with.
+        # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
+        # Taps keep the modules alive, so the id of a piece is not reused while it is compared.
         return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
@@ -267,7 +267,7 @@ class Capture:
         return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
-        """Put what all ranks measured in the place of what this one did."""
+        """Replace what this rank measured by what all of them did."""
         streams = merged(shares)
         for name in self._parameters.rows:
             for what in ("weight", "gradient"):

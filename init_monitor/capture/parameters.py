@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLLOWED_ELEMENTS = 1 << 16
 """Elements of all parameters together whose update is followed: 256 kB. A copy of every weight of a large model could be
-the one that no longer fits. They are shared out evenly; what a small parameter does not need goes to the others."""
+what no longer fits into memory. They are shared out evenly; what a small parameter does not need goes to the others."""
 
 LEAST_FOLLOWED = 256
 """Elements followed of a parameter that has as many: the ratio of two norms is then within about 6 %, where the rules

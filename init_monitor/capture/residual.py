@@ -152,7 +152,7 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
             Quantity.RESIDUAL_VARIANCE_RATIO: ratio(branch, skip),
             Quantity.RESIDUAL_GROWTH: ratio(total, skip),
             Quantity.RESIDUAL_COVARIANCE: covariance,
-            # The covariance is a difference of variances: rounding may carry it over the edge.
+            # The covariance is a difference of variances: rounding may push the correlation beyond ±1.
             Quantity.RESIDUAL_CORRELATION: np.clip(ratio(covariance, spread), -1, 1),
             Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
             Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: np.where(np.isnan(at_branch), at_sum, at_branch),

@@ -68,7 +68,7 @@ class Tapping:
 
     Args:
         exact: whole tensors, or a strided sample of each.
-        max_taps: calls of layers beyond so many are not measured.
+        max_taps: calls of layers beyond this many are not measured.
         on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
 
     Attributes:

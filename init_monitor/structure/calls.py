@@ -61,7 +61,7 @@ class ModuleCalls:
         self._handles: list[RemovableHandle] = []
 
     def attach(self, outside: Frame) -> None:
-        """Begin, with no call running; ``outside`` stands for code that runs in no module."""
+        """Begin with no call running; ``outside`` stands for code that runs outside every module."""
         self._outside = outside
         self._stack.clear()
         self._counts.clear()
@@ -97,7 +97,7 @@ class ModuleCalls:
 
     def _enter(self, module: nn.Module, _: object) -> None:
         try:
-            # A shallow copy of a module shares its hooks, and is none of the model's.
+            # A shallow copy of a module shares its hooks but is not part of the model.
             if id(module) in self._traits and self._watching():
                 self._push(module)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward

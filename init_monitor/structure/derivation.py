@@ -76,7 +76,7 @@ def argument(args: Sequence[object], kwargs: Mapping[str, object], position: int
 
 
 def is_smoothed(value: Node, whole: Node) -> bool:
-    """Return True if a value is ``whole`` averaged over positions, and nothing of a layer's doing besides."""
+    """Return True if a value is ``whole`` averaged over positions, with no layer in between."""
     waiting, seen, pooled = [value], {value}, False
     while waiting and len(seen) <= _SMOOTHING_STEPS:
         node = waiting.pop()

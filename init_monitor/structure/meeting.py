@@ -178,7 +178,7 @@ def _accepts(states: int, start: Step, *, projection: bool, halved: bool) -> boo
 
 
 def _in_two(whole: Node) -> bool:
-    """Return True for a value of which there are two parts, and nothing besides."""
+    """Return True for a value that consists of exactly two parts."""
     parts = list((whole.slices or {}).values())
     return len(parts) == _TWO and 0 < sum(part.size for part in parts) == whole.size
 
@@ -203,7 +203,7 @@ def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting
             if not _accepts(states[node], step, projection=projection, halved=halved):
                 return None
             if step.pooled and not step.mapped and node.size == skip.size:
-                return None  # a moving average is no shortcut: it leaves out what the branch is made from
+                return None  # a moving average is not a shortcut: it leaves out what the branch is made from
             return None if step.activated and _maps(meeting) < 1 + _DEEPER else meeting
         if scope is not None and not scope.contains(node.frame):
             continue

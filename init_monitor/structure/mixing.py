@@ -1,4 +1,4 @@
-"""Layers that are no modules of their own: a function that mixes its input with a weight of the model.
+"""Layers that are not modules of their own: a function that mixes its input with a weight of the model.
 
 ``F.linear``, a convolution, a matrix product, ``einsum`` or ``F.embedding`` with a parameter is a layer wherever it is
 called from. Its output is the pre-activation, its input the other operand.
@@ -36,7 +36,7 @@ class Mixing:
         given: its input: values, or the numbers of the rows of a table.
         parameter: ``id`` of the parameter that the weight is, or was computed from.
         exact: the weight is that parameter, moved or viewed at most.
-        bias: ``id`` of the bias, 0 if there is none or it is no parameter.
+        bias: ``id`` of the bias, 0 if there is none or it is not a parameter.
         fans: terms that are summed.
         channels_first: the units of its output are its second dimension.
     """

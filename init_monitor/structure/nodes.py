@@ -61,7 +61,7 @@ class Kind(Enum):
     SCALE = auto()
     """A multiple by a number, a parameter or a constant."""
     BIAS = auto()
-    """A parameter or constant added or put beside it."""
+    """A parameter or constant added to it or concatenated with it."""
     JOIN = auto()
     """Several values added, concatenated or chosen between."""
     RESIDUAL = auto()

@@ -59,7 +59,7 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
 def ends_of(node: Node) -> frozenset[Node]:
     """Return the values that a value was computed from: the nearest made by layers, and those made from nothing.
 
-    What comes from nothing but parameters and constants is left out beside anything else.
+    What comes from nothing but parameters and constants is left out if there is anything else.
     """
     if _is_end(node):
         return frozenset((node,))

@@ -2,7 +2,7 @@
 
 It is a mode that sees every torch function and tensor method, together with hooks that see every module call. It makes
 no tensor that the model could see, draws no random number, waits for no device, and never raises into the model: what
-fails is kept as a sentence in :attr:`Probe.causes`, and the probe goes blind.
+fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops looking.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
 
 STOPPED = "The structure probe stopped"
-"""How a cause begins that is a failure, and no limit of what can be seen."""
+"""How a cause begins if it is a failure and not a limit of what can be seen."""
 
 
 class Probe(TorchFunctionMode):
@@ -79,7 +79,7 @@ class Probe(TorchFunctionMode):
         (['0#1', '1#1'], ['0/relu#1', '1/relu#1'])
     """
 
-    def __init__(  # noqa: PLR0913 - whom to tell of what
+    def __init__(  # noqa: PLR0913 - who is told of what
         self,
         model: nn.Module,
         *,

@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judge(left: Node, right: Node, owner: Frame, *, subtracts: bool = False) -> Verdict | None:
-    """Return what the sum of two values of one shape is, ``None`` if it is no residual addition."""
+    """Return what the sum of two values of one shape is, ``None`` if it is not a residual addition."""
     orders = ((left, right, True),) if subtracts else ((left, right, True), (right, left, False))
     for projection in (False, True):
         for skip, branch, skip_is_left in orders:

@@ -40,7 +40,7 @@ _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Whom to tell of what is found: see :class:`init_monitor.structure.probe.Probe`."""
+    """Who is told of what is found: see :class:`init_monitor.structure.probe.Probe`."""
 
     on_residual: OnResidual | None = None
     on_activation: OnActivation | None = None
@@ -82,7 +82,7 @@ class Trace:
     Args:
         graph: the nodes of its tensors.
         owners: which module holds which parameter.
-        listeners: whom to tell.
+        listeners: who is told of what is found.
 
     Attributes:
         graph: the nodes of its tensors.
