@@ -54,7 +54,7 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
             direction=direction,
         )
     )
-    message = _message(fault, history.last.optimizer)
+    message = _message(fault, history.last.optimizer, rule.healthy_update)
     if trained and worst is not None:
         message += f" {segment.layers[worst].name} is off most. {made_by_training.told(history, direction=direction)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -97,7 +97,7 @@ def _numbers(
     return evidence, expected
 
 
-def _message(fault: GradientFault, optimizer: str) -> str:
+def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
     change, updates, severity = fault.change, fault.updates, fault.severity
     layers = change.segment.layers
     if change.silent:
@@ -116,20 +116,29 @@ def _message(fault: GradientFault, optimizer: str) -> str:
     if not math.isnan(updates.ratio):
         parts.append(
             f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
-            f" ({optimizer or 'optimizer'}){_comment(updates, severity)}"
+            f" ({optimizer or 'optimizer'}){_comment(fault, optimizer, healthy_update)}"
         )
     epsilon = epsilon_of(optimizer) or 0
     if severity > Severity.INFO and epsilon * fault.near_epsilon > updates.rms:
+        starved = not updates.ratio >= healthy_update[0]
         parts.append(
             f"Their gradient of {phrases.number(updates.rms)} is as small as the epsilon of {optimizer}"
-            f" ({phrases.number(epsilon)}), which therefore no longer makes up for it."
+            f" ({phrases.number(epsilon)}), which "
+            + ("therefore no longer makes up for it." if starved else "already shortens these steps.")
         )
     return " ".join(parts)
 
 
-def _comment(updates: Updates, severity: Severity) -> str:
+def _comment(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
+    updates, severity = fault.updates, fault.severity
     if severity > Severity.INFO:
-        return "."
+        low, high = healthy_update
+        if fault.direction > 0 or updates.ratio < low:
+            return "."
+        # A faint gradient beside weights that move is a contradiction, unless it is said where it comes from.
+        if updates.ratio > high and epsilon_of(optimizer) is not None:
+            return f": {optimizer} rescales a gradient however faint it is, so they are not too slow but too fast."
+        return f", those of the other layers by {phrases.number(updates.elsewhere)}." if updates.elsewhere > 0 else "."
     return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
 
 

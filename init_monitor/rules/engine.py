@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import InitMonitorWarning, OptionError
 from init_monitor.records import Finding, Severity
+from init_monitor.remedies.spoken import spoken
 from init_monitor.rules import yielding
 from init_monitor.rules.rule import Rule
 
@@ -96,7 +97,7 @@ class Engine:
                 if finding not in kept[position]:
                     self._open.setdefault(finding.code, _Told()).tell(finding, but=said)
         self._close({finding.code for findings in own.values() for finding in findings})
-        return news
+        return [spoken(finding, history.structure) for finding in news]
 
     def _news(self, rule: Rule, findings: Sequence[Finding], told_now: set[str]) -> list[Finding]:
         """Return those of a rule's findings that are news; ``told_now`` collects their codes over the rules."""
