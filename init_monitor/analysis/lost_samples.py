@@ -40,7 +40,7 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
         factor: by which the variance between samples must have fallen.
         share: of the output's variance that may be left of it.
     """
-    ends = [layer for layer in _ends(structure) if layer.weight]
+    ends = [layer for layer in ends_of(structure) if layer.weight]
     found = []
     for layer in ends:
         before = _between(records[0], layer)
@@ -87,14 +87,14 @@ def lost_in_noise(records: Sequence[StepRecord], structure: Structure, *, factor
     return None
 
 
-def _ends(structure: Structure) -> Iterator[Layer]:
-    """Yield the weight layers that no other layer reads."""
+def ends_of(structure: Structure) -> Iterator[Layer]:
+    """Yield the weight layers that no other layer reads: the outputs of the network."""
     read = {name for layer in structure.layers for name in layer.inputs}
     read |= {residual.skip for residual in structure.residuals} | {residual.branch for residual in structure.residuals}
     weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT]
     # What is not followed to its reader (nothing is known of the layer after it) is not an end.
     last = max((layer.depth for layer in structure.layers if not layer.inputs), default=-1)
-    return (layer for layer in weights if layer.name not in read and (layer.depth >= last or layer is weights[-1]))
+    yield from (layer for layer in weights if layer.name not in read and (layer.depth >= last or layer is weights[-1]))
 
 
 def _between(record: StepRecord, layer: Layer) -> float:

@@ -11,6 +11,7 @@ from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source
+from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
@@ -20,7 +21,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Updates
+    from init_monitor.analysis.backward_growth import GradientChange, GradientFault
     from init_monitor.records import Column, History, Structure
 
 
@@ -130,23 +131,35 @@ def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, 
 
 
 def _comment(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
-    updates, severity = fault.updates, fault.severity
-    if severity > Severity.INFO:
-        low, high = healthy_update
-        if fault.direction > 0 or updates.ratio < low:
-            return "."
-        # A faint gradient beside weights that move is a contradiction, unless it is said where it comes from.
-        if updates.ratio > high and epsilon_of(optimizer) is not None:
-            return f": {optimizer} rescales a gradient however faint it is, so they are not too slow but too fast."
-        return f", those of the other layers by {phrases.number(updates.elsewhere)}." if updates.elsewhere > 0 else "."
-    return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
+    if fault.severity is Severity.INFO:
+        if not fault.updates.learns:
+            return ", much as those of the other layers do."
+        # Only where it was seen: updates of a healthy size may all the same come to nothing.
+        return ", which is enough to learn." if fault.learning is Learning.LEARNS else ", which is a usual size."
+    level = " The loss has not left its level, and this may be why." if fault.learning is Learning.LEVEL else ""
+    return _reason(fault, optimizer, healthy_update) + level
+
+
+def _reason(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
+    """Return why weights move beside a faint gradient, where they do: without it the two contradict each other."""
+    updates, (low, high) = fault.updates, healthy_update
+    if fault.direction > 0 or updates.ratio < low:
+        return "."
+    if updates.ratio > high and epsilon_of(optimizer) is not None:
+        return f": {optimizer} rescales a gradient however faint it is, so they are not too slow but too fast."
+    return f", those of the other layers by {phrases.number(updates.elsewhere)}." if updates.elsewhere > 0 else "."
 
 
 def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> str:
     change = fault.change
     layers = [change.segment.layers[i] for i in blamed]
     if fault.severity is Severity.INFO:
-        return "Nothing has to change while the updates stay in their range; an initialisation that keeps the gradient helps."
+        lead = (
+            "Nothing has to change"
+            if fault.learning is Learning.LEARNS
+            else "See whether the loss falls: nothing has to change"
+        )
+        return f"{lead} while the updates stay in their range; an initialisation that keeps the gradient helps."
     if change.silent:
         return (
             "Look at the first layer that still has a gradient: its weights are 0, or the activation before it is off."

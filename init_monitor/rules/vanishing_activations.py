@@ -62,7 +62,7 @@ class VanishingActivations:
 
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM701")
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -274,7 +275,7 @@ def test_what_no_step_and_no_decay_explains_is_asked_for_by_the_loss(settings: d
 
 def test_the_optimizers_decay_and_momentum_are_in_the_record() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-    groups = [{"params": net[0].parameters(), "weight_decay": 0.5}, {"params": net[1].parameters()}]
+    groups: Any = [{"params": net[0].parameters(), "weight_decay": 0.5}, {"params": net[1].parameters()}]
     for optimizer, decay, momentum in (
         (torch.optim.SGD(groups, lr=0.1, momentum=0.8), 0.5, 0.8),
         (torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.02, betas=(0.7, 0.9)), 0.02, 0.7),
