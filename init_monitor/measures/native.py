@@ -143,7 +143,7 @@ def _loaded(path: Path) -> Callable[..., int] | None:
     address = ctypes.c_void_p
     call.argtypes = (address, ctypes.c_int64, ctypes.POINTER(_Plan), *[address] * 5)
     call.restype = ctypes.c_int
-    return call  # type: ignore[no-any-return]
+    return call
 
 
 def _dense(block: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def elements(shape: tuple[int, ...], dtype: torch.dtype, seed: int, kind: str) -
     return x.fill_(math.nan) if kind == "nothing" else x
 
 
-def assert_rows_agree(found: torch.Tensor, x: torch.Tensor) -> None:
+def assert_rows_agree(found: torch.Tensor, x: torch.Tensor, tolerance: float = 1e-5) -> None:
     """Compare one row with the oracle."""
     wide = x.double().reshape(-1).numpy()
     finite = wide[np.isfinite(wide)]
@@ -75,7 +75,7 @@ def assert_rows_agree(found: torch.Tensor, x: torch.Tensor) -> None:
         return
     spread = finite.std()
     assert float(found[M2]) == pytest.approx(
-        finite.var() * finite.size, rel=1e-5, abs=finite.size * (1e-7 * np.abs(finite).max()) ** 2
+        finite.var() * finite.size, rel=tolerance, abs=finite.size * (1e-7 * np.abs(finite).max()) ** 2
     )
     assert float(found[MEAN]) == pytest.approx(finite.mean(), rel=1e-7, abs=1e-6 * spread)
     # The eager way adds the pivot again in float32.
@@ -183,11 +183,13 @@ def test_every_half_precision_number_is_widened_exactly(kernel: str) -> None:
         assert torch.equal(rows[:, ZEROS] == 1, numbers == 0)
 
 
-def test_an_element_far_out_at_the_start_does_not_swallow_the_others() -> None:
+def test_an_element_far_out_at_the_start_does_not_swallow_the_others(kernel: str) -> None:
     x = 1e4 + 0.1 * torch.randn(100_000, generator=torch.Generator().manual_seed(2))
+    # The eager way sums in float32: PIVOT_SAMPLE says what an outlier may cost it.
+    tolerance = 1e-9 if kernel == "native" else 1e-4
     for first in (0.0, 1e6, math.nan, math.inf):
         x[0] = first
-        assert_rows_agree(reduce(x.unsqueeze(0), Reduction(knee=KNEE)).rows[0], x)
+        assert_rows_agree(reduce(x.unsqueeze(0), Reduction(knee=KNEE)).rows[0], x, tolerance)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150, 1e200])
