@@ -60,7 +60,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add what the layers make of x to x."""
-        return x + self.act(self.linear(x))
+        output: torch.Tensor = x + self.act(self.linear(x))
+        return output
 
 
 class Clock(pl.Callback):
@@ -101,7 +102,8 @@ class Deep(pl.LightningModule):
 
     def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
         """Regress."""
-        return (self.net(batch[0]) - batch[1]).square().mean()
+        loss: torch.Tensor = (self.net(batch[0]) - batch[1]).square().mean()
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Plain SGD."""

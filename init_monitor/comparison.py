@@ -83,7 +83,7 @@ class RunComparison:
         page = document(
             " and ".join(self.names) + " · Two runs compared",
             [
-                ShownRun(name, run.records, run.findings, run.structure)
+                ShownRun(name, run.records, run.findings, run.structure, run.losses)
                 for name, run in zip(self.names, self.runs, strict=True)
             ],
             before=f'<h1>Two runs compared</h1><div class="wide"><table><thead><tr>{heads}</tr></thead>'

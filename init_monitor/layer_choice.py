@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from init_monitor.notices import Notices
     from init_monitor.options import Options
 
+TOO_MANY_CALLS = (
+    "max_layers={} calls of layers are measured per step; further calls are not. "
+    "Raise max_layers, or choose with include= and exclude=."
+)
+
 
 def capture_of(model: nn.Module, options: Options, notices: Notices) -> Capture:
     """Choose the layers of a model to watch; nothing is attached to it yet.

@@ -7,7 +7,6 @@ not due cost one comparison.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,25 +17,25 @@ from init_monitor.capture.step_facts import StepFacts
 from init_monitor.consequences import must_stop
 from init_monitor.errors import InitMonitorError
 from init_monitor.guard import LETTING_GO, Guard
-from init_monitor.layer_choice import capture_of
+from init_monitor.judgement import Judgement
+from init_monitor.layer_choice import TOO_MANY_CALLS, capture_of
 from init_monitor.monitor_state import MonitorState
 from init_monitor.notices import Notices
-from init_monitor.records import Finding, History, LossStretch, StepRecord, Structure
-from init_monitor.rules.engine import Engine
-from init_monitor.sinks import default_sinks
-from init_monitor.sinks.broadcast import Broadcast
+from init_monitor.records import LossStretch, Structure
 from init_monitor.torch_compat import EAGER, unseen
 from init_monitor.training_loss import TrainingLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections import deque
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from init_monitor.capture.capture import Capture
     from init_monitor.options import Options
-    from init_monitor.sinks.sink import Run, Sink
+    from init_monitor.records import Finding, StepRecord
+    from init_monitor.sinks.sink import Run
 
 
 class Monitor:
@@ -50,8 +49,6 @@ class Monitor:
         resumed: the :meth:`state_dict` of the training that goes on.
 
     Attributes:
-        findings: every finding so far, oldest first.
-        records: the last ``options.window`` records, oldest first.
         guard: keeps what fails from the training, as everything in here is kept; for an adapter's own part, too.
         should_stop: a critical finding appeared and ``on_critical="stop"``.
     """
@@ -67,10 +64,7 @@ class Monitor:
     ) -> None:
         """Choose layers and open the sinks."""
         self.options = options
-        self.findings: list[Finding] = []
-        self.records: deque[StepRecord] = deque(maxlen=options.window)
         self.should_stop = False
-        self._show = show
         self._notices = Notices(strict=options.strict)
         self.guard = Guard(self._notices, self._let_go)
         self._open = self._due = False
@@ -80,18 +74,28 @@ class Monitor:
         self._patience = Patience()
         self._facts = StepFacts(step=-1)
         self.loss = TrainingLoss()
-        self._engine = Engine(options.chosen_rules, strict=options.strict, notify=self._notices.tell)
-        self._sinks = Broadcast(self._notices.failed)
+        self._judgement = Judgement(options, self.loss, self.guard, self._notices)
         self._capture: Capture | None = None
         with self.guard("choosing the layers"):
             self._choose_layers(model)
         if resumed:
             self.load_state_dict(resumed)
         try:
-            self._open_sinks(replace(run, findings=tuple(self.findings)))
+            if show:
+                self._judgement.open_sinks(replace(run, findings=tuple(self.findings)))
         except InitMonitorError:
             self.close()
             raise
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Every finding so far, oldest first."""
+        return self._judgement.findings
+
+    @property
+    def records(self) -> deque[StepRecord]:
+        """The last ``options.window`` records, oldest first."""
+        return self._judgement.records
 
     @property
     def is_open(self) -> bool:
@@ -183,9 +187,7 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
-        if not self.guard.off:
-            with self.guard("noting the loss"):
-                self.loss.assign(optimizer)
+        self._note(self.loss.assign, optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -200,15 +202,16 @@ class Monitor:
             loss: a number or a tensor of one element; of anything else, nothing is known.
             factor: what makes it its part of the step's loss: 1/loss scale.
         """
-        if not self.guard.off:
-            with self.guard("noting the loss"), unseen():
-                self.loss.note(loss, factor)
+        self._note(self.loss.note, loss, factor)
 
     def set_loss(self, loss: object) -> None:
         """Take ``loss`` as that of the present step, whatever was noted in it."""
+        self._note(self.loss.replace, loss)
+
+    def _note(self, what: Callable[..., None], *given: object, **more: bool) -> None:
         if not self.guard.off:
             with self.guard("noting the loss"), unseen():
-                self.loss.replace(loss)
+                what(*given, **more)
 
     def end_of_patience(self, step: int) -> None:
         """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
@@ -216,9 +219,7 @@ class Monitor:
         Args:
             step: from 0.
         """
-        if not self._open:
-            return
-        if not self._patience.ends():
+        if not self._open or not self._patience.ends():
             return
         self.abort_step()
         self._previous = step
@@ -258,15 +259,13 @@ class Monitor:
             CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
         """
         self._previous = step
-        if not self.guard.off:
-            with self.guard("noting the loss"):
-                self.loss.end_step(step, mean=mean_loss)
+        self._note(self.loss.end_step, step, mean=mean_loss)
         if not self._due:
             return
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
-        new = () if record is None else self._judge(record)
+        new = () if record is None else self._judgement.judge(record, self.structure)
         self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
@@ -296,10 +295,7 @@ class Monitor:
             record = self._capture.record(measured, facts, [one for one, _ in given])
             self.records.append(record)
             if self._capture.dropped_calls:
-                self._notices.tell(
-                    f"max_layers={self.options.max_layers} calls of layers are measured per step; further calls are"
-                    " not. Raise max_layers, or choose with include= and exclude=."
-                )
+                self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))
         return record
 
     def abort_step(self) -> None:
@@ -321,10 +317,14 @@ class Monitor:
         """End the run: detach, and let every sink finish."""
         # Whatever fails (and raises, if strict), the sinks get their turn, after the model is free.
         with ExitStack() as leaving:
-            leaving.callback(self._sinks.close)
-            leaving.callback(self._judge_the_end)
-            leaving.callback(self._ranks.leave)
+            leaving.callback(self._judgement.close_sinks)
+            leaving.callback(lambda: self._judgement.judge_the_end(self.structure))
+            leaving.callback(self._leave_ranks)
             leaving.callback(self.abort_step)
+
+    def _leave_ranks(self) -> None:
+        with self.guard("parting from the other processes"):
+            self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
@@ -336,45 +336,14 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(self._previous, self._engine.state_dict(), self.findings, units).saved()
+            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         with self.guard("resuming from a checkpoint"):
             saved = MonitorState.restored(state)
-            self._previous, self.findings = saved.step, saved.findings
-            self._engine.load_state_dict(saved.cases)
+            self._previous = saved.step
+            self._judgement.load_state_dict(saved.cases, saved.findings)
             if self._capture is not None:
                 self._capture.load_state_dict(saved.units)
-
-    def _judge(self, record: StepRecord) -> tuple[Finding, ...]:
-        new: tuple[Finding, ...] = ()
-        with self.guard("judging"):
-            new = tuple(self._engine.judge(self._history()))
-        self.findings.extend(new)
-        self._sinks.emit(record, new, self.structure)
-        return new
-
-    def _history(self) -> History:
-        return History(tuple(self.records), self.structure, losses=self.loss.curve)
-
-    def _judge_the_end(self) -> None:
-        """Judge the losses of the steps after the last record: a run may have broken in them."""
-        rest, new = LossStretch(), tuple[Finding, ...]()
-        with self.guard("judging the end"):
-            rest = self.loss.keep_rest()
-            if len(rest) and self.records:
-                new = tuple(self._engine.judge(self._history()))
-        self.findings.extend(new)
-        if len(rest) or new:
-            self._sinks.conclude(rest, new)
-
-    def _open_sinks(self, run: Run) -> None:
-        if not self._show:
-            return
-        sinks: Sequence[Sink] = self.options.sinks or ()
-        if self.options.sinks is None:
-            with self.guard("making the sinks"):
-                sinks = default_sinks(per_layer_scalars=self.options.per_layer_scalars)
-        self._sinks.open(sinks, run)

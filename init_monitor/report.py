@@ -66,6 +66,8 @@ class Report:
         counts = {severity: sum(f.severity is severity for f in self.findings) for severity in Severity}
         named = [f"{counts[s]} {s}" for s in (Severity.CRITICAL, Severity.WARNING, Severity.INFO) if counts[s]]
         steps = f"{len(self.records)} sampled step{'s' if len(self.records) != 1 else ''}"
+        if not named and self.losses.nonfinite_from is not None:
+            return f"No finding in {steps}, but the loss is not finite from step {self.losses.nonfinite_from} on."
         if not named:
             from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
 
@@ -78,8 +80,10 @@ class Report:
     def to_markdown(self) -> str:
         """Return the findings and the last step's signal propagation as Markdown."""
         from init_monitor.display.markdown import escaped, finding_markdown, markdown_table  # noqa: PLC0415 - printing only
+        from init_monitor.page.loss_line import loss_words  # noqa: PLC0415
 
-        lines = ["# Signal propagation", "", self.verdict, ""]
+        loss = loss_words(self.losses)
+        lines = ["# Signal propagation", "", self.verdict, "", *([escaped(loss), ""] if loss else [])]
         for finding in self.findings:
             lines += [finding_markdown(finding, level=2), ""]
         for i, table in enumerate(self._tables()):
@@ -101,7 +105,7 @@ class Report:
         from init_monitor.page.document import ShownRun  # noqa: PLC0415 - printing only
         from init_monitor.page.report_page import report_page  # noqa: PLC0415
 
-        run = ShownRun(name, self.records, self.findings, self.structure)
+        run = ShownRun(name, self.records, self.findings, self.structure, self.losses)
         page = report_page(run, self.verdict, self._tables(), self.settings, self.versions)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
@@ -190,9 +194,11 @@ class Report:
     @kept_randomness()
     def _repr_html_(self) -> str:
         """Show the report in a notebook."""
-        from init_monitor.page.report_page import findings_html, tables_html  # noqa: PLC0415 - printing only
+        from init_monitor.page.loss_line import loss_words  # noqa: PLC0415 - printing only
+        from init_monitor.page.report_page import findings_html, tables_html  # noqa: PLC0415
 
-        return findings_html(self.verdict, self.findings) + tables_html(self._tables())
+        above = findings_html(self.verdict, self.findings, loss_words(self.losses))
+        return above + tables_html(self._tables())
 
     def _tables(self) -> list[TextTable]:
         from init_monitor.display.step_tables import step_tables  # noqa: PLC0415 - printing only

@@ -188,9 +188,10 @@ class Watch:
         self._monitor.note_loss(loss)
 
     def _goes_backward(self, loss: Tensor) -> None:
-        if self._now.loss is None and not self._now.told and not in_backward():
-            scale = _scale_of(self._scaler)
-            self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
+        with self._monitor.guard("listening for the loss"):
+            if self._now.loss is None and not self._now.told and not in_backward():
+                scale = _scale_of(self._scaler)
+                self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
 
     def _begin_forward(self, *_: object) -> None:
         self._depth += 1

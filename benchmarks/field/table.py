@@ -32,9 +32,9 @@ class Marks:
 
 
 def marks_of(judged: Judged) -> Marks:
-    """Return the marks of a case."""
+    """Return the marks of a case; of a program whose right answer is not known, only the repaired version has one."""
     fixed = NONE if judged.fixed is None else ALARM if judged.alarms else SILENT
-    return Marks(RIGHT if judged.right else WRONG, fixed)
+    return Marks(NONE if judged.case.answer is None else RIGHT if judged.right else WRONG, fixed)
 
 
 def before_of(text: str) -> dict[str, Marks]:
@@ -59,11 +59,11 @@ def page(result: Result, before: Mapping[str, Marks]) -> str:
 
 def summary(result: Result, before: Mapping[str, Marks]) -> str:
     """Return what the documentation shows: the score, and what is judged wrongly now."""
-    return "\n".join([*_head(result), *score(result, before), *_reasons(result), ""])
+    return "\n".join([*_head(result), *score(result, before), *_reasons(result), *_unjudged(result), ""])
 
 
 def _head(result: Result) -> Iterator[str]:
-    silent = sum(_silent(one) for one in result.judged)
+    silent, mistaken = (sum(kind(one) for one in result.judged) for kind in (_silent, _mistaken))
     fixed = sum(one.fixed is not None for one in result.judged)
     yield "# Field benchmark"
     yield ""
@@ -72,7 +72,7 @@ def _head(result: Result) -> Iterator[str]:
         f" {_computing(result) / 60:.1f} minutes of one core in all."
     )
     yield (
-        f"{len(result.judged)} programs: {len(result.judged) - silent} with a mistake that shows in the signal, {silent}"
+        f"{len(result.judged)} programs: {mistaken} with a mistake that shows in the signal, {silent}"
         f" of which nothing is to be said; and {fixed} repaired versions."
     )
     yield ""
@@ -87,7 +87,7 @@ def score(result: Result, before: Mapping[str, Marks]) -> Iterator[str]:
     yield "| | before | now |"
     yield "|:--|--:|--:|"
     groups: tuple[tuple[str, list[Judged]], ...] = (
-        ("mistakes answered rightly", [one for one in result.judged if not _silent(one)]),
+        ("mistakes answered rightly", [one for one in result.judged if _mistaken(one)]),
         ("rightly silent", [one for one in result.judged if _silent(one)]),
         ("both", list(result.judged)),
     )
@@ -127,7 +127,7 @@ def _table(result: Result, before: Mapping[str, Marks]) -> Iterator[str]:
 
 
 def _reasons(result: Result) -> Iterator[str]:
-    wrong = [(one, one.wrong) for one in result.judged if one.wrong]
+    wrong = [(one, one.wrong) for one in result.judged if one.wrong and one.case.answer is not None]
     alarms = [(one, one.alarms) for one in result.judged if one.alarms]
     for title, found in (("Not answered rightly", wrong), ("Repaired versions with a warning", alarms)):
         yield f"## {title}"
@@ -136,8 +136,22 @@ def _reasons(result: Result) -> Iterator[str]:
         yield ""
 
 
+def _unjudged(result: Result) -> Iterator[str]:
+    """Give what was said of programs whose right answer is not known."""
+    unknown = [one for one in result.judged if one.case.answer is None]
+    if unknown:
+        yield "## Said of programs whose right answer is not known here"
+        yield ""
+        yield from [f"- {one.case.name}: {said(one.faulty)}" for one in unknown]
+        yield ""
+
+
 def _silent(one: Judged) -> bool:
-    return one.case.answer is None or one.case.answer.silence
+    return one.case.answer is not None and one.case.answer.silence
+
+
+def _mistaken(one: Judged) -> bool:
+    return one.case.answer is not None and not one.case.answer.silence
 
 
 def _wanted(one: Judged) -> str:

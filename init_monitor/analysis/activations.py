@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -295,6 +296,7 @@ BY_KEY: Mapping[str, Activation] = MappingProxyType({key_of(name): one for one i
 """The table by every name, as :func:`key_of` writes it."""
 
 
+@lru_cache(maxsize=1024)
 def activation_called(name: str | None) -> Activation | None:
     """Return what is known of an activation, by its class or function name; ``None`` if it is not in the table.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import healthy_backward_gain
+from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records.quantities import Quantity
 
@@ -69,6 +70,7 @@ class GradientFault(NamedTuple):
         severity: by consequence.
         underflow: half-precision gradients become 0.
         near_epsilon: gradient rms, in epsilons of the optimizer, below which its epsilon counts.
+        learning: what the loss says of the run.
     """
 
     change: GradientChange
@@ -76,6 +78,7 @@ class GradientFault(NamedTuple):
     severity: Severity
     underflow: bool = False
     near_epsilon: float = 0.0
+    learning: Learning = Learning.UNKNOWN
 
     @property
     def direction(self) -> int:

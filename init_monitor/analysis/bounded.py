@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.activations import Bounds, Shape, activation_called
+from init_monitor.analysis.weight_order import weights_ahead_of
 from init_monitor.records import INPUT, Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -57,12 +59,12 @@ class Reading:
         """Index a record."""
         self.record = record
         self.known = structure.by_name()
-        self._where = {name: i for i, name in enumerate(record.names)}
+        self._structure = structure
+        self._culprits: dict[str, Layer | None] = {}
 
     def at(self, name: str, quantity: Quantity) -> float:
         """Return a layer's number; NaN if the record does not have it."""
-        i = self._where.get(name)
-        return math.nan if i is None else float(self.record.column(quantity)[i])
+        return self.record.layer_table.at(name, quantity)
 
     def share(self, layer: Layer) -> float:
         """Return the saturated share; of a softmax without what a causal mask leaves a single place for."""
@@ -96,12 +98,19 @@ class Reading:
         That is the one before it, or, where that one only passes on what is already out of scale, the one before that.
         """
         at = self._before(layer, (Role.WEIGHT, Role.NORMALISATION))
-        while at is not None and at.role is Role.WEIGHT and INPUT not in at.inputs and self.passes_on(at):
-            above = self._before(at, (Role.WEIGHT, Role.NORMALISATION)) or self._weights_before(at)
+        passed: list[str] = []
+        while at is not None and at.name not in self._culprits:
+            if at.role is not Role.WEIGHT or INPUT in at.inputs or not self.passes_on(at):
+                break
+            above = self._before(at, (Role.WEIGHT, Role.NORMALISATION)) or weights_ahead_of(at, self._structure)
             if above is None:
                 break
+            passed.append(at.name)
             at = above
-        return at
+        made = at if at is None else self._culprits.setdefault(at.name, at)
+        # Every layer on the way has the same answer: a deep network is walked through once.
+        self._culprits.update(dict.fromkeys(passed, made))
+        return made
 
     def passes_on(self, layer: Layer) -> bool:
         """Say whether what a layer gets is further from an rms of 1 than its own gain."""
@@ -114,6 +123,12 @@ class Reading:
             at = self.known[fed] if fed and self.known[fed].depth < at.depth else None
         return at
 
-    def _weights_before(self, layer: Layer) -> Layer | None:
-        earlier = [x for x in self.known.values() if x.role is Role.WEIGHT and x.depth < layer.depth]
-        return max(earlier, key=lambda x: x.depth, default=None)
+    def is_read(self, layer: Layer) -> bool:
+        """Say whether another layer reads what a layer makes."""
+        return layer.name in _read(self._structure)
+
+
+@once
+def _read(structure: Structure) -> frozenset[str]:
+    """Return the names of what any layer reads."""
+    return frozenset(name for layer in structure.layers for name in layer.inputs)

@@ -11,7 +11,7 @@ from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from init_monitor.records import Layer, StepRecord, Structure
 
@@ -60,7 +60,7 @@ def ends_the_network(layer: Layer, structure: Structure) -> bool:
     return all(other.role is not Role.WEIGHT for other in structure.layers[layer.depth + 1 :])
 
 
-def _cause(layer: Layer, record: StepRecord, known: dict[str, Layer]) -> Cause | None:
+def _cause(layer: Layer, record: StepRecord, known: Mapping[str, Layer]) -> Cause | None:
     if layer.one_value:
         return Cause.ONE_VALUE
     if layer.role is Role.OTHER:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis import residual_branches
-from init_monitor.analysis.segments import bounded_exp, theil_sen
+from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records import Role
+from init_monitor.records.once import once
 
 if TYPE_CHECKING:
     from init_monitor.analysis.forward_profile import ForwardProfile
@@ -41,6 +42,7 @@ class DepthChange(NamedTuple):
         until: further layers before the number format ends.
         silent_from: position from which the signal is exactly constant; ``None`` if it is not.
         limit: position of the layer whose numbers reach the end of the format without much growth; else ``None``.
+        since: step since which the weights have shrunk, where that is what ``growth`` and ``total`` are about.
     """
 
     segment: Segment
@@ -52,6 +54,7 @@ class DepthChange(NamedTuple):
     until: float
     silent_from: int | None = None
     limit: int | None = None
+    since: int | None = None
 
 
 class Trend(NamedTuple):
@@ -94,6 +97,16 @@ def depth_change(at: ForwardProfile, change: Trend, severity: Severity, factor: 
     )
 
 
+def shrunk_since(at: ForwardProfile, began: ForwardProfile, step: int, severity: Severity) -> DepthChange:
+    """Return how much less of the signal the weights of a segment let through than at an earlier ``step``."""
+    lost = np.maximum(log_of(began.weights_give) - log_of(at.weights_give), 0.0)
+    total = float(np.sum(by_level(at.segment.levels, lost)[1]))
+    blamed = to_blame(lost, BLAME_FACTOR)
+    worst = max(blamed, key=lambda i: float(lost[i]), default=None)
+    growth = bounded_exp(-total / max(at.segment.depth, 1))
+    return DepthChange(at.segment, severity, growth, bounded_exp(-total), blamed, worst, math.inf, since=step)
+
+
 def to_blame(off: Column, factor: float) -> tuple[int, ...]:
     """Return the positions whose gain is off, in the direction of the symptom, by enough to have caused it.
 
@@ -105,6 +118,7 @@ def to_blame(off: Column, factor: float) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(off > bar))
 
 
+@once
 def in_branches(structure: Structure) -> frozenset[str]:
     """Return the names of the layers that lie in a residual branch: the signal also goes past them."""
     return frozenset(

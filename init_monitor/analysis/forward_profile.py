@@ -13,6 +13,7 @@ from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.residual_correction import beside_the_branch, by_additions, on_the_stream
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records import INPUT
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -24,12 +25,18 @@ HEADROOM = 2.0
 """Overflow is in reach if a largest element this much larger would overflow: one more batch can bring it."""
 
 
+@once
+def rows_of(structure: Structure, names: tuple[str, ...]) -> NDArray[np.intp]:
+    """Return the row of each layer of the structure in a table of these names; -1 for one that it does not have."""
+    where = {name: i for i, name in enumerate(names)}
+    return np.array([where.get(name, -1) for name in structure.names], dtype=np.intp)
+
+
 class Signal:
     """The columns of one record, aligned with the structure."""
 
     def __init__(self, record: StepRecord, structure: Structure) -> None:
-        where = {name: i for i, name in enumerate(record.names)}
-        self._order = np.array([where.get(name, -1) for name in structure.names], dtype=np.intp)
+        self._order = rows_of(structure, record.names)
         self._record = record
         self._forward, self._backward = by_additions(record, structure)
         self._stream = on_the_stream(record, structure)
@@ -37,7 +44,7 @@ class Signal:
 
     def column(self, quantity: Quantity, segment: Segment) -> Column:
         """Return a quantity for the layers of a segment; NaN for a layer the record does not have."""
-        order = self._order[list(segment.indices)]
+        order = self._order[segment.where]
         column = np.append(self._record.column(quantity), np.nan)
         return np.asarray(column[order], dtype=np.float64)
 
@@ -46,7 +53,7 @@ class Signal:
 
         A layer in a short residual branch counts with the gradient on the stream beside it.
         """
-        indices = list(segment.indices)
+        indices = segment.where
         own = log_of(self.column(Quantity.GRADIENT_VARIANCE, segment))
         stream = self._stream[indices]
         return np.asarray(np.where(np.isnan(own) | np.isnan(stream), own, stream) - self._backward[indices])
@@ -61,8 +68,8 @@ class Signal:
             abs_max=self.column(Quantity.ABS_MAX, segment),
             gain=np.where(np.isfinite(gain), gain, weights_give),
             weights_give=weights_give,
-            accounted=self._forward[list(segment.indices)],
-            skip=self._skip[list(segment.indices)],
+            accounted=self._forward[segment.where],
+            skip=self._skip[segment.where],
             arriving=self.column(Quantity.INPUT_VARIANCE, segment),
         )
 
@@ -82,7 +89,7 @@ class ForwardProfile:
 
     def healthy(self) -> Column:
         """Return the gain each layer needs; NaN where none is asked for."""
-        return np.array([healthy_gain(layer) for layer in self.segment.layers])
+        return _healthy(self.segment)
 
     def gain_excess(self) -> Column:
         """Return by how much, in natural logarithm, each gain is too large; NaN where unknown."""
@@ -135,15 +142,12 @@ class ForwardProfile:
         levels, logs = by_level(self.segment.levels, log_of(self.variance))
         slope = theil_sen(levels, logs)
         reach = max(HEADROOM, bounded_exp(slope / 2)) if math.isfinite(slope) else HEADROOM
-        return any(
-            float(value) * reach > format_of(layer.dtype).largest
-            for value, layer in zip(self.abs_max, self.segment.layers, strict=True)
-            if not math.isnan(value)
-        )
+        with np.errstate(over="ignore"):
+            return bool((self.abs_max * reach > _largest(self.segment)).any())
 
     def fullest(self) -> int | None:
         """Return the position whose largest element comes closest to the end of its format."""
-        ends = np.array([format_of(layer.dtype).largest for layer in self.segment.layers])
+        ends = _largest(self.segment)
         share = np.where(np.isnan(self.abs_max), -1.0, self.abs_max / ends)
         return int(np.argmax(share)) if (share >= 0).any() else None
 
@@ -186,3 +190,14 @@ class ForwardProfile:
         entering = (logs - agreed)[np.asarray(self.segment.levels) == self.segment.levels[0]]
         entering = entering[np.isfinite(entering)]
         return float(np.median(entering)) if entering.size else math.nan
+
+
+@once
+def _healthy(segment: Segment) -> Column:
+    return np.array([healthy_gain(layer) for layer in segment.layers])
+
+
+@once
+def _largest(segment: Segment) -> Column:
+    """Return the largest number of each layer's format."""
+    return np.array([format_of(layer.dtype).largest for layer in segment.layers])

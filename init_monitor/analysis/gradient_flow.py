@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.records import INPUT
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from init_monitor.records import Layer, StepRecord, Structure
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 """A number in a path: the place in a list of layers or blocks."""
+
+
+LEAST_COPIED = 2
+"""Layers that a copy has at least: one layer of the size of another is no copy of it."""
 
 
 class Why(str, Enum):
@@ -30,15 +35,26 @@ class Why(str, Enum):
     UNUSED = "unused"
 
 
+@once
+def _owners(structure: Structure) -> Mapping[str, Layer]:
+    """Return the layer that owns each parameter; the first of several."""
+    return {name: layer for layer in reversed(structure.layers) for name in parameters_of(layer)}
+
+
+@once
+def _containers(structure: Structure) -> frozenset[str]:
+    """Return the modules around the layers that ran: such a one may use a parameter of its own (a position embedding)."""
+    modules = {layer.module for layer in structure.layers}
+    return frozenset(path for module in modules for path in _above(module))
+
+
 class Executed:
     """Which modules of the network ran, and which layers got a gradient."""
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
-        self._owner = {name: layer for layer in reversed(structure.layers) for name in parameters_of(layer)}
-        modules = {layer.module for layer in structure.layers}
-        # A container ran if a layer in it did: it may use a parameter of its own (a position embedding).
-        self._containers = {path for module in modules for path in _above(module)}
+        self._owner = _owners(structure)
+        self._containers = _containers(structure)
 
     def runs(self, parameter: str) -> bool:
         """Say whether the module that owns ``parameter`` was seen to run."""
@@ -92,6 +108,43 @@ def has_learning_twin(parameter: str, record: StepRecord) -> bool:
         norm > 0 and name != parameter and _NUMBER.sub("*", name) == pattern
         for name, norm in zip(record.parameter_names, norms, strict=True)
     )
+
+
+def are_copies(parameters: Sequence[str], record: StepRecord) -> bool:
+    """Say whether parameters are copies of others that learn: ``target.0.weight`` of ``online.0.weight``, element for element.
+
+    Target networks, baselines and averaged weights are such copies; the optimizer does not hold them, or they get no gradient.
+    It has several layers; the blocks of a list, which differ by their number, are no copies of each other.
+    """
+    groups: dict[str, list[list[str]]] = {}
+    for name in parameters:
+        groups.setdefault(name.partition(".")[0], []).append(name.split("."))
+    counts = record.parameter_table.by_name(Quantity.WEIGHT_COUNT)
+    norms = record.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
+    return bool(groups) and all(_is_copy(paths, counts, norms) for paths in groups.values())
+
+
+def _is_copy(paths: Sequence[list[str]], counts: Mapping[str, float], norms: Mapping[str, float]) -> bool:
+    if len({tuple(path[:-1]) for path in paths}) < LEAST_COPIED:
+        return False
+    shared = [parts[0] for parts in zip(*(path[:-1] for path in paths), strict=False) if len(set(parts)) == 1]
+    known = [name.split(".") for name in norms]
+    for level, own in enumerate(shared):
+        beside = {path[level] for path in known if path[:level] == shared[:level] and len(path) > level + 1} - {own}
+        for other in beside if not own.isdigit() else ():
+            pairs = [(".".join(path), ".".join([*path[:level], other, *path[level + 1 :]])) for path in paths]
+            # A copy that no optimizer holds is not measured: its names have to be enough.
+            if all(norms.get(of, 0.0) > 0 and counts.get(copy, counts[of]) == counts[of] for copy, of in pairs):
+                return True
+    return False
+
+
+def cancels(parameters: Sequence[str], history: History) -> bool:
+    """Say whether parameters are the shifts of layers whose other parameters learn: what is subtracted again has no gradient."""
+    shifts = {layer.bias for layer in history.structure.layers if layer.bias}
+    weights = {layer.bias: layer.weight for layer in history.structure.layers if layer.bias}
+    norms = history.last.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
+    return all(name in shifts and norms.get(weights[name], 0.0) > 0 for name in parameters)
 
 
 def parameters_of(layer: Layer) -> tuple[str, ...]:

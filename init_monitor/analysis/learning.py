@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,9 @@ VISIBLE = 0.05
 
 GUESSING = 0.01
 """How near a loss comes to that of guessing among equal classes, which no network that has learned something does."""
+
+DROWNS = 10.0
+"""Mean square of an output from which it is far above standardised targets, and logits far above those that know nothing."""
 
 _TO_SIGMA = 1.4826 / math.sqrt(2)
 """From the median absolute difference of two neighbours to their standard deviation."""
@@ -152,6 +156,26 @@ def guessing_loss(structure: Structure) -> float:
 def guesses(loss: float, structure: Structure) -> bool:
     """Say whether a loss is that of guessing among equal classes."""
     return abs(loss - guessing_loss(structure)) <= GUESSING * loss
+
+
+def starts_far_above(history: History) -> float:
+    """Return the first loss of a run if its own output is what makes it, and makes it far too large; else NaN.
+
+    Far above is more than twice the cross-entropy of guessing, and 2 on top of it: logits of a standard deviation of 1 add a
+    half. Of other losses, one that is of the size of the output's own mean square, and that is far above 1: what a squared error
+    is where the output drowns the target.
+    """
+    losses = history.losses
+    if not len(losses) or losses.steps[0] != 0 or history.records[0].step != 0:
+        return math.nan
+    start, guess = float(losses.values[0]), guessing_loss(history.structure)
+    ends = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT]
+    square = history.records[0].layer_table.at(ends[-1].name, Quantity.MEAN_SQUARE) if ends else math.nan
+    if not square > DROWNS:
+        return math.nan
+    classes = start > max(2 * guess, guess + 2)
+    squared = square / DROWNS < start < square * DROWNS
+    return start if classes or squared else math.nan
 
 
 def _median(values: NDArray[np.float64]) -> float:

@@ -49,12 +49,14 @@ def epsilon_of(optimizer: str) -> float | None:
     return max(found)
 
 
-def optimizer_code(optimizer: str, rate: float) -> str:
+def optimizer_code(optimizer: str, rate: float, more: str = "") -> str:
     """Return code that makes the optimizer anew, over every parameter of ``model``; empty if it is not torch's own.
+
+    ``more`` is written behind the rate: ``", eps=1e-4"``.
 
     >>> optimizer_code("SGD", 0.01), optimizer_code("Shampoo", 0.01)
     ('optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # and its other arguments as before', '')
     """
     if optimizer not in _IN_TORCH or not rate > 0:
         return ""
-    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g})  # and its other arguments as before"
+    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g}{more})  # and its other arguments as before"

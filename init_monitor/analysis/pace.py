@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Pace(NamedTuple):
     pull: float
 
 
+@once
 def weights_of(structure: Structure) -> frozenset[str]:
     """Return the names of the parameters that mix units: the weights of weight layers, recurrent ones and all."""
     return frozenset(
@@ -61,12 +63,24 @@ def weights_among(role: str, kind: str, weight: str, parameters: Iterable[str]) 
 
 def judged_weights(history: History) -> frozenset[str]:
     """Return the weights whose updates count: those that did not start at zero."""
-    norms = _norms(history.records[0])
-    return frozenset(name for name in weights_of(history.structure) if norms.get(name) != 0)
+    return _judged(history.records[0], history.structure)
+
+
+@once
+def _judged(record: StepRecord, structure: Structure) -> frozenset[str]:
+    norms = _norms(record)
+    return frozenset(name for name in weights_of(structure) if norms.get(name) != 0)
 
 
 def pace_of(record: StepRecord, judged: frozenset[str]) -> Pace | None:
     """Return how far the ``judged`` weights moved in a step; ``None`` if none of them was measured."""
+    medians = _medians(record, judged)
+    return None if medians is None else Pace(record, *medians)
+
+
+@once
+def _medians(record: StepRecord, judged: frozenset[str]) -> tuple[float, float, float] | None:
+    """Return the lower and the upper median of ‖Δw‖/‖w‖, and the upper one of ‖g‖/‖w‖."""
     inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
     # NaN, where it was not measured, counts as trained.
     inside &= record.column(Quantity.TRAINABLE) != 0
@@ -77,7 +91,7 @@ def pace_of(record: StepRecord, judged: frozenset[str]) -> Pace | None:
         pulls = record.column(Quantity.WEIGHT_GRADIENT_NORM) / record.column(Quantity.WEIGHT_NORM)
     pulls = _sorted(pulls[inside])
     pull = float(pulls[pulls.size // 2]) if pulls.size else math.nan
-    return Pace(record, float(ratios[(ratios.size - 1) // 2]), float(ratios[ratios.size // 2]), pull)
+    return float(ratios[(ratios.size - 1) // 2]), float(ratios[ratios.size // 2]), pull
 
 
 def _sorted(values: Column) -> Column:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.weight_order import weights_ahead_of
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -33,6 +34,7 @@ class RectifierUnits(NamedTuple):
         zeros: share of the elements that are zero.
         samples: positions seen per unit.
         units: number of units.
+        at_least: share of units that are dead with 95 % confidence, where few positions leave it open; else ``dead``.
     """
 
     layer: Layer
@@ -41,6 +43,7 @@ class RectifierUnits(NamedTuple):
     zeros: float
     samples: float
     units: float
+    at_least: float
 
     @property
     def one_sided(self) -> float:
@@ -60,7 +63,7 @@ class RectifierUnits(NamedTuple):
 
 
 def rectifiers(
-    record: StepRecord, structure: Structure, *, flat_below: bool, least_samples: int
+    record: StepRecord, structure: Structure, *, flat_below: bool, least_samples: int, pooled: bool = False
 ) -> list[RectifierUnits]:
     """Return the rectifiers that were seen often enough, in the order of the record.
 
@@ -70,16 +73,21 @@ def rectifiers(
         flat_below: only activations that are flat for negative inputs, whose units can die; else all that are two straight
             lines (a leaky ReLU, too).
         least_samples: positions per unit below which a rectifier is left out.
+        pooled: keep those, too, of which the layer as a whole tells how many units are dead at least.
     """
     known = structure.by_name()
     dead, positive = record.column(Quantity.DEAD_FRACTION), record.column(Quantity.ALL_POSITIVE_FRACTION)
     zeros, samples = record.column(Quantity.ZERO_FRACTION), record.column(Quantity.UNIT_SAMPLES)
     units = record.column(Quantity.UNIT_COUNT)
+    enough = samples >= least_samples
+    at_least = np.where(enough, dead, record.column(Quantity.DEAD_AT_LEAST))
     found = []
-    for i in np.flatnonzero(np.isfinite(dead) & (samples >= least_samples)).tolist():
+    for i in np.flatnonzero(np.isfinite(dead) & (samples > 0) & (np.isfinite(at_least) if pooled else enough)).tolist():
         layer = known.get(record.names[i])
         if layer is not None and (layer.flat_below if flat_below else layer.piecewise_linear):
-            found.append(RectifierUnits(layer, *(float(x[i]) for x in (dead, positive, zeros, samples, units))))
+            found.append(
+                RectifierUnits(layer, *(float(x[i]) for x in (dead, positive, zeros, samples, units, at_least)))
+            )
     return found
 
 
@@ -99,8 +107,7 @@ def feeding(layer: Layer, structure: Structure) -> Layer | None:
     while at is not None and at.role is not Role.WEIGHT:
         fed = [known[name] for name in at.inputs if name in known and known[name].depth < at.depth]
         if not fed:
-            earlier = [x for x in structure.layers if x.role is Role.WEIGHT and x.depth < at.depth]
-            return max(earlier, key=lambda x: x.depth, default=None)
+            return weights_ahead_of(at, structure)
         at = max(fed, key=lambda x: x.depth)
     return at
 

@@ -6,16 +6,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from init_monitor.records import Role
+from init_monitor.records.once import once
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from init_monitor.records import Layer, Residual, Structure
 
 _ATTENTION_END = "out_proj"
 """The layer inside ``nn.MultiheadAttention`` that writes its output; it is never called as a module."""
 
 
-def layers_of(residual: Residual, structure: Structure) -> list[Layer]:
+def layers_of(residual: Residual, structure: Structure) -> Sequence[Layer]:
     """Return the layers of a branch in execution order, without those that map the skip of a projection."""
+    described, layers = _branches(structure).get(residual.name, (None, ()))
+    return layers if described is residual else _layers_of(residual, structure)
+
+
+@once
+def _branches(structure: Structure) -> Mapping[str, tuple[Residual, Sequence[Layer]]]:
+    return {residual.name: (residual, _layers_of(residual, structure)) for residual in structure.residuals}
+
+
+def _layers_of(residual: Residual, structure: Structure) -> Sequence[Layer]:
     known = structure.by_name()
     block = [known[name] for name in residual.layers if name in known]
     if residual.kind != "projection":
@@ -32,7 +45,17 @@ def layers_of(residual: Residual, structure: Structure) -> list[Layer]:
 
 def normalises(residual: Residual, structure: Structure) -> bool:
     """Say whether a normalisation lies in the branch: what it adds is then the same, whatever the stream has become."""
-    return any(layer.role is Role.NORMALISATION for layer in layers_of(residual, structure))
+    return residual.name in _normalising(structure)
+
+
+@once
+def _normalising(structure: Structure) -> frozenset[str]:
+    """Return the names of the additions with a normalisation in their branch."""
+    return frozenset(
+        residual.name
+        for residual in structure.residuals
+        if any(layer.role is Role.NORMALISATION for layer in layers_of(residual, structure))
+    )
 
 
 def unnormalised(structure: Structure) -> list[Residual]:

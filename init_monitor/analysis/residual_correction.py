@@ -12,10 +12,13 @@ import numpy as np
 
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from init_monitor.records import Column, StepRecord, Structure
+    from collections.abc import Sequence
+
+    from init_monitor.records import Column, Residual, StepRecord, Structure
 
 
 SHORT_BRANCH = 8
@@ -23,6 +26,7 @@ SHORT_BRANCH = 8
 three. What a longer one does to the gradient is looked at for itself."""
 
 
+@once
 def on_the_stream(record: StepRecord, structure: Structure) -> Column:
     """Return, for each layer of a short residual branch, the log gradient variance at its block's sum; else NaN.
 
@@ -32,6 +36,7 @@ def on_the_stream(record: StepRecord, structure: Structure) -> Column:
     return _beside(record, structure, Quantity.RESIDUAL_SUM_GRADIENT_VAR)
 
 
+@once
 def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
     """Return, for each layer of a short residual branch, the log variance of the skip beside it; else NaN.
 
@@ -41,40 +46,56 @@ def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
 
 
 def _beside(record: StepRecord, structure: Structure, quantity: Quantity) -> Column:
-    weights = {layer.name for layer in structure.layers if layer.role is Role.WEIGHT}
     beside = np.full(len(structure.layers), np.nan)
-    depths = {layer.name: layer.depth for layer in structure.layers}
-    where = {name: i for i, name in enumerate(record.residual_names)}
+    where = record.residual_table.index
     logs = log_of(record.column(quantity))
-    for residual in structure.residuals:
+    for residual, inside in _short_branches(structure):
         i = where.get(residual.name)
-        inside = [depths[name] for name in residual.layers if name in depths]
-        if i is None or residual.nested or residual.long or len(weights.intersection(residual.layers)) > SHORT_BRANCH:
-            continue
-        beside[inside] = logs[i]
+        if i is not None:
+            beside[inside] = logs[i]
     return beside
 
 
+@once
+def _short_branches(structure: Structure) -> Sequence[tuple[Residual, Sequence[int]]]:
+    """Return the short branches on the stream, each with the depths of its layers."""
+    weights = {layer.name for layer in structure.layers if layer.role is Role.WEIGHT}
+    depths = {layer.name: layer.depth for layer in structure.layers}
+    return [
+        (residual, [depths[name] for name in residual.layers if name in depths])
+        for residual in structure.residuals
+        if not (residual.nested or residual.long or len(weights.intersection(residual.layers)) > SHORT_BRANCH)
+    ]
+
+
+@once
 def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Column]:
     """Return the log growth that the additions bring to each layer of the structure, forward and backward.
 
     Forward, a layer carries the growth of every addition before it; backward, that of every block after its own. Nested
     and long additions are not on the stream and count for nothing, and neither does what was not measured.
     """
-    layers = structure.layers
-    forward, backward = np.zeros(len(layers)), np.zeros(len(layers))
-    depths = {layer.name: layer.depth for layer in layers}
-    where = {name: i for i, name in enumerate(record.residual_names)}
+    forward, backward = np.zeros(len(structure.layers)), np.zeros(len(structure.layers))
+    where = record.residual_table.index
     growth = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_GROWTH)), nan=0.0)
     back = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_BACKWARD_GROWTH)), nan=0.0)
-    positions = np.array([layer.depth for layer in layers])
-    for residual in structure.residuals:
+    for residual, begins in _beginnings(structure):
         i = where.get(residual.name)
-        if i is None or residual.nested or residual.long:
+        if i is None:
             continue
-        forward[positions >= residual.depth] += growth[i]
-        begins = min((depths[name] for name in residual.layers if name in depths), default=0)
-        backward[positions < begins] += back[i]
+        forward[residual.depth :] += growth[i]
+        backward[:begins] += back[i]
         if residual.normalised:
-            forward[positions >= residual.depth] = 0.0
+            forward[residual.depth :] = 0.0
     return forward, backward
+
+
+@once
+def _beginnings(structure: Structure) -> Sequence[tuple[Residual, int]]:
+    """Return the additions on the stream, each with the depth at which its block begins."""
+    depths = {layer.name: layer.depth for layer in structure.layers}
+    return [
+        (residual, min((depths[name] for name in residual.layers if name in depths), default=0))
+        for residual in structure.residuals
+        if not (residual.nested or residual.long)
+    ]

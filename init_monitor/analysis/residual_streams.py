@@ -10,14 +10,17 @@ import numpy as np
 
 from init_monitor.analysis.dtypes import Format, format_of, layers_until
 from init_monitor.analysis.segments import bounded_exp, log_of, theil_sen
+from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from init_monitor.records import Column, Residual, StepRecord, Structure
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+@dataclass(frozen=True)
+class Stream(Keeping):
     """Residual additions in a row: the skip of each is the sum of the one before.
 
     Attributes:
@@ -37,6 +40,7 @@ class Stream:
         return min((format_of(residual.dtype) for residual in self.residuals), key=lambda form: form.largest)
 
 
+@once
 def streams(structure: Structure) -> tuple[Stream, ...]:
     """Return the streams of a network in execution order; nested and long additions are in none.
 
@@ -142,16 +146,22 @@ def _over(levels: Column, pace: float) -> float:
     return bounded_exp(math.log(pace) * float(levels[-1] - levels[0])) if levels.size > 1 else math.nan
 
 
+@once
+def _rows_of(stream: Stream, names: tuple[str, ...]) -> NDArray[np.intp]:
+    """Return the row of each addition in a table of these names; -1 for one that it does not have."""
+    where = {name: i for i, name in enumerate(names)}
+    return np.array([where.get(residual.name, -1) for residual in stream.residuals], dtype=np.intp)
+
+
 class Measured:
     """The residual columns of one record, by stream."""
 
     def __init__(self, record: StepRecord) -> None:
-        self._where = {name: i for i, name in enumerate(record.residual_names)}
         self._record = record
 
     def column(self, quantity: Quantity, stream: Stream) -> Column:
         """Return a quantity for the additions of a stream; NaN for one the record does not have."""
-        order = [self._where.get(residual.name, -1) for residual in stream.residuals]
+        order = _rows_of(stream, self._record.residual_names)
         column = np.append(self._record.column(quantity), np.nan)
         return np.asarray(column[order], dtype=np.float64)
 

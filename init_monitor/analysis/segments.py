@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from init_monitor.analysis.activations import activation_called
 from init_monitor.records import Role
+from init_monitor.records.once import Keeping, once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from init_monitor.records import Column, Layer, Structure
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+@dataclass(frozen=True)
+class Segment(Keeping):
     """Weight layers that feed one another with no normalisation between.
 
     Attributes:
@@ -30,6 +34,12 @@ class Segment:
     layers: tuple[Layer, ...]
     levels: tuple[int, ...]
     indices: tuple[int, ...]
+
+    @property
+    @once
+    def where(self) -> NDArray[np.intp]:
+        """The positions in the structure, as an index."""
+        return np.array(self.indices, dtype=np.intp)
 
     @property
     def depth(self) -> int:
@@ -49,6 +59,7 @@ class _Position(NamedTuple):
     level: int
 
 
+@once
 def segments(structure: Structure, *, through_normalisation: bool = False) -> tuple[Segment, ...]:
     """Split the weight layers of a network into segments, in execution order.
 
@@ -99,15 +110,28 @@ def _call_of(layer: Layer) -> str:
     return f"{layer.module}{own.partition('[')[0]}"
 
 
+MOST_POINTS = 512
+"""Points of which all pairs are looked at: 130,000 slopes. The median of so many does not move by more."""
+
+
+@lru_cache(maxsize=4)
+def _pairs(points: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(points, k=1)
+
+
 def theil_sen(x: Column, y: Column) -> float:
     """Return the median of the slopes between all pairs of points; NaN without two points of different x.
 
-    Up to 29 % of the points may be arbitrarily wrong (Theil 1950; Sen 1968), so that one odd layer does not decide.
+    Up to 29 % of the points may be arbitrarily wrong (Theil 1950; Sen 1968), so that one odd layer does not decide. Of more
+    than :data:`MOST_POINTS` points, so many are taken, evenly spread: the pairs grow with their square.
 
     >>> theil_sen(np.arange(5.0), np.array([0.0, 1.0, 2.0, 99.0, 4.0]))
     1.0
     """
-    i, j = np.triu_indices(len(x), k=1)
+    if len(x) > MOST_POINTS:
+        taken = np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(np.intp)
+        x, y = x[taken], y[taken]
+    i, j = _pairs(len(x))
     run = x[j] - x[i]
     apart = run != 0
     if not apart.any():

@@ -90,7 +90,9 @@ def expected_updates(record: StepRecord) -> Column:
 
 def _started(record: StepRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Return which parameters did not start at zero: what such a one moves by is relative to nothing."""
-    return np.logical_and(record.column(Quantity.WEIGHT_NORM) > 0, record.column(Quantity.TRAINABLE) != 0)
+    started: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = record.column(Quantity.WEIGHT_NORM) > 0
+    started &= record.column(Quantity.TRAINABLE) != 0
+    return started
 
 
 def _is_shrunk(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -56,6 +58,25 @@ def stays_broken(history: History) -> bool:
     if not values.size or np.isfinite(values[-1]):
         return False
     return not history.last.loss_scaled or (len(values) > 1 and not np.isfinite(values[-2]))
+
+
+def lost_epsilon(history: History) -> str:
+    """Return the half-precision format in which the optimizer's eps is 0 and an update broke weights; empty if none.
+
+    A gradient that is finite went in and NaN came out: 0/0, where a gradient was 0 too. In float32 Adam and its kin cannot do
+    that. Under a gradient scaler the weights are not in half precision.
+    """
+    last, smallest = history.last, FORMATS["float16"].smallest
+    epsilon = epsilon_of(last.optimizer) if last.optimizer else None
+    before = history.records[-2] if len(history.records) > 1 else None
+    half = any(layer.dtype == "float16" and layer.weight for layer in history.structure.layers)
+    if not half or last.loss_scaled or epsilon is None or epsilon >= smallest / 2:
+        return ""
+    # The update that broke them is that of the step before the record.
+    measured = before is not None and before.step == last.step - 1
+    if measured and before is not None and (before.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT) > 0).any():
+        return ""
+    return "float16" if broken_weights(last) and measured else ""
 
 
 def broken_weights(record: StepRecord) -> tuple[str, ...]:

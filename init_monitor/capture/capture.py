@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
+from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.ranks import Address, Share, merged, one_copy, put_back, seen_in, share_of
+from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
 from init_monitor.capture.reading import (
     Reader,
     expected_gains,
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.accumulator import Accumulator
-    from init_monitor.capture.drained import Drained
-    from init_monitor.capture.ranks import Key
+    from init_monitor.capture.ranks import Key, Share
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
@@ -44,19 +43,6 @@ _NO_CALL = (
     " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
     " was made from."
 )
-
-
-class Measured(NamedTuple):
-    """A step as this process saw it: the numbers by device, where each is, and which taps ran."""
-
-    drained: dict[Accumulator, Drained]
-    addresses: dict[Key, Address]
-    order: tuple[TapKey, ...]
-    losses: Sequence[float] = ()
-
-    def share(self) -> Share:
-        """Return it as the other ranks can read it."""
-        return share_of(self.addresses, self.order, self.drained)
 
 
 class Scope(NamedTuple):
@@ -253,6 +239,8 @@ class Capture:
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
+            weight_decay=facts.weight_decay,
+            momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             unoptimized=self._parameters.left_out(facts.optimizers),

@@ -106,7 +106,7 @@ class LayerHooks(Tapping):
         self._late.clear()
         if self.functions is not None:
             self.functions.begin_batch()
-        self.position = 0
+        self._entered.clear()
         # A step of many micro-batches would pile up the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 

@@ -115,6 +115,7 @@ def layer_columns(
             columns[Quantity.UNIT_COUNT][i] = categories.count
             columns[Quantity.UNIT_SAMPLES][i] = categories.samples
             columns[Quantity.DEAD_FRACTION][i] = categories.dead_fraction
+            columns[Quantity.DEAD_AT_LEAST][i] = categories.dead_at_least
             columns[Quantity.ALL_POSITIVE_FRACTION][i] = categories.all_positive_fraction
     return columns
 

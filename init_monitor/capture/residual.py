@@ -64,6 +64,12 @@ class ResidualTaps:
         self._hooks = hooks
         self._taps: dict[str, ResidualTap] = {}
         self.order: dict[str, ResidualTap] = {}
+        hooks.on_drop = self._move_up
+
+    def _move_up(self, places: Sequence[int]) -> None:
+        """Count the layers before each addition anew, without those at ``places``."""
+        for tap in self.order.values():
+            tap.depth -= sum(place < tap.depth for place in places)
 
     def take(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
         """Measure one addition, right after it ran.

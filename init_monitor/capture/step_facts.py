@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from init_monitor.records import LossStretch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch.optim import Optimizer
 
@@ -21,6 +21,8 @@ class StepFacts(NamedTuple):
         step: from 0.
         optimizer: class names of those that stepped, with commas.
         learning_rate: the largest of their parameter groups; NaN if unknown.
+        weight_decay: likewise, the largest.
+        momentum: likewise, the largest: of SGD, or the first of Adam's betas.
         loss_scaled: a gradient scaler is at work.
         optimizers: all of the training, whether they stepped or not.
         losses: of the steps since the record before, this one included.
@@ -30,6 +32,8 @@ class StepFacts(NamedTuple):
     step: int
     optimizer: str = ""
     learning_rate: float = math.nan
+    weight_decay: float = math.nan
+    momentum: float = math.nan
     loss_scaled: bool = False
     optimizers: tuple[Optimizer, ...] = ()
     losses: LossStretch = LossStretch()
@@ -39,10 +43,21 @@ class StepFacts(NamedTuple):
         """Return them with another optimizer that is about to step."""
         name = type(optimizer).__name__
         names = [n for n in self.optimizer.split(", ") if n]
-        # A rate that lives on the device would cost a host sync to read.
-        given = [group["lr"] for group in optimizer.param_groups if isinstance(group.get("lr"), (int, float))]
-        rates = [rate for rate in (self.learning_rate, *given) if not math.isnan(rate)]
+        groups = optimizer.param_groups
         return self._replace(
             optimizer=", ".join(names if name in names else [*names, name]),
-            learning_rate=max(rates, default=math.nan),
+            learning_rate=_largest(self.learning_rate, [group.get("lr") for group in groups]),
+            weight_decay=_largest(self.weight_decay, [group.get("weight_decay") for group in groups]),
+            momentum=_largest(self.momentum, [_momentum(group) for group in groups]),
         )
+
+
+def _momentum(group: Mapping[str, object]) -> object:
+    betas = group.get("betas")
+    return group.get("momentum", betas[0] if isinstance(betas, (tuple, list)) and betas else None)
+
+
+def _largest(known: float, given: Iterable[object]) -> float:
+    """Return the largest of the numbers; one that lives on a device would cost a host sync to read and is left out."""
+    numbers = [float(one) for one in (known, *given) if isinstance(one, (int, float)) and not math.isnan(one)]
+    return max(numbers, default=math.nan)

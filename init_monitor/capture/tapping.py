@@ -74,9 +74,9 @@ class Tapping:
         accumulators: by device.
         taps: everything that was ever measured.
         order: what was measured in this step, in execution order.
-        position: how many taps this forward has had so far.
         dropped_calls: calls that were not measured because there are ``max_taps`` taps.
         failed: measuring a layer failed.
+        on_drop: told the positions of taps that turned out to be none of the network's.
         paused: forwards are ignored.
         lineage: knows where tensors come from, while a forward runs; ``None`` if nothing does.
     """
@@ -96,8 +96,9 @@ class Tapping:
         self.order: dict[TapKey, Tap] = {}
         self.dropped_calls = 0
         self.failed = False
+        self.on_drop: Callable[[Sequence[int]], None] = lambda _: None
         self.paused = False
-        self.position = 0
+        self._entered: list[TapKey] = []
         self.lineage: Probe | None = None
 
     def accumulator(self, device: torch.device) -> Accumulator:
@@ -150,6 +151,10 @@ class Tapping:
         """Forget what was measured of layers of these names in this step."""
         for key in [key for key in self.order if key.layer in names]:
             del self.order[key]
+        places = [place for place, key in enumerate(self._entered) if key.layer in names]
+        if places:
+            self._entered = [key for key in self._entered if key.layer not in names]
+            self.on_drop(places)
 
     def find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
@@ -172,11 +177,17 @@ class Tapping:
             renamed = {tap.key if key == old else key: one for key, one in known.items()}
             known.clear()
             known.update(renamed)
+        self._entered = [tap.key if key == old else key for key in self._entered]
 
     def enter(self, tap: Tap) -> None:
         """Count a tap in, at its place in the execution order."""
         self.order[tap.key] = tap
-        self.position += 1
+        self._entered.append(tap.key)
+
+    @property
+    def position(self) -> int:
+        """How many taps this forward has had so far."""
+        return len(self._entered)
 
     def take(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
         """Measure what a tap received and made, follow its gradient, and remember the output as the tap's own."""

@@ -7,6 +7,7 @@ and *all positive* if its last non-positive does.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ called dead with probability (1 - 10⁻³)⁴⁰⁹⁶ = 1.7 %. It is also the s
 LEAST_STEPS = 8
 """The window holds at least so many sampled steps (if there were so many): the positions of one image are alike, and
 one batch says little about a detector of rare features."""
+
+DEAD_RATE = 3e-3
+"""A unit that fires on a smaller part of the positions is called dead: one in a thousand is what 1,000 positions without
+any show with 95 % confidence (the rule of three)."""
 
 _NEVER = -1
 
@@ -70,7 +75,28 @@ class UnitWindow:
             samples=samples,
             dead_fraction=float(np.mean(self._last_positive < since)) if count else float("nan"),
             all_positive_fraction=float(np.mean(self._last_nonpositive < since)) if count else float("nan"),
+            dead_at_least=self._dead_at_least(steps) if count else float("nan"),
         )
+
+    def _dead_at_least(self, steps: int) -> float:
+        """Return the share of units that fire on fewer than :data:`DEAD_RATE` of the positions, with 95 % confidence.
+
+        Pooled over the layer, few positions per unit tell it. A unit of rate p is silent in all n positions with probability
+        exp(−pn), and fires in the older m of them alone with exp(−p(n−m)) (1 − exp(−pm)): exp(pm) − 1 times as often. So of
+        the silent units at most as many have a rate of ``DEAD_RATE`` or more as fell silent between the two parts, over
+        exp(DEAD_RATE · m) − 1. Their number is bounded like that of any rare event (Poisson, 95 %).
+        """
+        if steps < 2:  # noqa: PLR2004 - two parts
+            return float("nan")
+        positions = np.asarray(list(self._positions)[-steps:], np.float64)
+        older = np.cumsum(positions)[:-1]
+        split = int(np.argmin(np.abs(older - positions.sum() / 2)))
+        begin, middle = self._now - steps, self._now - steps + split + 1
+        silent = int(np.sum(self._last_positive < begin))
+        fell = int(np.sum((self._last_positive >= begin) & (self._last_positive < middle)))
+        most = fell + 1.645 * math.sqrt(fell) + 3.0
+        rare = most / math.expm1(min(DEAD_RATE * float(older[split]), 50.0)) if older[split] > 0 else math.inf
+        return max(0.0, silent - rare) / self._last_positive.size
 
     def state_dict(self) -> dict[str, list[int]]:
         """Return the window as plain lists, relative to now, so that a resumed run can go on with it."""

@@ -46,11 +46,20 @@ def column_cells(table: Table, quantity: Quantity) -> list[str]:
         return ["none" if math.isnan(count) else text for text, count in zip(written, arrived, strict=True)]
     if facts.group is Group.UNITS:
         seen = table.column(Quantity.UNIT_SAMPLES).tolist()
+        certain = table.column(Quantity.DEAD_AT_LEAST).tolist()
+        if quantity is not Quantity.DEAD_FRACTION:
+            certain = [0.0] * len(certain)
+        shares = table.column(quantity).tolist()
         return [
-            "few samples" if text != "n/a" and positions < LEAST_SAMPLES else text
-            for text, positions in zip(written, seen, strict=True)
+            _bounded(text, low) if share > 0 and positions < LEAST_SAMPLES else text
+            for text, share, positions, low in zip(written, shares, seen, certain, strict=True)
         ]
     return written
+
+
+def _bounded(text: str, low: float) -> str:
+    """Return a share of units of which few positions were seen: so many at most, and what is certain of it."""
+    return f"{100 * low:.1f}–{text}" if low > 0 else f"≤{text}"
 
 
 def _written(number: float, cell: Cell) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 
 from init_monitor.analysis.pace import weights_of
 from init_monitor.page.bundle import script, style
+from init_monitor.page.loss_line import loss_line
 from init_monitor.page.payload import encoded
 from init_monitor.page.printable import printable_finding, printable_records, printable_structure
 from init_monitor.page.series import assembled, merged_names, thinned
-from init_monitor.records import Structure
+from init_monitor.records import LossCurve, Structure
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable
 from init_monitor.records.registry import vectors
@@ -51,12 +52,14 @@ class ShownRun:
         records: sampled steps, oldest first.
         findings: oldest first.
         structure: the network.
+        losses: the training loss of every optimizer step, where known.
     """
 
     name: str
     records: Sequence[StepRecord]
     findings: Sequence[Finding] = ()
     structure: Structure = field(default_factory=Structure)
+    losses: LossCurve = field(default_factory=LossCurve)
 
 
 def document(  # noqa: PLR0913 - a page has many parts, all named
@@ -89,6 +92,7 @@ def _printable(run: ShownRun) -> ShownRun:
         printable_records(run.records),
         [printable_finding(finding) for finding in run.findings],
         printable_structure(run.structure),
+        run.losses,
     )
 
 
@@ -166,6 +170,7 @@ def _outline(run: ShownRun) -> dict[str, Any]:
         **structure_json(run.structure),
         "findings": [finding_json(finding) for finding in run.findings],
         "looked": bool(run.records),
+        "losses": loss_line(run.losses),
         "quantities": [],
         "notices": [],
     }

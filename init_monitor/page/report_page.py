@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.page.bundle import report_style
 from init_monitor.page.document import document
+from init_monitor.page.loss_line import loss_words
 from init_monitor.page.printable import printable_finding
 from init_monitor.records.quoting import printable
 from init_monitor.store import json_value
@@ -32,15 +33,16 @@ def report_page(
         # What the browser's tab is called: one may have the reports of several runs open.
         f"{run.name} · Signal propagation",
         [run],
-        before=findings_html(verdict, run.findings),
+        before=findings_html(verdict, run.findings, loss_words(run.losses)),
         after=tables_html(tables) + details_html(run.structure, settings, versions),
         css=report_style(),
     )
 
 
-def findings_html(verdict: str, findings: Sequence[Finding]) -> str:
-    """Return the heading, the verdict and a section per finding."""
+def findings_html(verdict: str, findings: Sequence[Finding], loss: str = "") -> str:
+    """Return the heading, the verdict, what the loss did, and a section per finding."""
     parts = ["<h1>Signal propagation</h1>", f"<p>{_text(verdict)}</p>"]
+    parts += [f"<p>{_text(loss)}</p>"] if loss else []
     for finding in map(printable_finding, findings):
         figures = "".join(
             f"<li>{_text(f'{name}: {figure}{_expected(finding, name)}')}</li>"

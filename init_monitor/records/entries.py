@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from init_monitor.records.facts import Stream
@@ -55,12 +55,14 @@ class Units:
         samples: positions per unit behind the claim (batch items times spatial or time positions).
         dead_fraction: share of units whose pre-activation was never positive ("all negative").
         all_positive_fraction: share of units whose pre-activation was always positive.
+        dead_at_least: share of units that fire on fewer than 3 in 1,000 positions, with 95 % confidence; NaN from one step.
     """
 
     count: int
     samples: int
     dead_fraction: float
     all_positive_fraction: float
+    dead_at_least: float = field(default=math.nan, compare=False)
 
     @property
     def linear_fraction(self) -> float:
@@ -193,6 +195,7 @@ def layer_record(table: Table, i: int) -> LayerRecord:
             samples=_whole(_at(table, i, Quantity.UNIT_SAMPLES)),
             dead_fraction=_at(table, i, Quantity.DEAD_FRACTION),
             all_positive_fraction=_at(table, i, Quantity.ALL_POSITIVE_FRACTION),
+            dead_at_least=_at(table, i, Quantity.DEAD_AT_LEAST),
         ),
         saturated_fraction=_at(table, i, Quantity.SATURATED_FRACTION),
         between_sample_share=_at(table, i, Quantity.BETWEEN_SAMPLE_SHARE),

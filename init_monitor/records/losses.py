@@ -69,6 +69,8 @@ class LossCurve:
             while self._kept and self._kept[-1][0] >= step:
                 self._kept.pop()
                 self.seen -= 1
+            if self.first_nonfinite is not None and step <= self.first_nonfinite:
+                self.first_nonfinite = None
             self._add(step, value)
 
     def _add(self, step: int, value: float) -> None:
@@ -101,6 +103,18 @@ class LossCurve:
     def values(self) -> NDArray[np.float32]:
         """Their losses."""
         return np.array([value for _, value in self._kept], np.float32)
+
+    @property
+    def nonfinite_from(self) -> int | None:
+        """The step from which no loss was finite any more; ``None`` if the last one is finite or none is known."""
+        if not self._kept or np.isfinite(self._kept[-1][1]):
+            return None
+        finite = np.flatnonzero(np.isfinite(self.values))
+        after = int(finite[-1]) + 1 if len(finite) else 0
+        first, kept = self.first_nonfinite, self._kept[after][0]
+        # Between the steps that are kept others were left out: the first that was not finite is remembered apart.
+        known = first is not None and first <= kept and (not after or self._kept[after - 1][0] < first)
+        return first if known else kept
 
     def since(self, step: int) -> LossStretch:
         """Return what is kept of the steps from ``step`` on."""

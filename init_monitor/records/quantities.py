@@ -174,6 +174,11 @@ class Quantity(str, Enum):
         chart=("Units", "Most dead units in a layer"), heading=Heading("dead %", Cell.PERCENT, gives_way=3),
         in_events=True, compared="dead share",
     )
+    DEAD_AT_LEAST = "dead_at_least", Facts(
+        of=Of.LAYER, group=Group.UNITS, title="Dead units, at least", form=Form.SHARE,
+        means="share of units that are dead with 95 % confidence, whatever rare ones may yet fire: from how many units fell "
+        "silent between the two halves of the window",
+    )
     ALL_POSITIVE_FRACTION = "all_positive_fraction", Facts(
         of=Of.LAYER, group=Group.UNITS, title="All-positive units", short="all positive", form=Form.SHARE,
         means="units whose pre-activation was always positive",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from init_monitor.records.entries import layer_record, parameter_record, residual_record
 from init_monitor.records.facts import Of
 from init_monitor.records.losses import LossStretch
+from init_monitor.records.once import Keeping
 from init_monitor.records.table import Rows, Table, known
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from init_monitor.records.quantities import Quantity
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepRecord:
+@dataclass(frozen=True, eq=False)
+class StepRecord(Keeping):
     """Everything measured at one sampled optimizer step.
 
     Attributes:
@@ -37,6 +38,8 @@ class StepRecord:
         exact: False if the numbers come from a sample of the elements (``measure="staged"``).
         optimizer: class name of the optimizer that stepped (comma-separated if several), or empty.
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
+        weight_decay: largest weight decay of them, decoupled or not; NaN if unknown.
+        momentum: largest momentum of them (of Adam, the first of its betas); NaN if unknown.
         loss_scaled: True if a gradient scaler was active (non-finite gradients are then part of its work).
         stepped: False if the optimizer step was seen to change no parameter.
         unoptimized: qualified names of the trainable parameters that no optimizer holds; empty if none is known.
@@ -52,6 +55,8 @@ class StepRecord:
     exact: bool = True
     optimizer: str = ""
     learning_rate: float = math.nan
+    weight_decay: float = math.nan
+    momentum: float = math.nan
     loss_scaled: bool = False
     stepped: bool = True
     unoptimized: tuple[str, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from init_monitor.records.once import Keeping, once
 from init_monitor.records.outline import outline_text, rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from init_monitor.records.layer import Layer, Residual
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
+@dataclass(frozen=True)
+class Structure(Keeping):
     """The network as it was executed: layers in execution order, and its residual additions.
 
     It prints as an outline, and as a tree where rich prints it.
@@ -27,13 +29,15 @@ class Structure:
     residuals: tuple[Residual, ...] = ()
 
     @property
+    @once
     def names(self) -> tuple[str, ...]:
         """Tap names in execution order."""
         return tuple(layer.name for layer in self.layers)
 
-    def by_name(self) -> dict[str, Layer]:
+    @once
+    def by_name(self) -> Mapping[str, Layer]:
         """Return the layers keyed by tap name."""
-        return {layer.name: layer for layer in self.layers}
+        return MappingProxyType({layer.name: layer for layer in self.layers})
 
     def calls_of(self, layer: Layer) -> tuple[Layer, ...]:
         """Return the calls of the module that ``layer`` is a call of, itself among them, in execution order.

@@ -11,6 +11,7 @@ from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source
+from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
@@ -20,7 +21,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Updates
+    from init_monitor.analysis.backward_growth import GradientChange, GradientFault
     from init_monitor.records import Column, History, Structure
 
 
@@ -116,7 +117,7 @@ def _message(fault: GradientFault, optimizer: str) -> str:
     if not math.isnan(updates.ratio):
         parts.append(
             f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
-            f" ({optimizer or 'optimizer'}){_comment(updates, severity)}"
+            f" ({optimizer or 'optimizer'}){_comment(fault)}"
         )
     epsilon = epsilon_of(optimizer) or 0
     if severity > Severity.INFO and epsilon * fault.near_epsilon > updates.rms:
@@ -127,17 +128,25 @@ def _message(fault: GradientFault, optimizer: str) -> str:
     return " ".join(parts)
 
 
-def _comment(updates: Updates, severity: Severity) -> str:
-    if severity > Severity.INFO:
-        return "."
-    return ", which is enough to learn." if updates.learns else ", much as those of the other layers do."
+def _comment(fault: GradientFault) -> str:
+    if fault.severity is Severity.INFO:
+        if not fault.updates.learns:
+            return ", much as those of the other layers do."
+        # Only where it was seen: updates of a healthy size may all the same come to nothing.
+        return ", which is enough to learn." if fault.learning is Learning.LEARNS else ", which is a usual size."
+    return ". The loss has not left its level, and this may be why." if fault.learning is Learning.LEVEL else "."
 
 
 def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> str:
     change = fault.change
     layers = [change.segment.layers[i] for i in blamed]
     if fault.severity is Severity.INFO:
-        return "Nothing has to change while the updates stay in their range; an initialisation that keeps the gradient helps."
+        lead = (
+            "Nothing has to change"
+            if fault.learning is Learning.LEARNS
+            else "See whether the loss falls: nothing has to change"
+        )
+        return f"{lead} while the updates stay in their range; an initialisation that keeps the gradient helps."
     if change.silent:
         return (
             "Look at the first layer that still has a gradient: its weights are 0, or the activation before it is off."

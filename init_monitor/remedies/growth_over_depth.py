@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source
 from init_monitor.records import Figure, Finding
@@ -56,9 +57,9 @@ def _finding(
     at = Signal(history.last, history.structure).of(worst.segment)
     layers = [one.segment.layers[i] for one in found for i in (one.blamed or range(len(one.segment.layers)))]
     message = _message(worst, at)
-    trained = _by_training(worst, at, history, direction=direction)
-    if trained:
-        message += f" {made_by_training.told(history, direction=direction)}"
+    trained, weights = _by_training(worst, at, history, direction=direction)
+    if trained and worst.since is None:
+        message += f" {made_by_training.told(history, direction=direction, weights=weights)}"
     if len(found) > 1:
         message += f" The same happens in {phrases.count(len(found) - 1, 'other part')} of the network."
     evidence, expected = _numbers(worst, at)
@@ -72,20 +73,28 @@ def _finding(
         message=message,
         evidence=evidence,
         expected=expected,
-        remedy=made_by_training.remedy(history, direction=direction)
+        remedy=made_by_training.remedy(history, direction=direction, weights=[x.weight for x in layers if x.weight])
         if trained
         else _remedy(layers, history, worst, least_blocks),
         source=gain_source(lead.activation),
     )
 
 
-def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, direction: int) -> bool:
-    if change.worst is None:
-        return False
+def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, direction: int) -> tuple[bool, bool]:
+    """Say whether training made it, and whether it did so by the size of the weights."""
+    if change.since is not None:
+        return True, True
     began = Signal(history.records[0], history.structure).of(change.segment)
-    return made_by_training.made_by_training(
-        began.weights_give, at.weights_give, at.healthy(), change.worst, direction=direction
-    )
+    if change.silent_from is not None:
+        # A first record that shows nothing says nothing.
+        return bool(np.nanmax(began.variance, initial=0.0) > 0) and began.silent_from() is None, False
+    if change.worst is None:
+        before = trend(began, direction=direction).total if direction < 0 else math.nan
+        return abs(before) < abs(math.log(change.total)) / 2, False
+    for first, now in ((began.weights_give, at.weights_give), (began.gain, at.gain)):
+        if made_by_training.made_by_training(first, now, at.healthy(), change.worst, direction=direction):
+            return True, first is began.weights_give
+    return False, False
 
 
 def _numbers(change: DepthChange, at: ForwardProfile) -> tuple[dict[str, Figure], dict[str, Figure]]:
@@ -117,6 +126,13 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
         return (
             f"The signal stops {where}: from {start} to {last.name} every output is the same for every input"
             " (variance exactly 0), so nothing about the input reaches the loss."
+        )
+    if change.since is not None:
+        layers = [segment.layers[i].name for i in change.blamed]
+        return (
+            f"The weights of {phrases.names(layers)} have shrunk since step {change.since}: of the signal's variance they let"
+            f" through {phrases.number(change.total)} of what they did then, so that what differs between the samples hardly"
+            " reaches the end."
         )
     if change.limit is not None:
         full = segment.layers[change.limit]

@@ -53,6 +53,13 @@ def rate_of_the_start(history: History) -> float:
     return math.nan
 
 
+def all_were_small(history: History) -> bool:
+    """Say whether the steps were measured and none of them was too large."""
+    judged = judged_weights(history)
+    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    return bool(paces) and all(pace.low <= HEALTHY_UPDATE[1] for pace in paces)
+
+
 def _rate(record: StepRecord, ratio: float) -> float:
     """Return the rate to one digit; NaN if it is not known."""
     rate = record.learning_rate * AIM / ratio if ratio > 0 else math.nan

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis import forces
 from init_monitor.analysis.optimizers import optimizer_code
+from init_monitor.analysis.pace import weights_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, snippets
+from init_monitor.remedies import learning_rate, phrases, snippets
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from init_monitor.records import Column, History, Layer, StepRecord
 
 OVERTURNED = 10.0
@@ -22,6 +26,21 @@ updates."""
 ORDERLY = 5.0
 """Factor by which a gain may have been off at the start for the weights to have been in order. Three times the standard
 deviation, which is nine times the variance, is how networks are made to explode."""
+
+MOSTLY = 0.5
+"""Part of the shrinking, in logarithm, that weight decay has to account for to be its cause: most of it."""
+
+HEAVY = 0.97
+"""Momentum from which a single gradient acts on for more than thirty steps; 0.9 is usual, 0.95 in use."""
+
+SHRUNK = 3.0
+"""Factor by which the weights have shrunk where they themselves, rather than what they answer to, were made small."""
+
+USUAL_DECAY = 1e-4
+"""Weight decay of the ResNets (He et al. 2016): at a rate of 0.1 it takes 1e-5 of a weight per step."""
+
+SLOWER = "Lower the learning rate (or warm it up)."
+FINE = " The initial weights were fine."
 
 CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
 """Keeps a single step from replacing the weights; written for Lightning."""
@@ -55,23 +74,86 @@ def growth(history: History, layer: Layer) -> float:
     return now / first if first > 0 else math.nan
 
 
-def told(history: History, *, direction: int) -> str:
-    """Return the sentence that says so."""
+def told(history: History, *, direction: int, weights: bool = True) -> str:
+    """Return the sentence that says so: of the weights, or of what they make of the signal."""
+    if not weights:
+        return f"At step {history.records[0].step} it did not: training made it so."
     made = "large" if direction > 0 else "small"
     return f"At step {history.records[0].step} its weights were in order: training made them too {made}."
 
 
-def remedy(history: History, *, direction: int) -> str:
-    """Return what to do about it, in a sentence and in code."""
+def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -> str:
+    """Return what to do about it, in a sentence and in code: about what it was that made it.
+
+    Args:
+        history: what was measured.
+        direction: 1 for something that became too large, -1 for what faded.
+        weights: names of the parameters it is about; those of all weight layers if empty.
+    """
     if direction < 0:
-        return "Lower the learning rate or the weight decay: the initial weights were fine."
-    sentence = "Lower the learning rate (or warm it up) and clip the gradient: the initial weights were fine."
+        decay = forces.decay_of(history, weights)
+        if decay is not None and decay.explained >= MOSTLY:
+            return _less_decay(decay, history)
+        rate = learning_rate.rate_of_the_start(history)
+        if learning_rate.all_were_small(history):
+            return _less_of_a_term(history, weights)
+        if math.isnan(rate):
+            return f"Lower the learning rate or the weight decay.{FINE}"
+        return snippets.advice(
+            f"{SLOWER} By the first step that was too large, a rate of about {rate:g} is right.",
+            optimizer_code(history.last.optimizer, rate),
+        )
+    sentence = f"{SLOWER[:-1]}, and clip the gradient."
+    if history.last.momentum >= HEAVY:
+        steps = phrases.number(1 / (1 - history.last.momentum)) if history.last.momentum < 1 else "all"
+        sentence += f" Its momentum of {history.last.momentum:g} adds up {steps} steps: 0.9 is usual."
+    sentence += FINE
     rate = learning_rate.rate_of_the_start(history)
     if math.isnan(rate):
         return snippets.advice(sentence, CLIP)
     sentence += f" By the first step that was too large, a rate of about {rate:g} is right."
     code = (optimizer_code(history.last.optimizer, rate), CLIP)
     return snippets.advice(sentence, "\n".join(line for line in code if line))
+
+
+def less_decay(history: History, ratio: float) -> str:
+    """Return the remedy for steps that change the weights by ``ratio`` where that is weight decay's doing; else nothing."""
+    decay = forces.decay_of(history)
+    if decay is None or decay.explained < MOSTLY or not decay.per_step >= MOSTLY * ratio:
+        return ""
+    return _less_decay(decay, history)
+
+
+def _less_decay(decay: forces.Decay, history: History) -> str:
+    """Return the remedy against weight decay that outweighs the gradient."""
+    last = history.last
+    if math.isfinite(decay.per_step):
+        does = f"takes {phrases.percent(min(decay.per_step, 1.0))} off each weight per step"
+    else:
+        does = f"is {phrases.part(decay.of_the_gradient)} the gradient of the loss, beside which it is added"
+    beside = (
+        f" (decay · ‖w‖ is {phrases.times(decay.of_the_gradient)} ‖gradient‖)" if math.isfinite(decay.per_step) else ""
+    )
+    sentence = (
+        f"Lower the weight decay: the {decay.value:g} of {last.optimizer or 'the optimizer'} {does}{beside}, more than the"
+        f" loss gives back.{FINE} {USUAL_DECAY:g} is usual at this rate, and none on biases and normalisations."
+    )
+    code = optimizer_code(last.optimizer, last.learning_rate)
+    return snippets.advice(sentence, code.replace(")  #", f", weight_decay={USUAL_DECAY:g})  #"))
+
+
+def _less_of_a_term(history: History, weights: Collection[str]) -> str:
+    """Return the remedy where neither a step nor the decay was too large: the loss itself asks for it."""
+    if forces.shrinking(history, weights or weights_of(history.structure)) >= SHRUNK:
+        term = "a penalty on the weights (L1, L2) is the first to look at"
+    else:
+        term = "the KL term of a VAE, a sparsity or consistency penalty are the first to look at"
+    return (
+        "No step was too large and no weight decay explains it, so the loss itself asks for it: a term that is served by a"
+        f" signal of 0 outweighs the rest; {term}. Give that term a smaller weight, or raise it slowly from 0, and sum or average"
+        f" both terms over the same elements. Else look at the data, for targets that do not depend on the input, or try a"
+        f" smaller learning rate.{FINE}"
+    )
 
 
 def _norm(record: StepRecord, weight: str) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from init_monitor.analysis.turning import broken_weights, lead_up
+from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
+from init_monitor.analysis.turning import broken_weights, lead_up, lost_epsilon
 from init_monitor.remedies import made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
@@ -29,12 +31,34 @@ def turned(first: int, history: History) -> Turned:
 
 
 def before(history: History) -> Turned | None:
-    """Return the same where the loss was not finite at a step before the last record, which was not measured."""
+    """Return what broke weights that are not finite, where it is known.
+
+    It is the optimizer's eps, if that is 0 in the format of the weights; or the update after a loss that was not finite, at a
+    step that was not measured.
+    """
+    if dtype := lost_epsilon(history):
+        return _without_epsilon(history, dtype)
     first = history.losses.first_nonfinite
     if first is None or first >= history.last.step or any(record.step == first for record in history.records):
         return None
     found = turned(first, history)
     return found._replace(why=f"The loss is not finite since step {first}. {found.why}")
+
+
+def _without_epsilon(history: History, dtype: str) -> Turned:
+    record = history.last
+    epsilon = epsilon_of(record.optimizer) or 0.0
+    smallest = phrases.number(FORMATS[dtype].smallest)
+    why = (
+        f"The gradient of the step before was finite; the step of {record.optimizer} made it: its eps of {phrases.number(epsilon)} is 0"
+        f" in {dtype}, which ends at {smallest}, and a gradient that is (or squares to) 0 is divided by 0."
+    )
+    sentence = (
+        f"Give the optimizer an eps that {dtype} can hold (1e-4), or keep the weights in float32 and compute in half precision beside"
+        ' them (precision="16-mixed" or "bf16-mixed").'
+    )
+    code = optimizer_code(record.optimizer, record.learning_rate, ", eps=1e-4")
+    return Turned(why, (sentence, code))
 
 
 def also_broken(first: int, history: History) -> str:

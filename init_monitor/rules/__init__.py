@@ -20,6 +20,7 @@ from init_monitor.rules.loss_divergence import LossDivergence as LossDivergence
 from init_monitor.rules.loss_plateau import LossPlateau as LossPlateau
 from init_monitor.rules.no_gradient import NoGradient as NoGradient
 from init_monitor.rules.non_finite import NonFinite as NonFinite
+from init_monitor.rules.output_scale import OutputScale as OutputScale
 from init_monitor.rules.residual_growth import ResidualGrowth as ResidualGrowth
 from init_monitor.rules.sample_collapse import SampleCollapse as SampleCollapse
 from init_monitor.rules.saturation import Saturation as Saturation
@@ -52,6 +53,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     Standstill(),
     InputScale(),
     SampleCollapse(),
+    OutputScale(),
     LossPlateau(),
     LossDivergence(),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,13 +18,17 @@ from init_monitor.analysis.rectifiers import (
     weights_before,
 )
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.rectifiers import RectifierUnits
     from init_monitor.records import History, Structure
+
+
+LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,17 @@ class DeadReLU:
 
     **Example.** A bias of −10 after a too large step: the layer outputs zeros for every sample.
 
-    **Remedy.** Initialise the layers anew with a zero bias and take a smaller learning rate; if the units die again, an
-    activation that lets negative inputs pass.
+    **Remedy.** Initialise the layers anew with a zero bias and take a smaller learning rate; where the units fired at first, only
+    that; if they die again, an activation that lets negative inputs pass.
 
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
             all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
         critical: the same for critical: four fifths of the layer's capacity are gone. A whole layer is always critical.
-        least_samples: positions per unit below which nothing is said. A unit never seen active in n samples is active in
-            fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand.
+        least_samples: positions per unit from which the share that was seen is taken as it is. A unit never seen active in n
+            samples is active in fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand. With fewer samples the share
+            that is certain by then (95 %, pooled over the layer) counts: units that are merely rare show by falling silent
+            between the two halves of the window.
         chance_deviations: standard deviations by which dead units must outnumber all-positive ones. With zero-mean weights
             a one-sided unit is as likely on either side, so that depth alone brings both in equal numbers (measured on
             He-initialised layers of width 512 behind 1024 samples: 38 % and 38 %).
@@ -68,11 +75,13 @@ class DeadReLU:
         """Return at most one critical finding and one warning."""
         seen = [
             units
-            for units in rectifiers(history.last, history.structure, flat_below=True, least_samples=self.least_samples)
+            for units in rectifiers(
+                history.last, history.structure, flat_below=True, least_samples=self.least_samples, pooled=True
+            )
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
         ]
-        severe = [units for units in seen if units.dead >= min(self.critical, 1.0)]
-        mild = [units for units in seen if self.warning <= units.dead < min(self.critical, 1.0)]
+        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0)]
+        mild = [units for units in seen if self.warning <= units.at_least < min(self.critical, 1.0)]
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
@@ -92,29 +101,43 @@ class DeadReLU:
         }
         if np.isfinite(worst.zeros):
             evidence["zero_fraction"] = Figure(worst.zeros, "of the elements")
-        sentence = (
-            "Initialise the layers before these activations anew with a zero bias and take a smaller learning rate; if"
-            " the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
-        )
-        code = snippets.together(
-            snippets.initialise(weights_before(layers, history.structure), among=history.structure.layers),
-            snippets.initialise(norms_before(layers, history.structure), snippets.ONE),
-        )
+        if not math.isnan(worst.at_least) and worst.at_least < worst.dead:
+            evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")
+        message = _message(worst, found, history)
+        if self._died(worst, history):
+            message += f" At step {history.records[0].step} they fired: steps that were too large put them out."
+            remedy, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+            remedy = snippets.advice(f"{remedy} {LEAKY}", code)
+        else:
+            sentence = (
+                "Initialise the layers before these activations anew with a zero bias and take a smaller learning rate."
+                f" {LEAKY}"
+            )
+            code = snippets.together(
+                snippets.initialise(weights_before(layers, history.structure), among=history.structure.layers),
+                snippets.initialise(norms_before(layers, history.structure), snippets.ONE),
+            )
+            remedy = snippets.advice(sentence, code)
         return Finding(
             rule=self.name,
             code=self.code,
             severity=severity,
             layers=tuple(layer.name for layer in layers),
             step=history.last.step,
-            message=_message(worst, found, history),
+            message=message,
             evidence=evidence,
             expected={
                 "dead_fraction": Figure(self.warning, "of the units, or less"),
                 "samples": Figure(self.least_samples, "samples per unit, or more"),
             },
-            remedy=snippets.advice(sentence, code),
+            remedy=remedy,
             source=self.source,
         )
+
+    def _died(self, worst: RectifierUnits, history: History) -> bool:
+        """Say whether most of the units that are dead fired at the first record, which shows more of them off, not fewer."""
+        first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
+        return history.records[0].step < history.last.step and first < worst.dead / 2
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

@@ -27,7 +27,7 @@ class DegenerateLayer:
 
     A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
     bias), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
-    off. Rectifiers inside a network are IM301's. Critical where nothing of the input arrives at the end of the network, or where
+    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where nothing of the input arrives at the end of the network, or where
     most parameters get no gradient because of it.
 
     **Why.** Nothing passes such a layer, forward or back: what lies before it keeps its random weights. Nothing crashes, and the
@@ -58,6 +58,8 @@ class DegenerateLayer:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per cause."""
+        if history.last.optimizer and _nothing_learns(history):
+            return  # a standstill of everything: IM604 says so, and why
         # A network that is looked at once, before it trains, is taken at that.
         needed = self.records if history.last.optimizer else 1
         recent = history.records[-needed:]
@@ -106,6 +108,12 @@ class DegenerateLayer:
         behind = [x for x in history.structure.layers[layer.depth + 1 :] if x.role is Role.WEIGHT]
         share = history.last.layer_table.at(behind[-1].name, Quantity.BETWEEN_SAMPLE_SHARE) if behind else math.nan
         return share <= self.gone
+
+
+def _nothing_learns(history: History) -> bool:
+    table = history.last.parameter_table
+    norms = table.column(Quantity.WEIGHT_GRADIENT_NORM)[table.column(Quantity.TRAINABLE) != 0]
+    return bool((norms == 0).any()) and not (norms > 0).any()
 
 
 def _without_gradient_before(layer: Layer, history: History) -> float:

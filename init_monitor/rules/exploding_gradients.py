@@ -11,6 +11,7 @@ from init_monitor.analysis.backward_growth import GradientFault, gradient_change
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT
+from init_monitor.analysis.learning import learning_of
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE
 from init_monitor.analysis.segments import segments
@@ -78,7 +79,9 @@ class ExplodingGradients:
             worst = max(seen, key=lambda change: change.total)
             updates = updates_of(history.last, worst, self.healthy_update)
             severity = self._severity(worst, updates, history.last, history.structure)
-            yield gradient_over_depth.finding(self, GradientFault(worst, updates, severity), history)
+            yield gradient_over_depth.finding(
+                self, GradientFault(worst, updates, severity, learning=learning_of(history)), history
+            )
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes."""

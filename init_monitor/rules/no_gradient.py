@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.gradient_flow import Executed, Why, has_learning_twin, owners_of, parameters_of
+from init_monitor.analysis.gradient_flow import (
+    Executed,
+    Why,
+    are_copies,
+    cancels,
+    has_learning_twin,
+    owners_of,
+    parameters_of,
+)
 from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -44,7 +52,8 @@ class NoGradient:
 
     The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
-    those that got a gradient in some step, and layers that receive nothing but zeros. A gradient of exactly zero is left to IM202
+    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient beside a
+    weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
     where that says that it stops, and before a rectifier that IM301 calls critical.
 
     **Why.** Such parameters keep their random initial values. The loss falls all the same, so nothing else shows it.
@@ -60,8 +69,9 @@ class NoGradient:
             more than a fifth.
         rare_records: the same for a module that never ran while its like did: of experts, one may not be chosen for long.
         most: share of the trainable elements without one from which it is critical: what trains is no longer the network.
-        small: share up to which an output that the loss does not use is information: a pooler or an auxiliary head that came
-            with the model (5 % in ALBERT, whose layers share their weights) harms nothing.
+        small: share up to which a part that never ran is information: a pooler or an auxiliary head that came with the model
+            (5 % in ALBERT, whose layers share their weights) harms nothing. A copy of a part that learns (a target network, a
+            baseline) and an output that the loss does not use are information at any size below ``most``.
     """
 
     code: ClassVar[str] = "IM602"
@@ -79,8 +89,9 @@ class NoGradient:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per reason."""
         executed = Executed(history.structure)
-        left_out = [n for n in history.last.unoptimized if executed.runs(n)]
-        resting = [n for n in history.last.unoptimized if not executed.runs(n)]
+        copies = are_copies(history.last.unoptimized, history.last)
+        left_out = [n for n in history.last.unoptimized if executed.runs(n) and not copies]
+        resting = [n for n in history.last.unoptimized if n not in left_out]
         if left_out:
             yield self._left_out(left_out, Severity.WARNING, history)
         if resting:
@@ -124,10 +135,12 @@ class NoGradient:
         left = _fed_by_zeros(history) | {
             name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
         }
+        learning = frozenset(record.parameter_names) - frozenset(silent)
+        left |= {x.bias for x in history.structure.layers if x.bias and x.weight in learning}
         idle = []
         for name, rest in silent.items():
             if rest.zero and name in left:
-                continue
+                continue  # among them biases that cancel, where outputs are compared with each other
             why = executed.why(name, record, zero=rest.zero)
             if why is Why.UNUSED and rest.records < self.rare_records and has_learning_twin(name, record):
                 continue  # an expert that was not chosen yet
@@ -142,7 +155,15 @@ class NoGradient:
             f" {'it: it' if one else 'them: they'} will not learn."
         )
         if severity is Severity.INFO:
-            message += " What owns it was not seen to run." if one else " What owns them was not seen to run."
+            executed = Executed(history.structure)
+            if not any(executed.runs(name) for name in found):
+                message += " What owns it was not seen to run." if one else " What owns them was not seen to run."
+            else:
+                message += (
+                    " It looks like a copy of a part that learns."
+                    if one
+                    else " They look like a copy of a part that learns."
+                )
         sentence = (
             "Hand all parameters to the optimizer, and build it after the whole model is built; what is to stay as it is"
             " should say so with requires_grad_(False)."
@@ -159,14 +180,25 @@ class NoGradient:
         names = [one.name for one in found]
         records, share = min(one.records for one in found), sum(one.share for one in found)
         severity = Severity.WARNING
-        if why in {Why.DETACHED, Why.CUT} and everywhere >= self.most:
-            severity = Severity.CRITICAL
-        elif why in {Why.LOOSE, Why.UNUSED} and share < self.small:
+        if why is not Why.CUT and are_copies(names, history.last):
             severity = Severity.INFO
+        elif why in {Why.DETACHED, Why.CUT} and everywhere >= self.most:
+            severity = Severity.CRITICAL
+        elif (
+            (why is Why.LOOSE and share < self.most)
+            or (why is Why.UNUSED and (share < self.small or are_copies(names, history.last)))
+            or (why is Why.CUT and share < self.small and cancels(names, history))
+        ):
+            severity = Severity.INFO
+        reason, remedy = _REASONS[why], _REMEDIES[why]
+        if severity is Severity.INFO and why is Why.CUT:
+            reason, remedy = _CANCELS
+        elif severity is Severity.INFO and why is Why.DETACHED:
+            reason, remedy = _COPY
         verb = "has" if len(names) == 1 else "have"
         message = (
             f"{phrases.names(names)} {verb} had no gradient in any of {records} sampled steps, while other parameters"
-            f" had one ({phrases.percent(share)} of all trainable elements). {_REASONS[why]}"
+            f" had one ({phrases.percent(share)} of all trainable elements). {reason}"
         )
         measured = {
             "records": Figure(records, "sampled steps without a gradient"),
@@ -176,7 +208,7 @@ class NoGradient:
             self._finding(severity, names, history, message),
             evidence=measured | ({"weight_gradient_norm": Figure(0.0)} if why is Why.CUT else {}),
             expected={"records": Figure(0, "sampled steps without a gradient")},
-            remedy=_REMEDIES[why],
+            remedy=remedy,
         )
 
     def _finding(self, severity: Severity, parameters: Sequence[str], history: History, message: str) -> Finding:
@@ -194,9 +226,19 @@ class NoGradient:
 _REASONS = {
     Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut between.",
     Why.CUT: "The gradient is exactly 0: the output is multiplied by 0, or does not change the loss.",
-    Why.LOOSE: "Their modules ran, but the loss does not use what comes of them, or not with its gradient.",
+    Why.LOOSE: "Their modules ran, but the loss does not use what comes of them.",
     Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
 }
+
+_CANCELS = (
+    "The gradient is exactly 0: a shift of this output changes nothing, as where two outputs are subtracted or normalised.",
+    "Nothing has to change; bias=False saves what does nothing.",
+)
+
+_COPY = (
+    "They look like a copy of a part that learns, as a target network is, and what comes of them is detached.",
+    "Nothing has to change if that is meant; requires_grad_(False) says so, and leaves them out of the optimizer.",
+)
 
 _REMEDIES = {
     Why.DETACHED: (

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.dtypes import format_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, phrases, snippets, turned_loss
+from init_monitor.remedies import not_finite, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from init_monitor.records import Column, History, Layer, StepRecord
-
-_UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "softmax", "acos", "asin")
-"""Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
 
 
 class _Origin(NamedTuple):
@@ -38,6 +35,9 @@ class NonFinite:
     """IM601: the first layer with NaN or ±Inf, in the order the numbers flow: forward, then back, then the weights.
 
     Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
+
+    What is not finite and comes to nothing (logits that the network masks with -inf; the loss and every gradient are finite) is
+    information, too.
 
     **Why.** Everything after the first place follows from it, so the first place is the one to look at.
 
@@ -113,7 +113,7 @@ class NonFinite:
         layer = history.structure.by_name().get(record.names[i])
         if i == len(record.names) - 1:
             cause = "It is the last watched layer: the loss itself, or its derivative, is not finite."
-        elif _near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer, self.near_overflow):
+        elif not_finite.near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer, self.near_overflow):
             cause = "The gradients next to it are almost as large as the format allows: it overflowed."
         else:
             cause = "The gradient that reached the layers after it was finite: a derivative between them is not defined there."
@@ -166,17 +166,17 @@ def _forward(history: History, near: float) -> _Origin | None:
     i = int(bad[0])
     name = record.names[i]
     layer = structure.by_name().get(name)
-    if layer is not None and _on_purpose(i, bad, record, layer):
-        cause = "Every layer after it is finite, as when a mask puts -inf before a softmax."
+    if layer is not None and _on_purpose(i, record, layer):
+        cause = "The loss and every gradient are finite: a mask puts -inf before a softmax like that, or what is not finite is left out."
         return _Origin(
             "Forward, the output of {} is the first that is",
             (name,),
             Severity.INFO,
             float(count[i]),
             cause,
-            "Nothing has to change.",
+            "It does no harm as long as the loss stays finite.",
         )
-    cause, sentence, code = _forward_cause(i, history, layer, near)
+    cause, sentence, code = not_finite.cause_of(i, history, layer, near)
     return _Origin(
         "Forward, the output of {} is the first that is",
         (name,),
@@ -188,78 +188,20 @@ def _forward(history: History, near: float) -> _Origin | None:
     )
 
 
-def _on_purpose(
-    i: int, bad: Column | np.ndarray[tuple[int, ...], np.dtype[np.intp]], record: StepRecord, layer: Layer
-) -> bool:
-    spreads = len(bad) > 1 or _positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)).any()
-    return layer.role is Role.OTHER and i < len(record.names) - 1 and not spreads
+def _on_purpose(i: int, record: StepRecord, layer: Layer) -> bool:
+    """Say whether what is not finite comes to nothing: a loss or a gradient that is not finite decides.
 
-
-def _forward_cause(i: int, history: History, layer: Layer | None, near: float) -> tuple[str, str, str]:
-    record = history.last
-    if layer is not None and (weight := _broken_parameter(record, layer)):
-        return _cause_of_weight(weight, history)
-    index = {name: k for k, name in enumerate(record.names)}
-    fed = [index[name] for name in (layer.inputs if layer else ()) if name in index]
-    reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
-    grown = made_by_training.growth(history, layer) if layer is not None else 0.0
-    grown = grown if np.isfinite(reached).any() else 0.0
-    if _near_overflow(reached, layer, near) or grown > made_by_training.OVERTURNED:
-        dtype = layer.dtype if layer else "float32"
-        limit = phrases.number(format_of(dtype).largest)
-        cause = f"The numbers around it reach {phrases.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed."
-        if grown > made_by_training.OVERTURNED:
-            first = history.records[0].step
-            return (
-                f"{cause} Its weights are {phrases.times(grown)} as large as at step {first}: the updates are too large.",
-                "Lower the learning rate (or warm it up) and clip the gradient.",
-                made_by_training.CLIP,
-            )
-        return (
-            cause,
-            "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",
-            snippets.initialise([layer]) if layer is not None and layer.role is Role.WEIGHT else "",
-        )
-    kind = layer.kind.casefold() if layer else ""
-    if any(part in kind for part in _UNDEFINED_SOMEWHERE):
-        return (
-            f"What it receives is finite; {layer.kind if layer else 'it'} has no finite value for some of it (zero, negative, too large).",
-            "Keep its argument away from there: add a small constant, or clamp it.",
-            "",
-        )
-    if not fed and i == 0:
-        return (
-            "It is the first watched layer: most likely the network's input already holds such elements.",
-            "Check the batch before it enters the network.",
-            "assert all(x.isfinite().all() for x in batch if x.is_floating_point())  # batch: what the loader yields",
-        )
-    return (
-        "What the watched layers before it gave is finite: it arose in this layer or in an operation just before it.",
-        "Look at what runs between these two layers: a division, a logarithm, a root, a mask, a too large number.",
-        "",
-    )
-
-
-def _cause_of_weight(weight: str, history: History) -> tuple[str, str, str]:
-    if since := turned_loss.before(history):
-        return (f"Its parameter {weight} is not finite. {since.why}", *since.remedy)
-    return (
-        f"Its parameter {weight} is not finite: an earlier update broke it.",
-        "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
-        f"broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]\nprint(broken)  # {weight}",
-    )
-
-
-def _broken_parameter(record: StepRecord, layer: Layer) -> str:
-    broken = _positive(record.column(Quantity.WEIGHT_NONFINITE_COUNT))
-    mine = (name for name, bad in zip(record.parameter_names, broken, strict=True) if bad)
-    return next((name for name in mine if name in {layer.weight, layer.bias}), "")
-
-
-def _near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
-    finite = values[np.isfinite(values)]
-    largest = format_of(layer.dtype if layer else "float32").largest
-    return bool(finite.size) and float(finite.max()) * factor >= largest
+    Logits that the network itself masked with -inf stay -inf in a log_softmax. What a weight layer gives is no mask.
+    """
+    broken = _positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)).any()
+    broken |= _positive(record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)).any()
+    if layer.role in {Role.WEIGHT, Role.NORMALISATION} or broken:
+        return False
+    if not len(record.losses):
+        # The loss is not known: that a finite gradient came back to the layer says as much, or that it goes no further.
+        alone = np.count_nonzero(_positive(record.column(Quantity.NONFINITE_COUNT))) == 1
+        return bool(record.column(Quantity.GRADIENT_COUNT)[i] > 0) or (alone and i < len(record.names) - 1)
+    return math.isfinite(record.loss)
 
 
 def _parameters(history: History) -> _Origin | None:

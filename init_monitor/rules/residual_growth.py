@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.learning import Learning, guessing_loss, learning_of, starts_far_above
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.residual_streams import Growth, Measured, Stream, streams
 from init_monitor.records import Figure, Finding, Severity
@@ -37,7 +38,8 @@ class ResidualGrowth:
     A stream is a chain of additions, each taking its skip from the sum before; a normalisation on it or a projection starts a
     new one. Growth that slows down (1 + 1/k at block k, as behind branches that end or begin with a normalisation: every pre-norm
     transformer, every ResNet with BatchNorm) is healthy at any size and is not mentioned. The finding predicts the block at which
-    the rms overflows.
+    the rms overflows. Where such a start makes the first loss far larger than guessing, it is a warning at once, and stays the
+    cause of what the first steps then do to the signal.
 
     **Why.** Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F). With He's initialisation inside an unnormalised branch F has the
     variance of x and is hardly correlated with it, so every block doubles it: 2^L after L blocks, and the gradient likewise on
@@ -50,6 +52,8 @@ class ResidualGrowth:
 
     Attributes:
         warning_change: variance factor over a stream from which exponential growth is a warning: the rms has grown 100-fold.
+        drowning_change: the same where the first loss is far above that of guessing, because the output is far too large: the
+            rms has grown 10-fold.
         critical_change: factor of the signal *and* of the gradient from which it is critical, unless the optimizer
             rescales each gradient: the rms has grown 1e5-fold, beyond float16. An overflow within the stream is critical
             anyway.
@@ -65,12 +69,14 @@ class ResidualGrowth:
 
     code: ClassVar[str] = "IM401"
     name: ClassVar[str] = "residual-growth"
+    speaks_for_all: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.1:"
         " Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F)"
     )
 
     warning_change: float = 1e4
+    drowning_change: float = 100.0
     critical_change: float = 1e10
     lasting_growth: float = 1.5
     least_blocks: int = 4
@@ -79,18 +85,27 @@ class ResidualGrowth:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         measured = Measured(history.last)
-        growing = [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
+        start = starts_far_above(history)
+        if start > 0 and learning_of(history) is not Learning.LEARNS:
+            # What followed from such a start (a signal that the first steps destroyed) is not the cause: the start stays it.
+            began = replace(history, records=history.records[:1])
+            growing = self._growing(Measured(began.last), began)
+            if any(one.severity > Severity.INFO for one in growing):
+                yield self._finding(growing, Measured(began.last), history, start)
+                return
+        growing = self._growing(measured, history)
         for severity in sorted({one.severity for one in growing}, reverse=True):
             yield self._finding([one for one in growing if one.severity is severity], measured, history)
+
+    def _growing(self, measured: Measured, history: History) -> list[_GrowingStream]:
+        return [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
 
     def _look(self, stream: Stream, measured: Measured, history: History) -> _GrowingStream | None:
         forward, backward = measured.forward(stream), measured.backward(stream)
         if forward.measured_blocks < self.least_blocks:
             return None
         inside = sum(residual_branches.normalises(residual, history.structure) for residual in stream.residuals)
-        severity = self._severity(
-            stream, forward, backward, history.last.optimizer, normalised=2 * inside > stream.blocks
-        )
+        severity = self._severity(stream, forward, backward, history, normalised=2 * inside > stream.blocks)
         if severity is None:
             return None
         growth = measured.column(Quantity.RESIDUAL_GROWTH, stream)
@@ -98,7 +113,7 @@ class ResidualGrowth:
         return _GrowingStream(stream, severity, forward, backward, blamed or tuple(range(stream.blocks)))
 
     def _severity(
-        self, stream: Stream, forward: Growth, backward: Growth, optimizer: str, *, normalised: bool
+        self, stream: Stream, forward: Growth, backward: Growth, history: History, *, normalised: bool
     ) -> Severity | None:
         total = forward.steady_total
         lasting = forward.per_block >= self.lasting_growth and forward.later >= self.lasting_growth
@@ -112,22 +127,30 @@ class ResidualGrowth:
         if any(way.overflow_block(largest, peak=self.peak) <= stream.blocks for way in (forward, backward)):
             return Severity.CRITICAL
         both = total >= self.critical_change and backward.steady_total >= self.critical_change
-        if both and epsilon_of(optimizer) is None:
+        if both and epsilon_of(history.last.optimizer) is None:
             return Severity.CRITICAL
-        if total >= self.warning_change:
+        drowns = not normalised and total >= self.drowning_change and starts_far_above(history) > 0
+        if total >= self.warning_change or drowns:
             return Severity.WARNING
         return None if normalised else Severity.INFO
 
-    def _finding(self, growing: Sequence[_GrowingStream], measured: Measured, history: History) -> Finding:
+    def _finding(
+        self, growing: Sequence[_GrowingStream], measured: Measured, history: History, start: float = math.nan
+    ) -> Finding:
         worst = max(growing, key=lambda one: one.forward.steady_total)
         message = self._message(worst, measured)
         if len(growing) > 1:
             message += f" The same happens in {phrases.count(len(growing) - 1, 'other stream')} of the network."
         evidence, expected = _numbers(worst, measured)
+        if start > 0:
+            message += f" The first loss is {phrases.number(start)}: the output is far too large to begin with."
+            evidence["first_loss"] = Figure(start)
+            if (guess := guessing_loss(history.structure)) > 0:
+                expected["first_loss"] = Figure(guess, "by guessing")
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=worst.severity,
+            severity=max(one.severity for one in growing),
             layers=tuple(one.stream.residuals[i].name for one in growing for i in one.blamed),
             step=history.last.step,
             message=message,

@@ -11,6 +11,7 @@ import numpy as np
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
+from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, sample_shares
 from init_monitor.analysis.segments import log_of
@@ -21,14 +22,24 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from init_monitor.analysis.lost_samples import Loss
     from init_monitor.records import History, Layer, StepRecord, Structure
+
+
+VANISHING = "IM102"
+
+APART = (
+    " If representations are compared with each other, something has to keep them apart: negatives, a margin that can be"
+    " reached, a stop-gradient with a predictor, or a term for their variance."
+)
 
 
 @dataclass(frozen=True)
 class SampleCollapse:
     """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
 
-    Looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
+    Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
+    Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
@@ -39,7 +50,8 @@ class SampleCollapse:
     adds a bias that does not depend on it.
 
     **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
-    network add residual connections or normalisations. Made by training: a smaller learning rate.
+    network add residual connections or normalisations. Made by training: a smaller learning rate or weight decay, or a smaller
+    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart.
 
     Attributes:
         gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
@@ -62,11 +74,19 @@ class SampleCollapse:
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
         drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
             initialised ones by 3 to 10.
+        lost_records: sampled steps in a row, ``gone_steps`` apart at least, that must show what training took away since the
+            first record.
+        lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
+            differ by a thirtieth of what they did. A network that learns spreads its outputs.
+        lost_share: share of the output's variance that may then be left of it.
+        code_factor: by which the variance of a code must have fallen that a layer gets beside noise (a variational
+            autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
+            grows towards that of the noise.
     """
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -81,20 +101,79 @@ class SampleCollapse:
     varies: float = 1e-5
     blame_factor: float = BLAME_FACTOR
     drop: float = 3.0
+    lost_records: int = 2
+    lost_factor: float = 1e3
+    lost_share: float = 1e-2
+    code_factor: float = 30.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         now = sample_shares(history.last, history.structure, self.varies)
-        if now is None or not now.arriving <= self.faint:
-            return
-        stretch = self._stretch(history)
-        severity = self._severity(history, stretch)
-        if severity is not None:
-            yield self._finding(severity, now, history, len(stretch))
+        if now is not None and now.arriving <= self.faint:
+            stretch = self._stretch(history)
+            severity = self._severity(history, stretch)
+            if severity is not None:
+                yield self._finding(severity, now, history, len(stretch))
+                return
+        lost = self._lost(history)
+        if lost is not None:
+            yield self._made_by_training(lost, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains from where their signal comes.
+
+        What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops.
+        """
+        if other.code == VANISHING:
+            return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)
+
+    def _lost(self, history: History) -> Loss | None:
+        """Return what training took away at the end of the network, or from a code, wherever that is in short networks too."""
+        latest = history.records[1:][-self.lost_records :]
+        if len(latest) < self.lost_records or latest[-1].step - latest[0].step < self.gone_steps:
+            return None
+        records = [history.records[0], *latest]
+        return lost_at_the_end(
+            records, history.structure, factor=self.lost_factor, share=self.lost_share
+        ) or lost_in_noise(records, history.structure, factor=self.code_factor, share=self.faint)
+
+    def _made_by_training(self, lost: Loss, history: History) -> Finding:
+        names = phrases.names([layer.shown for layer in lost.layers])
+        step = history.records[0].step
+        if lost.into is None:
+            message = (
+                f"Training has made all samples alike to {names}, the end of the network: what differs between them has a"
+                f" variance of {phrases.number(lost.now)}, and had one of {phrases.number(lost.before)} at step {step}. The"
+                " output is the same for every input."
+            )
+            remedy = APART
+        else:
+            message = (
+                f"{lost.into.shown} hears next to nothing of {names}: of the variance it receives {phrases.number(lost.share)} is"
+                f" theirs, the rest is noise or data of another kind. At step {step} their variance was"
+                f" {phrases.number(lost.before)}, now it is {phrases.number(lost.now)}: training has emptied this code."
+            )
+            remedy = ""
+        sentence, _, code = made_by_training.remedy(history, direction=-1).partition("\n\n")
+        if made_by_training.less_decay(history, 0.0):
+            remedy = ""
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(layer.name for layer in lost.layers),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "variance_between_samples": Figure(lost.now),
+                "at_first": Figure(lost.before, f"at step {step}"),
+                "share": Figure(lost.share, "of the variance"),
+            },
+            expected={"variance_between_samples": Figure(lost.before / self.lost_factor, "or more")},
+            remedy=snippets.advice(sentence + remedy, code),
+            source=self.source,
+        )
 
     def _stretch(self, history: History) -> list[float]:
         """Return what arrived in the latest records in a row that show it, oldest first."""
@@ -137,7 +216,7 @@ class SampleCollapse:
         )
         if trained:
             message += f" At step {history.records[0].step} they did differ: training made it so."
-            remedy = made_by_training.remedy(history, direction=1)
+            remedy = made_by_training.remedy(history, direction=-1)
         else:
             # Where no gain is known (between sigmoids), all of the chain may have a part in it.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)

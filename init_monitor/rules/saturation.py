@@ -143,10 +143,9 @@ class Saturation:
             bar = self.distribution_at_the_end if ends else self.distribution
             return Severity.WARNING if share >= bar else None
         bounds, reading = bounds_of(layer), readings[-1]
-        consumed = any(layer.name in other.inputs for other in reading.known.values())
         if not share >= bounds.warning:
             return None
-        if consumed:
+        if reading.is_read(layer):
             return Severity.CRITICAL if share >= bounds.critical else Severity.WARNING
         spread = reading.root(layer, Quantity.VARIANCE)
         return None if spread < self.by_weights * bounds.knee else Severity.WARNING

@@ -48,6 +48,7 @@ class Standstill:
 
     code: ClassVar[str] = "IM604"
     name: ClassVar[str] = "standstill"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM503",)
     speaks_for_all: ClassVar[bool] = True
     source: ClassVar[str] = (
         "PyTorch documentation, 'Autograd mechanics', and torch.optim: what has no gradient, or a rate of 0, does not move"

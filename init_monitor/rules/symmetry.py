@@ -13,7 +13,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
@@ -58,6 +58,8 @@ class Symmetry:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
+        if (history.last.column(Quantity.WEIGHT_NONFINITE_COUNT) > 0).any():
+            return  # what is NaN everywhere is not alike, and IM601 tells it
         weights = _Weights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
@@ -246,7 +248,7 @@ def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]
     return after
 
 
-def _fed_by_one(layer: Layer, known: dict[str, Layer]) -> bool:
+def _fed_by_one(layer: Layer, known: Mapping[str, Layer]) -> bool:
     return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
 
 

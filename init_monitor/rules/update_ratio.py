@@ -127,7 +127,7 @@ class UpdateRatio:
         return replace(
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
             expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
-            remedy=learning_rate.slower(record, per_step),
+            remedy=made_by_training.less_decay(history, per_step) or learning_rate.slower(record, per_step),
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.forward_growth import BLAME_FACTOR, DepthChange, depth_change, in_branches, is_renewed, trend
+from init_monitor.analysis.forward_growth import (
+    BLAME_FACTOR,
+    DepthChange,
+    depth_change,
+    in_branches,
+    is_renewed,
+    shrunk_since,
+    trend,
+)
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
 from init_monitor.analysis.segments import segments
@@ -26,14 +34,16 @@ class VanishingActivations:
     """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
 
     Judged on the outputs of the weight layers, within segments between normalisations. What fades in a short residual branch
-    counts with the skip beside it, and is a warning at most; a normalisation that follows makes up for it.
+    counts with the skip beside it, and is a warning at most; a normalisation that follows makes up for it. Networks that are too
+    short for a slope are compared with themselves at the first record: their weights may have shrunk since.
 
     **Why.** Deep layers then see the same thing for every sample, and their gradient is too small to change anything.
 
     **Example.** Xavier's initialisation in front of ReLU: ½ per layer, a 500-millionth after 29 layers. ``init-monitor demo``
     shows it.
 
-    **Remedy.** Initialise for the activation that follows: He before ReLU.
+    **Remedy.** Initialise for the activation that follows: He before ReLU. What was in order at the first record was made by
+    training: a smaller weight decay, a smaller learning rate, or a smaller weight of the loss term that asks for it.
 
     Attributes:
         warning_change: variance factor over a segment from which fading is a warning: AlexNet's signal, eight layers in the
@@ -46,11 +56,13 @@ class VanishingActivations:
             one odd layer would be it.
         renewed_variance: variance of what enters a normalisation from which it comes out whole, so that fading before it is
             information: ten times the 1e-5 that LayerNorm and BatchNorm add to it by default.
+        least_shrunk: weight layers in a row that must have shrunk since the first record, by ``warning_change`` together: a
+            single one may be meant to fade, as a gate that closes.
     """
 
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM701")
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5
@@ -58,12 +70,21 @@ class VanishingActivations:
     blame_factor: float = BLAME_FACTOR
     least_layers: int = 4
     renewed_variance: float = 1e-4
+    least_shrunk: int = 2
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         structure = history.structure
         signal, inside = Signal(history.last, structure), in_branches(structure)
-        changes = [self._look(signal.of(segment), structure, inside) for segment in segments(structure)]
+        first = history.records[0]
+        began = Signal(first, structure)
+        changes = []
+        for segment in segments(structure):
+            at = signal.of(segment)
+            change = self._look(at, structure, inside)
+            if change is None and first.step < history.last.step:
+                change = self._shrunk(at, began.of(segment), first.step, structure)
+            changes.append(change)
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
         )
@@ -71,6 +92,12 @@ class VanishingActivations:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes."""
         return paths.explained(finding, other, structure)
+
+    def _shrunk(self, at: ForwardProfile, began: ForwardProfile, step: int, structure: Structure) -> DepthChange | None:
+        """Return how the weights of a segment have shrunk since the first record: that needs no depth to be seen."""
+        change = shrunk_since(at, began, step, Severity.WARNING)
+        lost = change.total * self.warning_change <= 1 and at.segment.depth >= self.least_shrunk
+        return change if lost and not is_renewed(at, structure, 0.0) else None
 
     def _look(self, at: ForwardProfile, structure: Structure, inside: frozenset[str]) -> DepthChange | None:
         if (silent := at.silent_from()) is not None:

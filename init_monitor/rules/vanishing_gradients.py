@@ -13,6 +13,7 @@ from init_monitor.analysis.backward_growth import GradientFault, change_over, gr
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE
 from init_monitor.analysis.segments import segments
@@ -33,7 +34,8 @@ class VanishingGradients:
     """IM202: the variance of the gradient decays exponentially towards the input, or is exactly zero there.
 
     Judged on ∂loss/∂output of the weight layers. A normalisation does not renew a gradient, so the whole network is one
-    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any. Where a faint
+    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any, and the loss: what is
+    information otherwise is a warning in a run whose loss stays level. Where a faint
     residual branch is all that carries the gradient (LayerScale), only if that lasts.
 
     **Why.** With SGD the first layers hardly move. With Adam they move until the gradient comes near its epsilon (1e-8), below
@@ -65,7 +67,7 @@ class VanishingGradients:
 
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )
@@ -100,11 +102,14 @@ class VanishingGradients:
         updates = updates_of(history.last, worst, self.healthy_update)
         underflow = _underflows(worst, signal, history)
         severity = self._severity(worst, updates, history, underflow=underflow)
+        learning = learning_of(history)
+        if severity is Severity.INFO and learning is Learning.LEVEL:
+            severity = Severity.WARNING  # whatever the updates are, nothing came of them, and this is why
         faint = history.structure.residuals and not worst.steady and not worst.silent
         if faint and severity > Severity.INFO and not self._lasts(history, worst.segment):
             # Behind a scale that starts near zero (LayerScale) the gradient is faint until training has raised it.
             severity = Severity.INFO
-        fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon)
+        fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon, learning)
         yield gradient_over_depth.finding(self, fault, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:

@@ -7,7 +7,8 @@ nobody.
 A finding yields a layer to another finding that is at least as severe and
 
 - names that layer, or is about the whole network: it names no layer at all, or its rule says ``speaks_for_all`` (a network
-  that stands still does so everywhere, whichever layer is the cause). A finding without layers yields only to such a one; or
+  that stands still does so everywhere, whichever layer is the cause); such a one need only be more than information, since it is
+  the cause of what is worse. A finding without layers yields only to such a one; or
 - covers it by what the rule's own ``leaves(finding, other, structure)`` says, where it has that method.
 
 What is left is judged again with ``history.covered`` holding the layers that were yielded, so that message, numbers and
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from init_monitor.records import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -64,9 +67,10 @@ def covered(
 ) -> frozenset[str]:
     """Return the layers of a finding that others of the same judgement speak for; ``""`` stands for the whole network."""
     leaves: Callable[..., Collection[str]] = getattr(rule, "leaves", _named_by_both)
-    speaking = [one for one in others if one.code in yields_to(rule) and one.severity >= finding.severity]
-    if any(one.code in everywhere for one in speaking):
+    named = [one for one in others if one.code in yields_to(rule)]
+    if any(one.code in everywhere and one.severity > Severity.INFO for one in named):
         return _places(finding)
+    speaking = [one for one in named if one.severity >= finding.severity]
     return frozenset(name for one in speaking for name in leaves(finding, one, history.structure))
 
 

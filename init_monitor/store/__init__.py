@@ -23,7 +23,7 @@ so that adding one needs no new schema version. A line that does not hold what i
 
 from __future__ import annotations
 
-from init_monitor.store.lines import finding_json, json_value, losses_json, structure_json
+from init_monitor.store.lines import finding_json, json_value, losses_from, losses_json, structure_json
 from init_monitor.store.places import RUN_FILE, fresh_folder, run_file
 from init_monitor.store.reader import Header, StoredRun, read_run
 from init_monitor.store.writer import RunWriter
@@ -36,6 +36,7 @@ __all__ = [
     "finding_json",
     "fresh_folder",
     "json_value",
+    "losses_from",
     "losses_json",
     "read_run",
     "run_file",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from init_monitor.page.printable import printable_finding, printable_structure
-from init_monitor.records import Finding, Layer, Of, Residual, Structure
+from init_monitor.records import Finding, Layer, LossCurve, Of, Residual, Structure
 from init_monitor.records.facts_json import facts_from
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import described, vectors
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
-from init_monitor.store import schema, structure_json
+from init_monitor.store import losses_from, schema, structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,6 +86,30 @@ def findings_in(content: Mapping[str, Any], notices: list[str]) -> list[Finding]
         notices: gets a sentence about what had to be left out.
     """
     return [printable_finding(one) for one in _restored(Finding, [content], "findings", notices)]
+
+
+def losses_in(contents: Sequence[Mapping[str, Any]], notices: list[str]) -> LossCurve:
+    """Return the training loss of a run.
+
+    Args:
+        contents: stretches of it, oldest first; of a step that was run again, the newer one counts.
+        notices: gets a sentence about what had to be left out.
+    """
+    curve, reasons = LossCurve(), []
+    for content in contents:
+        try:
+            curve.add(losses_from(content))
+        except schema.MalformedError as error:  # noqa: PERF203 - each for itself
+            reasons.append(str(error))
+    if reasons:
+        several = len(reasons) > 1
+        fits = (
+            "parts of the loss are not as init_monitor writes them"
+            if several
+            else "part of the loss is not as init_monitor writes it"
+        )
+        notices.append(f"{len(reasons)} {fits} ({reasons[0]}); left out.")
+    return curve
 
 
 def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:

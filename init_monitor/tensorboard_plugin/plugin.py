@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import encoded
 from init_monitor.page.series import Series, thinned
 from init_monitor.records.facts_json import facts_json
-from init_monitor.records.quoting import quoted
+from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
 from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
@@ -94,6 +95,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
                     "name": name,
                     "step": state.step,
                     "time": state.time,
+                    "written": max(step for step, _ in state.tags.values()),
                     "quantities": [str(quantity) for quantity in state.quantities],
                 }
                 for name, state in runs.items()
@@ -173,7 +175,9 @@ def _answering(answer: Callable[[Source, Request], dict[str, Any] | bytes]) -> A
         except errors.PublicError:  # TensorBoard's own: it has an answer to each
             raise
         except Exception as error:  # noqa: BLE001 - what one run makes of us must not take the application with it
-            _log.warning("init_monitor cannot answer %s (%s)", request.path, quoted(str(error)), exc_info=True)
+            # Not as exc_info: what the file holds would reach the terminal as it is.
+            trace = printable(traceback.format_exc(), lines=True)
+            _log.warning("init_monitor cannot answer %s (%s)\n%s", request.path, quoted(str(error)), trace)
             message = (
                 f"This cannot be shown ({type(error).__name__}: {quoted(str(error))}); TensorBoard's log says more."
             )

@@ -18,17 +18,19 @@ from tensorboard import errors
 from tensorboard.data import provider as providers
 
 from init_monitor.analysis.pace import weights_among
+from init_monitor.page.loss_line import loss_line
 from init_monitor.page.series import Series, assembled, merged_names
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import clipped, printable, quoted
 from init_monitor.records.registry import vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
 from init_monitor.store import finding_json, schema
 from init_monitor.tensorboard_plugin.parts import (
     NAME_FIELDS,
     described_parts,
     document_of,
     findings_in,
+    losses_in,
     names_in,
     unknown_quantities,
     vector_of,
@@ -87,6 +89,8 @@ class EventReader:
         self._remembered: OrderedDict[tuple[str, str, str], tuple[tuple[int, float], Series]] = OrderedDict()
         self._odd: dict[tuple[str, str], dict[str, None]] = {}
         """What was odd about the vectors of a run, as far as they were asked for: sentences, in order."""
+        self._lines: dict[tuple[str, str], tuple[tuple[int, float], dict[str, Any] | None, list[str]]] = {}
+        """The loss of each run that was asked for, with what was odd about it; a long run has thousands of documents."""
         self._lock = Lock()
 
     def runs(self, source: Source) -> dict[str, RunState]:
@@ -113,6 +117,8 @@ class EventReader:
         by_name, residuals = described_parts([one.content for one in layouts], notices)
         layers = [by_name[name] for name in names["names"] if name in by_name]
         findings = findings_in(found[-1].content, notices) if found else []
+        losses, odd = self._losses(source, run, state)
+        notices += odd
         with self._lock:
             notices += self._odd.get((source.experiment, run), ())
         if not layouts:
@@ -135,6 +141,7 @@ class EventReader:
             "findings": [finding_json(finding) for finding in findings],
             "weights": sorted({name for layer in layers for name in _weights(layer)}),
             "looked": bool(found),
+            "losses": losses,
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
         }
@@ -180,6 +187,22 @@ class EventReader:
             notices.append(f"{tag} cannot be read ({type(error).__name__}: {_short(error)}); it is left out.")
             return []
         return list(read.get(run, {}).get(tag, ()))
+
+    def _losses(self, source: Source, run: str, state: RunState) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return the training loss as the page draws it, ``None`` if no loss is known, with what is odd in sentences."""
+        newest = state.tags.get(LOSSES_TAG)
+        if newest is None:
+            return None, []
+        key = (source.experiment, run)
+        with self._lock:
+            known = self._lines.get(key)
+        if known is None or known[0] != newest:
+            notices: list[str] = []
+            contents = [one.content for one in self._documents(source, run, LOSSES_TAG, notices)]
+            known = newest, loss_line(losses_in(contents, notices)), notices
+            with self._lock:
+                self._lines[key] = known
+        return known[1], known[2]
 
     def _documents(self, source: Source, run: str, tag: str, notices: list[str]) -> list[_Document]:
         """Return JSON objects in the order they were written."""

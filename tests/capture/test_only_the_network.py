@@ -177,3 +177,16 @@ def test_what_is_left_out_changes_nothing_for_the_others() -> None:
                 optimizer.step()
         ends.append([p.detach().clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_a_residual_addition_keeps_its_place_when_a_row_before_it_turns_out_to_be_none() -> None:
+    def loss(program: Program) -> Tensor:
+        h = program.mean(torch.randn(16, D))
+        dropped = torch.sigmoid(3 * h).sum(1)
+        h = h + torch.relu(program.deviation(h))
+        return program.decoder(h).square().mean() + dropped.mean()
+
+    structure = watched(Program(loss)).structure
+    assert structure.names == ("mean", "deviation", "/relu#1", "decoder")
+    (addition,) = structure.residuals
+    assert (addition.depth, addition.layers) == (3, ("deviation", "/relu#1"))

@@ -122,3 +122,37 @@ def test_memory_does_not_grow_with_the_run() -> None:
         window.add(np.array([True]), np.array([True]), 1)
     state = window.state_dict()
     assert {key: len(values) for key, values in state.items()} == {"positive": 1, "nonpositive": 1, "positions": 16}
+
+
+def rates_window(rates: list[float], steps: int, batch: int, seed: int = 0) -> Units:
+    """What a window says of units that fire independently at these rates."""
+    generator = np.random.default_rng(seed)
+    window = UnitWindow(longest=256)
+    for _ in range(steps):
+        window.add(
+            generator.random(len(rates)) < 1 - (1 - np.asarray(rates)) ** batch, np.ones(len(rates), bool), batch
+        )
+    return window.read()
+
+
+@pytest.mark.parametrize(("units", "batch", "steps"), [(128, 64, 10), (256, 16, 12), (64, 64, 10), (512, 32, 6)])
+def test_dead_units_of_a_layer_are_certain_from_a_few_hundred_samples(units: int, batch: int, steps: int) -> None:
+    dead = units // 2
+    seen = rates_window([0.0] * dead + [0.3] * (units - dead), steps, batch)
+    assert seen.samples < 1000
+    assert seen.dead_fraction == pytest.approx(0.5)
+    assert 0.35 <= seen.dead_at_least <= 0.5
+
+
+@pytest.mark.parametrize("rate", [0.04, 0.02, 0.01, 0.005])
+@pytest.mark.parametrize(("batch", "steps"), [(16, 4), (16, 10), (64, 3), (64, 10)])
+def test_units_that_are_only_rare_are_not_certain_to_be_dead(rate: float, batch: int, steps: int) -> None:
+    lows = [rates_window([rate] * 256, steps, batch, seed).dead_at_least for seed in range(20)]
+    assert max(lows) < 0.1, max(lows)
+
+
+def test_the_certain_share_never_exceeds_what_was_silent_and_one_step_makes_nothing_certain() -> None:
+    assert math.isnan(rates_window([0.0, 0.5], 1, 64).dead_at_least)
+    for seed in range(10):
+        seen = rates_window([0.0] * 20 + [0.01] * 40, 8, 32, seed)
+        assert 0 <= seen.dead_at_least <= seen.dead_fraction

@@ -56,6 +56,7 @@ SPARED = (
     "structure.wrappers.",
     "standalone.watch",
     "rules.engine.Engine.__init__",
+    "rules.engine._check",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",

@@ -18,6 +18,7 @@ from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 
 import init_monitor.capture.capture
+import init_monitor.judgement
 import init_monitor.monitor
 from init_monitor import Finding, InitMonitor, InitMonitorError, InitMonitorWarning, StepRecord, Structure
 from init_monitor.capture.accumulator import Accumulator
@@ -86,7 +87,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Capture, "close_step", "reading the measurements"),
     (Capture, "abort", "detaching from the model"),
     (Engine, "judge", "judging"),
-    (init_monitor.monitor, "default_sinks", "making the sinks"),
+    (init_monitor.judgement, "default_sinks", "making the sinks"),
 ]
 NAMES = [f"{name} ({doing})" for _, name, doing in STAGES]
 

@@ -138,7 +138,7 @@ def test_a_layer_that_was_not_measured_or_holds_nan_is_never_called_healthy() ->
     })  # fmt: skip
     rows = report(records=(spoiled,), findings=()).to_markdown().splitlines()[-3:]
     assert rows[0].endswith("| not measured |")
-    assert rows[1].endswith("| few samples | non-finite |")
+    assert rows[1].endswith("| ≤12.5 | non-finite |")
     assert rows[2].endswith("| none | n/a | healthy |")
 
 

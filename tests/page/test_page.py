@@ -19,18 +19,20 @@ import numpy as np
 import pytest
 from browser import COLOURS, Watched, browser, chromium, missing, settled, watched
 from builders import blocks, linears, record
+from hypothesis import given, settings, strategies as st
 
 from init_monitor import Report, cli
 from init_monitor.comparison import RunComparison
 from init_monitor.page import bundle
 from init_monitor.page.document import BUDGET, LEAST_COLUMNS, ShownRun, document, embedded
+from init_monitor.page.loss_line import MOST_POINTS, loss_line, loss_words
 from init_monitor.page.payload import decoded
-from init_monitor.records import Facts, Finding, Of, Page, Role, Severity, register, unregister
+from init_monitor.records import Facts, Finding, LossCurve, LossStretch, Of, Page, Role, Severity, register, unregister
 from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity
 from init_monitor.store import RunWriter, read_run, run_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 NET = linears(3)
@@ -162,6 +164,80 @@ def test_names_cannot_end_the_script(tmp_path: Path) -> None:
     page = Report.of(read_run(stored(tmp_path, 2.0)).records, [FOUND], NET, {}).to_html()
     assert page.count("</script>") == 2
     assert page.count("<script") == 2
+
+
+# --- the loss -------------------------------------------------------------------------------------------------------
+
+
+def curve(values: Iterable[float], most: int = 16_384) -> LossCurve:
+    made = LossCurve(most)
+    made.add(LossStretch.of(enumerate(values)))
+    return made
+
+
+def test_a_short_curve_is_drawn_as_it_is() -> None:
+    assert loss_line(curve([2.0, math.inf, 0.5])) == {
+        "steps": [0, 1, 2],
+        "values": [2.0, "Infinity", 0.5],
+        "nonfinite_from": None,
+    }
+    assert loss_line(LossCurve()) is None
+
+
+@given(st.lists(st.sampled_from([0.25, 1.0, 2.0, 1e30, math.nan, -math.inf]), min_size=1, max_size=80), st.data())
+@settings(max_examples=40, deadline=None)
+def test_of_a_long_curve_no_extreme_is_lost_and_no_point_is_made_up(rare: list[float], data: st.DataObject) -> None:
+    values = (3.0 + np.sin(np.arange(9_000))).astype(np.float32)
+    places = data.draw(st.lists(st.integers(0, 8_999), min_size=len(rare), max_size=len(rare)))
+    values[places] = rare
+    line = loss_line(curve(values.tolist()))
+    assert line is not None
+    steps, drawn = line["steps"], np.array([float(value) for value in line["values"]], np.float32)
+    assert len(steps) <= MOST_POINTS
+    assert (steps[0], steps[-1]) == (0, 8_999)
+    np.testing.assert_array_equal(drawn, values[steps])
+    finite = values[np.isfinite(values)]
+    assert (np.nanmin(drawn[np.isfinite(drawn)]), drawn[np.isfinite(drawn)].max()) == (finite.min(), finite.max())
+    assert np.isfinite(drawn).all() == np.isfinite(values).all()
+
+
+def test_where_the_loss_broke_is_known_to_the_step_however_many_are_left_out() -> None:
+    values = [1.0] * 700 + [math.nan] * 300
+    for most in (16_384, 64):
+        line = loss_line(curve(values, most))
+        assert line is not None
+        assert line["nonfinite_from"] == 700
+    assert loss_line(curve([math.nan, math.nan])) == {
+        "steps": [0, 1],
+        "values": ["NaN", "NaN"],
+        "nonfinite_from": 0,
+    }
+    # One that was run again from before the break is whole.
+    again = curve([1.0, math.nan])
+    again.add(LossStretch.of([(1, 0.5)]))
+    assert (again.first_nonfinite, loss_words(again)) == (None, "Training loss: 1 at step 0, 0.5 at step 1.")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], ""),
+        ([0.693147], "Training loss: 0.6931 at step 0."),
+        ([2.5, 1.0, 0.125], "Training loss: 2.5 at step 0, 0.125 at step 2."),
+        ([2.5, math.nan], "Training loss: 2.5 at step 0, NaN at step 1. It is not finite from step 1 on."),
+        (
+            [2.5, math.inf, 1.0],
+            "Training loss: 2.5 at step 0, 1 at step 2. It was not finite at step 1, and became finite again.",
+        ),
+    ],
+)
+def test_the_report_says_what_the_loss_did(values: list[float], words: str) -> None:
+    losses = curve(values)
+    assert loss_words(losses) == words
+    report = Report.of([record(NET, {Quantity.VARIANCE: 1.0})], (), NET, {}, losses=losses)
+    assert ("<p>Training loss" in report.to_html()) is bool(words)
+    assert words in report.to_markdown()
+    assert words in report._repr_html_()
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -447,6 +523,77 @@ def test_the_comparison_opens_at_its_pictures(tmp_path: Path, page: Watched) -> 
     page.page.evaluate("document.activeElement.blur()")
     page.page.keyboard.press("1")
     assert page.page.locator(".tab[aria-selected=true]").inner_text() == "Compare"
+
+
+def strip_colours(page: Watched) -> int:
+    colours: int = page.page.locator(".strip canvas.plot").evaluate(COLOURS)
+    return colours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_loss_that_broke_is_marked_where_it_broke_also_after_the_last_record(
+    scheme: str, tmp_path: Path, running: Any
+) -> None:
+    falling = [2.5 * 0.9**step for step in range(60)] + [math.nan] * 36
+    records = [record(NET, {Quantity.VARIANCE: 1.0}, step=step) for step in (*range(10), 50)]
+    file = tmp_path / "page.html"
+    Report.of(records, (), NET, {}, losses=curve(falling)).to_html(file)
+    with watched(running, color_scheme=scheme) as page:
+        page.page.goto(file.as_uri())
+        settled(page.page)
+        above = page.page.inner_text("main.report >> nth=0")
+        assert "It is not finite from step 60 on." in above
+        # Nobody calls such a run healthy.
+        assert "ealthy" not in above + page.page.inner_text(".verdict")
+        assert page.page.inner_text(".loss").split() == f"loss {2.5 * 0.9**50:.3g} not finite from step 60".split()
+        page.page.locator(".slider").fill("3")
+        page.page.wait_for_selector(".im[data-step='3']")
+        settled(page.page)
+        assert page.page.inner_text(".loss b") == f"{2.5 * 0.9**3:.3g}"
+        box = page.page.locator(".strip .surface").bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] - 10, box["y"] + 30)
+        said = [one.replace("\n", " ") for one in page.page.locator(".tooltip .reading").all_inner_texts()]
+        assert said[1] == "loss NaN"
+        assert 60 <= int(said[0].split()[1]) < 96
+        # A click there selects the last record: nothing was measured after it.
+        page.page.mouse.down()
+        page.page.mouse.up()
+        page.page.wait_for_selector(".im[data-step='50']")
+        assert strip_colours(page) > 20
+        page.shot(f"report-loss-{scheme}")
+
+
+@pytest.mark.slow
+def test_without_losses_there_is_no_line(tmp_path: Path, page: Watched) -> None:
+    file = tmp_path / "page.html"
+    assert cli.main(["report", str(stored(tmp_path / "run")), "--html", str(file)]) == 0
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    assert page.page.locator(".strip canvas, .loss").count() == 0
+    rail, track = (page.page.locator(one).bounding_box() for one in (".rail", ".track"))
+    assert rail == track
+
+
+@pytest.mark.slow
+def test_a_fall_of_more_than_two_decades_is_drawn_on_a_log_scale(tmp_path: Path, page: Watched) -> None:
+    file = tmp_path / "page.html"
+    records = [record(NET, {Quantity.VARIANCE: 1.0}, step=step) for step in range(40)]
+    Report.of(records, (), NET, {}, losses=curve(10.0 ** (-step / 10) for step in range(40))).to_html(file)
+    page.page.goto(file.as_uri())
+    settled(page.page)
+    # In the middle of the steps a straight line on a log scale is in the middle; on a linear one it is at the bottom.
+    middle = """(canvas) => {
+      const {width, height} = canvas;
+      const column = canvas.getContext('2d').getImageData(Math.round(width / 2), 0, 1, height - 2).data;
+      const inked = [...Array(height - 2).keys()].filter((y) => column[4 * y + 3] > 127);
+      return inked.reduce((sum, y) => sum + y, 0) / inked.length / height;
+    }"""
+    canvas = page.page.locator(".strip canvas.plot")
+    assert canvas.evaluate(middle) == pytest.approx(0.5, abs=0.07)
+    page.page.click(".segment:has-text('linear')")
+    settled(page.page)
+    assert canvas.evaluate(middle) > 0.8
 
 
 @pytest.mark.slow

@@ -321,7 +321,11 @@ def test_a_stopped_benchmark_goes_on_where_it_stopped(tmp_path: Path, capsys: py
     result = measure([case], 1, directory=str(tmp_path), state=state, tell=lambda _, done: told.append(done))
     assert told == []
     assert result.judged[0].faulty == measuring.kept(state)["01_rate", "faulty"]
-    assert "1 repaired versions" in summary(result, {})
+    text = summary(result, {})
+    assert "0 with a mistake" in text
+    assert "1 repaired versions" in text
+    assert "| both | – (0/0) | – (0/0) |" in text
+    assert "- 01_rate: " in text.partition("not known here")[2]
 
 
 def test_a_directory_without_programs_and_a_file_without_a_fault_are_refused(tmp_path: Path) -> None:

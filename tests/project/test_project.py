@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,9 @@ LIGHT = (
     *("page.document", "tensorboard_plugin.plugin"),
 )
 """Rooms that must work where torch is not installed."""
+
+LONGEST_MODULE, MEDIAN_MODULE = 350, 150
+"""Lines, docstrings included. One that grows beyond has two ideas: split it by them."""
 
 
 def _python(code: str, *, directory: Path, path: Path | None = None) -> str:
@@ -142,6 +146,13 @@ def test_every_direct_dependency_is_pinned() -> None:
     pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert {"torch", "rich", "pytest"} <= declared
     assert declared - pinned == set()
+
+
+def test_a_module_keeps_to_one_idea() -> None:
+    """Nobody reads a module of a thousand lines; those of the page have a test of their own in tests/page."""
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in (ROOT / "init_monitor").rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+    assert statistics.median(lengths.values()) < MEDIAN_MODULE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -113,6 +113,35 @@ def test_sampling_and_likelihood_of_an_autoencoder_are_neither_layers_nor_residu
     assert came["rate"] == came["absent"] == ("decoder.1",)
 
 
+class ByMean(nn.Module):
+    """A decoder of counts that returns its loss: the likelihood is written by its mean, in the forward of a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU())
+        self.share, self.absent = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.size = nn.Parameter(torch.zeros(WIDTH))
+
+    def forward(self, counts: Tensor) -> Tensor:
+        body = self.body(torch.log1p(counts))
+        mean, size = self.share(body).softmax(-1) * counts.sum(1, keepdim=True), self.size.exp()
+        absent = self.absent(body)
+        nothing = nn.functional.softplus(-absent)
+        both = torch.log(size + mean)
+        zero = -absent + size * (size.log() - both)
+        more = -nothing + zero + counts * (torch.log(mean + 1e-8) - both)
+        more = more + torch.lgamma(counts + size) - torch.lgamma(size) - torch.lgamma(counts + 1)
+        return -torch.where(counts < 0.5, nn.functional.softplus(zero) - nothing, more).sum(1).mean()
+
+
+def test_a_likelihood_in_the_forward_of_a_module_holds_no_residuals() -> None:
+    torch.manual_seed(0)
+    net, counts = ByMean(), torch.poisson(torch.full((BATCH, WIDTH), 3.0))
+    watch = watch_loop(net, lambda _: net(counts))
+    assert weights(watch.structure) == ["body.0", "share", "absent"]
+    assert watch.structure.residuals == ()
+
+
 class Sampler(nn.Module):
     """The reparameterisation written out: inside the forward of a module, where a residual could be as well."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, only, parameter, rectifier
+from builders import history, linear, linears, only, parameter, record, rectifier
 from models import Classifier, fit, loader, mlp
 from torch import nn
 
+import init_monitor
 from init_monitor import InitMonitor, Severity, Structure
 from init_monitor.analysis.segments import segments
+from init_monitor.records import History
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, snippets
 from init_monitor.rules import (
@@ -203,3 +206,87 @@ def test_the_outputs_of_one_call_lie_side_by_side() -> None:
     assert segment.levels == (0, 0, 0, 1)
     called_twice = [linear(i, "fc", name=f"fc#{i + 1}") for i in range(2)]
     assert segments(Structure(tuple(called_twice)))[0].levels == (0, 1)
+
+
+def shrinking(
+    factor: float,
+    *,
+    decay: float = 0.0,
+    optimizer: str = "SGD",
+    momentum: float = 0.0,
+    pull: float = 0.1,
+    rate: float = 0.1,
+) -> History:
+    """Three layers whose weights shrink by a factor over 100 steps; the gradient is ``pull`` times the weight."""
+    structure = linears(3)
+
+    def columns(scale: float) -> dict[Quantity, object]:
+        return {
+            Quantity.EXPECTED_GAIN: scale**2,
+            Quantity.GAIN: scale**2,
+            Quantity.VARIANCE: scale**2,
+            Quantity.WEIGHT_NORM: scale,
+            Quantity.WEIGHT_GRADIENT_NORM: pull * scale,
+            Quantity.UPDATE_RATIO: 1e-3,
+            Quantity.TRAINABLE: 1.0,
+        }
+
+    settings = {"optimizer": optimizer, "learning_rate": rate, "weight_decay": decay, "momentum": momentum}
+    records = [
+        record(structure, columns(scale), step=step, **settings)
+        for step, scale in ((0, 1.0), (50, factor**-0.5), (100, 1 / factor))
+    ]
+    return History(records, structure)
+
+
+def test_short_networks_are_compared_with_themselves_at_the_start() -> None:
+    finding = only(VanishingActivations().judge(shrinking(10.0)))
+    assert "have shrunk since step 0" in finding.message
+    assert finding.layers == ("net.0", "net.1", "net.2")
+    assert "nn.init" not in finding.remedy
+    assert list(VanishingActivations().judge(shrinking(5.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"decay": 0.3}, "takes 3 % off each weight per step"),  # 0.1 · 0.3
+        ({"decay": 0.03, "momentum": 0.9}, "takes 3 % off each weight per step"),  # momentum adds ten steps up
+        ({"decay": 30.0, "optimizer": "AdamW", "rate": 1e-3}, "takes 3 % off each weight per step"),
+        ({"decay": 0.3, "optimizer": "Adam", "rate": 1e-3}, "is 3 times the gradient of the loss"),
+    ],
+)
+def test_weight_decay_is_named_with_its_value_and_what_it_takes_per_step(
+    settings: dict[str, float], words: str
+) -> None:
+    finding = only(VanishingActivations().judge(shrinking(10.0, **settings)))  # type: ignore[arg-type]
+    assert finding.remedy.startswith("Lower the weight decay")
+    assert f"the {settings['decay']:g} of" in finding.remedy
+    assert words in finding.remedy
+    assert "weight_decay=0.0001" in finding.remedy_code
+
+
+@pytest.mark.parametrize("settings", [{}, {"decay": 1e-4}, {"decay": 1e-2, "optimizer": "Adam"}])
+def test_what_no_step_and_no_decay_explains_is_asked_for_by_the_loss(settings: dict[str, float]) -> None:
+    finding = only(VanishingActivations().judge(shrinking(10.0, **settings)))  # type: ignore[arg-type]
+    assert "a penalty on the weights" in finding.remedy
+    assert "smaller weight" in finding.remedy
+
+
+def test_the_optimizers_decay_and_momentum_are_in_the_record() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    groups: Any = [{"params": net[0].parameters(), "weight_decay": 0.5}, {"params": net[1].parameters()}]
+    for optimizer, decay, momentum in (
+        (torch.optim.SGD(groups, lr=0.1, momentum=0.8), 0.5, 0.8),
+        (torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.02, betas=(0.7, 0.9)), 0.02, 0.7),
+    ):
+        with init_monitor.watch(net, optimizer=optimizer, sinks=()) as monitor, monitor.step():
+            net(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+        assert (monitor.records[-1].weight_decay, monitor.records[-1].momentum) == (decay, momentum)
+
+
+def test_steps_that_are_mostly_decay_are_not_the_rates_fault() -> None:
+    assert made_by_training.less_decay(shrinking(10.0, decay=0.3), 0.05).startswith("Lower the weight decay")
+    assert not made_by_training.less_decay(shrinking(10.0, decay=0.3), 0.5)
+    assert not made_by_training.less_decay(shrinking(10.0), 0.05)

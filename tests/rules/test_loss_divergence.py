@@ -37,7 +37,7 @@ def test_a_loss_that_is_nan_is_critical_and_the_first_such_step_is_named() -> No
     assert "not finite since step 60 (NaN)" in finding.message
     assert "the batch of step 60" in finding.message
     assert "divides by" in finding.remedy
-    assert finding.evidence["first_step"] == 60
+    assert float(finding.evidence["first_step"]) == 60
 
 
 def test_a_loss_that_rose_before_has_a_rate_that_is_too_large() -> None:
@@ -97,7 +97,7 @@ def run(turns: int, steps: int = 96, **options: Any) -> InitMonitor:
     torch.manual_seed(0)
     module = Turning(mlp(2, 16), lr=0.05)
     module.turns = turns
-    monitor = InitMonitor(**({"sinks": (), "strict": True} | options))
+    monitor = InitMonitor(**{"sinks": (), "strict": True, **options})
     fit(module, loader(16), monitor, steps=steps, max_epochs=-1)
     return monitor
 

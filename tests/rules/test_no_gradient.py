@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from builders import history, linear, linears, only, record, rectifier
 from models import Classifier, fit, loader
@@ -18,8 +19,6 @@ from init_monitor.rules.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytorch_lightning as pl
 
     from init_monitor.records import Finding
     from init_monitor.rules.rule import Rule
@@ -105,7 +104,7 @@ def test_an_expert_that_was_not_chosen_yet_gets_more_time() -> None:
 POOLER = linear(3, "pooler", inputs=("net.2",))
 
 
-@pytest.mark.parametrize(("count", "severity"), [(1.0, INFO), (100.0, WARNING)])
+@pytest.mark.parametrize(("count", "severity"), [(1.0, INFO), (100.0, INFO), (400.0, WARNING)])
 def test_an_output_that_the_loss_does_not_use_matters_by_its_size(count: float, severity: Severity) -> None:
     counts = [100.0, 100.0, 100.0, count]
     net = Structure((*NET.layers[:3], POOLER))
@@ -260,18 +259,20 @@ def found(module: pl.LightningModule, *, steps: int = 12) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "layers", "words"),
+    ("fault", "layers", "words", "severity"),
     [
-        ("multiplied by zero", ("beside",), "exactly 0"),
-        ("not used", ("beside",), "the loss does not use"),
-        ("unused", ("beside.weight", "beside.bias"), "not seen to run"),
-        ("without grad", ("beside.weight", "beside.bias"), "torch.no_grad()"),
+        ("multiplied by zero", ("beside",), "exactly 0", WARNING),
+        ("not used", ("beside",), "the loss does not use", INFO),
+        ("unused", ("beside.weight", "beside.bias"), "not seen to run", WARNING),
+        ("without grad", ("beside.weight", "beside.bias"), "torch.no_grad()", WARNING),
     ],
 )
-def test_a_real_training_names_the_branch_and_the_reason(fault: str, layers: tuple[str, ...], words: str) -> None:
+def test_a_real_training_names_the_branch_and_the_reason(
+    fault: str, layers: tuple[str, ...], words: str, severity: Severity
+) -> None:
     torch.manual_seed(0)
     finding = only(found(Classifier(Net(fault))))
-    assert finding.severity is WARNING
+    assert finding.severity is severity
     assert finding.layers == tuple(f"net.{name}" for name in layers)
     assert words in finding.message
 
@@ -337,3 +338,39 @@ def test_layers_that_are_dropped_now_and_then_and_sparse_gradients_are_silent() 
                 optimizer.step()
     assert len(monitor.records) == 30
     assert monitor.findings == []
+
+
+class Copied(pl.LightningModule):
+    """A value network and its target, which follows it; the optimizer may hold both."""
+
+    def __init__(self, *, both: bool, grad: bool) -> None:
+        super().__init__()
+        self.both, self.grad = both, grad
+        self.online, self.target = (nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)) for _ in range(2))
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        with torch.set_grad_enabled(self.grad):
+            wanted = 1 + 0.9 * self.target(batch[0])
+        loss: torch.Tensor = (self.online(batch[0]) - wanted.detach()).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters() if self.both else self.online.parameters(), lr=1e-3)
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_target_network_is_information(both: bool, grad: bool) -> None:  # noqa: FBT001
+    torch.manual_seed(0)
+    findings = found(Copied(both=both, grad=grad))
+    assert [finding.severity for finding in findings] == [INFO]
+
+
+def test_a_shift_that_cancels_is_information() -> None:
+    names = [*(f"net.{i}.weight" for i in range(4)), "net.3.bias"]
+    given = columns([1.0, 1.0, 1.0, 1.0, 0.0], weight_count=[100.0] * 4 + [1.0])
+    finding = only(NoGradient().judge(history(NET, *[given] * 8, parameter_names=names)))
+    assert (finding.severity, finding.layers) == (INFO, ("net.3",))
+    assert "a shift of this output changes nothing" in finding.message
+    given[Quantity.WEIGHT_GRADIENT_NORM] = [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert only(NoGradient().judge(history(NET, *[given] * 8, parameter_names=names))).severity is WARNING

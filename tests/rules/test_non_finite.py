@@ -4,10 +4,14 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from builders import history, linear, linears, norm, only
 from hypothesis import given, strategies as st
+from models import Classifier, fit, loader
+from torch import nn
 
-from init_monitor.records import Finding, History, Layer, Role, Severity, Structure
+from init_monitor import InitMonitor
+from init_monitor.records import Finding, History, Layer, LossStretch, Role, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import NonFinite
 
@@ -158,3 +162,73 @@ def test_at_most_one_finding_and_exactly_when_something_is_not_finite(
         assert found[0].message
         assert found[0].remedy_sentence
         assert found[0].source
+
+
+class Masking(Classifier):
+    """Some classes may not be chosen: their logits are masked with -inf before a log_softmax, a module or a function."""
+
+    def __init__(self, *, module: bool) -> None:
+        super().__init__(nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10)), lr=0.05)
+        self.scores = nn.LogSoftmax(dim=-1) if module else None
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        logits = self.net(batch[0])
+        masked = logits.masked_fill(torch.arange(10) > 6, -torch.inf)
+        scores = masked.log_softmax(-1) if self.scores is None else self.scores(masked)
+        return nn.functional.nll_loss(scores, batch[1] % 7)
+
+
+@pytest.mark.parametrize("module", [True, False])
+def test_logits_that_the_network_masks_are_no_fault(module: bool) -> None:  # noqa: FBT001
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Masking(module=module), loader(16), monitor, steps=10)
+    assert all(finding.severity is INFO for finding in monitor.findings)
+    assert any((record.column(FORWARD) > 0).any() for record in monitor.records) is module
+
+
+class AllMasked(Classifier):
+    """Attention in which one sample has no place to look at."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(16, 10), lr=0.05)
+        self.softmax = nn.Softmax(dim=-1)
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        hidden = torch.zeros(len(batch[0]), 10, dtype=torch.bool)
+        hidden[3] = True
+        share = self.softmax(self.net(batch[0]).masked_fill(hidden, -torch.inf))
+        return nn.functional.nll_loss(share.log(), batch[1])
+
+
+def test_a_row_that_is_masked_altogether_is_named() -> None:
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(AllMasked(), loader(16), monitor, steps=3)
+    finding = next(one for one in monitor.findings if one.code == "IM601")
+    assert (finding.severity, finding.layers) == (CRITICAL, ("softmax",))
+    assert "every place is masked" in finding.message
+    assert "mask" in finding.remedy
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "RMSprop"])
+def test_an_eps_that_half_precision_cannot_hold_is_named_with_one_that_it_can(optimizer: str) -> None:
+    torch.manual_seed(0)
+
+    class Half(Classifier):
+        def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.net(batch[0].half()).float(), batch[1])
+
+    net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10)).half()
+    nn.init.constant_(net[0].bias[:4], -30.0)  # type: ignore[index]
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Half(net, optimizer=optimizer, lr=1e-3), loader(16), monitor, steps=4)
+    finding = next(one for one in monitor.findings if one.code == "IM601")
+    assert "its eps of 1e-8 is 0 in float16" in finding.message
+    assert "float32" in finding.remedy_sentence
+    assert f"optimizer = torch.optim.{optimizer}(model.parameters(), lr=0.001, eps=1e-4)" in finding.remedy_code
+
+
+def test_a_first_layer_of_the_program_may_divide_by_zero_itself() -> None:
+    own = Layer("scale", "scale", "Standardise", Role.OTHER, 0, inputs=("input",))
+    finding = finding_of({FORWARD: [3, 3]}, Structure((own, linear(1, "a"))), losses=LossStretch.of([(0, math.nan)]))
+    assert "it divides by 0 itself" in finding.message
+    assert "eps" in finding.remedy_sentence

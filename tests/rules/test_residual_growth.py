@@ -15,7 +15,7 @@ from torch import nn
 
 import init_monitor
 from init_monitor.analysis.residual_streams import Growth, streams
-from init_monitor.records import Finding, History, Residual, Severity, Structure
+from init_monitor.records import Finding, History, LossCurve, LossStretch, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import small_branches, snippets
 from init_monitor.rules import ExplodingActivations, ResidualGrowth, SilentBranch
@@ -543,3 +543,41 @@ def test_an_addition_without_known_layers_has_a_remedy_in_words_only() -> None:
     finding = only(grown(history(Structure((), tuple(bare)), along(doubling(14)))))
     assert finding.remedy_code == ""
     assert isinstance(bare[0], Residual)
+
+
+# --- by consequence --------------------------------------------------------------------------------------------------
+
+
+def starting_at(loss: float, *, blocks: int = 10, output: float = 4e3, losses: Sequence[float] = ()) -> History:
+    net = chain(blocks)
+    head = linear(len(net.layers), "head", width=10)
+    net = Structure((*net.layers, head), net.residuals)
+    columns = along(doubling(blocks)) | {Quantity.MEAN_SQUARE: output}
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate([loss, *losses])))
+    return replace(history(net, columns, optimizer="Adam"), losses=curve)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "severity"),
+    [
+        (24.0, 60.0, Severity.WARNING),  # ten classes: 2.3 by guessing
+        (4.2e3, 4e3, Severity.WARNING),  # a squared error that is the network's own output
+        (2.4, 4e3, Severity.INFO),
+        (24.0, 0.5, Severity.INFO),  # a large target, which the output has no part in
+        (math.nan, 4e3, Severity.INFO),
+    ],
+)
+def test_growth_that_drowns_the_first_loss_is_a_warning_at_once(loss: float, output: float, severity: Severity) -> None:
+    finding = only(grown(starting_at(loss, output=output)))
+    assert finding.severity is severity
+    assert ("The first loss is" in finding.message) is (severity is Severity.WARNING)
+
+
+def test_it_stays_the_cause_of_what_the_first_steps_destroy_until_the_run_learns() -> None:
+    begun = starting_at(24.0, output=60.0)
+    gone = record(begun.structure, along([1.0] * 11), step=1, optimizer="Adam")
+    later = replace(begun, records=[*begun.records, gone])
+    assert only(grown(later)).severity is Severity.WARNING
+    learned = starting_at(24.0, output=60.0, losses=[20 * 0.95**i for i in range(100)])
+    assert grown(replace(learned, records=[*learned.records, gone])) == []

@@ -203,3 +203,56 @@ def test_the_remedy_lets_the_samples_differ_again() -> None:
 def test_a_batch_that_does_not_vary_says_nothing(same: str) -> None:
     x = torch.randn(1, 64) if same == "one sample" else torch.randn(1, 64).expand(32, 64)
     assert init_monitor.check(default(20), x, rules=(RULE,)).findings == ()
+
+
+def shares_at(values: dict[str, tuple[float, float]], structure: Structure, step: int, **fields: float) -> StepRecord:
+    """A record of variance and between-sample share by layer."""
+    columns = {
+        Quantity.VARIANCE: [values[name][0] for name in structure.names],
+        Quantity.BETWEEN_SAMPLE_SHARE: [values[name][1] for name in structure.names],
+        Quantity.INPUT_VARIANCE: 1.0,
+    }
+    return record(structure, columns, step=step, optimizer="Adam", learning_rate=1e-3, **fields)
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        ((0.004, 1e-3), True),  # 0.03 between samples have become 4e-6
+        ((0.0, math.nan), True),  # exactly the same
+        ((0.004, 0.5), False),  # small, but told apart
+        ((0.1, 5e-3), False),  # next to what is common to all, but no less than it was
+    ],
+)
+def test_two_layers_are_enough_where_training_emptied_the_last(later: tuple[float, float], *, expected: bool) -> None:
+    structure = Structure((linear(0, "first", inputs=(INPUT,)), linear(1, "last", inputs=("first",))))
+    start = shares_at({"first": (1.0, 0.5), "last": (0.075, 0.4)}, structure, 0)
+    after = [shares_at({"first": (1.0, 0.5), "last": later}, structure, step) for step in (50, 100)]
+    found = list(SampleCollapse().judge(History([start, *after], structure)))
+    assert bool(found) is expected
+    if expected:
+        assert only(found).layers == ("last",)
+        assert "keep them apart" in only(found).remedy
+        assert "nn.init" not in only(found).remedy
+    assert list(SampleCollapse().judge(History([start, after[0]], structure))) == []
+
+
+@pytest.mark.parametrize(
+    ("variance", "inputs", "expected"),
+    [(1e-4, (INPUT, "code"), True), (1e-2, (INPUT, "code"), False), (1e-4, ("code",), False)],
+)
+def test_a_code_that_is_drowned_by_noise_since_the_start(
+    variance: float, inputs: tuple[str, ...], *, expected: bool
+) -> None:
+    structure = Structure(
+        (linear(0, "first", inputs=(INPUT,)), linear(1, "code", inputs=("first",)), linear(2, "decoder", inputs=inputs))
+    )
+    healthy = {"first": (1.0, 0.5), "code": (0.02, 0.5), "decoder": (1.0, 0.5)}
+    start = shares_at(healthy, structure, 0)
+    after = [shares_at({**healthy, "code": (variance, 0.9)}, structure, step) for step in (50, 100)]
+    found = list(SampleCollapse().judge(History([start, *after], structure)))
+    assert bool(found) is expected
+    if expected:
+        assert only(found).layers == ("code",)
+        assert "emptied this code" in only(found).message
+        assert "The initial weights were fine" in only(found).remedy or "Lower" in only(found).remedy

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 import init_monitor
 from init_monitor.analysis.residual_correction import on_the_stream
-from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records import Finding, LossCurve, LossStretch, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import ExplodingGradients, VanishingGradients
 
@@ -187,3 +188,22 @@ def test_beside_skip_connections_only_updates_make_a_faint_gradient_critical(
     net = nn.Sequential(*([Block(16, add)] if branched else []), *chain)
     report = init_monitor.check(net, torch.randn(64, 16))
     assert [finding.severity for finding in report.findings if finding.code == "IM202"] == [severity]
+
+
+def test_updates_that_are_enough_by_size_are_a_warning_where_nothing_came_of_them() -> None:
+    fading = past(0.1, columns=updates(1e-3), optimizer="Adam")
+    steps = np.arange(100)
+    noise = 0.01 * np.random.default_rng(0).normal(size=100)
+
+    def finding(values: Any) -> Finding:
+        curve = LossCurve()
+        curve.add(LossStretch.of(enumerate(np.asarray(values, np.float64).tolist())))
+        return only(judge(replace(fading, losses=curve)))
+
+    learns, level, unknown = finding(2 * 0.97**steps + noise), finding(2 + noise), finding([])
+    assert [one.severity for one in (learns, level, unknown)] == [INFO, WARNING, INFO]
+    assert "which is enough to learn" in learns.message
+    assert "The loss has not left its level" in level.message
+    assert "Initialise" in level.remedy or "Add" in level.remedy or "Use" in level.remedy
+    assert "enough to learn" not in unknown.message
+    assert unknown.remedy.startswith("See whether the loss falls")

@@ -181,9 +181,9 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
             assert ordered.index(code) < ordered.index(rule.code)
     assert {rule.code: yields_to(rule) for rule in DEFAULT_RULES if yields_to(rule)} == {
         "IM101": ("IM701",),
-        "IM102": ("IM503", "IM701"),
+        "IM102": ("IM401", "IM503", "IM701"),
         "IM201": ("IM701",),
-        "IM202": ("IM503", "IM604", "IM701"),
+        "IM202": ("IM401", "IM503", "IM604", "IM701"),
         "IM301": ("IM503", "IM604", "IM701"),
         "IM302": ("IM301", "IM503", "IM701"),
         "IM303": ("IM503", "IM604", "IM701"),
@@ -191,7 +191,9 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         "IM502": ("IM101", "IM102"),
         "IM602": ("IM202", "IM301", "IM503", "IM604", "IM701"),
         "IM603": ("IM604",),
-        "IM702": ("IM503", "IM604", "IM701"),
+        "IM604": ("IM503",),
+        "IM702": ("IM102", "IM503", "IM604", "IM701"),
+        "IM703": ("IM101", "IM401", "IM502", "IM701"),
         "IM801": EVERY_OTHER,
         "IM802": ("IM101", "IM201", "IM601", "IM603"),
     }

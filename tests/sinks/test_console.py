@@ -96,13 +96,20 @@ def test_a_row_shows_every_number_of_its_layer() -> None:
     assert row(lines, "net.1").split() == ["net.1", "Linear", "0.5", "3", "│███", "3.25", "0.001", "n/a", "healthy"]
 
 
-def test_dead_units_are_a_percentage_of_rectifiers_with_enough_samples_only() -> None:
-    net = Structure((linear(0, "fc"), rectifier(1, "few"), rectifier(2, "enough")))
-    units = {Quantity.UNIT_COUNT: [math.nan, 64, 64], Quantity.UNIT_SAMPLES: [math.nan, 999, 1000]}
-    dead = {Quantity.DEAD_FRACTION: [math.nan, 0.125, 0.125], Quantity.ALL_POSITIVE_FRACTION: [math.nan, 0, 0]}
+def test_dead_units_are_a_percentage_of_rectifiers_with_its_bound_where_few_samples_were_seen() -> None:
+    names = ("few", "enough", "none", "some")
+    net = Structure((linear(0, "fc"), *(rectifier(i + 1, name) for i, name in enumerate(names))))
+    units = {Quantity.UNIT_COUNT: 64, Quantity.UNIT_SAMPLES: [math.nan, 999, 1000, 64, 320]}
+    dead = {
+        Quantity.DEAD_FRACTION: [math.nan, 0.125, 0.125, 0.0, 0.5],
+        Quantity.DEAD_AT_LEAST: [math.nan, 0.0, 0.125, math.nan, 0.4],
+        Quantity.ALL_POSITIVE_FRACTION: 0,
+    }
     lines = rendered(propagation_table(measured(net, 1.0, columns={**units, **dead}), net))
     assert row(lines, "fc").split()[-2] == "n/a"
-    assert row(lines, "few").split()[-3:-1] == ["few", "samples"]
+    assert row(lines, "few").split()[-2] == "≤12.5"
+    assert row(lines, "none").split()[-2] == "0.0"
+    assert row(lines, "some").split()[-2] == "40.0–50.0"
     assert row(lines, "enough").split()[-2] == "12.5"
 
 

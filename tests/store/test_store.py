@@ -87,6 +87,8 @@ def step_records(draw: st.DrawFn) -> StepRecord:
         exact=draw(st.booleans()),
         optimizer=draw(st.text(max_size=5)),
         learning_rate=draw(any_float),
+        weight_decay=draw(any_float),
+        momentum=draw(any_float),
         loss_scaled=draw(st.booleans()),
         stepped=draw(st.booleans()),
     )
@@ -103,7 +105,9 @@ def test_any_records_come_back_with_nine_digits(
     for back, original in zip(read, sorted(wrote, key=lambda one: one.step), strict=True):
         for word in ("step", "time", "names", "parameter_names", "exact", "optimizer", "loss_scaled", "stepped"):
             assert getattr(back, word) == getattr(original, word), word
-        np.testing.assert_allclose(back.learning_rate, original.learning_rate, rtol=RELATIVE_ERROR_OF_9_DIGITS)
+        for name in ("learning_rate", "weight_decay", "momentum"):
+            wanted = getattr(original, name)
+            np.testing.assert_allclose(getattr(back, name), wanted, rtol=RELATIVE_ERROR_OF_9_DIGITS)
         same_numbers(back, original)
 
 

@@ -26,10 +26,11 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from test_plugin import fast_loader
 from werkzeug.test import Client
 
+from init_monitor.page.loss_line import MOST_POINTS
 from init_monitor.page.payload import decoded
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import LAYER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, PLUGIN_NAME, vector_tag
 from init_monitor.sinks import events
 from init_monitor.store import finding_json, structure_json
 from init_monitor.tensorboard_plugin.plugin import InitMonitorPlugin
@@ -56,7 +57,8 @@ LAYOUT = {
     **structure_json(NET),
 }
 FINDINGS = {"v": 1, "findings": [finding_json(FOUND)]}
-DOCUMENTS = [LAYOUT, FINDINGS]
+LOSSES = {"v": 1, "steps": [0, 1, 2], "values": [2.0, "Infinity", 0.5]}
+DOCUMENTS = [LAYOUT, FINDINGS, LOSSES]
 PLACES = [path for path in places(DOCUMENTS) if path]
 
 
@@ -128,9 +130,14 @@ def vector(quantity: Quantity = Quantity.VARIANCE) -> Summary.Value:
 
 
 def documents(content: list[Any]) -> list[Summary.Value]:
-    layout, findings = map(dumped, content)
+    layout, findings, losses = map(dumped, content)
     vectors = (Quantity.VARIANCE, Quantity.GRADIENT_VARIANCE, Quantity.RESIDUAL_GROWTH)
-    return [text(LAYOUT_TAG, layout, "layout"), text(FINDINGS_TAG, findings, "findings"), *map(vector, vectors)]
+    return [
+        text(LAYOUT_TAG, layout, "layout"),
+        text(FINDINGS_TAG, findings, "findings"),
+        text(LOSSES_TAG, losses, "losses"),
+        *map(vector, vectors),
+    ]
 
 
 def test_a_whole_run_is_shown_without_a_word(tmp_path: Path) -> None:
@@ -138,6 +145,7 @@ def test_a_whole_run_is_shown_without_a_word(tmp_path: Path) -> None:
     assert reader.everything() == []
     outline = reader.json("/run", run="run")
     assert outline["findings"] == FINDINGS["findings"]
+    assert outline["losses"] == {"steps": [0, 1, 2], "values": [2.0, "Infinity", 0.5], "nonfinite_from": None}
     assert (outline["layers"], outline["residuals"]) == (LAYOUT["layers"], LAYOUT["residuals"])
 
 
@@ -174,6 +182,11 @@ def test_names_that_are_long_or_odd_are_written_out_the_same_everywhere(tmp_path
         ((0, "residuals", 0, "skip_scale"), "x" * 3000, "1 of the residuals are not as init_monitor writes them ("),
         ((1, "findings", 0, "step"), 2**70, "(finding.step is a number of 71 bits, expected a whole number"),
         ((1, "findings", 0, "evidence"), None, "(finding.evidence is null, expected an object)"),
+        ((2, "steps"), [0, 2, 1], "(losses.steps are not ascending whole numbers)"),
+        ((2, "steps"), [-1, 0, 1], "(losses.steps are not ascending whole numbers)"),
+        ((2, "steps"), 7, "1 part of the loss is not as init_monitor writes it (losses.steps is 7, expected a list)"),
+        ((2, "values"), [1.0], "(losses.values has 1 numbers, expected 3)"),
+        ((2, "values", 1), "<b>", "(losses.values is '<b>', expected a number)"),
         ((1, "v"), 10**400, "Part of the run has format a number of 1329 bits, this tab reads 1"),
     ],
 )
@@ -207,9 +220,9 @@ TENSORS = {
 
 
 @pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS.keys())
-@pytest.mark.parametrize("tag", [VARIANCE, LAYOUT_TAG, FINDINGS_TAG])
+@pytest.mark.parametrize("tag", [VARIANCE, LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG])
 def test_a_tensor_that_is_none_is_left_out_with_a_notice(tmp_path: Path, tensor: TensorProto, tag: str) -> None:
-    kind = {VARIANCE: "layers", LAYOUT_TAG: "layout", FINDINGS_TAG: "findings"}[tag]
+    kind = {VARIANCE: "layers", LAYOUT_TAG: "layout", FINDINGS_TAG: "findings", LOSSES_TAG: "losses"}[tag]
     bad = Summary.Value(tag=tag, tensor=tensor, metadata=events.document(tag, {}, kind, first=True).metadata)
     good = [one for one in documents(DOCUMENTS) if one.tag != tag]
     reader = Asked(written(tmp_path, [bad, *good]))
@@ -219,6 +232,22 @@ def test_a_tensor_that_is_none_is_left_out_with_a_notice(tmp_path: Path, tensor:
     header, values = decoded(reader.get("/series", run="run", quantity=Quantity.GRADIENT_VARIANCE).get_data())
     assert len(header["names"]) == len(NET)
     assert np.isfinite(values).all()
+
+
+def test_a_loss_of_many_documents_is_put_together_once(tmp_path: Path) -> None:
+    directory = written(tmp_path, documents(DOCUMENTS))
+    writer = EventFileWriter(str(directory / "run"))
+    for i in range(90):
+        steps = range(1000 * i, 1000 * (i + 1))
+        content = {"v": 1, "steps": list(steps), "values": [1.0 if step < 45_500 else "NaN" for step in steps]}
+        value = text(LOSSES_TAG, dumped(content), "losses")
+        writer.add_event(Event(wall_time=1.7e9 + 1 + i, step=1000 * i, summary=Summary(value=[value])))
+    writer.close()
+    reader = Asked(directory)
+    for _ in range(2):
+        losses = reader.json("/run", run="run")["losses"]
+    assert len(losses["steps"]) <= MOST_POINTS
+    assert (losses["steps"][0], losses["steps"][-1], losses["nonfinite_from"]) == (0, 89_999, 45_500)
 
 
 def test_the_other_loader_gives_what_can_be_read_too(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

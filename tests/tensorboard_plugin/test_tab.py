@@ -189,6 +189,39 @@ def test_a_click_on_a_name_opens_its_layer(page: Watched, board: Board) -> None:
     assert frame.locator(".layer-line select").input_value() in board.monitors["xavier"].structure.names
 
 
+def test_the_loss_lies_over_the_slider_and_says_what_it_was(page: Watched, board: Board) -> None:
+    frame, monitor = page.open_tab(board.address, focus="xavier", runs="xavier"), board.monitors["xavier"]
+    losses = dict(zip(monitor.loss_steps.tolist(), monitor.losses.tolist(), strict=True))
+    assert len(losses) == 40
+    said = frame.inner_text(".loss b")
+    assert number(said) == pytest.approx(losses[monitor.records[-1].step], rel=5e-3)
+    for x in (0.05, 0.5, 0.9):
+        hovered = hover(page, frame, ".strip .surface", x, 0.5)
+        assert number(hovered["loss"]) == pytest.approx(losses[int(hovered["step"])], rel=5e-3)
+    # The same step is marked on the line and in every picture below it.
+    for over in frame.locator("canvas.over").all():
+        assert over.evaluate(COLOURS) > 1
+    hovered = hover(page, frame, ".strip .surface", 0.4, 0.5)
+    page.page.mouse.down()
+    page.page.mouse.up()
+    frame.wait_for_selector(".im:not([data-step='38'])")
+    assert abs(int(frame.get_attribute(".im", "data-step")) - int(hovered["step"])) <= 1
+    # The middle of the slider's thumb is where the line marks the step.
+    slider, strip = (frame.locator(one).bounding_box() for one in (".slider", ".strip .surface"))
+    assert slider["x"] == pytest.approx(strip["x"], abs=1)
+    assert slider["width"] < strip["width"]  # step 39 was not measured: its loss lies beyond the slider
+
+
+def test_losses_of_several_runs_are_told_apart(page: Watched, board: Board) -> None:
+    frame = page.open_tab(board.address, runs="he,xavier", step=5)
+    said = hover(page, frame, ".strip .surface", 0.2, 0.5)
+    step = int(said["step"])
+    for run in ("he", "xavier"):
+        losses = board.monitors[run]
+        (expected,) = losses.losses[losses.loss_steps == step]
+        assert number(said[run]) == pytest.approx(float(expected), rel=5e-3)
+
+
 def test_the_lines_of_the_propagation_plot_are_the_measured_variances(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address, view="propagation", runs="he,xavier", step=0)
     said = hover(page, frame, ".panel .surface", 0.7, 0.5)
@@ -309,27 +342,27 @@ def test_the_verdict_names_its_run_where_several_are_shown(page: Watched, board:
 
 def test_log_and_linear_draw_differently(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address, view="propagation", runs="xavier")
-    logarithmic = frame.locator("canvas.plot").first.evaluate("(canvas) => canvas.toDataURL()")
+    logarithmic = frame.locator(".main canvas.plot").first.evaluate("(canvas) => canvas.toDataURL()")
     frame.click(".segment:has-text('linear')")
     settled(frame)
-    assert frame.locator("canvas.plot").first.evaluate("(canvas) => canvas.toDataURL()") != logarithmic
+    assert frame.locator(".main canvas.plot").first.evaluate("(canvas) => canvas.toDataURL()") != logarithmic
 
 
 def test_turning_tensorboard_dark_turns_the_tab_dark(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address)
     corner = "(canvas) => [...canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data]"
-    light = frame.locator("canvas.plot").first.evaluate(corner)
+    light = frame.locator(".main canvas.plot").first.evaluate(corner)
     page.page.evaluate("document.body.classList.add('dark-mode')")
     frame.wait_for_selector(".im.dark")
     settled(frame)
-    assert frame.locator("canvas.plot").first.evaluate(corner) != light
+    assert frame.locator(".main canvas.plot").first.evaluate(corner) != light
     ground = frame.evaluate("getComputedStyle(document.querySelector('.im')).backgroundColor")
     assert max(map(int, re.findall(r"\d+", ground))) < 60
 
 
 def test_other_colours_can_be_chosen(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address, palette="grey")
-    pixels = frame.locator("canvas.plot").first.evaluate(
+    pixels = frame.locator(".main canvas.plot").first.evaluate(
         "(canvas) => [...canvas.getContext('2d').getImageData(canvas.width / 2, 20, 1, 200).data]"
     )
     assert max(abs(red - blue) for red, blue in zip(pixels[::4], pixels[2::4], strict=True)) < 12

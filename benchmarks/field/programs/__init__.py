@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 
 from benchmarks.field.programs import (
     connections,
+    dead_ends,
     healthy_games,
     healthy_networks,
     healthy_optimizers,
+    healthy_parts,
     inputs,
     numbers,
     objectives,
     rates,
     reported_networks,
     reported_programs,
+    representations,
+    scales,
     schedules,
     silent_mistakes,
-    structures,
 )
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 
 MODULES = (
     *(reported_networks, reported_programs),
-    *(connections, schedules, rates, inputs, numbers, structures, objectives),
-    *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_games),
+    *(connections, schedules, rates, inputs, numbers, dead_ends, scales, objectives, representations),
+    *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_parts, healthy_games),
 )
 
 

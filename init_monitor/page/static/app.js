@@ -102,6 +102,7 @@ export function startApp(root, source, host) {
     if (next.layer === ctx.hover.layer && next.step === ctx.hover.step) return;
     ctx.hover = next;
     view?.hovered?.();
+    bar.hovered();
   }
 
   function ask() {

@@ -89,6 +89,7 @@ function verdictOf(ctx, outline) {
   for (const one of outline.findings) counts[one.severity] += 1;
   const pills = Object.entries(counts).flatMap(([severity, n]) => (n ? [pill(severity, counted(n, severity))] : []));
   const [worst] = bySeverity(outline.findings);
+  const turned = outline.losses?.nonfinite_from ?? null;
   const said = worst
     ? h(
         "button.link",
@@ -101,7 +102,11 @@ function verdictOf(ctx, outline) {
     : h(
         "span",
         {},
-        outline.looked ? "No findings: every rule was asked, none had a complaint." : "Nothing was judged yet.",
+        turned !== null
+          ? `No findings, but the loss is not finite from step ${formatStep(turned)}.`
+          : outline.looked
+            ? "No findings: every rule was asked, none had a complaint."
+            : "Nothing was judged yet.",
       );
   return [
     h(
@@ -109,7 +114,11 @@ function verdictOf(ctx, outline) {
       {},
       // The pictures below are of one run, whose name stands nowhere else if several are shown.
       ctx.runs.length > 1 ? h("b", {}, outline.run) : null,
-      ...(pills.length ? pills : [pill("fine", outline.looked ? "no findings" : "no findings yet")]),
+      ...(pills.length
+        ? pills
+        : turned !== null
+          ? [pill("critical", "loss not finite")]
+          : [pill("fine", outline.looked ? "no findings" : "no findings yet")]),
       said,
     ),
     ...outline.notices.map((one) => h("p.notice", {}, one)),

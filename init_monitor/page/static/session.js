@@ -34,7 +34,7 @@ export function createSession(source, onChange) {
   /** @param {string} run */
   const versionOf = (run) => {
     const entry = entries?.find((one) => one.name === run);
-    return entry ? entry.time + entry.step : 0;
+    return entry ? entry.time + entry.step + (entry.written ?? 0) : 0;
   };
 
   /**

@@ -14,6 +14,7 @@ import { h } from "./dom.js";
  * @property {string} faint
  * @property {string} surface
  * @property {string} accent
+ * @property {string} critical
  * @property {string} font
  */
 
@@ -121,6 +122,7 @@ let current = {
   faint: "#eceef1",
   surface: "#ffffff",
   accent: "#1a56a8",
+  critical: "#b3261e",
   font: "sans-serif",
 };
 
@@ -146,6 +148,7 @@ export function readTheme(root, dark) {
     faint: token("faint"),
     surface: token("surface"),
     accent: token("accent"),
+    critical: token("critical"),
     font: style.fontFamily,
   };
 }

@@ -5,6 +5,7 @@
 
 import { fill, h, icon, iconButton, ICONS, refill } from "./dom.js";
 import { formatStep } from "./format.js";
+import { lossStrip, lossWords } from "./loss.js";
 import { columnAt } from "./payload.js";
 import { PALETTES } from "./palette.js";
 import { matcher } from "./model.js";
@@ -57,6 +58,8 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     })
   );
   const marks = h("div.marks", { "aria-hidden": "true" });
+  const rail = h("div.rail", {}, marks, slider);
+  const strip = lossStrip(ctx, (step) => choose(nearest(ctx.timeline, step)));
   const shown = h("output.step");
   const live = h("button.live", { type: "button", onclick: () => ctx.set({ step: null }) });
   const trouble = h("p.trouble", { role: "alert" });
@@ -65,7 +68,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     {},
     h("div.row", {}, tabs, h("div.acts", {}, palette, linkButton, keysButton)),
     h("div.row.choices", {}, runs, filter, scale),
-    h("div.row.time", {}, playButton, h("div.track", {}, marks, slider), shown, live),
+    h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, live),
     trouble,
   );
 
@@ -200,11 +203,19 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
       slider.setAttribute("aria-valuetext", `step ${ctx.step}`);
       slider.disabled = ctx.timeline.length < 2;
       updateMarks();
+      const { head, tail } = strip.update();
+      rail.style.marginLeft = `${100 * head}%`;
+      rail.style.marginRight = `${100 * tail}%`;
       fill(
         shown,
-        "step ",
-        h("b", {}, formatStep(ctx.step)),
-        h("span.muted", {}, ` of ${formatStep(ctx.timeline[ctx.timeline.length - 1] ?? 0)}`),
+        h(
+          "div",
+          {},
+          "step ",
+          h("b", {}, formatStep(ctx.step)),
+          h("span.muted", {}, ` of ${formatStep(ctx.timeline[ctx.timeline.length - 1] ?? 0)}`),
+        ),
+        lossWords(ctx),
       );
       live.hidden = !ctx.session.live;
       live.textContent = ctx.state.step === null ? "following" : "follow newest";
@@ -215,6 +226,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
       trouble.hidden = !ctx.session.trouble();
       this.playing();
     },
+    hovered: strip.hovered,
     playing() {
       refill(playButton, playing(), () => [icon(playing() ? ICONS.pause : ICONS.play, true)]);
       const label = playing() ? "Stop (space)" : "Play through the steps (space)";
@@ -222,6 +234,15 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
       playButton.setAttribute("aria-label", label);
     },
   };
+}
+
+/**
+ * Position of the measured step that is nearest.
+ * @param {number[]} timeline @param {number} step
+ */
+function nearest(timeline, step) {
+  const before = Math.max(0, columnAt(timeline, step));
+  return timeline[before + 1] - step < step - timeline[before] ? before + 1 : before;
 }
 
 /** @param {Context} ctx */

@@ -9,6 +9,7 @@
  * @property {string} name
  * @property {number} step newest sampled step
  * @property {number} time when it was written, seconds since the epoch
+ * @property {number} [written] newest step of all there is, losses and findings included
  * @property {string[]} quantities what was measured
  */
 
@@ -65,6 +66,14 @@
  */
 
 /**
+ * The training loss, thinned to what a screen has pixels for.
+ * @typedef {object} Losses
+ * @property {number[]} steps ascending
+ * @property {(number | string)[]} values a number, or "NaN", "Infinity", "-Infinity"
+ * @property {number | null} nonfinite_from the step from which no loss was finite any more
+ */
+
+/**
  * What a run is made of and what was found in it.
  * @typedef {object} Outline
  * @property {string} run
@@ -77,6 +86,7 @@
  * @property {Residual[]} residuals
  * @property {Finding[]} findings
  * @property {string[]} weights the parameters that mix units, as the rules see it
+ * @property {Losses | null} [losses] null if no loss is known
  * @property {boolean} looked false if the run never said whether anything was found
  * @property {string[]} quantities
  * @property {string[]} notices what is odd about the run, in sentences

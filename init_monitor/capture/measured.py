@@ -1,0 +1,35 @@
+"""A sampled step as one process saw it, before the processes are put together and before it becomes a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from init_monitor.capture.ranks import share_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
+    from init_monitor.capture.ranks import Address, Key, Share
+    from init_monitor.capture.taps import TapKey
+
+
+class Measured(NamedTuple):
+    """The numbers of a step.
+
+    Attributes:
+        drained: by device.
+        addresses: where each is.
+        order: which taps ran, in execution order.
+        losses: those that came with the copy to the host.
+    """
+
+    drained: dict[Accumulator, Drained]
+    addresses: dict[Key, Address]
+    order: tuple[TapKey, ...]
+    losses: Sequence[float] = ()
+
+    def share(self) -> Share:
+        """Return it as the other ranks can read it."""
+        return share_of(self.addresses, self.order, self.drained)

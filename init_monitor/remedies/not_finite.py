@@ -1,0 +1,145 @@
+"""Why the output of a layer is the first that is not finite, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from init_monitor.analysis.dtypes import format_of
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import made_by_training, phrases, snippets, turned_loss
+
+if TYPE_CHECKING:
+    from init_monitor.records import Column, History, Layer, StepRecord
+
+_UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "acos", "asin")
+"""Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
+
+_SUMS_TO_ONE = ("softmax", "attention")
+"""Parts of class names of what divides by a sum of exponentials."""
+
+
+class Cause(NamedTuple):
+    """Why, what to do, and code to paste, where there is some."""
+
+    why: str
+    sentence: str
+    code: str = ""
+
+
+_ALL_MASKED = Cause(
+    "A softmax of finite numbers is finite: in some row every place is masked (-inf throughout, which gives 0/0), or a logit is"
+    " infinite.",
+    "Let the mask leave at least one place in each row (an empty sample has none), or set the result of such rows to 0"
+    " (torch.where on the mask), and fill with a large negative number instead of -inf.",
+)
+
+_INPUT = Cause(
+    "It is the first watched layer: most likely the network's input already holds such elements.",
+    "Check the batch before it enters the network.",
+    "assert all(x.isfinite().all() for x in batch if x.is_floating_point())  # batch: what the loader yields",
+)
+
+_FIRST = Cause(
+    "It is the first watched layer: the network's input already holds such elements, or it divides by 0 itself (by the standard"
+    " deviation of a constant column).",
+    "Check the batch before it enters the network; where the layer divides, add a small eps to what it divides by.",
+    _INPUT.code,
+)
+
+_BETWEEN = Cause(
+    "What the watched layers before it gave is finite: it arose in this layer or in an operation just before it.",
+    "Look at what runs between these two layers: a division, a logarithm, a root, a mask that hides everything, a too large number.",
+)
+
+
+def cause_of(i: int, history: History, layer: Layer | None, near: float) -> Cause:
+    """Return why the output of a layer is the first that is not finite.
+
+    Args:
+        i: its row in the record.
+        history: up to now.
+        layer: which; ``None`` if the structure does not have it.
+        near: a finite element within this factor of the format's largest number has neighbours that overflow.
+    """
+    record = history.last
+    if layer is not None and (weight := _broken_parameter(record, layer)):
+        return _of_weight(weight, history)
+    index = {name: k for k, name in enumerate(record.names)}
+    fed = [index[name] for name in (layer.inputs if layer else ()) if name in index]
+    reached = record.column(Quantity.ABS_MAX)[[*fed, i]]
+    grown = made_by_training.growth(history, layer) if layer is not None else 0.0
+    grown = grown if np.isfinite(reached).any() else 0.0
+    if near_overflow(reached, layer, near) or grown > made_by_training.OVERTURNED:
+        return _overflow(reached, grown, layer, history, near)
+    return _operation(layer, first=not fed and i == 0)
+
+
+def near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
+    """Say whether a finite number comes within a factor of the largest of the layer's format."""
+    finite = values[np.isfinite(values)]
+    largest = format_of(layer.dtype if layer else "float32").largest
+    return bool(finite.size) and float(finite.max()) * factor >= largest
+
+
+def _of_weight(weight: str, history: History) -> Cause:
+    if since := turned_loss.before(history):
+        return Cause(f"Its parameter {weight} is not finite. {since.why}", *since.remedy)
+    return Cause(
+        f"Its parameter {weight} is not finite: an earlier update broke it.",
+        "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
+        f"broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]\nprint(broken)  # {weight}",
+    )
+
+
+def _overflow(reached: Column, grown: float, layer: Layer | None, history: History, near: float) -> Cause:
+    dtype = layer.dtype if layer else "float32"
+    limit = phrases.number(format_of(dtype).largest)
+    why = f"The numbers around it reach {phrases.number(float(np.nanmax(reached)))}, and {dtype} ends at {limit}: it overflowed."
+    if grown > made_by_training.OVERTURNED:
+        first = history.records[0].step
+        why += f" Its weights are {phrases.times(grown)} as large as at step {first}: the updates are too large."
+        loss, mean = _large_loss(history, near)
+        sentence = f"Lower the learning rate (or warm it up) and clip the gradient.{mean}"
+        return Cause(why + loss, sentence, made_by_training.CLIP)
+    return Cause(
+        why,
+        "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",
+        snippets.initialise([layer]) if layer is not None and layer.role is Role.WEIGHT else "",
+    )
+
+
+def _operation(layer: Layer | None, *, first: bool) -> Cause:
+    kind = layer.kind.casefold() if layer else ""
+    if any(part in kind for part in _SUMS_TO_ONE):
+        return _ALL_MASKED
+    if any(part in kind for part in _UNDEFINED_SOMEWHERE):
+        return Cause(
+            f"What it receives is finite; {layer.kind if layer else 'it'} has no finite value for some of it (zero, negative, too"
+            " large).",
+            "Keep its argument away from there: add a small constant, or clamp it.",
+        )
+    if first:
+        return _INPUT if layer is None or layer.role is Role.WEIGHT else _FIRST
+    return _BETWEEN
+
+
+def _large_loss(history: History, near: float) -> tuple[str, str]:
+    """Return what to say, and to do, where a loss is as large as half precision can hold; empty if none was."""
+    limit = format_of("float16").largest
+    finite = history.losses.values[np.isfinite(history.losses.values)]
+    largest = float(np.abs(finite).max()) if finite.size else 0.0
+    if largest * near < limit or not any(layer.dtype == "float16" for layer in history.structure.layers):
+        return "", ""
+    return (
+        f" The loss was {phrases.number(largest)}, and float16 ends at {phrases.number(limit)}.",
+        " Take the mean of the loss over its elements, not the sum (reduction), and compute it in float32.",
+    )
+
+
+def _broken_parameter(record: StepRecord, layer: Layer) -> str:
+    broken = np.nan_to_num(record.column(Quantity.WEIGHT_NONFINITE_COUNT), nan=0.0) > 0
+    mine = (name for name, bad in zip(record.parameter_names, broken, strict=True) if bad)
+    return next((name for name in mine if name in {layer.weight, layer.bias}), "")

@@ -1,0 +1,147 @@
+"""IM703: logits so large at the start that the first loss is far above that of guessing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from init_monitor.analysis.lost_samples import ends_of
+from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.records import History, Layer, StepRecord, Structure
+
+EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
+
+
+@dataclass(frozen=True)
+class OutputScale:
+    """IM703: the logits of a classifier are far too large at step 0, and its first loss is far above that of guessing, ln C.
+
+    Judged on the first record, where the loss and the gradient of the logits both are those of a cross entropy: no element of
+    it is larger than its share of the batch. A regression whose targets are out of scale is none. Where something that names the
+    cause speaks (growth over depth, initial weights), this is left to it.
+
+    **Why.** The network starts sure of what chance made it choose. Until it has unlearnt that, which takes most of the first
+    steps, it learns nothing about the classes, and every gradient is as much too large as the logits are.
+
+    **Example.** A head that shares the weight of ``nn.Embedding``, which starts from N(0, 1): logits of standard deviation
+    √width, and a first loss of 77 where ln 24 = 3.2 is what guessing costs.
+
+    **Remedy.** Initialise the weight that makes the logits with a standard deviation of 0.02 (shared embeddings) or Xavier's, or
+    multiply the logits by 1/√width.
+
+    Attributes:
+        excess: loss of guessing, ln C, times this, from which the first loss is far above it.
+        least: and by at least so much: two classes guess at 0.69, and 2 is a probability of 5 % for the right one.
+        least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
+        sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is sure and
+            wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
+    """
+
+    code: ClassVar[str] = "IM703"
+    name: ClassVar[str] = "output-scale"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM401", "IM502", "IM701")
+    source: ClassVar[str] = (
+        "Karpathy 2019, 'A recipe for training neural networks': verify the loss at initialisation, -log(1/C) for a softmax"
+    )
+
+    excess: float = 2.0
+    least: float = 2.0
+    least_std: float = 2.0
+    sure: tuple[float, float] = (0.5, 2.1)
+
+    def judge(self, history: History) -> Iterator[Finding]:
+        """Return at most one finding, about the first record of a run from step 0."""
+        first = history.records[0]
+        if first.step > 0 or not math.isfinite(first.loss):
+            return
+        found = [layer for layer in ends_of(history.structure) if self._is_sure(layer, first)]
+        if found:
+            yield self._finding(found[0], first, history)
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers: any finding about the scale of what comes before the output explains that of the output."""
+        del other, structure
+        return frozenset(finding.layers)
+
+    def _is_sure(self, layer: Layer, first: StepRecord) -> bool:
+        classes, table = layer.fan_out, first.layer_table
+        if classes < 2:  # noqa: PLR2004 - one output is a regression, or a yes and no whose size says little
+            return False
+        std = math.sqrt(max(0.0, table.at(layer.name, Quantity.VARIANCE)))
+        peak = table.at(layer.name, Quantity.ABS_MAX)
+        rows = table.at(layer.name, Quantity.COUNT) / classes
+        sure = table.at(layer.name, Quantity.GRADIENT_ABS_MAX) * rows
+        guessing = math.log(classes)
+        far = first.loss >= max(self.excess * guessing, guessing + self.least)
+        # The right class is on average as likely any other: what is missing to the largest logit is of their own size.
+        theirs = std / 2 <= first.loss - guessing <= 2 * peak
+        return far and theirs and std >= self.least_std and self.sure[0] <= sure <= self.sure[1]
+
+    def _finding(self, layer: Layer, first: StepRecord, history: History) -> Finding:
+        table, structure = first.layer_table, history.structure
+        std = math.sqrt(table.at(layer.name, Quantity.VARIANCE))
+        guessing = math.log(layer.fan_out)
+        shared = [x for x in structure.layers if x.kind in EMBEDDINGS and x.weight and x.weight == layer.weight]
+        given = table.at(layer.name, Quantity.EXPECTED_GAIN)
+        arriving = table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
+        by_weight = not arriving > given
+        message = (
+            f"The first loss is {phrases.number(first.loss)}, where guessing among {layer.fan_out:,} classes costs"
+            f" {phrases.number(guessing)}: the logits of {layer.shown} have a standard deviation of {phrases.number(std)}, so that"
+            " the network starts sure of what chance made it choose."
+        )
+        if by_weight and given > 0:
+            name = shared[0].weight if shared else layer.weight
+            message += (
+                f" {name or layer.shown} makes them: fan_in · Var(W) is {phrases.number(given)}, where 1 is usual."
+            )
+        elif arriving > 0:
+            message += (
+                f" What it receives has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
+            )
+        names = dict.fromkeys([*(x.name for x in shared), layer.name])
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(names),
+            step=history.last.step,
+            message=message,
+            evidence={
+                name: figure
+                for name, figure in {
+                    "first_loss": Figure(first.loss),
+                    "logits_std": Figure(std),
+                    "gain_from_weights": Figure(given, "fan_in · Var(W)"),
+                }.items()
+                if math.isfinite(figure)
+            },
+            expected={"first_loss": Figure(guessing, "ln C, about"), "logits_std": Figure(1.0, "or less")},
+            remedy=_remedy(layer, shared, structure, by_weight=by_weight),
+            source=self.source,
+        )
+
+
+def _remedy(layer: Layer, shared: list[Layer], structure: Structure, *, by_weight: bool) -> str:
+    if not by_weight:
+        return (
+            f"Normalise what {layer.shown} receives (a LayerNorm before the output layer), or scale the logits down:"
+            " logits = logits / sqrt(width)."
+        )
+    if shared:
+        return snippets.advice(
+            "Initialise the shared embedding with a standard deviation of 0.02, or scale the logits: multiply them by"
+            " 1/sqrt(width).",
+            snippets.initialise(shared[:1], "nn.init.normal_({}, std=0.02)"),
+        )
+    return snippets.advice(
+        "Initialise the output layer smaller, with Xavier's variance and a zero bias, before training.",
+        snippets.initialise([layer], among=structure.layers),
+    )

@@ -1,0 +1,108 @@
+"""Logits that are far too large at the start, and what looks like them and is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import only
+from models import Classifier, fit, loader
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+import init_monitor
+from init_monitor import InitMonitor
+from init_monitor.records import Finding, History, LossStretch, Severity
+from init_monitor.rules import OutputScale
+
+RULE = OutputScale()
+
+
+def classifier(std: float, width: int = 64, classes: int = 10) -> nn.Sequential:
+    torch.manual_seed(0)
+    head = nn.Linear(width, classes)
+    nn.init.normal_(head.weight, std=std)
+    return nn.Sequential(nn.LayerNorm(width), head)
+
+
+def found(net: nn.Module, *, rules: tuple[OutputScale, ...] = (RULE,)) -> list[Finding]:
+    monitor = InitMonitor(sinks=(), strict=True, rules=rules)
+    fit(Classifier(net, optimizer="Adam", lr=1e-4), loader(64), monitor, steps=3)
+    return monitor.findings
+
+
+def test_a_head_that_starts_too_large_is_named_with_its_logits_and_the_loss_of_guessing() -> None:
+    finding = only(found(classifier(1.0)))
+    assert (finding.code, finding.severity, finding.step, finding.layers) == ("IM703", Severity.WARNING, 0, ("net.1",))
+    assert finding.expected["first_loss"] == pytest.approx(math.log(10))
+    assert finding.evidence["logits_std"] == pytest.approx(8.0, rel=0.1)  # sqrt(64) of a normalised input
+    assert "guessing among 10 classes" in finding.message
+    assert "net.1.weight makes them" in finding.message
+    assert "xavier" in finding.remedy_code
+
+
+@pytest.mark.parametrize("std", [0.02, 0.125, 0.2])
+def test_logits_of_a_usual_size_are_healthy(std: float) -> None:
+    assert found(classifier(std)) == []
+
+
+class Tied(nn.Module):
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(24, 64), nn.LayerNorm(64)
+        self.head = nn.Linear(64, 24, bias=False)
+        nn.init.normal_(self.embedding.weight, std=std)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.norm(self.embedding(tokens)))
+        return out
+
+
+@pytest.mark.parametrize(("std", "expected"), [(1.0, True), (0.02, False)])
+def test_a_shared_embedding_is_what_makes_the_logits(std: float, *, expected: bool) -> None:
+    torch.manual_seed(0)
+    net, tokens = Tied(std), torch.randint(0, 24, (16, 12))
+    with init_monitor.watch(net, sinks=(), rules=(RULE,)) as monitor, monitor.step() as step:
+        loss = F.cross_entropy(net(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        step.loss = loss
+    assert bool(monitor.findings) is expected
+    if expected:
+        assert only(monitor.findings).layers == ("embedding", "head")
+        assert "model.embedding.weight" in only(monitor.findings).remedy_code
+
+
+@pytest.mark.parametrize(("outputs", "targets"), [(8, 0.0), (8, 1e3), (1, 1e3)])
+def test_a_regression_out_of_scale_is_no_matter_of_logits(outputs: int, targets: float) -> None:
+    net, x = classifier(1.0, classes=outputs), torch.randn(32, 64)
+    with init_monitor.watch(net, sinks=(), rules=(RULE,)) as monitor, monitor.step() as step:
+        loss = (net(x) - targets).square().mean()
+        loss.backward()
+        step.loss = loss
+    assert monitor.findings == []
+
+
+def test_what_names_the_cause_of_large_logits_is_told_alone() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, lr=1e-6), loader(64), monitor, steps=3)
+    codes = {finding.code for finding in monitor.findings}
+    assert "IM703" not in codes
+    assert codes & {"IM101", "IM502"}
+    assert found(net)
+
+
+def test_a_first_record_of_a_later_step_says_nothing() -> None:
+    monitor = InitMonitor(sinks=(), strict=True, rules=(RULE,))
+    fit(Classifier(classifier(1.0), optimizer="Adam", lr=1e-4), loader(64), monitor, steps=1)
+    first = monitor.records[0]
+    assert list(RULE.judge(History([first], monitor.structure)))
+    assert not list(RULE.judge(History([replace(first, step=5)], monitor.structure)))
+    assert not list(RULE.judge(History([replace(first, losses=LossStretch())], monitor.structure)))
