@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from init_monitor.measures.eager import fill_any, is_short_row, reduce_by
+from init_monitor.measures.native import Native
 from init_monitor.measures.partials import COUNT, HIGH, LOW, M2, MEAN
 from init_monitor.measures.scratch import Sizes
 
@@ -55,7 +56,7 @@ class Ordinary:
         return reduce_by(_fill, block, plan, scratch)
 
 
-KERNELS: Sequence[Kernel] = (Ordinary(),)
+KERNELS: Sequence[Kernel] = (Native(), Ordinary())
 """Kernels that only run here, in the order in which they are asked."""
 
 
