@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from init_monitor.structure.layers import plain_name
+from init_monitor.structure.layers import mixes_units, plain_name
 from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
 from init_monitor.torch_compat import Hook, kwargs_and_output
@@ -56,7 +56,7 @@ class ModuleCalls:
         self._outside = Frame("")
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
-        self._traits: dict[int, tuple[str, bool, bool, bool]] = {}
+        self._traits: dict[int, tuple[str, bool, bool, bool, bool]] = {}
         self._handles: list[RemovableHandle] = []
 
     def attach(self, outside: Frame) -> None:
@@ -75,6 +75,7 @@ class ModuleCalls:
                     any(cls in NONLINEARITIES for cls in type(module).__mro__),
                     next(module.parameters(), None) is not None,
                     not type(module).__module__.startswith(_OWN_OF_TORCH),
+                    mixes_units(module),
                 )
             enter, leave = Hook(self._enter), Hook(self._leave)
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
@@ -110,7 +111,7 @@ class ModuleCalls:
             self._on_error(f"entering a {type(module).__name__}", error)
 
     def _push(self, module: nn.Module) -> None:
-        name, built_in_activation, trainable, is_open = self._traits[id(module)]
+        name, built_in_activation, trainable, is_open, mixes = self._traits[id(module)]
         count = self._counts[id(module)] = self._counts.get(id(module), 0) + 1
         frame = Frame(
             name,
@@ -119,6 +120,7 @@ class ModuleCalls:
             built_in_activation=built_in_activation,
             trainable=trainable,
             is_open=is_open,
+            mixes=mixes,
         )
         self._stack.append((id(module), frame))
 
