@@ -12,7 +12,7 @@ from init_monitor.analysis.dtypes import format_of, layers_until
 from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.residual_correction import beside_the_branch, by_additions, on_the_stream
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, theil_sen
-from init_monitor.records import INPUT
+from init_monitor.records import INPUT, PARAMETER
 from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
@@ -161,7 +161,7 @@ class ForwardProfile:
         measured = np.flatnonzero(~np.isnan(self.variance))
         alive = np.flatnonzero(self.variance > 0)
         silent = [int(i) for i in measured if not alive.size or i > alive[-1]]
-        if silent and INPUT in self.segment.layers[silent[0]].inputs and self.arriving[silent[0]] == 0:
+        if silent and {*self.segment.layers[silent[0]].inputs} <= {INPUT, PARAMETER} and self.arriving[silent[0]] == 0:
             return None
         return silent[0] if len({self.segment.levels[i] for i in silent}) > 1 else None
 

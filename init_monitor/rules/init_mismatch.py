@@ -258,9 +258,9 @@ def _reaching_the_output(structure: Structure) -> dict[int, Segment]:
         chosen = [i for i, x in enumerate(segment.layers) if x.depth > last and x.name not in inside]
         if chosen:
             kept[number] = Segment(
-                tuple(segment.layers[i] for i in chosen),
-                tuple(segment.levels[i] for i in chosen),
-                tuple(segment.indices[i] for i in chosen),
+                layers=tuple(segment.layers[i] for i in chosen),
+                levels=tuple(segment.levels[i] for i in chosen),
+                indices=tuple(segment.indices[i] for i in chosen),
             )
     return kept
 

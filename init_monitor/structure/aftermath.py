@@ -35,8 +35,11 @@ class Aftermath:
         self._readers: Counter[object] = Counter()
 
     def made(self, node: Node, *, outside: bool) -> None:
-        """Note a value that a function made; ``outside`` of every module what it ends in is not looked at."""
-        _read(node)
+        """Note a value that a function made, and whether ``outside`` of every module.
+
+        There it is not looked at what it ends in, and single numbers that are read are terms of a loss.
+        """
+        _read(node, numbers=not outside)
         if not outside:
             self._ends.difference_update(node.parents)
             if node.stream:
@@ -64,12 +67,12 @@ class Aftermath:
         return found
 
 
-def _read(node: Node) -> None:
+def _read(node: Node, *, numbers: bool) -> None:
     """Count a value in with those that it was made of, and with what those stand for that no function made as such."""
     waiting = [node]
     while waiting:
         for parent in waiting.pop().parents:
-            parent.uses += 1
+            parent.uses += numbers or parent.size != 1
             if parent.uses == 1 and not parent.size:
                 waiting.append(parent)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from init_monitor.structure.layers import plain_name
+from init_monitor.structure.layers import mixes_units, plain_name
 from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
 from init_monitor.torch_compat import Hook, kwargs_and_output
@@ -56,7 +56,7 @@ class ModuleCalls:
         self._outside = Frame("")
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
-        self._traits: dict[int, tuple[str, bool, bool, bool]] = {}
+        self._traits: dict[int, tuple[str, bool, bool, bool, bool]] = {}
         self._hooked: list[nn.Module] = []
         self._handles: list[RemovableHandle] = []
 
@@ -104,7 +104,7 @@ class ModuleCalls:
             self._on_error(f"entering a {type(module).__name__}", error)
 
     def _push(self, module: nn.Module) -> None:
-        name, built_in_activation, trainable, is_open = self._traits[id(module)]
+        name, built_in_activation, trainable, is_open, mixes = self._traits[id(module)]
         count = self._counts[id(module)] = self._counts.get(id(module), 0) + 1
         frame = Frame(
             name,
@@ -113,6 +113,7 @@ class ModuleCalls:
             built_in_activation=built_in_activation,
             trainable=trainable,
             is_open=is_open,
+            mixes=mixes,
         )
         self._stack.append((id(module), frame))
 
@@ -134,11 +135,12 @@ class ModuleCalls:
             self._on_error(f"leaving a {type(module).__name__}", error)
 
 
-def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool]:
-    """Return a module's name, and whether it is an activation of torch's, has parameters, and is no class of torch's own."""
+def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool, bool]:
+    """Return a module's name, and whether it is an activation of torch's, has parameters, is no class of torch's, and mixes."""
     return (
         name,
         any(cls in NONLINEARITIES for cls in type(module).__mro__),
         next(module.parameters(), None) is not None,
         not type(module).__module__.startswith(_OWN_OF_TORCH),
+        mixes_units(module),
     )

@@ -99,8 +99,13 @@ def role_of(module: nn.Module) -> Role | None:
     if isinstance(module, NORMALISATIONS) or "Norm" in type(module).__name__:
         return Role.NORMALISATION
     # A weight of two or more dimensions mixes units; a single vector (layer scale, a learned gain) does not.
-    mixes = isinstance(module, (*RECURRENT, _Conv)) or any(map(_mixes, module.parameters()))
+    mixes = isinstance(module, (*RECURRENT, _Conv)) or mixes_units(module)
     return Role.WEIGHT if mixes else Role.OTHER
+
+
+def mixes_units(module: nn.Module) -> bool:
+    """Return True for a module that holds a weight that mixes units, its own or a child's."""
+    return any(map(_mixes, module.parameters()))
 
 
 def _mixes(parameter: nn.Parameter) -> bool:

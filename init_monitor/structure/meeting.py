@@ -123,11 +123,11 @@ def _fork(joined: Node) -> Node | None:
 def _scope(owner: Frame, skip: Node, branch: Node) -> Frame:
     """Return the call in which a projection block must lie: the owner, or around it if the owner only adds.
 
-    An owner that was handed both terms only adds them, though it may normalise their sum: its block is what made both.
+    So does one without a weight that mixes units: it may normalise the sum. Its block is what made both terms.
     """
     scope = owner
     terms = _handed(owner, skip), _handed(owner, branch)
-    if not any(owner.contains(term.frame) for term in terms):
+    if not owner.mixes and not any(owner.contains(term.frame) for term in terms):
         while scope.parent is not None and not all(scope.contains(term.frame) for term in terms):
             scope = scope.parent
     while scope.parent is not None and not scope.trainable and not scope.contains(branch.frame):

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from init_monitor.structure.derivation import argument, carries_values
@@ -25,7 +26,7 @@ _LOOKED_BACK = 64
 """Values looked at between a weight as it is used and the parameter that it was computed from."""
 
 _LINEAR = frozenset({"linear", "inner"})
-_PRODUCTS = frozenset({"matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "baddbmm", "chain_matmul"})
+_PRODUCTS = frozenset({"matmul", "rmatmul", "mm", "bmm", "mv", "addmm", "baddbmm", "chain_matmul", "_grouped_mm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def weight_in(inputs: Sequence[tuple[Tensor, Node]]) -> int | None:
     if not any(node.stream for _, node in inputs):
         return None
     for tensor, node in inputs:
-        if node.param and not node.stream and is_matrix(tensor.shape):
+        # What cannot be measured at all (sparse) is told of by what it is.
+        if node.param and not node.stream and tensor.layout == torch.strided and is_matrix(tensor.shape):
             found = _parameter_behind(node)
             return None if found is None else found[0]
     return None

@@ -18,10 +18,11 @@ class Frame:
         depth: calls around this one.
         built_in_activation: True for an activation module of torch.nn (its call is tapped as a module).
         trainable: True if the module owns parameters, its own or its children's.
+        mixes: True if one of these parameters is a weight that mixes units.
         open: True if what it multiplies by its weights is to be seen: its class is not one of torch's own.
     """
 
-    __slots__ = ("built_in_activation", "call", "depth", "name", "open", "parent", "trainable")
+    __slots__ = ("built_in_activation", "call", "depth", "mixes", "name", "open", "parent", "trainable")
 
     def __init__(  # noqa: PLR0913 - what is known of a call
         self,
@@ -32,6 +33,7 @@ class Frame:
         built_in_activation: bool = False,
         trainable: bool = False,
         is_open: bool = True,
+        mixes: bool = False,
     ) -> None:
         self.name = name
         self.parent = parent
@@ -39,6 +41,7 @@ class Frame:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.built_in_activation = built_in_activation
         self.trainable = trainable
+        self.mixes = mixes
         self.open = is_open
 
     def contains(self, other: Frame) -> bool:

@@ -94,7 +94,7 @@ _NAMES: dict[Family, str] = {
         polar complex view_as_complex view_as_real
     """,
     Family.CONTRACTS: """
-        linear bilinear matmul rmatmul mm bmm mv dot inner outer einsum tensordot chain_matmul
+        linear bilinear matmul rmatmul mm bmm mv dot inner outer einsum tensordot chain_matmul _grouped_mm
         conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc fft rfft irfft ifft fft2 rfft2
         irfft2 ifft2 fftn rfftn irfftn ifftn
     """,

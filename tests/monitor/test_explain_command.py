@@ -41,7 +41,7 @@ def test_without_a_code_it_prints_every_page(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == all_pages(DEFAULT_RULES)
     assert cli.main(["explain"]) == 0
     shown = capsys.readouterr().out
-    assert re.findall(r"\bIM\d+(?= [a-z]+-?[a-z]* *$)", shown, flags=re.MULTILINE) == [r.code for r in DEFAULT_RULES]
+    assert re.findall(r"^IM\d+(?= [a-z]+-?[a-z]* *$)", shown, flags=re.MULTILINE) == [r.code for r in DEFAULT_RULES]
 
 
 @pytest.mark.parametrize(("word", "near"), [("IM302x", "IM302 linear-regime"), ("vanishing-gradient", "IM202")])
