@@ -36,7 +36,7 @@ BUDGET = 12 * 2**20
 more, steps are left out."""
 
 LEAST_COLUMNS = 50
-"""Steps that are kept however many layers there are: fewer are no course of a training."""
+"""Steps that are kept however many layers there are: fewer do not show the course of a training."""
 MOST_COLUMNS = 1_000
 """Steps that a screen has pixels for."""
 
@@ -79,7 +79,7 @@ def document(  # noqa: PLR0913 - a page has many parts, all named
     runs = [_printable(run) for run in runs]
     plots = _plots(runs, view) if any(run.records for run in runs) else ""
     head = f'<meta charset="utf-8"><title>{html.escape(printable(title))}</title><style>{css}</style>'
-    # What the writer of these parts did not write out is not obeyed either.
+    # Control characters that are still in these parts are written out, too.
     before, after = printable(before, lines=True), printable(after, lines=True)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from init_monitor.records.numbers import with_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Self
 
@@ -124,3 +124,32 @@ class Finding:
     def remedy_code(self) -> str:
         """The code to paste, or an empty string."""
         return self.remedy.partition("\n\n")[2]
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it takes back what the same rule said louder of the same layers: the run has left it behind."""
+        return TAKEN_BACK in self.evidence
+
+
+TAKEN_BACK = "taken_back"
+"""Evidence of a finding that takes an earlier one back: the step at which that was told."""
+
+
+def settled(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings without those that later ones took back, oldest first.
+
+    >>> loud = Finding("saturation", "IM303", Severity.WARNING, ("net.0",), 0, "Saturated.")
+    >>> back = Finding("saturation", "IM303", Severity.INFO, ("net.0",), 50, "Left behind.", {TAKEN_BACK: Figure(0)})
+    >>> [finding.step for finding in settled([loud, back])]
+    [50]
+    """
+    kept: list[Finding] = []
+    for finding in findings:
+        if finding.takes_back:
+            kept = [one for one in kept if not (_same_case(one, finding) and one.severity > finding.severity)]
+        kept.append(finding)
+    return kept
+
+
+def _same_case(one: Finding, other: Finding) -> bool:
+    return one.code == other.code and set(one.layers) <= set(other.layers)

@@ -243,7 +243,7 @@ class EventReader:
             names = lists[fitting[0]] if fitting else tuple(f"[{i}]" for i in range(len(vector)))
             yield int(datum.step), names, vector
         if left_out:
-            odd.append(f"Of {tag} {left_out} values are no vectors of numbers; they are left out.")
+            odd.append(f"Of {tag} {left_out} values are not vectors of numbers; they are left out.")
         with self._lock:
             known = self._odd.setdefault((source.experiment, run), {})
             known.update(dict.fromkeys(odd))
@@ -272,5 +272,5 @@ def _short(error: Exception) -> str:
 
 
 def _finite(time: float) -> float:
-    """Return when something was written; JSON has no form for a time that is no number."""
+    """Return when something was written; JSON has no form for a time that is NaN or infinite."""
     return float(time) if math.isfinite(time) else 0.0

@@ -133,7 +133,7 @@
 /**
  * Around the page: TensorBoard, or nothing.
  * @typedef {object} Host
- * @property {boolean} whole true if the page is all there is; a part of one leaves the keys of the others alone
+ * @property {boolean} whole true if the page is all there is; a page within another leaves the other's keys alone
  * @property {() => Record<string, string>} readLink
  * @property {(link: Record<string, string>) => void} writeLink
  * @property {(link: Record<string, string>) => string} address
