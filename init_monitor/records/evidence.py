@@ -14,6 +14,7 @@ TITLES = {
     "at_first": "the same at first",
     "between_sample_share": "what differs between samples",
     "correlation": "correlation",
+    "dead_at_least": "dead units, at least",
     "depth_at_limit": "depth at the format's end",
     "detectable_rate": "rarest firing that would be seen",
     "elements": "elements",
