@@ -29,12 +29,14 @@ def number(value: float) -> str:
 
 
 def with_unit(value: float, unit: str) -> str:
-    """Return a number with its unit; a count to the last digit, a factor without a space before its ×.
+    """Return a number with its unit; a count to the last digit, no space before × or a comma, infinitely many of "none".
 
     >>> with_unit(512.0, "× per layer"), with_unit(4096.0, "samples per unit"), with_unit(0.25, "of the units")
     ('512× per layer', '4,096 samples per unit', '0.25 of the units')
     """
+    if unit == "none":
+        return unit
     factor = unit.startswith("×")
     counted = not factor and abs(value) < _EXACT_TO and value == int(value) and _COUNTED.search(unit)
     written = f"{value:,.0f}" if counted else number(value)
-    return f"{written}{'' if factor else ' '}{unit}".rstrip()
+    return f"{written}{'' if unit.startswith(('×', ',')) else ' '}{unit}".rstrip()

@@ -61,4 +61,5 @@ def _in_words(text: str, called: Mapping[str, str]) -> str:
 
 
 def _figures(figures: Mapping[str, Figure], called: Mapping[str, str]) -> Mapping[str, Figure]:
+    # A rule of one's own may give plain numbers.
     return {name: Figure(figure, _in_words(getattr(figure, "unit", ""), called)) for name, figure in figures.items()}

@@ -132,11 +132,7 @@ def _blocked(place: Layer, history: History) -> Cause:
 
 
 def _named(layer: Layer) -> str:
-    return (
-        f"{layer.name} ({layer.kind})"
-        if layer.module == layer.name
-        else f"the {layer.kind} called in {layer.module or 'the network'}"
-    )
+    return f"{layer.name} ({layer.kind})" if layer.module == layer.name else layer.shown
 
 
 def _shrunk(history: History) -> Cause:

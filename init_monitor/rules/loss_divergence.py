@@ -80,7 +80,7 @@ class LossDivergence:
             layers=(),
             step=max(history.last.step, int(history.losses.steps[-1])),
             message=message,
-            evidence={"first_step": Figure(first, "the first step whose loss is not finite")}
+            evidence={"first_step": Figure(first, ", the first step whose loss is not finite")}
             | ({"loss_before": Figure(came.before)} if math.isfinite(came.before) else {}),
             expected={"first_step": Figure(math.inf, "none")},
             remedy=snippets.advice(*how.remedy),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,15 +88,33 @@ def residual_growth() -> tuple[Structure, Columns]:
     return structure, {**column(per_layer), **along(levels, gradients=levels[::-1] * 1e-4)}
 
 
+def standstill() -> tuple[Structure, Columns]:
+    """Return a network whose output goes through a ReLU, called as a function, that is off."""
+    layers = linears(4).layers
+    off = rectifier(4, "", name="/relu#1", inputs=(layers[-1].name,))
+    structure = Structure((*layers, off))
+    last = np.arange(5) == 4
+    return structure, {
+        **column(np.where(last, 0.0, 1.0), np.where(last, 1e-4, 0.0)),
+        Quantity.WEIGHT_GRADIENT_NORM: 0.0, Quantity.UPDATE_RATIO: 0.0, Quantity.TRAINABLE: 1.0,
+        Quantity.DEAD_FRACTION: np.where(last, 1.0, np.nan), Quantity.ALL_POSITIVE_FRACTION: np.where(last, 0.0, np.nan),
+        Quantity.UNIT_COUNT: np.where(last, 512, np.nan), Quantity.UNIT_SAMPLES: np.where(last, 4096, np.nan),
+    }  # fmt: skip
+
+
+def nan_late() -> tuple[Structure, Columns]:
+    return healthy()
+
+
 RUNS: Mapping[str, Callable[[], tuple[Structure, Columns]]] = {
-    made.__name__: made for made in (healthy, exploding, vanishing, dead_relu, residual_growth)
+    made.__name__: made for made in (healthy, exploding, vanishing, dead_relu, residual_growth, standstill, nan_late)
 }
 
 
 def told(name: str) -> tuple[str, Report]:
     """Return what the console prints of a run, and its report."""
     structure, columns = RUNS[name]()
-    stands_still = name in {"vanishing", "exploding"}
+    stands_still = name in {"vanishing", "exploding", "standstill"}
     curve = LossCurve()
     records: list[StepRecord] = []
     findings: list[Finding] = []
@@ -103,7 +123,8 @@ def told(name: str) -> tuple[str, Report]:
     sink = ConsoleSink(console=Console(file=text, width=100, color_system=None, force_terminal=False))
     sink.open(Run(dense_steps=10))
     for step in range(STEPS):
-        losses = LossStretch.of([(step, 2.3 if stands_still else 2.3 * 0.9**step)])
+        loss = math.nan if name == "nan_late" and step > 8 else 2.3 if stands_still else 2.3 * 0.9**step
+        losses = LossStretch.of([(step, loss)])
         curve.add(losses)
         records.append(record(structure, columns, step=step, optimizer="SGD", learning_rate=0.01, losses=losses))
         new = tuple(engine.judge(History(tuple(records), structure, losses=curve)))
@@ -130,3 +151,15 @@ def test_the_runs_are_what_they_are_called() -> None:
     assert codes["vanishing"] & {"IM102", "IM502"}
     assert "IM301" in codes["dead_relu"]
     assert "IM401" in codes["residual_growth"]
+    assert "IM604" in codes["standstill"]
+    assert codes["nan_late"] == {"IM802"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_sentence_holds_a_tap_name_or_a_name_of_evidence(name: str) -> None:
+    text, report = told(name)
+    panels = text.partition("Signal propagation at step")[0]
+    for words in (panels, report.to_markdown().partition("## Layers")[0].replace("\\", "")):
+        assert not re.search(r"(?<![\w.\"'])/[a-z_]+#\d", words)
+        assert not re.search(r"^[ |]+[a-z]+(_[a-z]+)+ ", words, re.MULTILINE)
+        assert not re.search(r"\d ×|e\+\d|e-0\d", words)

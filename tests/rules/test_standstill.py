@@ -191,7 +191,7 @@ class Functional(nn.Module):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (F.relu, "Take the relu called in net away"),
+        (F.relu, "Take the ReLU called in `net` away"),
         (lambda x: x.clamp(0, 1), "A clamp or another activation there: take it away"),
         (torch.round, "round, argmax and comparisons are not differentiable"),
         (lambda x: x * 0, "a factor of 0"),

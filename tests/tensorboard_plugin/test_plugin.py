@@ -34,6 +34,7 @@ from werkzeug.test import Client
 from init_monitor.page.bundle import STATIC
 from init_monitor.page.payload import decoded, encoded
 from init_monitor.page.series import FIRST_KEPT, Series, assembled, merged_names, thinned
+from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records.quantities import (
     LAYER_VECTORS,
     LAYOUT_TAG,
@@ -45,7 +46,6 @@ from init_monitor.records.quantities import (
 )
 from init_monitor.sinks import Run, TensorBoardSink, events
 from init_monitor.sinks.summary import summary_scalars
-from init_monitor.store import finding_json
 from init_monitor.tensorboard_plugin import loader
 from init_monitor.tensorboard_plugin.plugin import MOST_COLUMNS, InitMonitorPlugin
 
@@ -183,7 +183,7 @@ def test_the_outline_of_a_real_fit_has_its_layers_and_findings(real: tuple[Path,
     outline = ask(directory).json("/run", run="xavier")
     assert outline["names"] == list(monitor.structure.names)
     assert [one["kind"] for one in outline["layers"]] == [one.kind for one in monitor.structure.layers]
-    assert outline["findings"] == [json.loads(json.dumps(finding_json(one))) for one in monitor.findings]
+    assert outline["findings"] == [json.loads(json.dumps(shown_finding(one))) for one in monitor.findings]
     assert monitor.findings
     assert outline["looked"] is True
     assert outline["notices"] == []
