@@ -41,7 +41,7 @@ FAR_MEAN = 10.0
 """E[x²] below this many variances leaves the difference E[x²] - E[x]² within 10 · 2⁻²² of itself."""
 
 FEW_ROWS = 16
-"""Up to so many rows a dot product each is quicker than one pass that writes all squares."""
+"""Up to this many rows a dot product each is quicker than one pass that writes all squares."""
 
 
 class Ordinary:

@@ -86,7 +86,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM102", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
