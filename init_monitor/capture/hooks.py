@@ -8,7 +8,7 @@ full-backward module hooks change the graph or raise.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.functions import FunctionCalls
+
+class Functions(Protocol):
+    """What the hooks have to know of layers that are called as functions."""
+
+    def begin_batch(self) -> None:
+        """Start a forward."""
+
+    def returned(self, name: str, output: object) -> Collection[int] | None:
+        """Return the ``id`` of what of a layer's output is measured already; ``None`` if no function was seen."""
 
 
 class LayerHooks(Tapping):
@@ -60,7 +68,7 @@ class LayerHooks(Tapping):
         self._on_unreadable = on_unreadable
         self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._recomputed: Counter[str] = Counter()
-        self.functions: FunctionCalls | None = None
+        self.functions: Functions | None = None
 
     @property
     def attached(self) -> bool:

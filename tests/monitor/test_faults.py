@@ -57,6 +57,10 @@ SPARED = (
     "standalone.watch",
     "rules.engine.Engine.__init__",
     "rules.engine._check",
+    # Found once in a process, before this training.
+    "measures.compiling.",
+    "measures.native._loaded",
+    "measures.native._path",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
