@@ -1,4 +1,4 @@
-"""The frozen words that every room of the house speaks: what was measured, found, and built."""
+"""The frozen records that all packages exchange: what was measured, found, and built."""
 
 from __future__ import annotations
 

@@ -58,6 +58,8 @@ class DeadReLU:
             He-initialised layers of width 512 behind 1024 samples: 38 % and 38 %).
         matched: share of the dead units that the all-positive ones must come to for chance to explain them: in a small
             layer, three standard deviations excuse everything.
+        few: dead units below which a share says nothing, unless it is all of the layer: of three units two or more are off
+            with a probability of 16 % if each is with one of a quarter.
     """
 
     code: ClassVar[str] = "IM301"
@@ -70,6 +72,7 @@ class DeadReLU:
     least_samples: int = LEAST_SAMPLES
     chance_deviations: float = 3.0
     matched: float = 1 / 3
+    few: int = 4
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
@@ -79,6 +82,7 @@ class DeadReLU:
                 history.last, history.structure, flat_below=True, least_samples=self.least_samples, pooled=True
             )
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
+            and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
         severe = [units for units in seen if units.at_least >= min(self.critical, 1.0)]
         mild = [units for units in seen if self.warning <= units.at_least < min(self.critical, 1.0)]

@@ -4,18 +4,23 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from builders import history, linear, measure, norm, only, parameter, rectifier
 from hypothesis import given, strategies as st
+from models import Classifier, fit, loader
 from torch import nn
 
+from init_monitor import InitMonitor
 from init_monitor.records import Finding, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init_monitor.records import History
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
@@ -175,3 +180,94 @@ def test_zero_elements_never_make_a_finding_and_more_dead_units_never_a_milder_o
 
     assert rank(min(a, b)) <= rank(max(a, b))
     assert rank(0.0) == -1
+
+
+def killed(layer: nn.Linear, share: float) -> nn.Linear:
+    """Put the first units of a layer out for good, whatever it receives."""
+    with torch.no_grad():
+        layer.bias[: int(share * layer.out_features)] = -1e3
+    return layer
+
+
+class SharedReLU(nn.Module):
+    """One rectifier module, called behind two layers."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.first, self.second = killed(nn.Linear(32, 128), share), nn.Linear(128, 64)
+        self.head, self.relu = nn.Linear(64, 10), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.relu(self.second(self.relu(self.first(x)))))
+        return out
+
+
+def with_dropout(share: float) -> nn.Sequential:
+    return nn.Sequential(
+        killed(nn.Linear(32, 128), share), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+
+
+@pytest.mark.parametrize("make", [SharedReLU, with_dropout])
+@pytest.mark.parametrize(
+    ("share", "batch", "expected"), [(0.45, 64, True), (0.0, 64, False), (0.6, 16, True), (0.0, 16, False)]
+)
+def test_dead_units_are_found_at_small_batches_within_the_dense_start(
+    make: Callable[[float], nn.Module], share: float, batch: int, *, expected: bool
+) -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(make(share), optimizer="Adam", lr=1e-3), loader(32, samples=2048, batch=batch), monitor, steps=12)
+    found = [finding for finding in monitor.findings if finding.code == "IM301"]
+    assert bool(found) is expected, monitor.findings
+    if expected:
+        assert found[0].evidence["samples"] < 1000
+        assert found[0].evidence["dead_at_least"] >= 0.35
+        assert "nn.init" in found[0].remedy  # they never fired
+
+
+def test_a_random_sparse_layer_is_left_alone_at_any_batch() -> None:
+    for batch in (16, 64, 256):
+        torch.manual_seed(0)
+        first = nn.Linear(32, 256)
+        net = nn.Sequential(first, nn.ReLU(), nn.Linear(256, 10))
+        with torch.no_grad():
+            first.weight.mul_(1 / first.weight.norm(dim=1, keepdim=True))
+            first.bias.fill_(-1.75)  # a unit fires on 4 % of standard normal inputs
+        monitor = InitMonitor(sinks=(), strict=True)
+        fit(Classifier(net, lr=1e-4), loader(32, samples=2048, batch=batch), monitor, steps=12)
+        zeros = monitor.records[-1].layer_table.at("net.1", Quantity.ZERO_FRACTION)
+        assert zeros == pytest.approx(0.96, abs=0.02)
+        assert [f for f in monitor.findings if f.code == "IM301"] == []
+
+
+def test_units_that_training_put_out_are_not_told_to_be_initialised_anew() -> None:
+    structure = Structure((linear(0, "fc"), rectifier(1, "act", inputs=("fc",))))
+
+    def columns(dead: float, samples: float) -> dict[Quantity, object]:
+        return {
+            Quantity.DEAD_FRACTION: [np.nan, dead],
+            Quantity.ALL_POSITIVE_FRACTION: [np.nan, 0.0],
+            Quantity.UNIT_SAMPLES: [np.nan, samples],
+            Quantity.UNIT_COUNT: [np.nan, 64],
+        }
+
+    died = only(DeadReLU().judge(history(structure, columns(0.05, 64), columns(0.6, 4096))))
+    assert "At step 0 they fired" in died.message
+    assert "learning rate" in died.remedy_sentence
+    assert "nn.init" not in died.remedy
+    born = only(DeadReLU().judge(history(structure, columns(0.6, 64), columns(0.6, 4096))))
+    assert "nn.init" in born.remedy
+
+
+@pytest.mark.parametrize(
+    ("dead", "count", "expected"), [(2 / 3, 3, False), (1.0, 3, True), (0.5, 8, True), (2 / 3, np.nan, True)]
+)
+def test_two_units_of_three_are_chance_and_a_whole_layer_is_not(dead: float, count: float, *, expected: bool) -> None:
+    columns = {
+        Quantity.DEAD_FRACTION: [np.nan, dead],
+        Quantity.ALL_POSITIVE_FRACTION: [np.nan, 0.0],
+        Quantity.UNIT_SAMPLES: [np.nan, 4096],
+        Quantity.UNIT_COUNT: [np.nan, count],
+    }
+    assert bool(list(DeadReLU().judge(history(PAIR, columns)))) is expected
