@@ -144,7 +144,9 @@ class UpdateRatio:
         enough = sum(pace.high >= bar for pace in paces)
         if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
             return None  # what was large enough before was so at a rate or a gradient that is no longer needed
-        if self._rises(stretch) or self._scheduled(paces, stretch):
+        # What has risen for so long (momentum builds up within ten steps) and moved nothing is no start that is yet to come.
+        rising = bar == self.too_small and self._rises(stretch)
+        if rising or self._scheduled(paces, stretch):
             return None
         record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
         pull = pull_of(stretch)
