@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FEWEST = 10
 """Losses from which a fall may be seen: as many as the default dense start."""
 
-LONG = 60
+LONG = 50
 """Losses from which a level one counts: networks of a few layers that learn at all have left their first loss by then."""
 
 SURE = 4.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from init_monitor.analysis.learning import plays
+from init_monitor.analysis.learning import SURE, course_of, guessing_loss, plays
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases, snippets, turned_loss
@@ -40,6 +40,9 @@ class LossDivergence:
         lost: the same for critical.
         steps: so many of the latest losses must all lie above, and as many must have come before: a spike after a first large
             step falls again within them.
+        worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
+            above it is a warning: no classifier has to be worse than one that knows nothing.
+        worse_steps: losses, at least, for that: a first rate that is too large is made up for within a few dozen.
     """
 
     code: ClassVar[str] = "IM802"
@@ -52,10 +55,12 @@ class LossDivergence:
     rises: float = 4.0
     lost: float = 100.0
     steps: int = 20
+    worse: float = 1.1
+    worse_steps: int = 90
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        found = self._broken(history) or self._rising(history)
+        found = self._broken(history) or self._rising(history) or self._worse(history)
         if found is not None:
             yield found
 
@@ -84,6 +89,32 @@ class LossDivergence:
             | ({"loss_before": Figure(came.before)} if math.isfinite(came.before) else {}),
             expected={"first_step": Figure(math.inf, "none")},
             remedy=snippets.advice(*how.remedy),
+            source=self.source,
+        )
+
+    def _worse(self, history: History) -> Finding | None:
+        """Return the finding about a loss that began at that of guessing and is worse than that now."""
+        course, guess = course_of(history.losses), guessing_loss(history.structure)
+        risen = course.last - course.first
+        began = abs(course.first - guess) <= (self.worse - 1) * guess
+        late = course.known >= self.worse_steps and course.middle >= course.first
+        if not (began and late and course.last >= self.worse * course.first and risen >= SURE * course.error):
+            return None
+        if plays(history.records) or not math.isfinite(course.newest):
+            return None
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(),
+            step=max(history.last.step, int(history.losses.steps[-1])),
+            message=(
+                f"The loss is worse than guessing, and gets worse: {phrases.number(course.first)} at the start,"
+                f" {phrases.number(course.last)} now, where guessing costs {phrases.number(guess)}."
+            ),
+            evidence={"loss": Figure(course.last, "over the last steps")},
+            expected={"loss": Figure(guess, "by guessing, or less")},
+            remedy=turned_loss.rising(history),
             source=self.source,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Severity
@@ -60,6 +61,7 @@ class UpdateRatio:
         too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
             Measured: nothing is learnt in 120 steps at ten times that; careful fine-tuning (AdamW at 1e-6 on weights of 0.02)
             is five times above.
+        slow: the same in a run whose loss has not left its level: the lower end of what is usual.
         least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
             chance.
         least_steps: optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise.
@@ -85,6 +87,7 @@ class UpdateRatio:
     often: int = 3
     latest: int = 10
     too_small: float = 1e-5
+    slow: float = 1e-4
     least_records: int = 8
     least_steps: int = 20
     largest_rate: float = 1.0
@@ -131,15 +134,19 @@ class UpdateRatio:
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
+        # What nothing came of was too small, where it would be careful otherwise.
+        bar = self.slow if learning_of(history) is Learning.LEVEL else self.too_small
         now = pace_of(history.last, judged)
-        if now is None or now.high >= self.too_small:
+        if now is None or now.high >= bar:
             return None
         paces = [pace for r in history.records if r.stepped and (pace := pace_of(r, judged)) is not None]
         stretch = _shortest(paces, self.least_records, self.least_steps)
-        enough = sum(pace.high >= self.too_small for pace in paces)
-        if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= self.too_small:
+        enough = sum(pace.high >= bar for pace in paces)
+        if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
             return None  # what was large enough before was so at a rate or a gradient that is no longer needed
-        if self._rises(stretch) or self._scheduled(paces, stretch):
+        # What has risen for so long (momentum builds up within ten steps) and moved nothing is no start that is yet to come.
+        rising = bar == self.too_small and self._rises(stretch)
+        if rising or self._scheduled(paces, stretch):
             return None
         record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
         pull = pull_of(stretch)
@@ -167,7 +174,7 @@ class UpdateRatio:
                     "steps": Figure(steps, "optimizer steps"),
                 },
             ),
-            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
             remedy=LOST if faint else learning_rate.faster(record, ratio),
         )
 

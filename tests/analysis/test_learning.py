@@ -61,7 +61,7 @@ def test_a_slow_fall_that_goes_on_is_learning() -> None:
 def test_few_losses_many_noisy_ones_and_players_against_each_other_say_nothing() -> None:
     assert judged([]) is Learning.UNKNOWN
     assert judged([2.3] * 9) is Learning.UNKNOWN
-    assert judged([2.3] * 59) is Learning.UNKNOWN
+    assert judged([2.3] * 49) is Learning.UNKNOWN
     assert judged((1 + 3 * CHANCE)[:80]) is Learning.UNKNOWN
     assert judged(1.7 + 0.02 * CHANCE, several=True) is Learning.UNKNOWN
 

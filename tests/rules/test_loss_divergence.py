@@ -82,6 +82,19 @@ def test_spikes_plateaus_curricula_and_games_are_left_alone() -> None:
     assert judge(np.linspace(1, 50, 120), loss_by_optimizer={"Adam": 1.0, "Adam#2": 2.0}) == []
 
 
+def test_a_classifier_that_becomes_worse_than_guessing_is_a_warning() -> None:
+    guess = math.log(512)  # outputs of the last layer
+    worse = guess * np.linspace(1, 1.3, 120) + NOISE[:120]
+    finding = only(judge(worse))
+    assert finding.severity is WARNING
+    assert "worse than guessing" in finding.message
+    assert "zero the gradients" in finding.remedy
+    assert judge(worse[:80]) == []
+    assert judge(guess * np.linspace(1, 1.05, 120) + NOISE[:120]) == []
+    assert judge(2 + np.linspace(0, 2, 120)) == [], "which did not begin there"
+    assert judge(worse, loss_by_optimizer={"Adam": 1.0, "Adam#2": 2.0}) == []
+
+
 class Turning(Classifier):
     """Its loss is 0/0 from a step on: no labelled place in the batch."""
 
@@ -128,4 +141,5 @@ def test_a_run_without_any_rule_is_not_healthy_either(
     monkeypatch.chdir(tmp_path)
     monitor = run(60, sinks=None, rules=())
     assert "the loss is not finite since step 60" in capsys.readouterr().out.splitlines()[-1]
-    assert "the loss is not finite since step 60" in monitor.report.verdict
+    assert "the loss is not finite" in monitor.report.verdict
+    assert "step 60" in monitor.report.verdict

@@ -14,7 +14,7 @@ from models import Classifier, fit, loader, mlp
 
 from init_monitor import InitMonitor, Severity, Structure, watch
 from init_monitor.analysis.optimizers import optimizer_code
-from init_monitor.records import History
+from init_monitor.records import History, LossCurve, LossStretch
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import UpdateRatio
 
@@ -273,3 +273,19 @@ def test_a_real_training_at_a_hopeless_learning_rate_fires_and_its_twin_is_silen
 def test_a_slower_rule_can_be_asked_for() -> None:
     rule = replace(UpdateRatio(), too_small=1e-3)
     assert list(rule.judge(past(*[5e-4] * 8)))
+
+
+def test_updates_that_nothing_came_of_are_too_small_where_they_would_be_careful_otherwise() -> None:
+    careful = past(*[5e-5] * 12, learning_rate=1e-5)
+    rising = past(*[1e-7 * i for i in range(1, 13)], learning_rate=1e-6, optimizer="SGD")
+    steps = np.arange(110)
+
+    def told(history: History, values: Any) -> list[Finding]:
+        curve = LossCurve()
+        curve.add(LossStretch.of(enumerate(np.asarray(values, np.float64).tolist())))
+        return list(UpdateRatio().judge(replace(history, losses=curve)))
+
+    for seen in (careful, rising):
+        assert told(seen, 2 * 0.97**steps) == []
+        assert told(seen, []) == []
+        assert only(told(seen, 2.0 + 1e-3 * (steps % 3))).severity is Severity.WARNING
