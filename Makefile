@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint zoo examples bench bench-page bench-detection bench-field clients theory rule-pages format build docs clean
+.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field clients theory rule-pages format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -39,6 +39,9 @@ lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+native: $(VENV)/.dev ## compile the kernel that reads the CPU (it is also compiled when first needed), and say which is in use
+	@$(BIN)/python -c 'from init_monitor.measures import native; print(native.in_use())'
+
 zoo: $(VENV)/.dev ## find every residual addition of 90 real networks, and train 162 of them (half an hour; goes on where it was stopped)
 	$(BIN)/python tests/zoo.py tests/residual_zoo.json
 	$(BIN)/python tests/zoo_fit.py --state build/zoo.jsonl --out benchmarks/results/zoo-cpu.md
@@ -48,6 +51,7 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
+	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.records import Finding, History, LossStretch, StepRecord
+from init_monitor.records import Finding, History, LossStretch, StepRecord, settled
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
@@ -61,7 +61,7 @@ class Judgement:
         new: tuple[Finding, ...] = ()
         with self._guard("judging"):
             new = tuple(self._engine.judge(self._history(structure)))
-        self.findings.extend(new)
+        self.findings[:] = settled([*self.findings, *new])
         self._sinks.emit(record, new, structure)
         return new
 
@@ -72,7 +72,7 @@ class Judgement:
             rest = self._loss.keep_rest()
             if len(rest) and self.records:
                 new = tuple(self._engine.judge(self._history(structure)))
-        self.findings.extend(new)
+        self.findings[:] = settled([*self.findings, *new])
         if len(rest) or new:
             self._sinks.conclude(rest, new)
 

@@ -22,7 +22,7 @@ TOO_MANY_CALLS = (
 
 
 def capture_of(model: nn.Module, options: Options, notices: Notices) -> Capture:
-    """Choose the layers of a model to watch; nothing is attached to it yet.
+    """Choose which layers of a model to watch; nothing is attached to it yet.
 
     Args:
         model: the module to watch.

@@ -329,7 +329,7 @@ class Monitor:
     def pause(self, *, paused: bool) -> None:
         """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
         if self._capture is not None:
-            with self.guard("looking away from an evaluation"):
+            with self.guard("ignoring an evaluation"):
                 self._capture.pause(paused=paused)
 
     def state_dict(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Options:
     """What :class:`init_monitor.InitMonitor`, :func:`init_monitor.watch` and :func:`init_monitor.check` accept.
 
     Attributes:
-        every_n_steps: sampled optimizer steps after the dense start: one in so many, at least 1.
+        every_n_steps: after the dense start, one optimizer step in this many is sampled; at least 1.
         measure: ``"exact"`` reads every element; ``"staged"`` reads an even sample of 4,096 per tensor, which is
             cheap enough for every step but gives no unit categories, and no exact extremes and non-finite counts.
         dense_steps: the first optimizer steps are all sampled, at least 0.
@@ -50,7 +50,7 @@ class Options:
         sinks: where records and findings go; ``None`` for the console, every logger and the run store.
         on_critical: ``"warn"``, ``"stop"`` (the training ends after the step) or ``"raise"``.
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
-        max_layers: at most so many layers (and calls of layers) are watched, at least 1.
+        max_layers: how many layers (and calls of layers) are watched at most; at least 1.
         window: records kept for judging, and the longest look-back of unit categories, in sampled steps.
         strict: raise what fails inside the monitor instead of switching it off with a warning.
 

@@ -174,7 +174,7 @@ def recommend(
     >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
     >>> plan = init_monitor.recommend(net, torch.ones(4, 8))
     >>> [(layer.layer, layer.recipe) for layer in plan.layers]
-    [('0', 'he_normal_'), ('2', 'small_output_')]
+    [('0', 'he_normal_'), ('2', 'xavier_normal_')]
 
     Args:
         model: any module; a LightningModule's ``training_step`` is not called, its forward is.

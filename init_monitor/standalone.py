@@ -173,7 +173,7 @@ class Watch:
         )
 
     def abort_step(self) -> None:
-        """Give a step up that will not be finished."""
+        """Give up a step that will not be finished."""
         self._let_go()
         self._monitor.abort_step()
 

@@ -1,6 +1,6 @@
 """What torch has no public, stable way for: hooks that copies leave behind, eager mode, computing out of sight.
 
-Everything that depends on how torch works inside, and could change with a version, and is not about one room only, is
+Everything that depends on how torch works inside, and could change with a version, and does not belong to one package only, is
 here, so that there is one place to look at when torch changes.
 """
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
 _OUTSIDE_BACKWARD = -1
+_graph_task = torch._C._current_graph_task_id  # noqa: SLF001 - no public way to ask; looked up once, as it is asked often
 
 
 class Hook:
@@ -41,7 +42,7 @@ class Hook:
         self._call, self._bound = call, bound
 
     def __call__(self, *given: object) -> None:
-        """Pass on what torch tells."""
+        """Pass on what torch gives."""
         if self._call is not None:
             self._call(*self._bound, *given)
 
@@ -60,9 +61,9 @@ def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
 class EagerMode:
     """Keeps compiled graphs from running while anybody asks for it; the process has one setting for all.
 
-    Several monitors may share a training, and their steps do not end in the reverse order of their begins: each that
+    Several monitors may share a training, and their steps do not end in the reverse order in which they began: each that
     restored what it had found would leave behind what another had set. What the user sets in between stays, too. Those
-    trainings may run in threads: between a look at the holders and what follows from it, no other thread may come.
+    trainings may run in threads: no other thread may run between reading the holders and acting on them.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ class unseen:  # noqa: N801 - used like a function
     __slots__ = ("_away", "_gradients", "_modes")
 
     def __enter__(self) -> None:
-        """Look away."""
+        """Hide what is computed from now on."""
         # The public way to switch torch functions off leaves modes on; and they would see gradients being switched off.
         self._away = torch._C.DisableTorchFunction()  # noqa: SLF001
         self._away.__enter__()
@@ -142,7 +143,7 @@ class unseen:  # noqa: N801 - used like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Look again."""
+        """Stop hiding."""
         if self._modes is not None:
             self._modes.__exit__(kind, error, trace)
         torch._C._set_grad_enabled(self._gradients)  # noqa: SLF001
@@ -165,7 +166,7 @@ def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
 
 def in_backward() -> bool:
     """Say whether a backward is under way in this thread: an activation checkpoint runs its forward again in it."""
-    return torch._C._current_graph_task_id() != _OUTSIDE_BACKWARD  # noqa: SLF001 - no public way to ask
+    return _graph_task() != _OUTSIDE_BACKWARD
 
 
 def is_training_signal() -> bool:

@@ -29,7 +29,7 @@ class WatchedStep:
     def loss(self) -> Tensor | float | None:
         """The step's training loss: a tensor of one element, which stays on its device, or a number.
 
-        To be assigned, if the monitor is to know it at every step: ``step.loss = loss``. Without it the tensors that
+        Assign it if the monitor is to know the loss of every step: ``step.loss = loss``. Without it the tensors that
         ``backward()`` is called on in sampled steps are taken. The last assignment in a step counts.
         """
         return self._value

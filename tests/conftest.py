@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from hypothesis import settings
 
+from init_monitor.measures import native
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 # Machines are shared and slow at times; and a submission is judged on the same examples wherever it runs.
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -39,3 +42,16 @@ if torch.version.cuda is None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the golden files of tests/golden anew")
+
+
+@pytest.fixture(scope="module", params=["eager", "native"])
+def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Whoever asks for it runs twice: the CPU is read with torch's operations, and with the compiled kernel."""
+    name: str = request.param
+    if name == "native" and native.in_use() != "native" and not os.environ.get("CI"):
+        pytest.skip("there is no C compiler here, so no compiled kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(native.CHOICE, name)
+        native.library.cache_clear()
+        yield name
+    native.library.cache_clear()

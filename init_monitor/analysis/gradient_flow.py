@@ -15,7 +15,7 @@ from init_monitor.records.quantities import Quantity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from init_monitor.records import History, Layer, StepRecord, Structure
+    from init_monitor.records import Layer, StepRecord, Structure
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 """A number in a path: the place in a list of layers or blocks."""
@@ -137,14 +137,6 @@ def _is_copy(paths: Sequence[list[str]], counts: Mapping[str, float], norms: Map
             if all(norms.get(of, 0.0) > 0 and counts.get(copy, counts[of]) == counts[of] for copy, of in pairs):
                 return True
     return False
-
-
-def cancels(parameters: Sequence[str], history: History) -> bool:
-    """Say whether parameters are the shifts of layers whose other parameters learn: what is subtracted again has no gradient."""
-    shifts = {layer.bias for layer in history.structure.layers if layer.bias}
-    weights = {layer.bias: layer.weight for layer in history.structure.layers if layer.bias}
-    norms = history.last.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
-    return all(name in shifts and norms.get(weights[name], 0.0) > 0 for name in parameters)
 
 
 def parameters_of(layer: Layer) -> tuple[str, ...]:

@@ -39,6 +39,9 @@ VISIBLE = 0.05
 GUESSING = 0.01
 """How near a loss comes to that of guessing among equal classes, which no network that has learned something does."""
 
+WELL = 0.5
+"""A loss below this part of its first level, and of that of guessing, has left its start behind."""
+
 DROWNS = 10.0
 """Mean square of an output from which it is far above standardised targets, and logits far above those that know nothing."""
 
@@ -138,6 +141,15 @@ def seen(course: Course, structure: Structure, *, several: bool = False) -> Lear
 def learning_of(history: History) -> Learning:
     """Return whether the run of a history is seen to learn."""
     return seen(course_of(history.losses), history.structure, several=plays(history.records))
+
+
+def learns_well(history: History) -> bool:
+    """Say whether a run has left its start behind: its loss is below half of its first level, and of that of guessing."""
+    course = course_of(history.losses)
+    if seen(course, history.structure, several=plays(history.records)) is not Learning.LEARNS:
+        return False
+    guess = guessing_loss(history.structure)
+    return 0 <= course.last <= WELL * (course.first if math.isnan(guess) else min(course.first, guess))
 
 
 def plays(records: Sequence[StepRecord]) -> bool:

@@ -112,6 +112,14 @@ def feeding(layer: Layer, structure: Structure) -> Layer | None:
     return at
 
 
+def ends_network(layer: Layer, structure: Structure) -> bool:
+    """Say whether a rectifier is applied to the output: no layer reads it, and none after it reads what is not known."""
+    return all(
+        layer.name not in after.inputs and (after.inputs or after.role is not Role.WEIGHT)
+        for after in structure.layers[layer.depth + 1 :]
+    )
+
+
 def weights_before(layers: Iterable[Layer], structure: Structure) -> list[Layer]:
     """Return the weight layers that feed these rectifiers."""
     return [fed for layer in layers if (fed := feeding(layer, structure)) is not None]

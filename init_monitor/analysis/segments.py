@@ -29,11 +29,13 @@ class Segment(Keeping):
         layers: in execution order.
         levels: for each, how many weight layers of the segment lie before it (parallel layers share a level).
         indices: for each, its position in the structure.
+        meets: numbers, among the segments of the network, of those that some layer takes as well as this one.
     """
 
     layers: tuple[Layer, ...]
     levels: tuple[int, ...]
     indices: tuple[int, ...]
+    meets: frozenset[int] = frozenset()
 
     @property
     @once
@@ -53,10 +55,15 @@ class Segment(Keeping):
 
 
 class _Position(NamedTuple):
-    """Where a tensor is: in which segment, after how many of its weight layers (level -1: none yet)."""
+    """Where a tensor is: in which segment, after how many of its weight layers (level -1: none yet), and of all (depth)."""
 
     segment: int
     level: int
+    depth: int = -1
+
+
+_SIDE = 0.5
+"""A chain that meets another is a branch beside it, and no side input, from this part of its weight layers on."""
 
 
 @once
@@ -64,14 +71,17 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
     """Split the weight layers of a network into segments, in execution order.
 
     A layer is placed behind the deepest of the layers that feed it. One that takes the network's input, or of whose
-    input nothing is known, starts a segment: what ran before it need not have anything to do with it.
+    input nothing is known, starts a segment: what ran before it need not have anything to do with it. So does one that
+    two branches feed: its signal is that of neither.
 
     Args:
         structure: the network.
-        through_normalisation: do not start anew at a normalisation (gradients are not renewed by one).
+        through_normalisation: do not start anew at a normalisation, nor where branches meet (gradients are not renewed
+            there: what comes back goes on into each branch).
     """
     places: dict[str, _Position] = {}
     members: dict[int, list[tuple[Layer, int, int]]] = {}
+    meetings: list[frozenset[int]] = []
     fresh = -1
     start: _Position | None = None
     call = ""
@@ -81,6 +91,12 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
             call, start = _call_of(layer), None
         if known:
             place = max(known, key=lambda p: (p.level, p.segment))
+            met = _branches(known)
+            if len(met) > 1:
+                meetings.append(met)
+                if not through_normalisation:
+                    fresh += 1
+                    place = _Position(fresh, -1, place.depth)
         else:
             # The outputs of one call (an LSTM's sequence and states) lie side by side, not behind one another.
             if start is None:
@@ -88,14 +104,29 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
                 start = _Position(fresh, -1)
             place = start
         if layer.role is Role.WEIGHT:
-            place = _Position(place.segment, place.level + 1)
+            place = _Position(place.segment, place.level + 1, place.depth + 1)
             members.setdefault(place.segment, []).append((layer, place.level, index))
         anew = layer.role is Role.NORMALISATION or layer.normalised or _sums_to_one(layer)
         if not through_normalisation and anew:
             fresh += 1
-            place = _Position(fresh, -1)
+            place = _Position(fresh, -1, place.depth)
         places[layer.name] = place
-    return tuple(Segment(*(tuple(column) for column in zip(*rows, strict=True))) for rows in members.values())
+    numbers = {segment: number for number, segment in enumerate(members)}
+    return tuple(
+        Segment(
+            tuple(layer for layer, _, _ in rows),
+            tuple(level for _, level, _ in rows),
+            tuple(index for _, _, index in rows),
+            meets=frozenset(numbers[x] for met in meetings if own in met for x in met if x != own and x in numbers),
+        )
+        for own, rows in members.items()
+    )
+
+
+def _branches(known: Sequence[_Position]) -> frozenset[int]:
+    """Return the segments that meet in a layer: those of about the depth of the deepest, of more than one layer each."""
+    deepest = max(p.depth for p in known)
+    return frozenset(p.segment for p in known if p.level > 0 and p.depth + 1 >= _SIDE * (deepest + 1))
 
 
 def _sums_to_one(layer: Layer) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.learning import CLEAR, course_of, plays
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
@@ -72,6 +74,31 @@ def _is_at_rest(record: StepRecord) -> bool:
     """Say whether no parameter moved in a step. NaN, where it was not measured, is no rest."""
     moved = record.column(Quantity.UPDATE_RATIO)
     return bool((moved == 0).any() and not (moved > 0).any())
+
+
+def out_of_rate(history: History, *, part: float, steps: int) -> int | None:
+    """Return the step from which on the learning rate was next to 0, where that is most of the run or came before it learned.
+
+    Every schedule ends near 0: it does so at its end, after the loss has fallen.
+
+    Args:
+        history: from the start on.
+        part: of the largest rate that is next to 0.
+        steps: that it must have been so, at least, and for as long as the run was before it.
+    """
+    rates = np.array([record.learning_rate for record in history.records])
+    at = [record.step for record in history.records]
+    if not np.isfinite(rates).all() or not rates.max() > 0 or at[0] != 0:
+        return None
+    gone = rates <= part * rates.max()
+    if not gone[-1] or gone[: int(rates.argmax()) + 1].any():
+        return None
+    first = len(gone) - int(np.argmin(gone[::-1]))
+    if at[-1] - at[first] >= max(steps, at[-1] / 2):
+        return at[first]
+    course = course_of(history.losses)
+    stayed = course.first - course.last < CLEAR * course.scale and math.isfinite(course.newest)
+    return at[first] if stayed and not course.goes_on and not plays(history.records) else None
 
 
 def expected_updates(record: StepRecord) -> Column:

@@ -2,8 +2,8 @@
 
 Every distinct small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
 are not reduced one by one. Small ones are copied aside and, once a block's worth of elements waits, those of one shape
-are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. What is worked in
-is small, and given back at the end of each micro-batch. Nothing here waits for the device before
+are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. The working
+memory is small, and given back at the end of each micro-batch. Nothing here waits for the device before
 :meth:`Accumulator.drain`.
 """
 
@@ -42,13 +42,13 @@ LARGE_SHARE = 4
 
 
 class _Bench:
-    """What is worked in: where small tensors wait, where those of a shape are stacked, and scratch."""
+    """Working memory: where tensors of a shape that wait are stacked, and scratch."""
 
-    __slots__ = ("scratch", "shelf", "stack")
+    __slots__ = ("scratch", "stack")
 
     def __init__(self, sizes: Sizes, device: torch.device) -> None:
-        """Allocate two blocks, and scratch."""
-        self.shelf, self.stack = (torch.empty(sizes.block, dtype=torch.float32, device=device) for _ in range(2))
+        """Allocate a block, and scratch."""
+        self.stack = torch.empty(sizes.block, dtype=torch.float32, device=device)
         self.scratch = Scratch(device, sizes)
 
 
@@ -78,7 +78,9 @@ class Accumulator:
         self.rows += 1
         return self.rows - 1
 
-    def take(self, row: int, tensor: Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False) -> None:
+    def take(
+        self, row: int, tensor: Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False, lasting: bool = False
+    ) -> None:
         """Add a floating tensor to a row. Only its values at this moment count; nothing of it is kept alive.
 
         Args:
@@ -86,6 +88,7 @@ class Accumulator:
             tensor: of any shape.
             plan: what to reduce of it besides its moments.
             gradient: its numbers get the factor that :meth:`end_batch` is given.
+            lasting: nobody writes to it any more: a small one is kept as it is until it is reduced, rather than copied.
         """
         x = local(tensor.detach())
         if not self.exact:
@@ -94,15 +97,15 @@ class Accumulator:
             samples = x.shape[plan.layout.sample]
             self._samples[row] = self._samples.get(row, 0) + samples
             self._positions[row] = self._positions.get(row, 0) + x.numel() // x.shape[plan.layout.unit]
-        block = self._sizes.block
-        if x.numel() > block // LARGE_SHARE:
+        block, elements = self._sizes.block, x.numel()
+        if elements > block // LARGE_SHARE:
             self._reduce((row,), x.unsqueeze(0), plan, gradient=gradient)
             return
-        if self._waiting_elements + x.numel() > block:
+        if self._waiting_elements + elements > block:
             self._flush()
-        held = self._hold(x)
+        held = _held(x, lasting=lasting)
         self._waiting.setdefault((held.shape, held.dtype, plan, gradient), []).append((row, held))
-        self._waiting_elements += held.numel()
+        self._waiting_elements += elements
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
@@ -137,12 +140,6 @@ class Accumulator:
         if self._bench is None:
             self._bench = _Bench(self._sizes, self.device)
         return self._bench
-
-    def _hold(self, x: Tensor) -> Tensor:
-        if working_dtype(x.dtype) == torch.float64:
-            return x.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
-        at = self._waiting_elements
-        return self._work().shelf[at : at + x.numel()].view(x.shape).copy_(x)
 
     def _stacked(self, held: Sequence[Tensor]) -> Tensor:
         first = held[0]
@@ -193,3 +190,14 @@ class Accumulator:
                 old.add(new)
                 return
         self._unit_blocks.append(new)
+
+
+def _held(x: Tensor, *, lasting: bool) -> Tensor:
+    """Return a tensor in the format that it is reduced in, contiguous: a copy, unless it lasts as it is.
+
+    One operation per tensor: a place in memory that was made before takes three.
+    """
+    wanted = working_dtype(x.dtype)
+    if x.dtype != wanted:
+        return x.to(wanted, memory_format=torch.contiguous_format)
+    return x.contiguous() if lasting else x.clone(memory_format=torch.contiguous_format)

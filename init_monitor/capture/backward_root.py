@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BackwardRoot(TorchFunctionMode):
-    """Tells of the tensors that a sampled step goes backward from.
+    """Reports the tensors that ``backward()`` is called on in a sampled step.
 
     Args:
         on_loss: told the tensor, just before.

@@ -10,8 +10,8 @@ from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
+from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
-    Reader,
     expected_gains,
     layer_columns,
     parameter_columns,
@@ -129,8 +129,8 @@ class Capture:
         return self._pieces == self._present_pieces()
 
     def _present_pieces(self) -> frozenset[int]:
-        # What is kept in parts has other parameters while it is whole (after an evaluation, for one).
-        # Taps keep what they were made from alive: no id of a piece is given away while it is compared with.
+        # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
+        # Taps keep the modules alive, so the id of a piece is not reused while it is compared.
         return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
@@ -200,7 +200,7 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses(), tuple(self._hooks.order), travelled)
+        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
 
     def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
         """Return what was measured in a step as a record.
@@ -215,7 +215,8 @@ class Capture:
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        if not (taps or self.structure.layers or self._hooks.gave_up):
+        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
+        if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
@@ -266,7 +267,7 @@ class Capture:
         return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
-        """Put what all ranks measured in the place of what this one did."""
+        """Replace what this rank measured by what all of them did."""
         streams = merged(shares)
         for name in self._parameters.rows:
             for what in ("weight", "gradient"):

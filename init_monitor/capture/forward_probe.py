@@ -79,7 +79,10 @@ class ForwardProbe:
             return
         try:
             self.residuals.settle(self._probe.sites)
-            self._functions.end_forward(self._probe.reduced)
+            arithmetic = self._probe.arithmetic
+            self.residuals.forget(arithmetic.sums)
+            ending = map(_stable, arithmetic.activations)
+            self._functions.end_forward(self._probe.reduced, self._probe.shared, ending)
             causes = list(self._probe.causes)
         finally:
             self._probe.__exit__(None, None, None)
@@ -98,8 +101,7 @@ class ForwardProbe:
             self.residuals.take(site, skip, branch, total)
 
     def _activation(self, site: ActivationSite, given: Tensor | None, output: Tensor) -> None:
-        # The model's own functions get a slash too: a module may be called relu.
-        name = site.name if site.owner else f"/{site.name}"
+        name = _stable(site.name)
         if self._accepts(name):
             self._functions.activation(name, site, given, output)
 
@@ -117,3 +119,8 @@ class ForwardProbe:
     def _loss(self, path: str) -> None:
         self._functions.loss(path)
         self.residuals.leave_out(self._functions.is_loss)
+
+
+def _stable(name: str) -> str:
+    """Return the name of an activation: the model's own functions get a slash, too, as a module may be called relu."""
+    return name if "/" in name else f"/{name}"

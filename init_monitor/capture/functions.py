@@ -14,7 +14,7 @@ from init_monitor.structure.provenance import version_of
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from init_monitor.capture.hooks import LayerHooks
     from init_monitor.structure.probe import Probe
@@ -169,7 +169,7 @@ class FunctionCalls:
                 if path != tap.key.path:
                     self._paths[name] = path
                     hooks.rename(tap, path)
-                tap.layout = layout_of_function(tap.own, tensor, tap.layout)
+                tap.layout, tap.laid_out_for = layout_of_function(tap.own, tensor, tap.layout), None
                 self._read(waiting, tensor)
                 return {id(tensor)}
         self._goes_on.add(name)
@@ -197,20 +197,26 @@ class FunctionCalls:
         """Say whether a module is a loss, or inside of one."""
         return bool(self._losses) and any(self._is_within(owner, path) for path in self._losses)
 
-    def end_forward(self, reduced: Collection[object]) -> None:
+    def end_forward(self, reduced: Collection[object], shared: Collection[object], ending: Iterable[str]) -> None:
         """Leave out the activations that belong to sampling, likelihoods, losses and metrics.
 
-        Of those that no module called, an activation is the network's if a layer reads what it made, or if it is the
-        last thing that happens to what a layer made; not if it is averaged into a number at once.
+        Of those that no module called, or that end in a loss, an activation is the network's if a layer reads what it
+        made, or if it is the last thing that happens to what a layer made; not if it is averaged into a number at
+        once, or if the layer's output is used beside it.
 
         Args:
             reduced: what stands for the layers of which a single number was made.
+            shared: what stands for the layers whose output several functions read.
+            ending: names of the activations that modules called, and of which nothing but a loss was made.
         """
+        taps = {key.layer: tap for key, tap in self._hooks.order.items()}
+        last = {name: taps[name] for name in ending if name in taps} | self._outside
         read = {one.key for tap in self._hooks.order.values() for one in tap.feeds}
         dropped = {
             name
-            for name, tap in self._outside.items()
-            if tap.key not in read and (tap.source is None or not tap.source_is_layer or tap in reduced)
+            for name, tap in last.items()
+            if tap.key not in read
+            and (tap.source is None or not tap.source_is_layer or tap in reduced or tap.direct in shared)
         }
         if dropped:
             self._hooks.ignore(dropped)

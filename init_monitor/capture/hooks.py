@@ -34,7 +34,7 @@ class LayerHooks(Tapping):
         model: the module whose plumbing is followed to see what feeds what.
         layers: the layers to watch, by name.
         exact: whole tensors, or a strided sample of each.
-        max_taps: calls of layers beyond so many are not measured.
+        max_taps: calls of layers beyond this many are not measured.
         on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
         on_unreadable: told ``(kind, what)`` of an output that cannot be measured because it is of such a kind.
 
@@ -125,8 +125,8 @@ class LayerHooks(Tapping):
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
-                # What no layer made is the network's input if it comes from nowhere; neither do indices (no floating
-                # tensor at all). Where gradients are off, nothing can be told.
+                # What no layer made is the network's input if no operation made it; so are indices (no floating tensor
+                # at all). Where gradients are off, this cannot be told.
                 data = with_gradients and (received is None or is_given(received))
                 done = None if self.functions is None else self.functions.returned(name, output)
                 got = Received(received, bare_tensors(received, args, kwargs), None, data)

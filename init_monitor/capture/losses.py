@@ -119,7 +119,7 @@ class LossMeter:
         return self._blocks[0] if len(self._blocks) == 1 else torch.cat(self._blocks)
 
     def read(self, waited: Sequence[float] = ()) -> LossStretch:
-        """Return the losses of all steps since the last reading, and begin afresh.
+        """Return the losses of all steps since the last reading, and start anew.
 
         Args:
             waited: what :meth:`waiting` returned, on the host.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLLOWED_ELEMENTS = 1 << 16
 """Elements of all parameters together whose update is followed: 256 kB. A copy of every weight of a large model could be
-the one that no longer fits. They are shared out evenly; what a small parameter does not need goes to the others."""
+what no longer fits into memory. They are shared out evenly; what a small parameter does not need goes to the others."""
 
 LEAST_FOLLOWED = 256
 """Elements followed of a parameter that has as many: the ratio of two norms is then within about 6 %, where the rules
@@ -133,8 +134,8 @@ class ParameterTaps:
             for name, before in self._before.items():
                 rows = self.rows[name]
                 after = strided_sample(local(self._parameters[name].detach()), self._followed)
-                rows.accumulator.take(rows.update, after - before, _MOMENTS)
-                rows.accumulator.take(rows.reference, before, _MOMENTS)
+                rows.accumulator.take(rows.update, after - before, _MOMENTS, lasting=True)
+                rows.accumulator.take(rows.reference, before, _MOMENTS, lasting=True)
         self._before = {}
 
     def left_out(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ class ParameterTaps:
         rows.unit_count = parameter.shape[0] if parameter.dim() > 1 and parameter.shape[0] > 1 else 0
         own = local(parameter.detach())
         if rows.unit_count and own.numel():
-            rows.accumulator.take(rows.units, unit_projections(own), _MOMENTS)
+            rows.accumulator.take(rows.units, unit_projections(own), _MOMENTS, lasting=True)
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
             wanted = gradient if gradient_factor is None else gradient * gradient_factor
@@ -206,9 +207,13 @@ def unit_projections(weight: Tensor) -> Tensor:
     """
     units = weight[:: -(-weight.shape[0] // COMPARED_UNITS)].flatten(1)
     wide = units.double() if units.dtype == torch.float64 else units.float()
-    phase = torch.arange(wide.shape[1], device=wide.device, dtype=torch.float64) * _GOLDEN
-    signs = torch.where(phase.frac() < 0.5, 1.0, -1.0).to(wide.dtype)  # noqa: PLR2004 - one half
-    return wide @ signs
+    return wide @ _signs(wide.shape[1], wide.dtype, wide.device)
+
+
+@lru_cache(maxsize=64)
+def _signs(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    phase = torch.arange(width, device=device, dtype=torch.float64) * _GOLDEN
+    return torch.where(phase.frac() < 0.5, 1.0, -1.0).to(dtype)  # noqa: PLR2004 - one half
 
 
 def _measurable(parameter: Tensor) -> bool:

@@ -62,20 +62,20 @@ class Ranks:
     """The processes of a training and their exchange; with one process nothing is exchanged.
 
     Args:
-        notify: told in words, once, when the others could not be reached: each rank then goes on for itself.
+        notify: told in words, once, when the others could not be reached: each rank then goes on by itself.
 
     Attributes:
         size: how many there are; 1 once they could not be reached.
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
-        """Be alone."""
+        """Begin as the only process."""
         self._notify = notify
         self._group: Any = None
         self.size = 1
 
     def join(self) -> None:
-        """Meet the other processes. All of them have to call it, at the same point of the training."""
+        """Join the other processes. All of them have to call it, at the same point of the training."""
         if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
             return
         try:
@@ -172,7 +172,7 @@ def put_back(
 
 
 def one_copy(row: Column, copies: float) -> NDArray[np.float64]:
-    """Return a row that was merged from so many copies of one tensor as that of one."""
+    """Return a row that was merged from that many copies of one tensor as the row of one copy."""
     result = row.copy()
     result[[COUNT, M2, ZEROS, NONFINITE, SATURATED]] /= copies
     return result

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.capture.reader import ratio
 from init_monitor.capture.taps import Rows
-from init_monitor.measures import between_sample_share, finalise
+from init_monitor.capture.unit_columns import unit_columns
 from init_monitor.records import INPUT, PARAMETER, Layer, Role, Structure
 from init_monitor.records.facts import Stream
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, Quantity
@@ -19,11 +20,8 @@ from init_monitor.records.registry import moments
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from init_monitor.capture.accumulator import Accumulator
-    from init_monitor.capture.drained import Drained
     from init_monitor.capture.parameters import ParameterRows
+    from init_monitor.capture.reader import Reader
     from init_monitor.capture.taps import Tap, TapKey
     from init_monitor.capture.unit_window import UnitWindow
     from init_monitor.records import Column
@@ -45,111 +43,61 @@ def tap_names(taps: Sequence[Tap]) -> tuple[str, ...]:
     )
 
 
-class Reader:
-    """Reads the drained rows of every device by accumulator and row number."""
-
-    def __init__(self, drained: Mapping[Accumulator, Drained]) -> None:
-        """Finalise all rows at once."""
-        self._drained = drained
-        self._columns = {accumulator: finalise(d.rows) for accumulator, d in drained.items()}
-
-    def at(self, accumulator: Accumulator, row: int, name: str) -> float:
-        """Return one finalised number; NaN for a row that does not exist or received nothing."""
-        if row < 0 or not self.arrived(accumulator, row):
-            return math.nan
-        return float(self._columns[accumulator][name][row])
-
-    def arrived(self, accumulator: Accumulator, row: int) -> bool:
-        """Whether any element, finite or not, reached a row in this step."""
-        columns = self._columns.get(accumulator)
-        return (
-            columns is not None
-            and 0 <= row < len(columns["count"])
-            and bool(columns["count"][row] + columns["nonfinite_count"][row] > 0)
-        )
-
-    def drained(self, accumulator: Accumulator) -> Drained:
-        """Return the raw rows and units of one device."""
-        return self._drained[accumulator]
-
-
 def layer_columns(
     taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, UnitWindow], longest: int, skips: Sequence[Rows]
 ) -> Columns:
     """Fill every layer quantity except the expected gains, which need the weights; update the unit windows."""
-    from init_monitor.capture.unit_window import UnitWindow  # noqa: PLC0415 - keeps the type import one-way
-
     columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in LAYER_QUANTITIES}
-    consumers = Counter([*(tap.source for tap in taps if tap.source is not None), *skips])
-    for i, tap in enumerate(taps):
-        accumulator = tap.rows.accumulator
-        for by_moment, row in ((_OUTPUT, tap.rows.forward), (_GRADIENT, tap.rows.backward)):
-            for moment, quantity in by_moment.items():
-                columns[quantity][i] = reader.at(accumulator, row, moment)
-        variance = columns[Quantity.VARIANCE][i]
-        if tap.role is Role.WEIGHT:
-            _local_gains(columns, i, tap, reader, consumers)
-        nonlinearity = tap.nonlinearity
-        if nonlinearity is not None and nonlinearity.knee is not None:
-            saturated = reader.at(accumulator, tap.rows.forward, "saturated_fraction") * tap.per_distribution
-            columns[Quantity.SATURATED_FRACTION][i] = saturated
-        drained = reader.drained(accumulator)
-        units = drained.units.get(tap.rows.forward)
-        if not units:
-            continue
-        samples = drained.samples[tap.rows.forward]
-        energy = columns[Quantity.MEAN_SQUARE][i] * columns[Quantity.COUNT][i]
-        columns[Quantity.BETWEEN_SAMPLE_SHARE][i] = _share(
-            [(u.sums, u.squares) for u in units], energy, samples, variance
-        )
-        signs = [(u.positive, u.nonpositive) for u in units if u.positive is not None and u.nonpositive is not None]
-        # An output without a single number says nothing about what its units do.
-        if signs and columns[Quantity.COUNT][i] > 0:
-            window = windows.setdefault(tap.key, UnitWindow(longest))
-            window.add(
-                _any([positive for positive, _ in signs]),
-                _any([nonpositive for _, nonpositive in signs]),
-                drained.positions[tap.rows.forward],
-            )
-            categories = window.read()
-            columns[Quantity.UNIT_COUNT][i] = categories.count
-            columns[Quantity.UNIT_SAMPLES][i] = categories.samples
-            columns[Quantity.DEAD_FRACTION][i] = categories.dead_fraction
-            columns[Quantity.DEAD_AT_LEAST][i] = categories.dead_at_least
-            columns[Quantity.ALL_POSITIVE_FRACTION][i] = categories.all_positive_fraction
+    output = reader.index((tap.rows.accumulator, tap.rows.forward) for tap in taps)
+    gradient = reader.index((tap.rows.accumulator, tap.rows.backward) for tap in taps)
+    for by_moment, index in ((_OUTPUT, output), (_GRADIENT, gradient)):
+        columns.update({quantity: reader.column(index, moment) for moment, quantity in by_moment.items()})
+    _local_gains(columns, taps, reader, Counter([*(tap.source for tap in taps if tap.source is not None), *skips]))
+    bent = [i for i, tap in enumerate(taps) if tap.nonlinearity is not None and tap.nonlinearity.knee is not None]
+    shares = reader.column(output[bent], "saturated_fraction")
+    columns[Quantity.SATURATED_FRACTION][bent] = shares * [taps[i].per_distribution for i in bent]
+    unit_columns(columns, taps, reader, windows, longest)
     return columns
 
 
-def _local_gains(columns: Columns, i: int, tap: Tap, reader: Reader, consumers: Counter[Rows]) -> None:
-    source = tap.source or Rows(tap.rows.accumulator, tap.arrived)
-    square = reader.at(source.accumulator, source.forward, "mean_square")
+def _local_gains(columns: Columns, taps: Sequence[Tap], reader: Reader, consumers: Counter[Rows]) -> None:
+    mixing = [i for i, tap in enumerate(taps) if tap.role is Role.WEIGHT]
+    sources = [taps[i].source or Rows(taps[i].rows.accumulator, taps[i].arrived) for i in mixing]
+    received = reader.index((source.accumulator, source.forward) for source in sources)
     for moment, quantity in _INPUT.items():
-        columns[quantity][i] = reader.at(source.accumulator, source.forward, moment)
-    columns[Quantity.GAIN][i] = _ratio(columns[Quantity.VARIANCE][i], square)
+        columns[quantity][mixing] = reader.column(received, moment)
+    columns[Quantity.GAIN][mixing] = ratio(columns[Quantity.VARIANCE][mixing], reader.column(received, "mean_square"))
     # With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
-    if tap.source_is_layer and consumers[source] == 1:
-        arriving = reader.at(source.accumulator, source.backward, "variance")
-        columns[Quantity.BACKWARD_GAIN][i] = _ratio(arriving, columns[Quantity.GRADIENT_MEAN_SQUARE][i])
+    alone = [
+        (i, source)
+        for i, source in zip(mixing, sources, strict=True)
+        if taps[i].source_is_layer and consumers[source] == 1
+    ]
+    places = [i for i, _ in alone]
+    arriving = reader.column(reader.index((source.accumulator, source.backward) for _, source in alone), "variance")
+    columns[Quantity.BACKWARD_GAIN][places] = ratio(arriving, columns[Quantity.GRADIENT_MEAN_SQUARE][places])
 
 
 def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tuple[tuple[str, ...], Columns]:
     """Return the names and quantities of the parameters that were measured in this step."""
-    names = tuple(name for name, r in rows.items() if reader.arrived(r.accumulator, r.weight))
+    arrived = reader.arrived(reader.index((r.accumulator, r.weight) for r in rows.values())).tolist()
+    names = tuple(name for name, here in zip(rows, arrived, strict=True) if here)
+    taps = [r for r, here in zip(rows.values(), arrived, strict=True) if here]
     columns: Columns = {quantity: np.full(len(names), np.nan) for quantity in PARAMETER_QUANTITIES}
-    for i, name in enumerate(names):
-        taps = rows[name]
-        for by_moment, row in ((_WEIGHT, taps.weight), (_WEIGHT_GRADIENT, taps.gradient)):
-            for moment, quantity in by_moment.items():
-                is_norm = moment == _NORM
-                columns[quantity][i] = (
-                    _norm(reader, taps.accumulator, row) if is_norm else reader.at(taps.accumulator, row, moment)
-                )
-        moved, reference = (_norm(reader, taps.accumulator, row) for row in (taps.update, taps.reference))
-        columns[Quantity.UPDATE_RATIO][i] = _ratio(moved, reference)
-        columns[Quantity.TRAINABLE][i] = taps.trainable
-        # Over fan_in · E[w²], of all units: ‖w‖² is units · fan_in · E[w²].
-        spread = reader.at(taps.accumulator, taps.units, "variance") * taps.unit_count
-        columns[Quantity.WEIGHT_UNIT_SPREAD][i] = _ratio(spread, columns[Quantity.WEIGHT_NORM][i] ** 2)
+    weight = reader.index((r.accumulator, r.weight) for r in taps)
+    gradient = reader.index((r.accumulator, r.gradient) for r in taps)
+    for by_moment, index in ((_WEIGHT, weight), (_WEIGHT_GRADIENT, gradient)):
+        for moment, quantity in by_moment.items():
+            columns[quantity] = reader.norm(index) if moment == _NORM else reader.column(index, moment)
+    moved = reader.norm(reader.index((r.accumulator, r.update) for r in taps))
+    reference = reader.norm(reader.index((r.accumulator, r.reference) for r in taps))
+    columns[Quantity.UPDATE_RATIO] = ratio(moved, reference)
+    columns[Quantity.TRAINABLE] = np.array([r.trainable for r in taps], dtype=np.float64)
+    # Over fan_in · E[w²], of all units: ‖w‖² is units · fan_in · E[w²].
+    spread = reader.column(reader.index((r.accumulator, r.units) for r in taps), "variance")
+    counts = np.array([r.unit_count for r in taps], dtype=np.float64)
+    with np.errstate(over="ignore"):
+        columns[Quantity.WEIGHT_UNIT_SPREAD] = ratio(spread * counts, columns[Quantity.WEIGHT_NORM] ** 2)
     return names, columns
 
 
@@ -158,9 +106,10 @@ def parameters_moved(rows: Mapping[str, ParameterRows], reader: Reader) -> bool:
 
     Not by the update ratios: a parameter that is all zeros has none.
     """
-    measured = [r for r in rows.values() if reader.arrived(r.accumulator, r.update)]
+    index = reader.index((r.accumulator, r.update) for r in rows.values())
+    arrived = reader.arrived(index)
     # What an update made NaN was changed, too.
-    return not measured or any(_norm(reader, r.accumulator, r.update) != 0 for r in measured)
+    return bool(not arrived.any() or (reader.norm(index[arrived]) != 0).any())
 
 
 def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Mapping[int, str]) -> Structure:
@@ -243,30 +192,10 @@ def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, 
         structure: of the same taps.
         weights: Var(W) by qualified parameter name.
     """
-    for i, (tap, layer) in enumerate(zip(taps, structure.layers, strict=True)):
-        variance = weights.get(layer.weight, math.nan)
-        fans = tap.fans
-        if fans.forward:
-            columns[Quantity.EXPECTED_GAIN][i] = fans.forward * variance
-            columns[Quantity.EXPECTED_BACKWARD_GAIN][i] = fans.backward * variance
-
-
-def _ratio(over: float, under: float) -> float:
-    return over / under if under > 0 else math.nan
-
-
-def _norm(reader: Reader, accumulator: Accumulator, row: int) -> float:
-    return math.sqrt(reader.at(accumulator, row, "count") * reader.at(accumulator, row, "mean_square"))
-
-
-def _any(flags: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    result: NDArray[np.bool_] = np.logical_or.reduce([f for f in flags if f.size == flags[0].size])
-    return result
-
-
-def _share(units: Sequence[tuple[Column, float]], energy: float, samples: int, variance: float) -> float:
-    same = [(sums, squares) for sums, squares in units if sums.size == units[0][0].size]
-    squares = float(sum(squares for _, squares in same))
-    # With one position per sample the mean signals are the elements themselves.
-    squares = energy if math.isnan(squares) else squares
-    return between_sample_share(np.asarray(np.sum([sums for sums, _ in same], axis=0)), squares, samples, variance)
+    variance = np.array([weights.get(layer.weight, math.nan) for layer in structure.layers], dtype=np.float64)
+    for quantity, terms in (
+        (Quantity.EXPECTED_GAIN, [tap.fans.forward for tap in taps]),
+        (Quantity.EXPECTED_BACKWARD_GAIN, [tap.fans.backward for tap in taps]),
+    ):
+        # Where a layer has no weight to sum with, there is nothing to expect.
+        columns[quantity] = np.where([bool(tap.fans.forward) for tap in taps], np.array(terms) * variance, np.nan)

@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.capture.reader import ratio
 from init_monitor.capture.taps import Rows, Tap
+from init_monitor.capture.tensors import name_of
 from init_monitor.measures import Reduction
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from torch import Tensor
 
     from init_monitor.capture.hooks import LayerHooks
-    from init_monitor.capture.reading import Columns, Reader
+    from init_monitor.capture.reader import Reader
+    from init_monitor.capture.reading import Columns
     from init_monitor.records import Column, Layer, Residual
     from init_monitor.structure.sites import ResidualSite
 
@@ -84,7 +87,7 @@ class ResidualTaps:
         if tap is None:
             nothing = Rows(self._hooks.accumulator(total.device))
             tap = self._taps[site.name] = ResidualTap(site, nothing, nothing, nothing)
-        tap.site, tap.depth, tap.dtype = site, self._hooks.position, str(total.dtype).removeprefix("torch.")
+        tap.site, tap.depth, tap.dtype = site, self._hooks.position, name_of(total.dtype)
         tap.skip = self._measure(tap, "skip", skip)
         tap.branch = self._measure(tap, "branch", branch)
         tap.sum = self._measure(tap, "sum", total)
@@ -96,6 +99,11 @@ class ResidualTaps:
             tap = self.order.get(site.name)
             if tap is not None:
                 tap.site = site
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget the additions of these names in this step: they turned out to be none of the network's."""
+        if names:
+            self.order = {name: tap for name, tap in self.order.items() if name not in names}
 
     def leave_out(self, is_left_out: Callable[[str], bool]) -> None:
         """Forget the additions of this step in the modules that ``is_left_out`` names."""
@@ -120,53 +128,68 @@ class ResidualTaps:
 def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual], reader: Reader) -> Columns:
     """Fill every residual quantity except the loss decrease, which needs the weight gradients."""
     columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in RESIDUAL_QUANTITIES}
-    blocks = {residual.name: (tap, residual) for tap, residual in zip(taps, residuals, strict=True)}
-    for i, (tap, residual) in enumerate(zip(taps, residuals, strict=True)):
-        entering, branch, plain_sum = (_variance(reader, rows) for rows in (tap.skip, tap.branch, tap.sum))
-        skip = entering / _square(residual.skip_scale)
-        total = plain_sum * _square(residual.sum_scale)
+    entering, branch, plain_sum = (
+        reader.column(reader.index((rows.accumulator, rows.forward) for rows in term), "variance")
+        for term in ([tap.skip for tap in taps], [tap.branch for tap in taps], [tap.sum for tap in taps])
+    )
+    skip_gradient, at_branch, at_sum = (
+        reader.column(reader.index((rows.accumulator, rows.backward) for rows in term), "variance")
+        for term in (_before_factors(taps, residuals), [tap.branch for tap in taps], [tap.sum for tap in taps])
+    )
+    sum_scale = np.array([_square(residual.sum_scale) for residual in residuals])
+    skip_gradient = skip_gradient / _scales_before(residuals)
+    with np.errstate(invalid="ignore", over="ignore"):
+        skip = entering / np.array([_square(residual.skip_scale) for residual in residuals])
+        total = plain_sum * sum_scale
         covariance = (plain_sum - entering - branch) / 2
-        spread = math.sqrt(entering * branch) if entering > 0 and branch > 0 else math.nan
-        at_sum = _gradient(reader, tap.sum)
-        at_branch = _gradient(reader, tap.branch)
-        sum_gradient = at_sum / _square(residual.sum_scale)
-        skip_gradient = _gradient(reader, tap.skip)
-        if residual.skip_scale != 1.0:
-            # What enters is αx, an intermediate with the gradient of the sum; x itself is the block before's output.
-            skip_gradient = _gradient_before_factor(tap, blocks.get(residual.follows), reader)
-        values = {
+        spread = np.sqrt(np.where((entering > 0) & (branch > 0), entering * branch, np.nan))
+        sum_gradient = at_sum / sum_scale
+    columns.update(
+        {
             Quantity.RESIDUAL_SKIP_VAR: skip,
             Quantity.RESIDUAL_BRANCH_VAR: branch,
             Quantity.RESIDUAL_SUM_VAR: total,
-            Quantity.RESIDUAL_VARIANCE_RATIO: _ratio(branch, skip),
-            Quantity.RESIDUAL_GROWTH: _ratio(total, skip),
+            Quantity.RESIDUAL_VARIANCE_RATIO: ratio(branch, skip),
+            Quantity.RESIDUAL_GROWTH: ratio(total, skip),
             Quantity.RESIDUAL_COVARIANCE: covariance,
-            # The covariance is a difference of variances: rounding may carry it over the edge.
-            Quantity.RESIDUAL_CORRELATION: float(np.clip(covariance / spread, -1, 1)) if spread > 0 else math.nan,
+            # The covariance is a difference of variances: rounding may push the correlation beyond ±1.
+            Quantity.RESIDUAL_CORRELATION: np.clip(ratio(covariance, spread), -1, 1),
             Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
-            Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: at_sum if math.isnan(at_branch) else at_branch,
+            Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: np.where(np.isnan(at_branch), at_sum, at_branch),
             Quantity.RESIDUAL_SUM_GRADIENT_VAR: sum_gradient,
-            Quantity.RESIDUAL_BACKWARD_GROWTH: _ratio(skip_gradient, sum_gradient),
+            Quantity.RESIDUAL_BACKWARD_GROWTH: ratio(skip_gradient, sum_gradient),
         }
-        for quantity, value in values.items():
-            columns[quantity][i] = value
+    )
     return columns
 
 
-def _gradient_before_factor(tap: ResidualTap, before: tuple[ResidualTap, Residual] | None, reader: Reader) -> float:
-    """Return the gradient variance of x where αx enters: of the sum before it, or of the layer's output that it is."""
-    if before is not None:
-        return _gradient(reader, before[0].sum) / _square(before[1].sum_scale)
-    maker = tap.site.skip_maker
-    return _gradient(reader, maker.rows) if isinstance(maker, Tap) else math.nan
+def _before_factors(taps: Sequence[ResidualTap], residuals: Sequence[Residual]) -> list[Rows]:
+    """Return the rows of each skip as it was before a factor.
+
+    Where αx enters, it is an intermediate with the gradient of the sum; x itself is the sum of the block before, or the
+    output of the layer that made it.
+    """
+    by_name = {residual.name: tap for tap, residual in zip(taps, residuals, strict=True)}
+    found = []
+    for tap, residual in zip(taps, residuals, strict=True):
+        rows = tap.skip
+        if residual.skip_scale != 1.0:
+            before, maker = by_name.get(residual.follows), tap.site.skip_maker
+            nothing = Rows(rows.accumulator)
+            rows = before.sum if before is not None else maker.rows if isinstance(maker, Tap) else nothing
+        found.append(rows)
+    return found
 
 
-def _variance(reader: Reader, rows: Rows) -> float:
-    return reader.at(rows.accumulator, rows.forward, "variance")
-
-
-def _gradient(reader: Reader, rows: Rows) -> float:
-    return reader.at(rows.accumulator, rows.backward, "variance")
+def _scales_before(residuals: Sequence[Residual]) -> Column:
+    """Return the square by which the gradient of each skip before its factor was scaled with the sum that it is."""
+    by_name = {residual.name: residual for residual in residuals}
+    scales = np.ones(len(residuals))
+    for i, residual in enumerate(residuals):
+        before = by_name.get(residual.follows)
+        if residual.skip_scale != 1.0 and before is not None:
+            scales[i] = _square(before.sum_scale)
+    return scales
 
 
 def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], layers: Mapping[str, Layer]) -> Column:
@@ -227,7 +250,3 @@ def _call_of(name: str) -> str:
 
 def _square(scale: float) -> float:
     return 1.0 if math.isnan(scale) or scale == 0 else scale * scale
-
-
-def _ratio(over: float, under: float) -> float:
-    return over / under if under > 0 else math.nan

@@ -1,4 +1,4 @@
-"""When to look: every step of the dense start, then one step in every so many."""
+"""Which steps are measured: every step of the dense start, then one step in ``every_n_steps``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Schedule:
 
     Attributes:
         dense_steps: the first steps are all sampled, because initialisation shows there.
-        every_n_steps: after them, one step in so many.
+        every_n_steps: after them, one step in this many.
 
     >>> schedule = Schedule(dense_steps=2, every_n_steps=10)
     >>> [step for step in range(25) if schedule.is_due(step, previous=step - 1)]
@@ -35,8 +35,8 @@ class Schedule:
 
 
 LONGEST_STEP = 256
-"""Batches that one optimizer step may take in manual optimisation. A program that does not step at all, or steps an
-optimizer of which the Trainer knows nothing, would be measured at every batch, for nothing: no step ever ends."""
+"""Batches that one optimizer step may take in manual optimisation. Without a limit, a program that never steps, or
+steps an optimizer that the Trainer does not know, would be measured at every batch, because no step ever ends."""
 
 
 class Patience:

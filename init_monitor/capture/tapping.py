@@ -10,6 +10,7 @@ from torch.utils.hooks import unserializable_hook
 
 from init_monitor.capture.accumulator import Accumulator
 from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
+from init_monitor.capture.tensors import name_of
 from init_monitor.measures import Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
@@ -67,7 +68,7 @@ class Tapping:
 
     Args:
         exact: whole tensors, or a strided sample of each.
-        max_taps: calls of layers beyond so many are not measured.
+        max_taps: calls of layers beyond this many are not measured.
         on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
 
     Attributes:
@@ -227,12 +228,14 @@ class Tapping:
         if origin is not None and origin.same_values:
             tap.source, tap.source_is_layer = origin.rows, origin.tap is not None
         self._connect(tap, got, output)
-        if what.module is None:
-            tap.layout = layout_of_function(what.site, output, upstream)
-        else:
-            tap.layout = layout_of(what.module, output, upstream)
+        if tap.laid_out_for != (output.dim(), upstream):
+            tap.laid_out_for = output.dim(), upstream
+            if what.module is None:
+                tap.layout = layout_of_function(what.site, output, upstream)
+            else:
+                tap.layout = layout_of(what.module, output, upstream)
         tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
-        tap.dtype = str(output.dtype).removeprefix("torch.")
+        tap.dtype = name_of(output.dtype)
         return tap
 
     def _new_tap(self, what: Call, output: Tensor) -> Tap:

@@ -54,6 +54,7 @@ class Tap:
         rows: of the output and its gradient.
         arrived: row of its input; ``NOWHERE`` until needed.
         layout: samples and units of its output.
+        laid_out_for: rank of the output, and layout of what it received, that ``layout`` was made for.
         feeds: the taps that what it received was computed from with no layer between, in execution order.
         direct: the tap whose tensor it received, moved, thinned or pooled at most; ``None`` if there was more between.
         source: rows of the tensor it received, if that was measured and not changed since.
@@ -76,6 +77,7 @@ class Tap:
     rows: Rows
     arrived: int = NOWHERE
     layout: Layout | None = None
+    laid_out_for: tuple[int, Layout | None] | None = None
     feeds: list[Tap] = field(default_factory=list)
     source: Rows | None = None
     source_is_layer: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,6 +86,12 @@ def _unreadable_kind(tensor: Tensor) -> str:
     return "sparse" if tensor.layout != torch.strided and tensor.is_floating_point() else ""
 
 
+@cache
+def name_of(dtype: torch.dtype) -> str:
+    """Return a number format's name: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def local(tensor: Tensor) -> Tensor:
     """Return what this process holds of a tensor that is spread over several (a ``DTensor``); any other as it is.
 
@@ -111,6 +118,8 @@ def is_given(tensor: Tensor) -> bool:
 
 def first_floating(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Tensor | None:
     """Return the first floating tensor a module was called with, positional arguments first."""
+    if args and isinstance(args[0], Tensor) and _readable(args[0]):
+        return args[0]
     for _, tensor in floating_tensors(args):
         return tensor
     for _, tensor in floating_tensors(kwargs):

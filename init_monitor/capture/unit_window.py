@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENOUGH_POSITIONS = 4096
-"""The window reaches back until each unit was seen at so many positions: a unit active once in a thousand is then
+"""The window reaches back until each unit was seen at this many positions: a unit active once in a thousand is then
 called dead with probability (1 - 10⁻³)⁴⁰⁹⁶ = 1.7 %. It is also the sample of the reference experiment (Fig. 3)."""
 
 LEAST_STEPS = 8
-"""The window holds at least so many sampled steps (if there were so many): the positions of one image are alike, and
+"""The window holds at least this many sampled steps (if there were that many): the positions of one image are alike, and
 one batch says little about a detector of rare features."""
 
 DEAD_RATE = 3e-3
@@ -39,7 +39,7 @@ class UnitWindow:
     """The recent past of one layer's units.
 
     Attributes:
-        longest: at most so many sampled steps are looked back on.
+        longest: how many sampled steps are looked back on at most.
     """
 
     longest: int

@@ -21,9 +21,9 @@ def headings(of: Of) -> dict[Quantity, Heading]:
 
 
 def giving_way(of: Of) -> list[str]:
-    """Return the headers that a narrow terminal goes without, the first to go first.
+    """Return the headers that a narrow terminal leaves out, the first to be left out first.
 
-    A number that is cut is a wrong number, so a column goes as a whole.
+    A number that is cut is a wrong number, so a column is left out as a whole.
     """
     dispensable = [(one.gives_way, one.words) for one in headings(of).values() if one.gives_way]
     return [words for _, words in sorted(dispensable, key=lambda one: one[0])]

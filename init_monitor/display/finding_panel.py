@@ -14,6 +14,7 @@ from rich.text import Text
 
 from init_monitor.display.formatting import layer_range, shown, shown_name
 from init_monitor.records import Severity
+from init_monitor.records.evidence import figure_rows, measured_at
 from init_monitor.records.quoting import printable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def findings_panel(finding: Finding, *, plain: bool = False) -> Panel:
     style = SEVERITY_STYLES[finding.severity]
     parts: list[RenderableType] = []
     if finding.layers:
-        parts.append(text(layer_range([shown_name(name) for name in finding.layers]), "bold"))
+        parts.append(text(layer_range([shown_name(name) for name in finding.shown_layers]), "bold"))
     parts.append(text(finding.message))
     if finding.evidence or finding.expected:
         parts += [Text(""), _figures(finding)]
@@ -82,10 +83,10 @@ def _commented(line: str, width: int) -> list[str]:
 
 def _figures(finding: Finding) -> Table:
     grid = Table.grid(padding=(0, 3, 0, 0))
-    for column in ("", "measured", "expected"):
+    head = ("", measured_at(finding), "expected")
+    for column in head:
         grid.add_column(column)
-    grid.add_row(Text(""), Text("measured", style="dim"), Text("expected", style="dim"))
-    for name in dict.fromkeys((*finding.evidence, *finding.expected)):
-        cells = (name, str(finding.evidence.get(name, "")), str(finding.expected.get(name, "")))
+    grid.add_row(*(Text(word, style="dim") for word in head))
+    for cells in figure_rows(finding):
         grid.add_row(*(Text(shown(cell)) for cell in cells))
     return grid

@@ -48,10 +48,10 @@ _ASCII = str.maketrans(
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_NAME + 1},}}")
 
 _CELLS_PER_COLUMN = 4
-"""Characters per column that a name may have, accents that stand above others counted: no writing has more."""
+"""Characters per column that a name may have, accents above other characters included: no script needs more."""
 
 _LISTED = 3
-"""Up to so many layers are listed; more are given as a range."""
+"""Up to this many layers are listed; more are given as a range."""
 
 
 def has_unicode(encoding: str) -> bool:
@@ -94,7 +94,7 @@ def shown(text: str, *, lines: bool = False) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a name as a terminal can show it, cut before anybody measures it: a table measures each many times."""
+    """Return a name as a terminal can show it, cut before it is measured: a table measures each name many times."""
     return clipped(printable(name))
 
 
@@ -104,7 +104,7 @@ def shortened(name: str, width: int, mark: str = "…") -> str:
     >>> shortened("11.attention.output.dense", 14)
     '11.att…t.dense'
     """
-    # A character may take no room; still, one of a thousand characters is not measured a thousand times.
+    # A character may have no width; still, a name of a thousand characters is not measured a thousand times.
     name = clipped(name, max(_CELLS_PER_COLUMN * width, 2 * len(mark)), mark)
     if cell_len(name) <= width:
         return name

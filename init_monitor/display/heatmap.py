@@ -130,7 +130,7 @@ def _font(points: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def _drawable(text: str) -> str:
-    """Keep to the characters that Pillow's own font has, whichever it is built with."""
+    """Keep to the characters that Pillow's own font has, whichever font it is built with."""
     return printable(text).encode("latin-1", "replace").decode("latin-1")
 
 
@@ -171,7 +171,7 @@ def _cells(matrix: NDArray[np.float64], low: int, high: int, area: _Area) -> NDA
 
 
 def _spread(count: int, room: float, pitch: float) -> list[int]:
-    """Indices to label: first, last, and at an even stride between them what the room has place for."""
+    """Indices to label: first, last, and at an even stride between them as many as there is room for."""
     stride = max(1, math.ceil((count - 1) / max(1, room // pitch)))
     chosen = list(range(0, count, stride))
     if chosen[-1] != count - 1:

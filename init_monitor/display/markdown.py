@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from init_monitor.display.formatting import layer_range
+from init_monitor.records.evidence import figure_rows, measured_at
 from init_monitor.records.quoting import printable
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ def finding_markdown(finding: Finding, *, level: int = 3) -> str:
     title = f"{finding.code} {finding.rule} ({finding.severity}, step {finding.step:,})"
     parts = [f"{'#' * level} {escaped(title)}"]
     if finding.layers:
-        parts.append(f"Layers: {escaped(layer_range(finding.layers))}")
+        parts.append(f"Layers: {escaped(layer_range(finding.shown_layers))}")
     parts.append(escaped(finding.message, lines=True))
-    names = dict.fromkeys((*finding.evidence, *finding.expected))
-    if names:
-        cells = ((name, str(finding.evidence.get(name, "")), str(finding.expected.get(name, ""))) for name in names)
-        rows = (f"| {' | '.join(map(escaped, row))} |" for row in cells)
-        parts.append("\n".join(("| | measured | expected |", "| --- | --- | --- |", *rows)))
+    figures = figure_rows(finding)
+    if figures:
+        rows = (f"| {' | '.join(map(escaped, row))} |" for row in figures)
+        parts.append("\n".join((f"| | {measured_at(finding)} | expected |", "| --- | --- | --- |", *rows)))
     if finding.remedy_sentence:
         parts.append(f"**What to do:** {escaped(finding.remedy_sentence, lines=True)}")
     if finding.remedy_code:

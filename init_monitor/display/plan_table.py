@@ -36,7 +36,7 @@ def plan_table(
     """Draw a row per layer: its variance now, what it should be, the recipe and the reason with its source.
 
     Args:
-        layers: the plans; normalisations, which differ in nothing but their name, share one row.
+        layers: the plans; normalisations, which differ only in their names, share one row.
         left: parameters that are left alone.
         verdict: the line below.
         console: draws.
@@ -72,7 +72,7 @@ def plan_table(
             f" {drawing.dots}" if len(left) > _LISTED else ""
         )
         lines.append(
-            f"Left as they are, for no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
+            f"Left as they are, because no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
         )
     yield from _drawn([table, Text(""), *map(Text, (*lines, verdict))], console, options)
 

@@ -1,6 +1,6 @@
 """The tables of ``docs/measures.md``, made from the table of quantities.
 
-``python -m init_monitor.display.quantity_docs docs/measures.md`` writes them anew between their marks; a test fails when
+``python -m init_monitor.display.quantity_docs docs/measures.md`` writes them anew between their marks; a test fails if
 that was forgotten.
 """
 

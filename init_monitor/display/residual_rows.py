@@ -40,16 +40,16 @@ class StreamGrowth:
 
     def __str__(self) -> str:
         """Say it in a sentence."""
-        sentence = f"Growth per block: {_power(self.log10_per_block)} × (geometric mean"
+        sentence = f"Growth per block: {_power(self.log10_per_block)}× (geometric mean"
         sentence += f" of {self.blocks} block{'' if self.blocks == 1 else 's'})"
         if self.blocks == 1 or not self.run:
             return sentence
         total = _power(self.log10_of_run)
         if len(self.run) == self.blocks:
-            return f"{sentence}, {total} × after all of them"
+            return f"{sentence}, {total}× after all of them"
         if len(self.run) == 1:
             return f"{sentence}; each is followed by a normalisation or another layer, so it does not build up"
-        return f"{sentence}, {total} × over the longest unbroken stream: {len(self.run)} blocks up to {self.run[-1]}"
+        return f"{sentence}, {total}× over the longest unbroken stream: {len(self.run)} blocks up to {self.run[-1]}"
 
 
 def residual_cells(record: StepRecord, structure: Structure) -> list[dict[str, str]]:

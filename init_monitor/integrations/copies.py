@@ -38,9 +38,9 @@ class Copies:
             one.newest = monitor
 
     def __deepcopy__(self, memo: dict[int, object]) -> Copies:
-        """Be the same in the copy that it was made for."""
+        """Return the same object: it was made for that copy."""
         return self
 
     def __reduce__(self) -> tuple[type[Copies], tuple[()]]:
-        """Know nobody in another process."""
+        """Start without copies in another process."""
         return Copies, ()

@@ -59,7 +59,7 @@ TensorBoard shows only one."""
 
 @dataclass(frozen=True)
 class _EventFiles:
-    """A logger in the sinks' eyes: it has a writer of event files, and a directory."""
+    """What the sinks take for a logger: it has a writer of event files, and a directory."""
 
     experiment: SummaryWriter
     log_dir: str

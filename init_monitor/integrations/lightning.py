@@ -44,7 +44,7 @@ class InitMonitor(Callback):
     are printed and everything goes to the Trainer's loggers. The training itself is not changed by a bit.
 
     Args:
-        every_n_steps: after the dense start, one optimizer step in so many is sampled.
+        every_n_steps: after the dense start, one optimizer step in this many is sampled.
         measure: ``"exact"`` (every element) or ``"staged"`` (4,096 elements of each tensor).
         dense_steps: the first optimizer steps are all sampled.
         include: fnmatch pattern(s); only layers whose name matches are watched.
@@ -53,7 +53,7 @@ class InitMonitor(Callback):
         sinks: where records and findings go; ``None`` for console, every logger of the Trainer, and the run store.
         on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``InitMonitorError``).
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
-        max_layers: at most so many layers are watched.
+        max_layers: how many layers are watched at most.
         window: sampled steps kept in ``records``.
         strict: raise what fails inside the monitor instead of switching it off with a warning.
 
@@ -173,7 +173,7 @@ class InitMonitor(Callback):
         return self.__dict__ | own | {"_copies": self._copies.place_of_copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Be a copy, or come out of a pickle."""
+        """Take over the state of a copy or a pickle."""
         decide(InitMonitor)
         self.__dict__.update(state)
 
@@ -287,12 +287,12 @@ class InitMonitor(Callback):
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look away while the network is evaluated."""
+        """Measure nothing while the network is evaluated."""
         if self._monitor is not None:
             self._monitor.pause(paused=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look again."""
+        """Measure again."""
         if self._monitor is not None:
             self._monitor.pause(paused=False)
 

@@ -29,7 +29,7 @@ from init_monitor.measures.partials import (
 )
 from init_monitor.measures.reduce import KERNELS, reduce, sizes_for
 from init_monitor.measures.scratch import Scratch, Sizes
-from init_monitor.measures.units import between_sample_share
+from init_monitor.measures.units import between_sample_share, between_sample_shares
 
 __all__ = [
     "COUNT",
@@ -52,6 +52,7 @@ __all__ = [
     "Sizes",
     "UnitSums",
     "between_sample_share",
+    "between_sample_shares",
     "finalise",
     "merge",
     "moments",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from init_monitor.measures.eager import fill_any, is_short_row, reduce_by
+from init_monitor.measures.native import Native
 from init_monitor.measures.partials import COUNT, HIGH, LOW, M2, MEAN
 from init_monitor.measures.scratch import Sizes
 
@@ -40,7 +41,7 @@ FAR_MEAN = 10.0
 """E[x²] below this many variances leaves the difference E[x²] - E[x]² within 10 · 2⁻²² of itself."""
 
 FEW_ROWS = 16
-"""Up to so many rows a dot product each is quicker than one pass that writes all squares."""
+"""Up to this many rows a dot product each is quicker than one pass that writes all squares."""
 
 
 class Ordinary:
@@ -55,7 +56,7 @@ class Ordinary:
         return reduce_by(_fill, block, plan, scratch)
 
 
-KERNELS: Sequence[Kernel] = (Ordinary(),)
+KERNELS: Sequence[Kernel] = (Native(), Ordinary())
 """Kernels that only run here, in the order in which they are asked."""
 
 

@@ -44,7 +44,7 @@ PIVOT_SAMPLE = 32
 the cancellation error by n·2⁻²⁴/k² of the variance: 2e-5 for n = 2¹⁸ in the worst case, 1e-7 for ordinary data."""
 
 SHORT_ROW = 1 << 16
-"""A row of its own of up to so many elements is read by numpy: it has one thread, but starts five times as fast."""
+"""A row of its own of up to this many elements is read by numpy: it has one thread, but starts five times as fast."""
 
 SMALLEST_SCALE = 1e-37
 """Rows whose largest deviation is below this are scaled by it: 1/scale must stay finite in float32."""

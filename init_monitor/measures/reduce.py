@@ -34,6 +34,8 @@ def reduce(block: Tensor, plan: Reduction = MOMENTS, scratch: Scratch | None = N
         scratch: memory to work in; a single large tensor is read in pieces that suit it. Without it, all at once.
     """
     room = Scratch(block.device) if scratch is None else scratch
+    # The imaginary part of a conjugate is negative by name only: who reads memory would not see it.
+    block = block.resolve_neg()
     # The last kernel takes everything.
     kernel = next(kernel for kernel in KERNELS if kernel.applies(block, plan))
     return kernel.reduce(block, plan, room)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ import torch
 from init_monitor.measures.partials import Layout, Reduction, UnitSums, wide_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -52,18 +54,34 @@ def sample_signal(block: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 
 def between_sample_share(sums: NDArray[np.float64], squares: float, samples: float, variance: float) -> float:
-    """Return the variance between the samples' mean signals as a share of the total variance, in [0, 1].
+    """Return the share of one layer: see :func:`between_sample_shares`."""
+    return float(between_sample_shares([sums], np.array([squares]), np.array([samples]), np.array([variance]))[0])
+
+
+def between_sample_shares(
+    sums: Sequence[NDArray[np.float64]],
+    squares: NDArray[np.float64],
+    samples: NDArray[np.number[Any]],
+    variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the variance between the samples' mean signals as a share of the total variance, in [0, 1], by layer.
 
     The mean signal of a sample is one number per unit (its mean over positions); the variance over samples is
     averaged over the units. 0 means that all samples get the same representation (sample collapse).
 
     Args:
-        sums: ``[U]`` Σ over samples of the mean signal.
+        sums: of each layer, ``[U]`` Σ over samples of the mean signal.
         squares: Σ over samples and units of its square.
         samples: how many samples; below 2 nothing can be said and the result is NaN.
         variance: of the whole layer; if it is 0 the share is NaN.
     """
-    if samples < 2 or not variance > 0:  # noqa: PLR2004 - a variance over samples needs two of them
-        return float("nan")
-    between = squares / (samples * sums.size) - float(np.mean((sums / samples) ** 2))
-    return min(1.0, max(0.0, between / variance)) if np.isfinite(between) else float("nan")
+    units = np.array([layer.size for layer in sums])
+    means = np.empty(len(units))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # Layers of as many units at once.
+        for size in np.unique(units):
+            alike = np.flatnonzero(units == size)
+            means[alike] = ((np.array([sums[i] for i in alike.tolist()]) / samples[alike, None]) ** 2).mean(axis=1)
+        between = squares / (samples * units) - means
+        known = (samples > 1) & (variance > 0) & np.isfinite(between)
+        return np.where(known, np.clip(between / variance, 0.0, 1.0), np.nan)

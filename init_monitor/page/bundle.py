@@ -1,6 +1,6 @@
 """The page's modules as one script: a file that is opened from disk cannot import others.
 
-No general tool: it understands the two forms of import and export that the modules use, and refuses any other.
+It is not a general tool: it understands the two forms of import and export that the modules use, and refuses any other.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ from init_monitor.page.loss_line import loss_line
 from init_monitor.page.payload import encoded
 from init_monitor.page.printable import printable_finding, printable_records, printable_structure
 from init_monitor.page.series import assembled, merged_names, thinned
+from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records import LossCurve, Structure
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import SCHEMA_VERSION
-from init_monitor.store import finding_json, structure_json
+from init_monitor.store import structure_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ BUDGET = 12 * 2**20
 more, steps are left out."""
 
 LEAST_COLUMNS = 50
-"""Steps that are kept however many layers there are: fewer are no course of a training."""
+"""Steps that are kept however many layers there are: fewer do not show the course of a training."""
 MOST_COLUMNS = 1_000
 """Steps that a screen has pixels for."""
 
@@ -78,7 +79,7 @@ def document(  # noqa: PLR0913 - a page has many parts, all named
     runs = [_printable(run) for run in runs]
     plots = _plots(runs, view) if any(run.records for run in runs) else ""
     head = f'<meta charset="utf-8"><title>{html.escape(printable(title))}</title><style>{css}</style>'
-    # What the writer of these parts did not write out is not obeyed either.
+    # Control characters that are still in these parts are written out, too.
     before, after = printable(before, lines=True), printable(after, lines=True)
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
@@ -168,7 +169,7 @@ def _outline(run: ShownRun) -> dict[str, Any]:
         "residual_names": list(merged_names(dict.fromkeys(one.residual_names for one in run.records))),
         "weights": sorted(weights_of(run.structure)),
         **structure_json(run.structure),
-        "findings": [finding_json(finding) for finding in run.findings],
+        "findings": [shown_finding(finding) for finding in run.findings],
         "looked": bool(run.records),
         "losses": loss_line(run.losses),
         "quantities": [],

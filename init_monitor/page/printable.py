@@ -52,7 +52,7 @@ def _printable_record(record: StepRecord, known: dict[tuple[str, ...], tuple[str
 
 
 def _printable(word: Word) -> Word:
-    """Return a frozen dataclass with everything in it that is a string written out; the same one if nothing is odd."""
+    """Return a frozen dataclass with the control characters of its strings written out; the same one if there are none."""
     changed = {}
     for one in fields(word):
         value = getattr(word, one.name)

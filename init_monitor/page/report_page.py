@@ -10,6 +10,7 @@ from init_monitor.page.bundle import report_style
 from init_monitor.page.document import document
 from init_monitor.page.loss_line import loss_words
 from init_monitor.page.printable import printable_finding
+from init_monitor.records.evidence import figure_rows, measured_at
 from init_monitor.records.quoting import printable
 from init_monitor.store import json_value
 
@@ -44,17 +45,14 @@ def findings_html(verdict: str, findings: Sequence[Finding], loss: str = "") -> 
     parts = ["<h1>Signal propagation</h1>", f"<p>{_text(verdict)}</p>"]
     parts += [f"<p>{_text(loss)}</p>"] if loss else []
     for finding in map(printable_finding, findings):
-        figures = "".join(
-            f"<li>{_text(f'{name}: {figure}{_expected(finding, name)}')}</li>"
-            for name, figure in finding.evidence.items()
-        )
-        layers = f"<p>Layers: {_text(', '.join(finding.layers))}</p>" if finding.layers else ""
+        figures = "".join(f"<li>{_text(_figure(*row))}</li>" for row in figure_rows(finding))
+        layers = f"<p>Layers: {_text(', '.join(finding.shown_layers))}</p>" if finding.layers else ""
         code = f"<pre>{_text(finding.remedy_code)}</pre>" if finding.remedy_code else ""
         parts.append(
             f'<section class="{finding.severity}"><h2>{_text(f"{finding.code} {finding.rule}")}'
             f" <small>{finding.severity}, step {finding.step}</small></h2>"
             f"<p>{_text(finding.message)}</p>{layers}"
-            f"<ul>{figures}</ul><p>{_text(finding.remedy_sentence)}</p>{code}"
+            f"{_measured(finding, figures)}<p>{_text(finding.remedy_sentence)}</p>{code}"
             f"<p><small>{_text(finding.source)}</small></p></section>"
         )
     return "".join(parts)
@@ -94,5 +92,10 @@ def _text(text: str) -> str:
     return html.escape(printable(text, lines=True))
 
 
-def _expected(finding: Finding, name: str) -> str:
-    return f" (expected {finding.expected[name]})" if name in finding.expected else ""
+def _measured(finding: Finding, figures: str) -> str:
+    head = measured_at(finding)
+    return f"<p>{head[:1].upper()}{head[1:]}:</p><ul>{figures}</ul>" if figures else ""
+
+
+def _figure(title: str, measured: str, expected: str) -> str:
+    return f"{title}: {measured or 'nothing'}" + (f" (expected {expected})" if expected else "")

@@ -77,7 +77,7 @@ def assembled(points: Iterable[tuple[int, Sequence[str], Matrix]]) -> Series:
     """
     by_step: dict[int, tuple[Sequence[str], Matrix]] = {int(step): (names, vector) for step, names, vector in points}
     steps = sorted(by_step)
-    # By identity: thousands of vectors share one list of hundreds of names, which is not to be hashed for each.
+    # By identity: thousands of vectors share one list of hundreds of names, which must not be hashed for each.
     lists = {id(names): names for names in (by_step[step][0] for step in steps)}
     names = merged_names(lists.values())
     position = {name: i for i, name in enumerate(names)}

@@ -91,7 +91,7 @@ def stream_writers(structure: Structure) -> dict[str, int]:
 
 
 def gpt_std(additions: int, std: float = GPT_STD) -> float:
-    """Return the standard deviation of a layer that writes into a stream of so many additions: std/sqrt(n).
+    """Return the standard deviation of a layer that writes into a stream of that many additions: std/sqrt(n).
 
     >>> f"{gpt_std(24):.5f}"  # GPT-2 small: 12 blocks of 2 additions
     '0.00408'
@@ -103,7 +103,7 @@ def gpt_std(additions: int, std: float = GPT_STD) -> float:
 
 
 def width_std(width: int) -> float:
-    """Return the standard deviation for a linear layer on a stream of so many units, before :func:`gpt_std` divides it.
+    """Return the standard deviation for a linear layer on a stream of that many units, before :func:`gpt_std` divides it.
 
     0.02 is right for the widths it was chosen for; the narrower the layer, the more of the signal it would lose. There it
     is sqrt(2/(5·width)), which meets 0.02 at a width of 1,000: Nguyen & Salazar 2019, Section 2.2 (SmallInit).

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _WEIGHT_DIMS = 2
-"""A weight with fans has at least so many dimensions; a single vector is a bias or a scale."""
+"""A weight with fans has at least this many dimensions; a single vector is a bias or a scale."""
 
 _ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _PARTS = 3

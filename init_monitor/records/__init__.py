@@ -1,4 +1,4 @@
-"""The frozen words that every room of the house speaks: what was measured, found, and built."""
+"""The frozen records that all packages exchange: what was measured, found, and built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from init_monitor.records.facts import (
     Of as Of,
     Page as Page,
 )
-from init_monitor.records.finding import Figure as Figure, Finding as Finding, Severity as Severity
+from init_monitor.records.finding import (
+    TAKEN_BACK as TAKEN_BACK,
+    Figure as Figure,
+    Finding as Finding,
+    Severity as Severity,
+    settled as settled,
+)
 from init_monitor.records.history import History as History
 from init_monitor.records.layer import (
     INPUT as INPUT,

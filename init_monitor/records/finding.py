@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from init_monitor.records.numbers import with_unit
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from typing_extensions import Self
 
@@ -54,7 +56,7 @@ class Figure(float):
 
     >>> growth = Figure(512.0, "× per layer")
     >>> growth * 2, str(growth)
-    (1024.0, '512 × per layer')
+    (1024.0, '512× per layer')
     """
 
     unit: str
@@ -70,8 +72,8 @@ class Figure(float):
         return float(self), self.unit
 
     def __str__(self) -> str:
-        """Four significant digits and the unit."""
-        return f"{float(self):.4g} {self.unit}".rstrip()
+        """The number as messages write it (:func:`~init_monitor.records.numbers.number`), and the unit."""
+        return with_unit(float(self), self.unit)
 
     def __repr__(self) -> str:
         """Show value and unit."""
@@ -93,6 +95,7 @@ class Finding:
         expected: what a healthy network shows for the same names.
         remedy: what to change, in a sentence; then, after a blank line, code to paste, where there is some.
         source: where the expectation comes from (paper, equation).
+        places: ``layers`` as a person calls them (``"the ReLU called after `head`"``); empty where that is the same.
     """
 
     rule: str
@@ -105,6 +108,12 @@ class Finding:
     expected: Mapping[str, Figure] = field(default_factory=dict)
     remedy: str = ""
     source: str = ""
+    places: tuple[str, ...] = ()
+
+    @property
+    def shown_layers(self) -> tuple[str, ...]:
+        """What a person calls the layers at fault."""
+        return self.places or self.layers
 
     @property
     def remedy_sentence(self) -> str:
@@ -115,3 +124,32 @@ class Finding:
     def remedy_code(self) -> str:
         """The code to paste, or an empty string."""
         return self.remedy.partition("\n\n")[2]
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it takes back what the same rule said louder of the same layers: the run has left it behind."""
+        return TAKEN_BACK in self.evidence
+
+
+TAKEN_BACK = "taken_back"
+"""Evidence of a finding that takes an earlier one back: the step at which that was told."""
+
+
+def settled(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings without those that later ones took back, oldest first.
+
+    >>> loud = Finding("saturation", "IM303", Severity.WARNING, ("net.0",), 0, "Saturated.")
+    >>> back = Finding("saturation", "IM303", Severity.INFO, ("net.0",), 50, "Left behind.", {TAKEN_BACK: Figure(0)})
+    >>> [finding.step for finding in settled([loud, back])]
+    [50]
+    """
+    kept: list[Finding] = []
+    for finding in findings:
+        if finding.takes_back:
+            kept = [one for one in kept if not (_same_case(one, finding) and one.severity > finding.severity)]
+        kept.append(finding)
+    return kept
+
+
+def _same_case(one: Finding, other: Finding) -> bool:
+    return one.code == other.code and set(one.layers) <= set(other.layers)

@@ -93,8 +93,9 @@ class Layer:
             return self.name
         function, _, number = call.partition("#")
         title = _TITLES.get(function.replace("_", ""), function)
-        if not owner and self.direct and len(self.inputs) == 1 and self.inputs[0] not in {INPUT, PARAMETER}:
-            return f"the {title} called after `{self.inputs[0]}`"
+        after = self.inputs[0] if self.direct and len(self.inputs) == 1 else PARAMETER
+        if not owner and after not in {INPUT, PARAMETER} and "/" not in after:
+            return f"the {title} called after `{after}`"
         count = number.partition("[")[0]
         which = "" if count in {"", "1"} else f"{_ordinal(count)} "
         return f"the {which}{title} called in " + (f"`{owner}`" if owner else "the model")

@@ -91,7 +91,7 @@ class LossCurve:
 
     @property
     def stride(self) -> int:
-        """One step in so many is kept."""
+        """One step in this many is kept."""
         return self._stride
 
     @property

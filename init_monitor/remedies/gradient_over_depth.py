@@ -55,7 +55,7 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
             direction=direction,
         )
     )
-    message = _message(fault, history.last.optimizer)
+    message = _message(fault, history.last.optimizer, rule.healthy_update)
     if trained and worst is not None:
         message += f" {segment.layers[worst].name} is off most. {made_by_training.told(history, direction=direction)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -98,7 +98,7 @@ def _numbers(
     return evidence, expected
 
 
-def _message(fault: GradientFault, optimizer: str) -> str:
+def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
     change, updates, severity = fault.change, fault.updates, fault.severity
     layers = change.segment.layers
     if change.silent:
@@ -117,24 +117,37 @@ def _message(fault: GradientFault, optimizer: str) -> str:
     if not math.isnan(updates.ratio):
         parts.append(
             f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
-            f" ({optimizer or 'optimizer'}){_comment(fault)}"
+            f" ({optimizer or 'optimizer'}){_comment(fault, optimizer, healthy_update)}"
         )
     epsilon = epsilon_of(optimizer) or 0
     if severity > Severity.INFO and epsilon * fault.near_epsilon > updates.rms:
+        starved = not updates.ratio >= healthy_update[0]
         parts.append(
             f"Their gradient of {phrases.number(updates.rms)} is as small as the epsilon of {optimizer}"
-            f" ({phrases.number(epsilon)}), which therefore no longer makes up for it."
+            f" ({phrases.number(epsilon)}), which "
+            + ("therefore no longer makes up for it." if starved else "already shortens these steps.")
         )
     return " ".join(parts)
 
 
-def _comment(fault: GradientFault) -> str:
+def _comment(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
     if fault.severity is Severity.INFO:
         if not fault.updates.learns:
             return ", much as those of the other layers do."
         # Only where it was seen: updates of a healthy size may all the same come to nothing.
         return ", which is enough to learn." if fault.learning is Learning.LEARNS else ", which is a usual size."
-    return ". The loss has not left its level, and this may be why." if fault.learning is Learning.LEVEL else "."
+    level = " The loss has not left its level, and this may be why." if fault.learning is Learning.LEVEL else ""
+    return _reason(fault, optimizer, healthy_update) + level
+
+
+def _reason(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
+    """Return why weights move beside a faint gradient, where they do: without it the two contradict each other."""
+    updates, (low, high) = fault.updates, healthy_update
+    if fault.direction > 0 or updates.ratio < low:
+        return "."
+    if updates.ratio > high and epsilon_of(optimizer) is not None:
+        return f": {optimizer} rescales a gradient however faint it is, so they are not too slow but too fast."
+    return f", those of the other layers by {phrases.number(updates.elsewhere)}." if updates.elsewhere > 0 else "."
 
 
 def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> str:

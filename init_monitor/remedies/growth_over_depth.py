@@ -54,8 +54,9 @@ def _finding(
     rule: _Rule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
 ) -> Finding:
     worst = max(found, key=lambda one: abs(math.log(one.total)) if one.total > 0 else math.inf)
-    at = Signal(history.last, history.structure).of(worst.segment)
-    layers = [one.segment.layers[i] for one in found for i in (one.blamed or range(len(one.segment.layers)))]
+    signal = Signal(history.last, history.structure)
+    at = signal.of(worst.segment)
+    layers = [one.segment.layers[i] for one in found for i in _at_fault(one, signal)]
     message = _message(worst, at)
     trained, weights = _by_training(worst, at, history, direction=direction)
     if trained and worst.since is None:
@@ -98,11 +99,10 @@ def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, d
 
 
 def _numbers(change: DepthChange, at: ForwardProfile) -> tuple[dict[str, Figure], dict[str, Figure]]:
-    evidence = {
-        "growth_per_layer": Figure(change.growth, "× per layer"),
-        "total_growth": Figure(change.total, "×"),
-    }
-    expected = {"growth_per_layer": Figure(1.0, "× per layer"), "total_growth": Figure(1.0, "×")}
+    evidence, expected = {"total_growth": Figure(change.total, "×")}, {"total_growth": Figure(1.0, "×")}
+    if change.since is not None or not change.total or _is_gradual(change, at):
+        evidence = {"growth_per_layer": Figure(change.growth, "× per layer"), **evidence}
+        expected = {"growth_per_layer": Figure(1.0, "× per layer"), **expected}
     if change.worst is not None:
         evidence["worst_gain"] = Figure(at.gain[change.worst], "Var(out)/E[in²]")
         expected["worst_gain"] = Figure(at.healthy()[change.worst], "Var(out)/E[in²]")
@@ -155,19 +155,50 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
     return " ".join(parts)
 
 
-def _pace(change: DepthChange, at: ForwardProfile) -> str:
-    _, profile = at.profile(1 if change.total > 1 else -1)
-    largest = float(np.abs(np.diff(profile)).max(initial=0.0))
+def _is_gradual(change: DepthChange, at: ForwardProfile) -> bool:
+    """Say whether the slope explains the change: then it has a pace, and goes on at it."""
     even = abs(math.log(change.growth)) * change.segment.depth
-    if even < abs(math.log(change.total)) / 2 or largest > abs(math.log(change.total)) * ONE_PLACE:
-        return "grows at one place" if change.total > 1 else "fades at one place"
+    return even >= abs(math.log(change.total)) / 2 and _one_place(change, at) is None
+
+
+def _one_place(change: DepthChange, at: ForwardProfile) -> int | None:
+    """Return the level at which nearly all of the change comes about; ``None`` if layers of several levels are to blame."""
+    levels, profile = at.profile(1 if change.total > 1 else -1)
+    steps = np.abs(np.diff(profile))
+    blamed = {at.segment.levels[i] for i in change.blamed}
+    if not steps.size or float(steps.max()) <= abs(math.log(change.total)) * ONE_PLACE or len(blamed) > 1:
+        return None
+    return int(levels[int(steps.argmax()) + 1])
+
+
+def _at_fault(change: DepthChange, signal: Signal) -> Sequence[int]:
+    """Return the positions of the layers to name: those that are off; else where it comes about; else all."""
+    every = range(len(change.segment.layers))
+    if change.blamed or change.total <= 0 or change.limit is not None:
+        return change.blamed or every
+    level = _one_place(change, signal.of(change.segment))
+    return [i for i in every if level in (None, change.segment.levels[i])]
+
+
+def _pace(change: DepthChange, at: ForwardProfile) -> str:
+    grows = change.total > 1
+    level = _one_place(change, at)
+    if level is not None and not change.blamed:
+        place = phrases.names(
+            [x.name for x, one in zip(at.segment.layers, at.segment.levels, strict=True) if one == level]
+        )
+        return f"{'grows' if grows else 'fades'} at one place, {place},"
+    if level is not None:
+        return "grows at one place" if grows else "fades at one place"
+    if not _is_gradual(change, at):
+        return "grows" if grows else "fades"
     if change.growth >= 1:
         return f"grows {phrases.times(change.growth)} per layer"
     return f"shrinks to {phrases.times(change.growth)} per layer"
 
 
 def _limit(change: DepthChange, at: ForwardProfile) -> list[str]:
-    if change.until > phrases.WORTH_SAYING * at.segment.depth:
+    if change.until > phrases.WORTH_SAYING * at.segment.depth or (change.until and not _is_gradual(change, at)):
         return []
     layer = at.segment.layers[-1]
     growing = change.total > 1

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.records.numbers import number
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+__all__ = ["at_least_in", "change", "count", "names", "number", "part", "percent", "times"]
 
 FEW = 3
 """Up to this many names are listed in a sentence; more are given as a range."""
 
 WORTH_SAYING = 3.0
 """A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
-
-_PLAIN_FROM, _PLAIN_TO = 1e-3, 1e6
-
-
-def number(value: float) -> str:
-    """Return three significant digits, plain where that is readable.
-
-    >>> number(512.0), number(1.234e27), number(0.5), number(65504.0)
-    ('512', '1.23e27', '0.5', '65,500')
-    """
-    if value == 0:
-        return "0"
-    if not _PLAIN_FROM <= abs(value) < _PLAIN_TO:
-        mantissa, mark, exponent = f"{value:.3g}".partition("e")
-        return f"{mantissa}e{int(exponent)}" if mark else mantissa
-    digits = float(f"{value:.3g}")
-    return f"{digits:,.0f}" if digits == int(digits) else f"{digits:g}"
 
 
 def times(factor: float) -> str:

@@ -61,9 +61,8 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Lay
 def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
     """Return the initialiser that a finding gives to a layer.
 
-    It is that of the plan but for two places. A layer at the end of a residual branch is taken for a hidden one: where it is
-    to start at zero, the rule says so. And the output layer of a classifier keeps Xavier's variance: the training that a
-    finding repairs has its learning rate already, and with a small output layer the others would start more slowly.
+    It is that of the plan but for one place: a layer at the end of a residual branch, or in a transformer block, is taken
+    for a hidden one. Where the end of a branch is to start at zero, the rule says so.
 
     Args:
         layer: which.
@@ -71,7 +70,7 @@ def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
     """
     known = {one.name: one for one in among}
     place = place_of(layer, output_of(known.values()))
-    return initialiser_for(layer, place=place, before=activation_before(layer, known), undecided=False)
+    return initialiser_for(layer, place=place, before=activation_before(layer, known))
 
 
 def together(*codes: str) -> str:

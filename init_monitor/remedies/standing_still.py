@@ -30,6 +30,15 @@ SCHEDULE = """return {
     "lr_scheduler": {"scheduler": schedule, "interval": "step"},  # Lightning's default is "epoch"
 }"""
 
+SPENT = snippets.advice(
+    "Look at what the schedule counts: one that was made for epochs is used up in as many batches if it is stepped with every batch"
+    ' ("interval": "step"). Give it the number of steps of the whole training, or let it count epochs; ReduceLROnPlateau lowers the'
+    ' learning rate of a loss that falls if its mode is "max".',
+    SCHEDULE.replace(
+        '"step"},  # Lightning\'s default is "epoch"', '"epoch"},  # or "step", for one made for all steps'
+    ),
+)
+
 _FROZEN = Cause(
     "All of them have requires_grad=False: what was to be frozen is a part, and the pattern fits everything.",
     snippets.advice(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.analysis.learning import course_of, learns_well
 from init_monitor.errors import InitMonitorWarning, OptionError
-from init_monitor.records import Finding, Severity
+from init_monitor.records import TAKEN_BACK, Figure, Finding, Severity
+from init_monitor.remedies.spoken import spoken
 from init_monitor.rules import yielding
 from init_monitor.rules.rule import Rule
 
@@ -56,7 +58,8 @@ class Engine:
     Every rule judges for itself; then it yields to the findings of the rules it names (:mod:`init_monitor.rules.yielding`).
     A finding is returned when it first appears; again if it gets more severe, if it spreads to half as many new layers
     as were named before, or if it comes back after :data:`CLEAR_STEPS` sampled steps without it. What a finding yielded
-    counts as told, in the words of the other rule.
+    counts as told, in the words of the other rule. What a rule said of the start (its ``is_about_start(finding)``) is taken
+    back to information once the run has left the start behind: the finding returned then says so.
 
     Args:
         rules: the rules to run, in the order their findings are returned.
@@ -74,6 +77,7 @@ class Engine:
         self.strict = strict
         self._off: set[int] = set()
         self._open: dict[str, _Told] = {}
+        self._loud: list[Finding] = []
 
     def judge(self, history: History) -> list[Finding]:
         """Run every rule on the history and return what is news, in the order of the rules."""
@@ -85,6 +89,7 @@ class Engine:
             if own[position] and yielding.yields_to(self.rules[position]):
                 kept[position] = self._run_beside(position, own[position], others, history)
             others += kept[position]
+        taken_back = self._take_back(kept, history)
         news: list[Finding] = []
         told_now: set[str] = set()
         for position, rule in enumerate(self.rules):
@@ -96,7 +101,27 @@ class Engine:
                 if finding not in kept[position]:
                     self._open.setdefault(finding.code, _Told()).tell(finding, but=said)
         self._close({finding.code for findings in own.values() for finding in findings})
-        return news
+        for finding in news:
+            if finding.severity > Severity.INFO and self._is_about_start(finding):
+                self._loud.append(finding)
+        return [*taken_back, *(spoken(finding, history.structure) for finding in news)]
+
+    def _is_about_start(self, finding: Finding) -> bool:
+        asked = (getattr(rule, "is_about_start", None) for rule in self.rules if rule.code == finding.code)
+        return any(ask(finding) for ask in asked if ask is not None)
+
+    def _take_back(self, kept: dict[int, Sequence[Finding]], history: History) -> list[Finding]:
+        """Take findings about a start back to information once the run has left it behind, and say none louder from then on."""
+        about = [position for position, rule in enumerate(self.rules) if hasattr(rule, "is_about_start")]
+        if not (self._loud or any(kept.get(position) for position in about)) or not learns_well(history):
+            return []
+        for position in about:
+            kept[position] = [
+                replace(finding, severity=Severity.INFO) if self._is_about_start(finding) else finding
+                for finding in kept.get(position, ())
+            ]
+        loud, self._loud = self._loud, []
+        return [_left_behind(finding, history) for finding in loud]
 
     def _news(self, rule: Rule, findings: Sequence[Finding], told_now: set[str]) -> list[Finding]:
         """Return those of a rule's findings that are news; ``told_now`` collects their codes over the rules."""
@@ -171,6 +196,29 @@ class Engine:
             self._notify(message)
             return []
         return findings
+
+
+def _left_behind(finding: Finding, history: History) -> Finding:
+    course = course_of(history.losses)
+    step = history.last.step
+    return replace(
+        finding,
+        severity=Severity.INFO,
+        step=step,
+        message=(
+            f"{finding.message} So it was at step {finding.step}; the loss has fallen from {course.first:.3g} to {course.last:.3g} since,"
+            f" and has left it behind."
+        ),
+        evidence={
+            **finding.evidence,
+            TAKEN_BACK: Figure(finding.step, f"the step at which it was a {finding.severity}"),
+        },
+        expected={**finding.expected},
+        remedy="Nothing has to change while the loss falls. The next run may start better with this:\n\n"
+        + finding.remedy_code
+        if finding.remedy_code
+        else "Nothing has to change while the loss falls.",
+    )
 
 
 def _check(position: int, rule: object) -> None:

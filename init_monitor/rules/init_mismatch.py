@@ -17,7 +17,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
@@ -106,14 +106,18 @@ class InitMismatch:
         began = History([first], history.structure)
         odd: list[_Odd] = []
         total = 1.0
-        for segment in _reaching_the_output(history.structure):
-            found, change = self._look(began, segment, history.covered)
+        beside: set[str] = set()
+        looks = {i: self._look(began, x, history.covered) for i, x in _reaching_the_output(history.structure).items()}
+        every = segments(history.structure)
+        for number, (found, change) in looks.items():
             odd += found
             total = max(total, change)
+            if any(other not in looks or not looks[other][0] for other in every[number].meets):
+                beside.update(one.layer.name for one in found)  # what another branch carries on is not lost
         alone = self._embeddings(began) + self._recurrent(began)
         odd += [one for one in alone if one.layer.name not in history.covered]
         if odd:
-            yield self._finding(odd, max([total, *(one.off for one in odd)]), history)
+            yield self._finding(odd, max([total, *(one.off for one in odd)]), history, beside)
 
     def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
         """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
@@ -175,10 +179,11 @@ class InitMismatch:
                     found.setdefault(layer.module, _Odd(layer, gain, 1.0))
         return list(found.values())
 
-    def _finding(self, odd: Sequence[_Odd], total: float, history: History) -> Finding:
+    def _finding(self, odd: Sequence[_Odd], total: float, history: History, beside: Collection[str]) -> Finding:
         worst = max(odd, key=lambda one: one.off)
         layers = list(dict.fromkeys(one.layer.name for one in odd))
         too = "large" if worst.gain > worst.healthy else "small"
+        survives = too == "small" and all(one.layer.name in beside for one in odd)
         follows = f" with {worst.layer.activation} after it" if worst.layer.activation else ""
         message = (
             f"The initial weights of {phrases.names(layers)} are far too {too}: those of {worst.layer.name} multiply the"
@@ -190,7 +195,7 @@ class InitMismatch:
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.CRITICAL if total >= self.critical_total else Severity.WARNING,
+            severity=Severity.CRITICAL if total >= self.critical_total and not survives else Severity.WARNING,
             layers=tuple(layers),
             step=history.last.step,
             message=message,
@@ -244,17 +249,19 @@ def _beyond(gain: Column, low: Column, high: Column) -> Column:
     return log_of(gain) - log_of(np.clip(gain, low, high))
 
 
-def _reaching_the_output(structure: Structure) -> list[Segment]:
-    """Return the chains of weight layers after the last normalisation, without those inside residual blocks."""
+def _reaching_the_output(structure: Structure) -> dict[int, Segment]:
+    """Return the chains of weight layers after the last normalisation, without those inside residual blocks, by number."""
     last = max((x.depth for x in structure.layers if x.normalised or x.role is Role.NORMALISATION), default=-1)
     inside = {name for residual in structure.residuals for name in residual.layers}
-    kept = []
-    for segment in segments(structure):
+    kept = {}
+    for number, segment in enumerate(segments(structure)):
         chosen = [i for i, x in enumerate(segment.layers) if x.depth > last and x.name not in inside]
         if chosen:
-            rows = zip(segment.layers, segment.levels, segment.indices, strict=True)
-            columns = zip(*(row for i, row in enumerate(rows) if i in chosen), strict=True)
-            kept.append(Segment(*(tuple(column) for column in columns)))
+            kept[number] = Segment(
+                tuple(segment.layers[i] for i in chosen),
+                tuple(segment.levels[i] for i in chosen),
+                tuple(segment.indices[i] for i in chosen),
+            )
     return kept
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, rectifiers, weights_before
+from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, ends_network, rectifiers, weights_before
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases, snippets
 
@@ -24,7 +24,7 @@ class LinearRegime:
     """IM302: units whose pre-activation had the same sign for every sample, so that the activation bends nothing.
 
     Both kinds count: units that are off (dead) and units that are always on. Where dead-relu (IM301) names a layer, at least as
-    severely, this rule leaves it to that one.
+    severely, this rule leaves it to that one. A cut at zero of the network's output, which is always above it, has nothing to bend.
 
     **Why.** For such a unit the activation bends nothing, and a stack of such layers is one linear map.
 
@@ -54,7 +54,9 @@ class LinearRegime:
         seen = [
             units
             for units in rectifiers(history.last, history.structure, flat_below=False, least_samples=self.least_samples)
-            if np.isfinite(units.all_positive) and units.layer.name not in history.covered
+            if np.isfinite(units.all_positive)
+            and units.layer.name not in history.covered
+            and not (units.dead == 0 and ends_network(units.layer, history.structure))
         ]
         severe = [units for units in seen if units.one_sided >= self.warning]
         mild = [units for units in seen if self.info <= units.one_sided < self.warning]

@@ -12,7 +12,6 @@ from init_monitor.analysis.gradient_flow import (
     Executed,
     Why,
     are_copies,
-    cancels,
     has_learning_twin,
     owners_of,
     parameters_of,
@@ -184,16 +183,10 @@ class NoGradient:
             severity = Severity.INFO
         elif why in {Why.DETACHED, Why.CUT} and everywhere >= self.most:
             severity = Severity.CRITICAL
-        elif (
-            (why is Why.LOOSE and share < self.most)
-            or (why is Why.UNUSED and (share < self.small or are_copies(names, history.last)))
-            or (why is Why.CUT and share < self.small and cancels(names, history))
-        ):
+        elif (why is Why.LOOSE and share < self.most) or (why is Why.UNUSED and share < self.small):
             severity = Severity.INFO
         reason, remedy = _REASONS[why], _REMEDIES[why]
-        if severity is Severity.INFO and why is Why.CUT:
-            reason, remedy = _CANCELS
-        elif severity is Severity.INFO and why is Why.DETACHED:
+        if severity is Severity.INFO and why is Why.DETACHED:
             reason, remedy = _COPY
         verb = "has" if len(names) == 1 else "have"
         message = (
@@ -229,11 +222,6 @@ _REASONS = {
     Why.LOOSE: "Their modules ran, but the loss does not use what comes of them.",
     Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
 }
-
-_CANCELS = (
-    "The gradient is exactly 0: a shift of this output changes nothing, as where two outputs are subtracted or normalised.",
-    "Nothing has to change; bias=False saves what does nothing.",
-)
 
 _COPY = (
     "They look like a copy of a part that learns, as a target network is, and what comes of them is detached.",

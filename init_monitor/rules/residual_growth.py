@@ -156,7 +156,7 @@ class ResidualGrowth:
             message=message,
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(growing, history.structure),
+            remedy=_remedy(growing, history.structure, self.lasting_growth),
             source=self.source,
         )
 
@@ -221,11 +221,17 @@ def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Fig
     return evidence, {name: figure for name, figure in expected.items() if name in evidence}
 
 
-def _remedy(growing: Sequence[_GrowingStream], structure: Structure) -> str:
+def _remedy(growing: Sequence[_GrowingStream], structure: Structure, lasting_growth: float) -> str:
     blocks = max(v.stream.blocks for v in growing)
     sentence = (
         "Start the branches at zero, normalise inside them, multiply each sum by 1/sqrt(2), or weigh block k as"
         f" alpha·x + beta·F(x) with alpha = sqrt((k-1+L)/(k+L)), beta = 1/sqrt(k+L), L = {blocks} (RescaleNet)."
     )
+    named, every = sum(len(v.blamed) for v in growing), sum(v.stream.blocks for v in growing)
+    if named < every:
+        sentence += (
+            f" The code is for the {named} of {every} branches whose addition multiplies the variance by"
+            f" {phrases.number(lasting_growth)} or more; the others add less."
+        )
     code = [small_branches.start_small([v.stream.residuals[i] for i in v.blamed], structure) for v in growing]
     return snippets.advice(sentence, snippets.together(*code))

@@ -25,6 +25,8 @@ class Rule(Protocol):
       then does so everywhere.
     - ``leaves(finding, other, structure)``: which layers of its ``finding`` the finding ``other`` of such a rule speaks for,
       where these are not simply the layers that both name.
+    - ``is_about_start(finding)``: whether a finding of its own is about how the network started. Once the loss has left the start
+      behind, it is taken back to information.
     - ``spreads``: ``False`` if more layers are no news (NaN is everywhere one step after it appeared).
     """
 

@@ -60,7 +60,7 @@ class Saturation:
     the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
     in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
     large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
-    calls it.
+    calls it. What a network started with is taken back to information once its loss has left the start behind.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
     network may become this sharp by learning and is left alone; so is a gate that starts open by its bias, and a network whose
@@ -136,6 +136,10 @@ class Saturation:
         """Return the layers that another finding explains from where their signal comes."""
         return paths.explained(finding, other, structure)
 
+    def is_about_start(self, finding: Finding) -> bool:
+        """Say whether a finding is about what the network started with: a run that learns well has left that behind."""
+        return "records" not in finding.evidence
+
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]
         share = math.nan if any(map(math.isnan, shares)) else min(shares)
@@ -164,6 +168,8 @@ class Saturation:
         worst = max(found, key=lambda place: (place.severity.rank, place.share))
         bounds = bounds_of(worst.layer)
         evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
+        if worst.late:
+            evidence["records"] = Figure(self.late_records, "sampled steps in a row")
         bar = self.distribution if worst.distribution else self.late_share if worst.late else bounds.warning
         expected = {"saturated_fraction": Figure(bar, f"{_of(worst)}, or less")}
         if not math.isnan(worst.rms):

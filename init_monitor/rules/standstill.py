@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from init_monitor.analysis.stillness import Still, end_of_gradient, expected_updates, how_it_stands, was_skipped
+from init_monitor.analysis.stillness import (
+    Still,
+    end_of_gradient,
+    expected_updates,
+    how_it_stands,
+    out_of_rate,
+    was_skipped,
+)
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, standing_still
@@ -26,7 +33,7 @@ class Standstill:
     The finding names the cause, by this evidence: no parameter is trainable; none has a gradient at all (the loss is not made
     from the network); every gradient is exactly zero, and the layer at which it ends (a rectifier that is off for everything, a
     clamp, a saturated output, a softmax over one element); a learning rate of zero; a gradient that is clipped to nothing; a
-    step that changes nothing. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
+    step that changes nothing. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
     standstill. It speaks for the whole network: what follows from it is not told beside it.
 
     **Why.** Such a run can be left alone for days and will be what chance made it.
@@ -44,6 +51,10 @@ class Standstill:
         faint: ‖Δw‖/‖w‖ of one step, at most, of a gradient that was clipped away: a million such steps replace a weight once.
         shortfall: and its share of what rate and gradient give: clipping a gradient of norm 1,000 to 1, which is harmless, is
             not less.
+        spent: part of the largest learning rate that is next to none. A cosine is there for the last half per cent of its steps,
+            three steps of a tenth are not.
+        spent_steps: optimizer steps, and half of the run so far, for which it must be so; a run whose loss has not fallen yet is
+            told at once, since a schedule that ends before that counts steps where epochs were meant.
     """
 
     code: ClassVar[str] = "IM604"
@@ -58,6 +69,8 @@ class Standstill:
     least_records: int = 3
     faint: float = 1e-6
     shortfall: float = 1e-3
+    spent: float = 1e-4
+    spent_steps: int = 20
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -68,6 +81,30 @@ class Standstill:
         still = how_it_stands(records, faint=self.faint, shortfall=self.shortfall)
         if still is not None:
             yield self._finding(still, history)
+        elif (since := out_of_rate(history, part=self.spent, steps=self.spent_steps)) is not None:
+            yield self._spent(since, history)
+
+    def _spent(self, since: int, history: History) -> Finding:
+        record = history.last
+        largest = max(one.learning_rate for one in history.records)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(),
+            step=record.step,
+            message=(
+                f"The learning rate has been next to 0 at step {since} already ({phrases.number(record.learning_rate)} now,"
+                f" {phrases.number(largest)} at most), and what is not learned by then will not be."
+            ),
+            evidence={
+                "learning_rate": Figure(record.learning_rate, "now"),
+                "step": Figure(since, "the first sampled step with next to none"),
+            },
+            expected={"learning_rate": Figure(largest, "as at its largest, and falling until the run ends")},
+            remedy=standing_still.SPENT,
+            source=self.source,
+        )
 
     def _finding(self, still: Still, history: History) -> Finding:
         record = history.last

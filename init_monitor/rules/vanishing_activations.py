@@ -78,13 +78,20 @@ class VanishingActivations:
         signal, inside = Signal(history.last, structure), in_branches(structure)
         first = history.records[0]
         began = Signal(first, structure)
-        changes = []
-        for segment in segments(structure):
+        changes: list[DepthChange | None] = []
+        chains = segments(structure)
+        for segment in chains:
             at = signal.of(segment)
             change = self._look(at, structure, inside)
             if change is None and first.step < history.last.step:
                 change = self._shrunk(at, began.of(segment), first.step, structure)
             changes.append(change)
+        lost = {i for i, one in enumerate(changes) if one is not None and one.severity == Severity.CRITICAL}
+        for i in lost:
+            # What another branch beside it carries on is not lost.
+            change = changes[i]
+            if change is not None and not chains[i].meets <= lost:
+                changes[i] = change._replace(severity=Severity.WARNING)
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
         )

@@ -109,6 +109,9 @@ class VanishingGradients:
         if faint and severity > Severity.INFO and not self._lasts(history, worst.segment):
             # Behind a scale that starts near zero (LayerScale) the gradient is faint until training has raised it.
             severity = Severity.INFO
+        faded = {number for number, chain in enumerate(chains) if any(change.segment is chain for change in seen)}
+        if not worst.segment.meets <= faded:
+            severity = min(severity, Severity.WARNING)  # the gradient arrives in another branch that begins beside it
         fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon, learning)
         yield gradient_over_depth.finding(self, fault, history)
 

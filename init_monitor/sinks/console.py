@@ -17,7 +17,7 @@ from init_monitor.display.formatting import has_unicode, spelled
 from init_monitor.display.layer_table import TABLE_WIDTH, propagation_table
 from init_monitor.display.residual_table import residual_table
 from init_monitor.display.verdict import verdict_of
-from init_monitor.records import LossCurve, Severity
+from init_monitor.records import TAKEN_BACK, LossCurve, Severity, settled
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import printable
 from init_monitor.sinks.sink import Run
@@ -87,12 +87,15 @@ class ConsoleSink:
             if not self.quiet:
                 for folder in self._run.stored:
                     self._print(Text(f"Stored: init-monitor report {_as_typed(folder)}", style="dim"), whole=True)
+                for finding in filter(lambda one: one.takes_back, self._findings.values()):
+                    self._print(_taken_back(finding), whole=True)
                 self._print(self._verdict(*self._last), whole=True)
         self._begin(Run())
 
     def _tell(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            if not self.quiet or finding.severity >= Severity.WARNING:
+            # What is taken back needs no panel of its own: a line at the end says so.
+            if not finding.takes_back and (not self.quiet or finding.severity >= Severity.WARNING):
                 self._print(findings_panel(finding, plain=self._plain()))
 
     def _is_new(self, finding: Finding) -> bool:
@@ -114,12 +117,13 @@ class ConsoleSink:
     def _verdict(self, last: StepRecord, structure: Structure) -> Text:
         watched = max([last.step, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
         steps = f"{watched:,} step{'s' if watched != 1 else ''} watched ({self._sampled:,} measured)"
-        counts = {severity: sum(f.severity is severity for f in self._findings.values()) for severity in Severity}
+        standing = settled(self._findings.values())
+        counts = {severity: sum(f.severity is severity for f in standing) for severity in Severity}
         if not any(counts.values()):
             verdict = verdict_of(self._losses, structure, [last])
             lead = f"healthy so far: {steps}, no findings" if verdict.healthy else f"no findings: {steps}"
             return Text(f"Init Monitor: {lead}; {verdict.words}.", style=verdict.style)
-        worst = max(finding.severity for finding in self._findings.values())
+        worst = max(finding.severity for finding in standing)
         named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
         return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])
 
@@ -160,6 +164,11 @@ def _as_typed(folder: Path) -> str:
     with suppress(ValueError, OSError):
         folder = folder.absolute().relative_to(Path.cwd())
     return shlex.quote(printable(str(folder)))
+
+
+def _taken_back(finding: Finding) -> Text:
+    step = f"{finding.evidence[TAKEN_BACK]:.0f}"
+    return Text(f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left it behind.", style="dim")
 
 
 def _counted(count: int, severity: Severity) -> str:

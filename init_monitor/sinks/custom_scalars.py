@@ -1,4 +1,4 @@
-"""A dashboard of the summary scalars for TensorBoard's Custom Scalars tab, where the tab of ours is not installed."""
+"""A dashboard of the summary scalars for TensorBoard's Custom Scalars tab, where our own tab is not installed."""
 
 from __future__ import annotations
 

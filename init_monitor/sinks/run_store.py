@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RunStoreSink:
     """Writes ``<log_dir>/init_monitor/run.jsonl``.
 
-    Without a log directory it makes a folder for the run where the run says; if it says nothing, nothing is stored.
-    If the disk refuses (read-only, full), it says so once and is off; the training goes on.
+    Without a log directory it makes a folder for the run where the run says; if it names no place, nothing is stored.
+    If the disk refuses (read-only, full), it says so once and stops storing; the training goes on.
     """
 
     def __init__(self) -> None:

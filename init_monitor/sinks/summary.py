@@ -29,7 +29,7 @@ LOG10_CEILING = 77.1
 
 
 def _median(values: Column) -> float:
-    # The mean of the two middle ones may overflow: it is then infinite, and no reason for a warning.
+    # The mean of the two middle ones may overflow: it is then infinite, which needs no warning.
     with np.errstate(over="ignore"):
         return float(np.median(values))
 
@@ -45,7 +45,7 @@ _STATISTICS: dict[str, Callable[[Column], float]] = {
 def summary_scalars(record: StepRecord, structure: Structure | None = None) -> dict[str, float]:
     """Return the scalars of one step by tag, over all layers (parameters, residuals) where the quantity was measured.
 
-    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. Which there are says the table of quantities; what was measured nowhere
+    Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. The table of quantities says which there are; what was measured nowhere
     is left out, so that an empty chart never looks like a healthy one. Logarithms are finite, from
     ``LOG10_FLOOR`` to ``LOG10_CEILING``; no value is NaN.
 

@@ -18,7 +18,7 @@ from init_monitor.display.heatmap import heatmap
 from init_monitor.display.history_buffer import Trace
 from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
-from init_monitor.records import Of
+from init_monitor.records import Of, settled
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable
 from init_monitor.records.registry import is_registered, quantities, vectors
@@ -157,10 +157,10 @@ class TensorBoardSink:
     def _found(self, *, changed: bool) -> Iterator[Summary.Value]:
         # An empty list is written at the first step: "nothing found" differs from "nobody looked".
         if changed or FINDINGS_TAG not in self._tags:
-            content = {"findings": [finding_json(finding) for finding in self._findings]}
+            content = {"findings": [finding_json(finding) for finding in settled(self._findings)]}
             yield events.document(FINDINGS_TAG, content, "findings", first=self._first(FINDINGS_TAG))
         if changed:
-            markdown = "\n\n".join(finding_markdown(finding) for finding in reversed(self._findings))
+            markdown = "\n\n".join(finding_markdown(finding) for finding in reversed(settled(self._findings)))
             yield events.text(FINDINGS_TEXT_TAG, markdown, first=self._first(FINDINGS_TEXT_TAG))
 
     def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:

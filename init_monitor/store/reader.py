@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.errors import StoreError
-from init_monitor.records import Finding, LossCurve, LossStretch, StepRecord, Structure
+from init_monitor.records import Finding, LossCurve, LossStretch, StepRecord, Structure, settled
 from init_monitor.records.quoting import quoted, quoted_path
 from init_monitor.records.tags import SCHEMA_VERSION
 from init_monitor.store import schema
@@ -288,6 +288,6 @@ def _joined(path: Path, stretches: Sequence[_Stretch]) -> StoredRun:
         tuple(one.header for one in stretches),
         structures[-1] if structures else Structure(),
         [by_step[step] for step in sorted(by_step)],
-        list(findings.values()),
+        settled(findings.values()),
         losses=losses,
     )

@@ -1,4 +1,4 @@
-"""What the values of a stored run have to be. The one place where what was read is doubted.
+"""What the values of a stored run have to be. The one place where what was read is checked.
 
 Files come from disks that fail, from programs that write something else, and from people. Each function here takes a
 JSON value and where it stands, and returns it as the type that the records promise, or raises :class:`MalformedError`

@@ -57,26 +57,20 @@ class ModuleCalls:
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
         self._traits: dict[int, tuple[str, bool, bool, bool]] = {}
+        self._hooked: list[nn.Module] = []
         self._handles: list[RemovableHandle] = []
 
     def attach(self, outside: Frame) -> None:
-        """Begin, with no call running; ``outside`` stands for code that runs in no module."""
+        """Begin with no call running; ``outside`` stands for code that runs outside every module."""
         self._outside = outside
         self._stack.clear()
         self._counts.clear()
-        for name, module in self.modules:
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # it takes no hooks while it is in use, and runs no torch function that could be seen
-            if (
-                id(module) not in self._traits
-            ):  # of the first forward: a model that is put together anew has another probe
-                self._traits[id(module)] = (
-                    name,
-                    any(cls in NONLINEARITIES for cls in type(module).__mro__),
-                    next(module.parameters(), None) is not None,
-                    not type(module).__module__.startswith(_OWN_OF_TORCH),
-                )
-            enter, leave = Hook(self._enter), Hook(self._leave)
+        if not self._traits:  # of the first forward: a model that is put together anew has another probe
+            # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
+            self._hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+            self._traits = {id(module): _traits(name, module) for name, module in self.modules}
+        enter, leave = Hook(self._enter), Hook(self._leave)
+        for module in self._hooked:
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
             with suppress(Exception):
                 # Before the hooks that measure: they ask where an output comes from.
@@ -103,7 +97,7 @@ class ModuleCalls:
 
     def _enter(self, module: nn.Module, _: object) -> None:
         try:
-            # A shallow copy of a module shares its hooks, and is none of the model's.
+            # A shallow copy of a module shares its hooks but is not part of the model.
             if id(module) in self._traits and self._watching():
                 self._push(module)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
@@ -127,13 +121,24 @@ class ModuleCalls:
             kwargs, output = kwargs_and_output(more)
             if not self._watching():
                 return
-            if all(identity != id(module) for identity, _ in self._stack):
+            own, stack = id(module), self._stack
+            if not stack or (stack[-1][0] != own and all(identity != own for identity, _ in stack)):
                 return  # it was entered before the probe was
             while True:
-                identity, frame = self._stack.pop()
-                if identity == id(module):
+                identity, frame = stack.pop()
+                if identity == own:
                     break
             with torch._C.DisableTorchFunction():  # noqa: SLF001 - nobody's mode has to know
                 self._on_leave(module, frame, (args, kwargs), output)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"leaving a {type(module).__name__}", error)
+
+
+def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool]:
+    """Return a module's name, and whether it is an activation of torch's, has parameters, and is no class of torch's own."""
+    return (
+        name,
+        any(cls in NONLINEARITIES for cls in type(module).__mro__),
+        next(module.parameters(), None) is not None,
+        not type(module).__module__.startswith(_OWN_OF_TORCH),
+    )

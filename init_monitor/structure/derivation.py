@@ -47,6 +47,22 @@ def tensors_in(value: object, nesting: int = _NESTING) -> list[Tensor]:
     return found
 
 
+def tensors_given(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Tensor]:
+    """Return the tensors among the arguments of a call, in their order; what it writes to as ``out`` is none."""
+    found: list[Tensor] = []
+    for value in args:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple, dict)):
+            found += tensors_in(value, _NESTING - 2)
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor) and name != "out":
+            found.append(value)
+        elif isinstance(value, (list, tuple, dict)) and name != "out":
+            found += tensors_in(value, _NESTING - 2)
+    return found
+
+
 def carries_values(tensor: Tensor) -> bool:
     """Return True for a dtype that a gradient can flow through."""
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex
@@ -60,7 +76,7 @@ def argument(args: Sequence[object], kwargs: Mapping[str, object], position: int
 
 
 def is_smoothed(value: Node, whole: Node) -> bool:
-    """Return True if a value is ``whole`` averaged over positions, and nothing of a layer's doing besides."""
+    """Return True if a value is ``whole`` averaged over positions, with no layer in between."""
     waiting, seen, pooled = [value], {value}, False
     while waiting and len(seen) <= _SMOOTHING_STEPS:
         node = waiting.pop()

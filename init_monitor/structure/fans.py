@@ -21,6 +21,11 @@ def is_matrix(shape: Sequence[int]) -> bool:
     return len(shape) == _MATRIX or sum(size > 1 for size in shape) >= _MATRIX
 
 
+def mixes_as_kernel(shape: Sequence[int]) -> bool:
+    """Return True for the shape of a convolution's weight that mixes units or positions: (1, 1, 3) does, (C, 1, 1) not."""
+    return is_matrix(shape) or (len(shape) > _MATRIX and math.prod(shape[_MATRIX:]) > 1)
+
+
 class Fans(NamedTuple):
     """How many terms each output and each input gradient of a layer sums; 0 where that has no meaning.
 

@@ -51,7 +51,7 @@ PLUMBING: tuple[type[nn.Module], ...] = (
     nn.Fold,
     nn.Unfold,
 )
-"""Moves or thins the signal but makes none: not a layer, only followed to see what feeds what."""
+"""Moves or thins the signal without computing anything: not a layer, only followed to see what feeds what."""
 
 CONTAINERS: tuple[type[nn.Module], ...] = (
     nn.modules.loss._Loss,  # noqa: SLF001
@@ -64,7 +64,7 @@ CONTAINERS: tuple[type[nn.Module], ...] = (
 """Hold layers or come after the last of them; empty ones have no children that would tell."""
 
 _HANGERS = frozenset({"parametrizations", "weight_fake_quant", "activation_post_process"})
-"""What torch.nn.utils.parametrize and quantisation-aware training hang on a layer does not make a container of it."""
+"""What torch.nn.utils.parametrize and quantisation-aware training hang on a layer does not turn it into a container."""
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _ROOT_WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
@@ -85,12 +85,12 @@ def plain_name(name: str, *, wrapped_root: bool = False) -> str:
 
 
 def role_of(module: nn.Module) -> Role | None:
-    """Return what a module is for, or ``None`` if it is no layer (a container, plumbing, a loss, a metric)."""
+    """Return what a module is for, or ``None`` if it is not a layer (a container, plumbing, a loss, a metric)."""
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
     if isinstance(module, _Dropout) and module.p >= 1:
         return Role.OTHER  # it lets nothing through, so it is more than plumbing
-    # What torch hangs on a layer (a parametrization, an observer) does not make a container of it.
+    # What torch hangs on a layer (a parametrization, an observer) does not turn it into a container.
     holds = any(name not in _HANGERS for name, _ in module.named_children()) and not acts_itself(module)
     if holds or _is_no_layer(module):
         return None
@@ -133,7 +133,7 @@ class Selection(NamedTuple):
     Attributes:
         layers: the layers by name.
         notices: what the user should know about the choice.
-        accepts: says of a name that is no module (an activation called as a function) whether it is to be watched.
+        accepts: says of a name that is not a module's (an activation called as a function) whether it is to be watched.
     """
 
     layers: Mapping[str, nn.Module]
@@ -155,7 +155,7 @@ def select(
         include: fnmatch patterns; a layer is watched if one matches. A pattern without wildcards may also name a
             container, whose output is then watched as a layer.
         exclude: fnmatch patterns; a layer is not watched if one matches.
-        max_layers: at most so many are watched, the first in ``named_modules`` order.
+        max_layers: how many are watched at most, the first in ``named_modules`` order.
     """
     wrapped = type(model).__name__ in _ROOT_WRAPPERS
     every: dict[str, nn.Module] = {}

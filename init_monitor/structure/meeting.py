@@ -16,6 +16,7 @@ _LIGHT = _CARRIED | {Kind.BIAS, Kind.POOL, Kind.NORM, Kind.AFFINE}
 _TRIVIAL = frozenset({Kind.SOURCE, Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.BIAS, Kind.JOIN, Kind.RESIDUAL})
 
 _FORKED = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.BIAS, Kind.POOL, Kind.NORM})
+_FITTED = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.POOL})
 _SIDE_BY_SIDE = frozenset({"cat", "concat", "concatenate", "stack"})
 
 _FORK_LIMIT = 32
@@ -119,12 +120,27 @@ def _fork(joined: Node) -> Node | None:
     return None
 
 
-def _scope(owner: Frame, branch: Node) -> Frame:
-    """Return the call in which a projection block must lie: the owner, or around it if the owner only adds."""
+def _scope(owner: Frame, skip: Node, branch: Node) -> Frame:
+    """Return the call in which a projection block must lie: the owner, or around it if the owner only adds.
+
+    An owner that was handed both terms only adds them, though it may normalise their sum: its block is what made both.
+    """
     scope = owner
+    terms = _handed(owner, skip), _handed(owner, branch)
+    if not any(owner.contains(term.frame) for term in terms):
+        while scope.parent is not None and not all(scope.contains(term.frame) for term in terms):
+            scope = scope.parent
     while scope.parent is not None and not scope.trainable and not scope.contains(branch.frame):
         scope = scope.parent
     return scope
+
+
+def _handed(owner: Frame, term: Node) -> Node:
+    """Return what a call was given that it moved, scaled or pooled before it added it."""
+    node = term
+    while node.main is not None and node.kind in _FITTED and owner.contains(node.frame):
+        node = node.main
+    return node
 
 
 def crossed(states: int, node: Node, owner: Frame) -> int:
@@ -162,14 +178,14 @@ def _accepts(states: int, start: Step, *, projection: bool, halved: bool) -> boo
 
 
 def _in_two(whole: Node) -> bool:
-    """Return True for a value of which there are two parts, and nothing besides."""
+    """Return True for a value that consists of exactly two parts."""
     parts = list((whole.slices or {}).values())
     return len(parts) == _TWO and 0 < sum(part.size for part in parts) == whole.size
 
 
 def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting | None:
     """Find the nearest value that the skip carries (or maps) and the branch comes from; judge the way between."""
-    scope = _scope(owner, branch) if projection else None
+    scope = _scope(owner, skip, branch) if projection else None
     steps = back(skip, light=projection)
     step = next(steps, None)
     states: dict[Node, int] = {branch: 1}
@@ -187,7 +203,7 @@ def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting
             if not _accepts(states[node], step, projection=projection, halved=halved):
                 return None
             if step.pooled and not step.mapped and node.size == skip.size:
-                return None  # a moving average is no shortcut: it leaves out what the branch is made from
+                return None  # a moving average is not a shortcut: it leaves out what the branch is made from
             return None if step.activated and _maps(meeting) < 1 + _DEEPER else meeting
         if scope is not None and not scope.contains(node.frame):
             continue

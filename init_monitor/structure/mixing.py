@@ -1,4 +1,4 @@
-"""Layers that are no modules of their own: a function that mixes its input with a weight of the model.
+"""Layers that are not modules of their own: a function that mixes its input with a weight of the model.
 
 ``F.linear``, a convolution, a matrix product, ``einsum`` or ``F.embedding`` with a parameter is a layer wherever it is
 called from. Its output is the pre-activation, its input the other operand.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from init_monitor.structure.derivation import argument, carries_values
-from init_monitor.structure.fans import Fans, convolution_fans, is_matrix
+from init_monitor.structure.fans import Fans, convolution_fans, is_matrix, mixes_as_kernel
 from init_monitor.structure.nodes import Kind, Node
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Mixing:
         given: its input: values, or the numbers of the rows of a table.
         parameter: ``id`` of the parameter that the weight is, or was computed from.
         exact: the weight is that parameter, moved or viewed at most.
-        bias: ``id`` of the bias, 0 if there is none or it is no parameter.
+        bias: ``id`` of the bias, 0 if there is none or it is not a parameter.
         fans: terms that are summed.
         channels_first: the units of its output are its second dimension.
     """
@@ -58,8 +58,10 @@ def mixing_of(
     """Return what a call mixes with what, ``None`` if no operand is a weight or none depends on the input."""
     weight: tuple[Tensor, Node] | None = None
     asked = [(tensor, node) for tensor, node in inputs if node.stream]
+    convolves = operation.name.startswith("conv")
+    mixes = mixes_as_kernel if convolves else is_matrix
     for tensor, node in inputs:
-        if node.param and not node.stream and is_matrix(tensor.shape):
+        if node.param and not node.stream and mixes(tensor.shape):
             weight = tensor, node
             break
     if weight is None or not asked:
@@ -69,7 +71,6 @@ def mixing_of(
         return None
     parameter, exact = found
     given = next((tensor for tensor, _ in asked if carries_values(tensor)), asked[0][0])
-    convolves = operation.name.startswith("conv")
     bias = argument(args, kwargs, 2, "bias") if convolves or operation.name == "linear" else None
     return Mixing(
         given=given,

@@ -61,7 +61,7 @@ class Kind(Enum):
     SCALE = auto()
     """A multiple by a number, a parameter or a constant."""
     BIAS = auto()
-    """A parameter or constant added or put beside it."""
+    """A parameter or constant added to it or concatenated with it."""
     JOIN = auto()
     """Several values added, concatenated or chosen between."""
     RESIDUAL = auto()
@@ -77,6 +77,9 @@ class Kind(Enum):
     """A product of several values, summed over what they share: linear in each (the logits of an attention)."""
     OTHER = auto()
     """Anything else; taken for nonlinear."""
+
+    # There is one object of each: Enum's own hash is computed in Python, and sets of kinds are asked all the time.
+    __hash__ = object.__hash__
 
 
 class Node:
@@ -99,6 +102,7 @@ class Node:
         maker: what stands for the layer call that made it, ``None`` if no watched layer did.
         ends: see :mod:`init_monitor.structure.origins`; ``None`` until asked for.
         parameter: ``id`` of the parameter that it is, 0 for all others.
+        uses: how many values were made of it, and how many modules handed it on.
     """
 
     __slots__ = (
@@ -119,6 +123,7 @@ class Node:
         "slices",
         "stream",
         "trainable",
+        "uses",
     )
 
     def __init__(self, index: int, operation: str, kind: Kind, parents: tuple[Node, ...], frame: Frame) -> None:
@@ -131,8 +136,7 @@ class Node:
         self.factor: float | None = 1.0
         self.dense = False
         self.site = -1
-        self.size = 0
-        self.parameter = 0
+        self.size = self.parameter = self.uses = 0
         self.maker: object = None
         self.ends: frozenset[Node] | None = None
         self.slices: dict[object, Node] | None = None

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Family(Enum):
     """What a function does to the identity of its tensor inputs."""
 
+    # There is one object of each: Enum's own hash is computed in Python, and sets of families are asked all the time.
+    __hash__ = object.__hash__
+
     IGNORED = "tells something about a tensor and makes none"
     MAKES = "makes a tensor that does not depend on the elements of any input"
     CUTS = "ends provenance: no gradient flows through it"
@@ -98,6 +101,21 @@ _NAMES: dict[Family, str] = {
 }
 
 _FAMILIES: dict[str, Family] = {name: family for family, names in _NAMES.items() for name in names.split()}
+
+NOISE = frozenset({"randn_like", "randn", "normal", "log_normal", "cauchy", "exponential"})
+"""What draws from a distribution without bounds. A mask (dropout, a dropped path) is drawn from two or few values."""
+DRAWS = NOISE | {
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "uniform",
+    "bernoulli",
+    "geometric",
+    "random",
+    "poisson",
+}
+"""What draws at random."""
 
 _MIXING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
 _TABLES = frozenset({"embedding", "embedding_bag"})

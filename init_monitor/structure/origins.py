@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.structure.nodes import Kind, Node
+from init_monitor.structure.operations import DRAWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,8 +50,8 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
     found = sorted({*ends, *others}, key=lambda end: end.index)
     return Origins(
         makers=tuple(dict.fromkeys(end.maker for end in found if end.maker is not None)),
-        data=any(end.stream for end in found if end.maker is None),
-        own=any(not end.stream for end in found if end.maker is None),
+        data=any(_is_data(end) for end in found if end.maker is None),
+        own=any(not _is_data(end) for end in found if end.maker is None),
         direct=_maker_of(nodes[0]) if nodes else None,
     )
 
@@ -58,7 +59,7 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
 def ends_of(node: Node) -> frozenset[Node]:
     """Return the values that a value was computed from: the nearest made by layers, and those made from nothing.
 
-    What comes from nothing but parameters and constants is left out beside anything else.
+    What comes from nothing but parameters and constants is left out if there is anything else.
     """
     if _is_end(node):
         return frozenset((node,))
@@ -93,6 +94,11 @@ def maker_before_factors(node: Node) -> object:
             return at.maker
         at = at.main if at.kind in {Kind.CARRY, Kind.SCALE} else None
     return None
+
+
+def _is_data(end: Node) -> bool:
+    """Say whether a value made from nothing is an input: given to the model, or drawn at random where nothing else is."""
+    return end.stream or end.operation in DRAWS
 
 
 def _is_end(node: Node) -> bool:

@@ -44,7 +44,7 @@ class Owners:
         self._held: dict[int, _Held] = {}
 
     def forget(self) -> None:
-        """Look again when next asked: parameters are replaced when a model is cast, moved or sharded."""
+        """Read the parameters again when next asked: parameters are replaced when a model is cast, moved or sharded."""
         self._held = {}
 
     def site(self, mixing: Mixing, operation: str, caller: str, ordinals: dict[str, int]) -> MixingSite | None:

@@ -2,7 +2,7 @@
 
 It is a mode that sees every torch function and tensor method, together with hooks that see every module call. It makes
 no tensor that the model could see, draws no random number, waits for no device, and never raises into the model: what
-fails is kept as a sentence in :attr:`Probe.causes`, and the probe goes blind.
+fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops looking.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from init_monitor.structure.aftermath import Arithmetic
     from init_monitor.structure.nodes import Frame, Node
     from init_monitor.structure.origins import Origins
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
     from init_monitor.structure.trace import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown, Pending
 
+_transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
+
 STOPPED = "The structure probe stopped"
-"""How a cause begins that is a failure, and no limit of what can be seen."""
+"""How a cause begins if it is a failure and not a limit of what can be seen."""
 
 
 class Probe(TorchFunctionMode):
@@ -76,7 +79,7 @@ class Probe(TorchFunctionMode):
         (['0#1', '1#1'], ['0/relu#1', '1/relu#1'])
     """
 
-    def __init__(  # noqa: PLR0913 - whom to tell of what
+    def __init__(  # noqa: PLR0913 - who is told of what
         self,
         model: nn.Module,
         *,
@@ -100,7 +103,8 @@ class Probe(TorchFunctionMode):
 
     def _begin(self) -> None:
         # Buffers come and go (a running mean that is set anew); the id of one that is gone is given to other tensors.
-        graph = Provenance(frozenset(id(buffer) for buffer in self._model.buffers()))
+        held = (buffer for _, module in self._calls.modules for buffer in module._buffers.values())  # noqa: SLF001 - buffers() takes ten times as long
+        graph = Provenance(frozenset(map(id, held)))
         self._owners.forget()
         self._trace = Trace(graph, self._owners, self._listeners)
 
@@ -123,6 +127,16 @@ class Probe(TorchFunctionMode):
     def reduced(self) -> AbstractSet[object]:
         """What stands for the layers of whose output a single number was made at once: terms of a loss."""
         return self._trace.reduced
+
+    @property
+    def shared(self) -> AbstractSet[object]:
+        """What stands for the layers whose output several functions read."""
+        return self._trace.shared
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What of the forward was made for nothing but a loss, a likelihood or a record of the model's."""
+        return self._trace.after_the_network()
 
     def made(self, tensor: Tensor, maker: object) -> None:
         """Say that a layer made ``tensor``; ``maker`` stands for the layer in what :meth:`origins` returns."""
@@ -236,11 +250,9 @@ class Probe(TorchFunctionMode):
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
-        if not self._live or threading.get_ident() != self._thread:
+        if not self._live or threading.get_ident() != self._thread or in_backward():
             return False
-        if in_backward():
-            return False
-        if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - the same
+        if _transforms() is not None:
             cause = "Inside vmap or another function transform: what is computed there is not looked into."
             if cause not in self.causes:
                 self.causes.append(cause)

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from init_monitor.structure.coupling import coupled
 from init_monitor.structure.meeting import Meeting, back, back_to_value, meet
 from init_monitor.structure.nodes import Frame, Kind, Node
-
-_NOISE = frozenset({"randn_like", "randn", "normal", "log_normal", "cauchy", "exponential"})
-"""What draws from a distribution without bounds. A mask (dropout, a dropped path) is drawn from two or few values."""
+from init_monitor.structure.operations import NOISE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Verdict:
 
 
 def judge(left: Node, right: Node, owner: Frame, *, subtracts: bool = False) -> Verdict | None:
-    """Return what the sum of two values of one shape is, ``None`` if it is no residual addition."""
+    """Return what the sum of two values of one shape is, ``None`` if it is not a residual addition."""
     orders = ((left, right, True),) if subtracts else ((left, right, True), (right, left, False))
     for projection in (False, True):
         for skip, branch, skip_is_left in orders:
@@ -71,7 +69,7 @@ def _draws(node: Node) -> bool:
     at: Node | None = node
     while at is not None and at.kind is Kind.CARRY:
         at = at.main
-    return at is not None and at.kind is Kind.SOURCE and at.operation in _NOISE
+    return at is not None and at.kind is Kind.SOURCE and at.operation in NOISE
 
 
 def _scale(term: Node, start: Node) -> float | None:

@@ -33,7 +33,7 @@ class ResidualSite:
         long: True if the skip passes over other residual additions of its stream (a global skip, a U-Net's).
         query: True if the skip is only a part of what the branch looks at, or a learned token.
         operation: bare name of the function that added, for instance ``"add"``.
-        skip_maker: what stands for the layer call whose output the skip is, before any factor; ``None`` if it is none.
+        skip_maker: what stands for the layer call whose output the skip is, before any factor; ``None`` if no layer made it.
     """
 
     name: str
@@ -93,7 +93,7 @@ class ActivationSite:
 
 @dataclass(frozen=True, slots=True)
 class MixingSite:
-    """One function call that mixes an input with a weight of the model: a layer that is no module call.
+    """One function call that mixes an input with a weight of the model: a layer that is not a module call.
 
     Attributes:
         name: of the module that holds the weight, of the weight itself if that module holds several, or

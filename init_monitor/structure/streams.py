@@ -43,6 +43,10 @@ class Streams:
         """Return the name of the addition that made a value."""
         return self._sites[node.site].name
 
+    def is_projection(self, node: Node) -> bool:
+        """Say whether the addition that made a value was found to be a projection block's."""
+        return self._sites[node.site].kind == "projection"
+
     def add(self, site: ResidualSite, node: Node, inner: tuple[int, ...]) -> ResidualSite:
         """Take in an addition.
 
@@ -96,6 +100,7 @@ class Streams:
         before = self._sites[node.site]
         # A later addition of the same stream knows better than one inside its branch: the last one to tell is right.
         sum_scale = factor / site.skip_scale if factor is not None and site.skip_scale else 1.0
-        self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)
+        if before.sum_scale != sum_scale or before.normalised is not normalised:
+            self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)
         self._followed.add(node.site)
         return replace(site, follows=before.name)

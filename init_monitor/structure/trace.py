@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from init_monitor.structure.derivation import Derivation, carries_values, tensors_in
+from init_monitor.structure.aftermath import Aftermath, Arithmetic
+from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
@@ -22,7 +23,7 @@ from init_monitor.structure.sums import Sum, find_sum
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Set as AbstractSet
 
     from init_monitor.structure.operations import Operation
     from init_monitor.structure.owners import Owners
@@ -39,7 +40,7 @@ _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Whom to tell of what is found: see :class:`init_monitor.structure.probe.Probe`."""
+    """Who is told of what is found: see :class:`init_monitor.structure.probe.Probe`."""
 
     on_residual: OnResidual | None = None
     on_activation: OnActivation | None = None
@@ -81,7 +82,7 @@ class Trace:
     Args:
         graph: the nodes of its tensors.
         owners: which module holds which parameter.
-        listeners: whom to tell.
+        listeners: who is told of what is found.
 
     Attributes:
         graph: the nodes of its tensors.
@@ -96,6 +97,8 @@ class Trace:
         self.mixings: list[MixingSite] = []
         self.reduced: set[object] = set()
         self._losses: set[int] = set()
+        self._activated: dict[Node, str] = {}
+        self._after = Aftermath()
         self._owners = owners
         self._tell = listeners
         self._ordinals: dict[str, int] = {}
@@ -106,12 +109,24 @@ class Trace:
         """The residual additions so far, in execution order."""
         return self._streams.sites()
 
+    @property
+    def shared(self) -> AbstractSet[object]:
+        """What stands for the layers whose output several functions read."""
+        return self._after.shared()
+
+    def after_the_network(self) -> Arithmetic:
+        """Return the activations and projection sums that are arithmetic of a loss, a likelihood or a record of the model's."""
+        found = self._after.values(self._stays)
+        return Arithmetic(
+            activations=frozenset(self._activated[node] for node in found if node in self._activated),
+            sums=frozenset(self._streams.name_of(node) for node in found if node.kind is Kind.RESIDUAL),
+        )
+
     def before(
         self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object], frame: Frame
     ) -> Pending:
         """Look at a call that is about to run in ``frame``."""
-        given = (args, {name: value for name, value in kwargs.items() if name != "out"} if "out" in kwargs else kwargs)
-        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_in(given)]
+        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_given(args, kwargs)]
         overwrites = operation.mutates or "out" in kwargs
         return Pending(
             frame=frame,
@@ -150,18 +165,33 @@ class Trace:
                 self.graph.wrote(output, node)
             else:
                 self.graph.bind(output, node)
-        if not outputs or first is None:
-            return
+        if outputs and first is not None:
+            self._tell_of(operation, args, kwargs, pending, (None if written else first, outputs[0]))
+
+    def _tell_of(
+        self,
+        operation: Operation,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        pending: Pending,
+        tensors: tuple[Tensor | None, Tensor],
+    ) -> None:
+        """Tell what a call was that made the second of two tensors of the first, ``None`` if that was overwritten."""
+        given, output = tensors
+        if operation.name == "requires_grad":
+            self._asks(output)
         if pending.activation is not None:
-            self._activation(pending.activation, pending.frame, None if written else first, outputs[0])
+            self._activation(pending.activation, pending.frame, given, output)
+            self._activated[self.graph.node_of(output)] = self.activations[-1].name
         elif pending.frame.open and operation.mixes:
-            self._mixing(operation, args, kwargs, pending, outputs[0])
+            self._mixing(operation, args, kwargs, pending, output)
         elif pending.frame.open and operation.family is Family.COMPUTES:
             self._unknown(operation, pending)
 
     def _note(self, operation: Operation, node: Node, output: Tensor) -> None:
         """Note the size of a value, and what it does with the values that it is made from."""
         node.size = output.numel()
+        self._after.made(node, outside=node.frame is self.graph.outside)
         if self._streams:
             self._streams.used(node)
         if operation.family is Family.POOLS and not output.dim():
@@ -172,18 +202,43 @@ class Trace:
 
         The output of a module that was not seen computing it (torchscript, an extension) is tied to its inputs.
         """
+        came_in = {id(item) for item in tensors_in(given) if item.grad_fn is None}
         for tensor in (output,) if isinstance(output, Tensor) else tensors_in(output):
-            if self.graph.knows(tensor) or not carries_values(tensor) or isinstance(tensor, nn.Parameter):
+            if self.graph.knows(tensor):
+                self._hand_on(tensor)
+                continue
+            if not carries_values(tensor) or isinstance(tensor, nn.Parameter) or id(tensor) in came_in:
                 continue
             parents = tuple(self.graph.node_of(item) for item in tensors_in(given) if carries_values(item))
             node = self.graph.make(type(module).__name__, Kind.OTHER, parents, frame)
             node.trainable = frame.trainable
             self.graph.bind(tensor, node)
+            self._hand_on(tensor)
         if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
             nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
             if any(end.maker is not None for node in nodes for end in ends_of(node)):
                 self._losses.add(id(module))
                 self._tell.on_loss(frame.name)
+
+    def _asks(self, tensor: Tensor) -> None:
+        """Take a leaf that asks for its gradient for an input of what follows, though it was computed: from constants."""
+        node = self.graph.node_of(tensor)
+        if isinstance(tensor, nn.Parameter) or node.stream or any(end.maker is not None for end in ends_of(node)):
+            return
+        source = self.graph.make("requires_grad", Kind.SOURCE, (), self.graph.outside)
+        source.stream, source.size = True, tensor.numel()
+        self.graph.bind(tensor, source)
+
+    def _stays(self, node: Node) -> bool:
+        """Say whether a value is the network's whoever reads it: what a layer made, and the sum of a skip and its branch."""
+        if node.kind is Kind.RESIDUAL:
+            return not self._streams.is_projection(node)
+        return node.maker is not None and node not in self._activated
+
+    def _hand_on(self, tensor: Tensor) -> None:
+        """Note that a module returns a value. A single number is a term of a loss as a rule, and no value of the network."""
+        if tensor.dim():
+            self.graph.node_of(tensor).uses += 1
 
     def _addition(
         self,

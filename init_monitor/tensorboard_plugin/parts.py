@@ -1,4 +1,4 @@
-"""What the pieces of an event file hold: names, descriptions, findings, vectors. Each is doubted before it is shown.
+"""What the pieces of an event file hold: names, descriptions, findings, vectors. Each is checked before it is shown.
 
 Another program may have used our plugin name, and a file may have been spoiled: what fits the format is taken, with names
 that a browser can show; what does not is left out, and said in a sentence.
@@ -36,7 +36,7 @@ def document_of(value: object) -> dict[str, Any]:
     """Return the JSON object that a tensor of one string holds.
 
     Raises:
-        MalformedError: it holds none.
+        MalformedError: it does not hold one.
     """
     text = value.item() if isinstance(value, np.ndarray) and value.size == 1 else None
     if not isinstance(text, (bytes, str)):
@@ -143,7 +143,7 @@ def _metadata(content: bytes) -> dict[str, Any]:
 
 
 def _facts_of(said: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what is said of a quantity, without what could not be said to a page."""
+    """Return what is said of a quantity, without what a page could not show."""
     facts = said.get("quantity")
     kept = {key: one for key, one in facts.items() if _can_be_said(key, one)} if isinstance(facts, dict) else {}
     return {"title": name} | kept

@@ -65,7 +65,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="Init Monitor")
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """Return what answers which address."""
+        """Return which function answers which address."""
         return {
             "/static/*": self._static,
             "/runs": _answering(self._runs),

@@ -20,11 +20,12 @@ from tensorboard.data import provider as providers
 from init_monitor.analysis.pace import weights_among
 from init_monitor.page.loss_line import loss_line
 from init_monitor.page.series import Series, assembled, merged_names
+from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import clipped, printable, quoted
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
-from init_monitor.store import finding_json, schema
+from init_monitor.store import schema
 from init_monitor.tensorboard_plugin.parts import (
     NAME_FIELDS,
     described_parts,
@@ -138,7 +139,7 @@ class EventReader:
             **{field: list(names[field]) for field in _FIELDS},
             "layers": layers,
             "residuals": [residuals[name] for name in names["residual_names"] if name in residuals],
-            "findings": [finding_json(finding) for finding in findings],
+            "findings": [shown_finding(finding) for finding in findings],
             "weights": sorted({name for layer in layers for name in _weights(layer)}),
             "looked": bool(found),
             "losses": losses,
@@ -242,7 +243,7 @@ class EventReader:
             names = lists[fitting[0]] if fitting else tuple(f"[{i}]" for i in range(len(vector)))
             yield int(datum.step), names, vector
         if left_out:
-            odd.append(f"Of {tag} {left_out} values are no vectors of numbers; they are left out.")
+            odd.append(f"Of {tag} {left_out} values are not vectors of numbers; they are left out.")
         with self._lock:
             known = self._odd.setdefault((source.experiment, run), {})
             known.update(dict.fromkeys(odd))
@@ -271,5 +272,5 @@ def _short(error: Exception) -> str:
 
 
 def _finite(time: float) -> float:
-    """Return when something was written; JSON has no form for a time that is no number."""
+    """Return when something was written; JSON has no form for a time that is NaN or infinite."""
     return float(time) if math.isfinite(time) else 0.0

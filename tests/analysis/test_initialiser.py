@@ -125,13 +125,12 @@ def test_they_agree_on_convolutions_whose_fans_the_shape_does_not_show(
     agree(model, x)
 
 
-def test_only_the_plan_starts_the_answer_of_a_classifier_small() -> None:
-    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 12))
+@pytest.mark.parametrize(("answers", "recipe"), [(12, "xavier_normal_"), (4 * WIDTH, "small_output_")])
+def test_they_agree_on_the_output_layer_which_starts_small_if_it_is_wide(answers: int, recipe: str) -> None:
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, answers))
     plan, layers = looked_at(model)
-    assert (plan.layers[1].recipe, plan.layers[1].options) == ("small_output_", {"std": 0.01})
-    chosen = snippets.choice_for(layers[1], plan.structure.layers)
-    assert chosen.recipe == "xavier_normal_"
-    assert chosen.variance == pytest.approx(2 / (WIDTH + 12))
+    assert snippets.choice_for(layers[1], plan.structure.layers).recipe == plan.layers[1].recipe == recipe
+    agree(model)
 
 
 @pytest.mark.parametrize(("activation", "options"), [(nn.Sigmoid, {"gain"}), (nn.Softplus, set())])

@@ -373,7 +373,7 @@ def test_a_doubling_per_block_is_two_to_the_number_of_blocks_after_all_of_them()
     growth = stream_growth(grown(blocks(20)), blocks(20))
     assert growth is not None
     assert 10**growth.log10_of_run == pytest.approx(2**20)
-    assert str(growth) == "Growth per block: 2 × (geometric mean of 20 blocks), 1.05e6 × after all of them"
+    assert str(growth) == "Growth per block: 2× (geometric mean of 20 blocks), 1.05e6× after all of them"
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30))
@@ -390,7 +390,7 @@ def test_nested_long_and_unmeasured_additions_are_no_block_of_the_stream() -> No
     growth = stream_growth(grown(net, [2, 1e9, 1e9, math.nan, 8]), net)
     assert growth is not None
     assert (growth.blocks, growth.run) == (2, ("blocks.0#1", "blocks.4#1"))
-    assert str(growth) == "Growth per block: 4 × (geometric mean of 2 blocks), 16 × after all of them"
+    assert str(growth) == "Growth per block: 4× (geometric mean of 2 blocks), 16× after all of them"
 
 
 def test_growth_does_not_build_up_over_a_normalisation_or_another_layer() -> None:
@@ -400,7 +400,7 @@ def test_growth_does_not_build_up_over_a_normalisation_or_another_layer() -> Non
     )
     stages = changed(blocks(6), 2, follows="")
     assert str(stream_growth(grown(stages), stages)).endswith(
-        "(geometric mean of 6 blocks), 16 × over the longest unbroken stream: 4 blocks up to blocks.5#1"
+        "(geometric mean of 6 blocks), 16× over the longest unbroken stream: 4 blocks up to blocks.5#1"
     )
 
 
@@ -414,9 +414,9 @@ def test_two_streams_side_by_side_are_followed_each_on_its_own() -> None:
 
 
 def test_of_an_unknown_structure_only_the_mean_is_claimed() -> None:
-    assert str(stream_growth(grown(NET), Structure())) == "Growth per block: 2 × (geometric mean of 3 blocks)"
+    assert str(stream_growth(grown(NET), Structure())) == "Growth per block: 2× (geometric mean of 3 blocks)"
     one = blocks(1)
-    assert str(stream_growth(grown(one), one)) == "Growth per block: 2 × (geometric mean of 1 block)"
+    assert str(stream_growth(grown(one), one)) == "Growth per block: 2× (geometric mean of 1 block)"
 
 
 def test_where_nothing_was_measured_nothing_is_claimed() -> None:
@@ -427,7 +427,7 @@ def test_where_nothing_was_measured_nothing_is_claimed() -> None:
 
 def test_a_growth_beyond_the_largest_float_is_still_a_number() -> None:
     net = blocks(40)
-    assert "1e400 × after all of them" in str(stream_growth(grown(net, 1e10), net))
+    assert "1e400× after all of them" in str(stream_growth(grown(net, 1e10), net))
 
 
 # The table
@@ -441,7 +441,7 @@ def test_a_row_shows_every_number_of_its_residual() -> None:
     assert " ".join(lines[2].split()) == header
     numbers = ["2", "3", "0.0123", "1.75", "6", "│████▌", "0.000321"]
     assert row(lines, "blocks.1#1") == ["blocks.1#1", "identity", *numbers]
-    assert lines[-1] == "Growth per block: 2.08 × (geometric mean of 3 blocks), 9 × after all of them."
+    assert lines[-1] == "Growth per block: 2.08× (geometric mean of 3 blocks), 9× after all of them."
 
 
 def test_the_bars_grow_with_the_variance_of_the_sum() -> None:
@@ -522,7 +522,7 @@ def test_the_console_prints_the_residual_table_right_after_the_propagation_table
     layers, residuals = text.split("\n\n")
     assert layers.startswith("Signal propagation at step 0: 8 layers")
     assert residuals.startswith("Residual additions at step 0: 3")
-    assert residuals.endswith("8 × after all of them.")
+    assert residuals.endswith("8× after all of them.")
     sink.close()
     assert len(printed) == 2
 
@@ -567,7 +567,7 @@ def test_the_markdown_report_ends_with_the_residuals_of_the_last_step() -> None:
         "|:--|:--|--:|--:|--:|--:|--:|--:|",
         "| blocks.0\\#1 | identity | 1 | 2 | 0.0123 | 1.75 | 2 | 0.000321 |",
     ]
-    assert lines[-1] == "Growth per block: 2.08 × (geometric mean of 3 blocks), 9 × after all of them."
+    assert lines[-1] == "Growth per block: 2.08× (geometric mean of 3 blocks), 9× after all of them."
 
 
 def test_the_html_report_shows_the_residuals_and_obeys_no_name() -> None:

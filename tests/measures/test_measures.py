@@ -38,6 +38,8 @@ from init_monitor.measures.units import sample_signal, unit_extremes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.usefixtures("kernel")
+
 RELATIVE = 1e-6
 
 

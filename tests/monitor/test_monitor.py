@@ -81,7 +81,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (ForwardProbe, "enter", "attaching to the model"),
     (ResidualTaps, "settle", "ending a forward"),
     (Capture, "end_batch", "merging a batch"),
-    (Capture, "pause", "looking away"),
+    (Capture, "pause", "ignoring an evaluation"),
     (Capture, "before_optimizer", "measuring the parameters"),
     (Capture, "after_optimizer", "measuring the updates"),
     (Capture, "close_step", "reading the measurements"),

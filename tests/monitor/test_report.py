@@ -107,7 +107,7 @@ def test_markdown_has_the_verdict_each_finding_with_code_and_a_row_per_layer() -
         "## Layers at step 50",
     ]
     assert "```python\nif 1 < 2:\n    nn.init.kaiming_normal_(model[0].weight)\n```" in text
-    assert "| fall | 0.001 × per layer | 1 × per layer |" in text
+    assert "| fall | 0.001× per layer | 1× per layer |" in text
     table = lines[lines.index("## Layers at step 50") + 2 :]
     # A cell ends at a bar that is not escaped: every row has as many cells as the header.
     cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
@@ -190,7 +190,7 @@ def test_html_shows_names_messages_and_code_as_they_are() -> None:
     assert EVIL in words
     assert "The variance of <net> & its gradient fall 10³ × per layer." in words
     assert "if 1 < 2:\n    nn.init.kaiming_normal_(model[0].weight)" in words
-    assert "fall: 0.001 × per layer (expected 1 × per layer)" in words
+    assert "fall: 0.001× per layer (expected 1× per layer)" in words
     assert "Source" not in words
     assert words.count("vanishing") == 1
 
@@ -304,7 +304,7 @@ def test_a_terminal_without_unicode_gets_ascii_drawings_and_spelled_signs(encodi
     assert any("|#" in row for row in rows)
     assert all("?" not in row for row in rows)
     sign = "x" if encoding == "ascii" else "×"
-    assert any(f"0.001 {sign} per layer" in line for line in lines)
+    assert any(f"0.001{sign} per layer" in line for line in lines)
 
 
 @pytest.mark.parametrize("width", [60, 72])

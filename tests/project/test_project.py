@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -40,18 +41,29 @@ def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built with the installed build backend: no network, no second environment."""
-    target = tmp_path_factory.mktemp("dist")
+def _wheel(target: Path, **environment: str) -> Path:
+    """Build the wheel with the installed build backend: no network, no second environment."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)],
         cwd=ROOT,
+        env=os.environ | environment,
         capture_output=True,
         check=True,
     )
     (built,) = target.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, with whatever this machine has."""
+    return _wheel(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def pure_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a machine without a compiler."""
+    return _wheel(tmp_path_factory.mktemp("pure"), CC="no-such-compiler")
 
 
 def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -87,6 +99,27 @@ def test_the_wheel_works_from_an_empty_directory_and_not_from_the_checkout(wheel
     where, version = _python(code, directory=tmp_path, path=unpacked).split()
     assert Path(where).is_relative_to(unpacked)
     assert f"-{version}-" in wheel.name
+
+
+@pytest.mark.parametrize("kind", ["wheel", "pure_wheel"])
+def test_a_wheel_reads_the_cpu_with_what_was_compiled_into_it_or_else_with_torch(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    built: Path = request.getfixturevalue(kind)
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(tmp_path / "site")
+    compiled = (tmp_path / "site" / "init_monitor" / "measures" / "one_read.so").is_file()
+    assert built.name.endswith("-py3-none-any.whl") == (not compiled)
+    assert "-py3-none-" in built.name
+    # CI has a compiler; who has none builds what is pure.
+    assert compiled == (kind == "wheel" and bool(os.environ.get("CI") or shutil.which("cc")))
+    code = (
+        f"import sys\nsys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]\n"
+        "import torch\nfrom init_monitor.measures import moments, native\n"
+        "print(native.in_use(), moments(torch.ones(7)).count)"
+    )
+    shown = _python(code, directory=tmp_path, path=tmp_path / "site")
+    assert shown == f"{'native' if compiled else 'eager'} 7\n"
 
 
 def test_the_wheel_holds_every_module_the_type_marker_and_the_licence_and_nothing_else(wheel: Path) -> None:

@@ -106,15 +106,17 @@ def test_lstm_and_gru_get_orthogonal_recurrent_and_xavier_input_weights(kind: ty
 
 
 @pytest.mark.parametrize("end", [None, nn.Softmax(dim=-1), nn.LogSoftmax(dim=-1)])
-def test_the_output_layer_before_softmax_or_nothing_gets_small_weights(end: nn.Module | None) -> None:
+def test_a_wide_output_layer_before_softmax_or_nothing_gets_small_weights(end: nn.Module | None) -> None:
     tail = [] if end is None else [end]
-    plan = planned(nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 10), *tail), torch.randn(8, 6))["2"]
+    plan = planned(nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 100), *tail), torch.randn(8, 6))["2"]
     assert (plan.recipe, plan.place) == ("small_output_", Place.OUTPUT)
     assert plan.target_variance == pytest.approx(0.01**2)
 
 
-def test_an_output_layer_that_xavier_makes_smaller_still_gets_xavier() -> None:
-    plan = planned(nn.Linear(30_000, 2), torch.randn(2, 30_000))[""]
+def test_a_narrow_output_layer_gets_what_keeps_the_gradient_and_so_does_one_that_xavier_makes_smaller_still() -> None:
+    narrow = planned(nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 10)), torch.randn(8, 6))["2"]
+    assert (narrow.recipe, narrow.place, narrow.target_variance) == ("xavier_normal_", Place.OUTPUT, 2 / 74)
+    plan = planned(nn.Linear(100, 20_000), torch.randn(2, 100))[""]
     assert (plan.recipe, plan.place) == ("xavier_normal_", Place.OUTPUT)
     assert plan.target_variance < 0.01**2
 
@@ -152,7 +154,7 @@ def test_a_transformer_gets_small_weights_and_what_writes_into_its_stream_less_b
         assert plan.target_variance == pytest.approx(std**2 / 6)
         assert "6 additions" in plan.reason
     assert plans["embed"].target_variance == pytest.approx(0.02**2)
-    assert plans["head"].recipe == "small_output_"
+    assert plans["head"].recipe == ("small_output_" if width == 16 else "xavier_normal_")
 
 
 # --- beyond the table ------------------------------------------------------------------------------------------------
@@ -343,7 +345,7 @@ def exploding() -> tuple[InitPlan, torch.Tensor]:
 def test_the_comparison_shows_the_explosion_cured() -> None:
     plan, x = exploding()
     comparison = plan.compare(x)
-    # N(0, 1) weights: 64-fold per ReLU layer, ten of them; afterwards the small output layer sets the range.
+    # N(0, 1) weights: 64-fold per ReLU layer, ten of them; afterwards the output layer sets the range.
     assert comparison.range_of(comparison.before) > 64**9
     assert comparison.range_of(comparison.after) < 1e4
     hidden = [layer.forward.variance for layer in list(comparison.after.record)[:-1]]
@@ -415,7 +417,7 @@ def test_a_plan_takes_what_check_takes_as_a_batch() -> None:
     x, y = torch.randn(8, 6), torch.randint(0, 3, (8,))
     model = mlp(1, 6, classes=3)
     plan = init_monitor.recommend(model, (x, y), nn.functional.cross_entropy)
-    assert [one.recipe for one in plan.layers] == ["he_normal_", "small_output_"]
+    assert [one.recipe for one in plan.layers] == ["he_normal_", "xavier_normal_"]
     with pytest.raises(TypeError, match=r"recommend\(model, batch\) needs a torch.nn.Module as its model, got int"):
         init_monitor.recommend(3, x)  # type: ignore[arg-type]
     with pytest.raises(InitMonitorError, match=r"recommend\(model, batch\): loss_fn returned Tensor of shape \(8, 3\)"):
@@ -492,7 +494,7 @@ def test_a_weight_that_holds_no_floating_numbers_is_left_and_said_so() -> None:
     model = nn.Sequential(nn.Linear(4, 4, dtype=torch.complex64), Real(), quantised, nn.Linear(4, 2))
     plan = init_monitor.recommend(model, torch.randn(8, 4, dtype=torch.complex64))
     assert plan.left == ("0.weight", "0.bias")
-    assert [(one.layer, one.recipe) for one in plan.layers] == [("2", ""), ("3", "small_output_")]
+    assert [(one.layer, one.recipe) for one in plan.layers] == [("2", ""), ("3", "xavier_normal_")]
     assert "torch.int8" in plan.layers[0].reason
 
 

@@ -161,3 +161,17 @@ def test_growth_that_residual_additions_bring_is_no_layers_fault() -> None:
     fell = np.log(record.column(Quantity.GRADIENT_VARIANCE))[firsts]
     assert fell[0] - fell[-1] > 10
     assert np.abs((fell - backward[firsts]) - fell[-1]).max() < 1
+
+
+def test_a_fault_at_one_place_is_told_there_and_one_of_the_whole_chain_is_not() -> None:
+    # A factor that no weights make, between the sixth layer and the seventh.
+    jump = only(judge(history(linears(12), {Quantity.VARIANCE: [1.0] * 6 + [1e8] * 6, Quantity.GAIN: 1.0})))
+    assert jump.layers == ("net.6",)
+    assert "grows at one place, net.6, from net.0 to net.11" in jump.message
+    assert "At this pace" not in jump.message
+    assert "growth_per_layer" not in jump.evidence
+    # Two layers are off, one of them by three quarters of the whole.
+    gains = np.array([1.0] * 3 + [1e10] + [1.0] * 4 + [1e3] + [1.0] * 3)
+    two = only(judge(history(linears(12), {Quantity.VARIANCE: np.cumprod(gains), Quantity.GAIN: gains})))
+    assert two.layers == ("net.3", "net.8")
+    assert "at one place" not in two.message

@@ -545,6 +545,15 @@ def test_an_addition_without_known_layers_has_a_remedy_in_words_only() -> None:
     assert isinstance(bare[0], Residual)
 
 
+def test_the_remedy_says_why_it_names_some_of_the_branches() -> None:
+    growth = np.where(np.arange(16) % 4 == 3, 1.05, 2.5)
+    levels = np.cumprod(np.concatenate([[1.0], growth]))
+    finding = only(grown(stream(list(levels))))
+    assert len(finding.layers) == 12
+    assert "for the 12 of 16 branches whose addition multiplies the variance by 1.5 or more" in finding.remedy_sentence
+    assert "branches whose" not in only(grown(stream(doubling(16)))).remedy_sentence
+
+
 # --- by consequence --------------------------------------------------------------------------------------------------
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from builders import history, linears, only
+from builders import history, linears, only, record
 from models import Classifier, fit, loader, mlp
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from init_monitor import InitMonitor, Severity
+from init_monitor.records import History, LossCurve, LossStretch
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DEFAULT_RULES, Standstill
 from init_monitor.rules.engine import Engine
@@ -115,6 +116,27 @@ def test_what_does_not_move_at_all_is_rounded_away_or_not_stepped(rate: float, w
 def test_a_network_without_measured_parameters_says_nothing() -> None:
     past = [{Quantity.VARIANCE: 1.0}] * 10
     assert list(Standstill().judge(history(NET, *past, parameter_names=[]))) == []
+
+
+def rated(rates: dict[int, float], losses: Any = ()) -> list[Finding]:
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate(np.asarray(losses, np.float64).tolist())))
+    records = [record(NET, columns(), step=step, learning_rate=rate) for step, rate in rates.items()]
+    return list(Standstill().judge(History(records, NET, losses=curve)))
+
+
+def test_a_schedule_that_is_used_up_long_before_the_end_is_a_warning() -> None:
+    start = {i: 0.1 * (1 - i / 10) for i in range(10)}
+    level, falling = 2.3 + 0 * np.arange(51.0), 2.3 * 0.95 ** np.arange(51.0)
+    finding = only(rated({**start, 50: 0.0}, level))
+    assert finding.severity is Severity.WARNING
+    assert "schedule" in finding.remedy_sentence
+    assert rated({**start, 50: 0.0}, falling) == [], "it is the end of a training that learned"
+    assert rated({**start, 50: 0.0}) == [], "the loss is not known, and two samples are no stretch"
+    assert only(rated({**start, 50: 0.0, 100: 0.0}, falling)).severity is Severity.WARNING
+    assert rated({**start, 50: 1e-3, 100: 1e-4}, level) == [], "three steps of a tenth"
+    warm = {i: 0.01 * i for i in range(10)}
+    assert rated({**warm, 50: 0.1, 100: 0.1}, level) == [], "a warm-up from 0"
 
 
 # --- real trainings --------------------------------------------------------------------------------------------------

@@ -190,6 +190,29 @@ def test_beside_skip_connections_only_updates_make_a_faint_gradient_critical(
     assert [finding.severity for finding in report.findings if finding.code == "IM202"] == [severity]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "ratio", "rms", "said", "unsaid"),
+    [
+        # Weights that are replaced beside a gradient that has faded: the reason stands beside it.
+        ("Adam", 0.147, 1e-3, "Adam rescales a gradient however faint it is", "as small as the epsilon"),
+        ("Adam", 0.147, 1e-9, "already shortens these steps", "no longer makes up for it"),
+        ("Adam", 1e-7, 1e-10, "no longer makes up for it", "rescales a gradient"),
+        ("SGD", [1e-3] * 5 + [0.5] * 5, 1e-3, "those of the other layers by 0.5", "rescales"),
+    ],
+)
+def test_a_faint_gradient_is_not_told_beside_weights_that_move_without_the_reason(
+    optimizer: str, ratio: Any, rms: float, said: str, unsaid: str
+) -> None:
+    faint = backward(1 / 16)
+    elsewhere = (
+        ratio if isinstance(ratio, list) else [ratio] * (len(faint) // 2) + [1e-3] * (len(faint) - len(faint) // 2)
+    )
+    finding = only(judge(past(1 / 16, optimizer=optimizer, columns=updates(elsewhere, rms))))
+    assert finding.severity > Severity.INFO
+    assert said in finding.message
+    assert unsaid not in finding.message
+
+
 def test_updates_that_are_enough_by_size_are_a_warning_where_nothing_came_of_them() -> None:
     fading = past(0.1, columns=updates(1e-3), optimizer="Adam")
     steps = np.arange(100)

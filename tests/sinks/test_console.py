@@ -40,7 +40,7 @@ def finding(layers: tuple[str, ...] = ("net.1",), **changes: Any) -> Finding:
         severity=Severity.CRITICAL,
         layers=layers,
         step=3,
-        message="The variance grows 512 × per layer.",
+        message="The variance grows 512× per layer.",
         evidence={"growth": Figure(512.0, "× per layer")},
         expected={"growth": Figure(1.0, "× per layer")},
         remedy="Initialise with He.\n\nnn.init.kaiming_normal_(model[0].weight)",
@@ -259,8 +259,8 @@ def test_a_panel_says_everything_the_finding_knows() -> None:
     for words in (
         "critical: IM101 exploding-activations, step 3",
         "net.4 … net.40 (19 layers)",
-        "The variance grows 512 × per layer.",
-        "growth   512 × per layer   1 × per layer",
+        "The variance grows 512× per layer.",
+        "growth   512× per layer       1× per layer",
         "What to do: Initialise with He.",
         "Source: He et al. 2015, Eq. 10",
     ):

@@ -360,7 +360,7 @@ def test_markdown_keeps_figures_code_and_special_characters_apart() -> None:
         "## IM101 exploding-activations (critical, step 0)",
         "Layers: net.0, net.1",
         "Grows \\*fast\\* \\| 512 ×.",
-        "| | measured | expected |\n| --- | --- | --- |\n| growth | 512 × | 1 × |",
+        "| | measured at step 0 | expected |\n| --- | --- | --- |\n| growth | 512× | 1× |",
         "**What to do:** Use He.",
         "```python\nnn.init.kaiming_normal_(w)\n```",
         "Source: He et al. 2015",

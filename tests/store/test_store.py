@@ -37,7 +37,7 @@ def finding(step: int = 0, **changes: Any) -> Finding:
         severity=Severity.CRITICAL,
         layers=("net.0", "net.1"),
         step=step,
-        message="The variance grows 512 × per layer.",
+        message="The variance grows 512× per layer.",
         evidence={"growth": Figure(512.0, "× per layer"), "overflow": Figure(math.inf)},
         expected={"growth": Figure(1.0, "× per layer")},
         remedy="Initialise with He.\n\nnn.init.kaiming_normal_(w)",
@@ -160,7 +160,7 @@ def test_structure_findings_settings_and_versions_come_back_equal(tmp_path: Path
     run = read_run(path)
     assert run.structure == structure
     assert run.findings == [finding()]
-    assert str(run.findings[0].evidence["growth"]) == "512 × per layer"
+    assert str(run.findings[0].evidence["growth"]) == "512× per layer"
     assert run.findings[0].severity is Severity.CRITICAL
     (header,) = run.headers
     assert (header.schema, header.settings, header.versions) == (

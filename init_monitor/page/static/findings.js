@@ -4,7 +4,7 @@
  */
 
 import { h, icon, ICONS, refill } from "./dom.js";
-import { counted, figureNumber, formatNumber, formatStep, layerRange } from "./format.js";
+import { counted, formatStep, layerRange } from "./format.js";
 import { bySeverity } from "./model.js";
 import { copyText, nothing, pill } from "./parts.js";
 
@@ -110,7 +110,7 @@ function entry(ctx, run, finding, opened, first) {
       pill(finding.severity, finding.severity),
       h("span.code", {}, finding.code),
       h("b", {}, finding.rule),
-      h("span.muted", {}, layerRange(finding.layers)),
+      h("span.muted", {}, layerRange(called(finding))),
       h("span.muted.right", {}, `step ${formatStep(finding.step)}`),
       h("span.gist", { title: finding.message }, finding.message),
     ),
@@ -125,12 +125,21 @@ function entry(ctx, run, finding, opened, first) {
   return details;
 }
 
+/** The layers as a person calls them. @param {Finding} finding */
+function called(finding) {
+  return finding.places?.length ? finding.places : finding.layers;
+}
+
 /** @param {Context} ctx @param {string} run @param {Finding} finding */
 function places(ctx, run, finding) {
   const links = finding.layers
     .slice(0, LISTED)
-    .map((layer) =>
-      h("button.link", { type: "button", onclick: () => ctx.set({ view: "layer", layer, focus: run }) }, layer),
+    .map((layer, i) =>
+      h(
+        "button.link",
+        { type: "button", onclick: () => ctx.set({ view: "layer", layer, focus: run }) },
+        called(finding)[i],
+      ),
     );
   const more = finding.layers.length - LISTED;
   const step = h(
@@ -154,20 +163,16 @@ function places(ctx, run, finding) {
 
 /** @param {Finding} finding */
 function figures(finding) {
-  const names = [...new Set([...Object.keys(finding.evidence ?? {}), ...Object.keys(finding.expected ?? {})])];
-  if (!names.length) return null;
-  /** @param {import("./types.js").Figure | undefined} figure */
-  const cell = (figure) =>
-    h("td", {}, figure ? `${formatNumber(figureNumber(figure.value), 4)} ${figure.unit}`.trim() : "");
+  if (!finding.figures.length) return null;
   return h(
     "table.figures",
     {},
-    h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, "measured"), h("th", {}, "expected"))),
+    h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, finding.measured), h("th", {}, "expected"))),
     h(
       "tbody",
       {},
-      ...names.map((name) =>
-        h("tr", {}, h("th", {}, name), cell(finding.evidence?.[name]), cell(finding.expected?.[name])),
+      ...finding.figures.map(([title, measured, expected]) =>
+        h("tr", {}, h("th", {}, title), h("td", {}, measured), h("td", {}, expected)),
       ),
     ),
   );

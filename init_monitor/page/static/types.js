@@ -46,12 +46,6 @@
  */
 
 /**
- * @typedef {object} Figure
- * @property {number | string} value a number, or "NaN", "Infinity", "-Infinity"
- * @property {string} unit
- */
-
-/**
  * @typedef {object} Finding
  * @property {string} rule
  * @property {string} code
@@ -59,8 +53,9 @@
  * @property {string[]} layers
  * @property {number} step
  * @property {string} message
- * @property {Record<string, Figure>} evidence
- * @property {Record<string, Figure>} expected
+ * @property {string[]} [places] the layers as a person calls them; empty where that is the same
+ * @property {[string, string, string][]} figures in words: what it is, what was measured, what was expected
+ * @property {string} measured head of the column of what was measured
  * @property {string} remedy
  * @property {string} source
  */
@@ -138,7 +133,7 @@
 /**
  * Around the page: TensorBoard, or nothing.
  * @typedef {object} Host
- * @property {boolean} whole true if the page is all there is; a part of one leaves the keys of the others alone
+ * @property {boolean} whole true if the page is all there is; a page within another leaves the other's keys alone
  * @property {() => Record<string, string>} readLink
  * @property {(link: Record<string, string>) => void} writeLink
  * @property {(link: Record<string, string>) => string} address

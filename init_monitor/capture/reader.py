@@ -1,0 +1,83 @@
+"""The rows of a step on the host, read as whole columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.measures import finalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from init_monitor.capture.accumulator import Accumulator
+    from init_monitor.capture.drained import Drained
+    from init_monitor.records import Column
+
+    Index = NDArray[np.intp]
+
+_NONE = -1
+"""What stands in an index for a row that does not exist: all its numbers are NaN."""
+
+
+class Reader:
+    """Reads the drained rows of every device.
+
+    Args:
+        drained: by accumulator, as :meth:`init_monitor.capture.accumulator.Accumulator.drain` gave it.
+    """
+
+    def __init__(self, drained: Mapping[Accumulator, Drained]) -> None:
+        """Finalise all rows at once."""
+        self._drained = drained
+        self._begins: dict[Accumulator, tuple[int, int]] = {}
+        rows = 0
+        for accumulator, one in drained.items():
+            self._begins[accumulator] = rows, len(one.rows)
+            rows += len(one.rows)
+        columns = [finalise(one.rows) for one in drained.values()]
+        self._columns: dict[str, Column] = {}
+        for name in columns[0] if columns else ():
+            # One more, which is what an index of -1 reads.
+            self._columns[name] = np.concatenate([*(each[name] for each in columns), [np.nan]])
+        self._arrived = np.zeros(rows + 1, dtype=np.bool_)
+        if columns:
+            # NaN, where no row is, is not above 0.
+            self._arrived = self._columns["count"] + self._columns["nonfinite_count"] > 0
+            for column in self._columns.values():
+                column[~self._arrived] = np.nan
+
+    def index(self, places: Iterable[tuple[Accumulator, int]]) -> Index:
+        """Return where the rows of these numbers are; a row that does not exist reads as NaN."""
+        begins = self._begins
+        found = []
+        for accumulator, row in places:
+            begin, rows = begins.get(accumulator, (0, 0))
+            found.append(begin + row if 0 <= row < rows else _NONE)
+        return np.array(found, dtype=np.intp)
+
+    def column(self, index: Index, name: str) -> Column:
+        """Return a finalised number of each row of an index; NaN for one that does not exist or received nothing."""
+        known = self._columns.get(name)
+        return np.full(len(index), np.nan) if known is None else known[index]
+
+    def arrived(self, index: Index) -> NDArray[np.bool_]:
+        """Say of each row whether any element, finite or not, reached it in this step."""
+        return self._arrived[index]
+
+    def norm(self, index: Index) -> Column:
+        """Return the Euclidean norm of what each row holds."""
+        return np.sqrt(self.column(index, "count") * self.column(index, "mean_square"))
+
+    def drained(self, accumulator: Accumulator) -> Drained:
+        """Return the raw rows and units of one device."""
+        return self._drained[accumulator]
+
+
+def ratio(over: Column, under: Column) -> Column:
+    """Return ``over / under``; NaN where ``under`` is not positive."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.where(under > 0, over / under, np.nan)

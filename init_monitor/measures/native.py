@@ -1,0 +1,187 @@
+"""The CPU in one read: a library in C, where one was compiled.
+
+It is in a wheel that was built where a compiler was. A checkout compiles it when it is first needed. Where there is none,
+torch's operations (:mod:`init_monitor.measures.cpu`) give the same numbers; nothing else has to know which.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from functools import cache, lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from init_monitor.measures import compiling
+from init_monitor.measures.eager import Eager
+from init_monitor.measures.partials import WIDTH, Layout, Partials, UnitSums, working_dtype
+from init_monitor.measures.units import unit_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from init_monitor.measures.partials import Reduction
+    from init_monitor.measures.scratch import Scratch
+
+CHOICE = "INIT_MONITOR_KERNEL"
+"""``eager`` or ``native`` in this variable of the environment says which kernel is used; for tests and for comparing."""
+
+FORMATS: Mapping[torch.dtype, int] = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+"""Numbers of the formats in the library."""
+
+NO_UNITS, UNITS_INNERMOST, POSITIONS_INNERMOST = range(3)
+"""How units lie in memory: not asked; [sample, position, unit]; [sample, unit, position]."""
+
+PLAIN: Final = {Tensor, torch.nn.Parameter}
+"""What holds its elements itself. Of a subclass only its own operations know where they are."""
+
+
+class _Plan(ctypes.Structure):
+    """What the library is asked: ``struct plan``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("format", "elements", "zeros", "knee")),
+        *((name, ctypes.c_int64) for name in ("order", "units", "positions", "squares")),
+        *((name, ctypes.c_double) for name in ("centre", "reach")),
+    )
+
+
+class Order(NamedTuple):
+    """How the units of a tensor lie in memory.
+
+    Attributes:
+        order: one of the numbers above.
+        units: how many there are.
+        positions: of one unit in one sample.
+        squares: there are positions to take the mean signal over.
+    """
+
+    order: int
+    units: int
+    positions: int
+    squares: bool
+
+
+class Native:
+    """Takes what is on the CPU; what the library cannot do is left to torch."""
+
+    def applies(self, block: Tensor, plan: Reduction) -> bool:  # noqa: ARG002 - all plans are the same to it
+        """Say whether there is a library and it knows such tensors."""
+        return (
+            block.device.type == "cpu"
+            and block.dtype in FORMATS
+            and type(block) in PLAIN
+            and block.numel() > 0
+            and library() is not None
+        )
+
+    def reduce(self, block: Tensor, plan: Reduction, scratch: Scratch) -> Partials:
+        """Reduce them in one read; elements that need another way get it."""
+        call = library()
+        x = _dense(block)
+        where = x.data_ptr()
+        # A tensor that is only pretended has no address.
+        if call is None or not where or where % x.element_size():
+            return Eager().reduce(block, plan, scratch)
+        tensors, order = x.shape[0], _order(x.shape, x.stride(), plan.layout)
+        rows = torch.empty(tensors, WIDTH, dtype=torch.float64)
+        asked, units = _asked(x.dtype, x.numel() // tensors, order, plan), None
+        if order is None:
+            odd = call(where, tensors, asked, rows.data_ptr(), None, None, None, None)
+            units = unit_sums(block, plan)
+        else:
+            units = _room(tensors, order.units, working_dtype(x.dtype) if plan.rectifier else None)
+            odd = call(where, tensors, asked, rows.data_ptr(), *(None if t is None else t.data_ptr() for t in units))
+        return Eager().reduce(block, plan, scratch) if odd else Partials(rows, units)
+
+
+def in_use() -> str:
+    """Say which kernel reads the CPU: ``native`` or ``eager``."""
+    return "eager" if library() is None else "native"
+
+
+@cache
+def library() -> Callable[..., int] | None:
+    """Return the function of the library; ``None`` if there is none, or it is not wanted.
+
+    Raises:
+        RuntimeError: the environment asks for what is not there.
+    """
+    wanted = os.environ.get(CHOICE, "")
+    if wanted not in {"", "eager", "native"}:
+        msg = f"{CHOICE} is {wanted!r}; it can be 'eager' or 'native', or be left out."
+        raise RuntimeError(msg)
+    path = None if wanted == "eager" else _path()
+    found = None if path is None else _loaded(path)
+    if found is None and wanted == "native":
+        msg = (
+            f"{CHOICE} is 'native', but there is no compiled kernel here: install a C compiler, and init-monitor again."
+        )
+        raise RuntimeError(msg)
+    return found
+
+
+def _path() -> Path | None:
+    """Return where the library is: beside its source in a wheel; a checkout's is compiled where it is missing."""
+    shipped = compiling.SOURCE.with_name(compiling.LIBRARY)
+    if shipped.is_file():
+        return shipped
+    own = compiling.in_checkout()
+    return own if own is not None and (own.is_file() or compiling.compiled(own)) else None
+
+
+def _loaded(path: Path) -> Callable[..., int] | None:
+    try:
+        call = ctypes.CDLL(str(path)).init_monitor_reduce
+    except (OSError, AttributeError):  # made for another system
+        return None
+    address = ctypes.c_void_p
+    call.argtypes = (address, ctypes.c_int64, ctypes.POINTER(_Plan), *[address] * 5)
+    call.restype = ctypes.c_int
+    return call
+
+
+def _dense(block: Tensor) -> Tensor:
+    """Return the tensors one after the other, each without gaps; in any order of its dimensions if it is one."""
+    if block.is_contiguous() or (block.shape[0] == 1 and torch.ops.aten.is_non_overlapping_and_dense(block[0])):
+        return block
+    return block.contiguous()
+
+
+@lru_cache(maxsize=4096)
+def _asked(dtype: torch.dtype, elements: int, order: Order | None, plan: Reduction) -> _Plan:
+    centre, reach = plan.knee or (0.0, 0.0)
+    units = order or Order(NO_UNITS, 0, 0, squares=False)
+    return _Plan(FORMATS[dtype], elements, plan.zeros, plan.knee is not None, *units, centre, reach)
+
+
+@lru_cache(maxsize=4096)
+def _order(shape: Sequence[int], strides: Sequence[int], layout: Layout | None) -> Order | None:
+    """Say how the units of ``[G, ...]`` lie in memory; ``None`` if they are not asked for, or in no order it knows."""
+    if layout is None:
+        return None
+    roles = ["p"] * (len(shape) - 1)
+    roles[layout.sample], roles[layout.unit] = "s", "u"
+    # Dimensions of size 1 are everywhere and nowhere.
+    ordered = sorted((d for d in range(1, len(shape)) if shape[d] > 1), key=lambda d: -strides[d])
+    order = "".join(role for role, _ in groupby(roles[d - 1] for d in ordered))
+    units, positions = shape[layout.unit + 1], math.prod(shape[d] for d in ordered if roles[d - 1] == "p")
+    # Without positions the squares are those of the elements, which the row has already: see `sample_signal`.
+    squares = "p" in roles
+    if order in {"spu", "su", "pu", "u", ""}:
+        return Order(UNITS_INNERMOST, units, positions, squares)
+    if order in {"sup", "sp", "up", "p", "s"}:
+        return Order(POSITIONS_INNERMOST, units, positions, squares)
+    return None
+
+
+def _room(tensors: int, units: int, extremes: torch.dtype | None) -> UnitSums:
+    sums, squares = torch.empty(tensors, units, dtype=torch.float64), torch.empty(tensors, dtype=torch.float64)
+    if extremes is None:
+        return UnitSums(sums, squares)
+    return UnitSums(sums, squares, *(torch.empty(tensors, units, dtype=extremes) for _ in range(2)))

@@ -1,0 +1,103 @@
+"""A finding about a start that the run has left behind is taken back to information, wherever findings are kept."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import linears, record
+
+from init_monitor.records import TAKEN_BACK, Figure, Finding, History, LossCurve, LossStretch, Severity, settled
+from init_monitor.records.quantities import Quantity
+from init_monitor.rules import Saturation
+from init_monitor.rules.engine import Engine
+from init_monitor.sinks import ConsoleSink
+from init_monitor.sinks.sink import Run
+
+if TYPE_CHECKING:
+    from init_monitor.rules.rule import Rule
+
+NET = linears(3, width=10)
+WARNING, INFO = Severity.WARNING, Severity.INFO
+
+
+class Starts:
+    """Complains of the start at every step; with ``late`` of what training made."""
+
+    code, name = "X303", "starts-badly"
+
+    def __init__(self, *, late: bool = False) -> None:
+        self.late = late
+
+    def judge(self, history: History) -> list[Finding]:
+        return [
+            Finding(
+                self.name, self.code, WARNING, ("net.0",), history.last.step, "It starts badly.", remedy="Begin anew."
+            )
+        ]
+
+    def is_about_start(self, finding: Finding) -> bool:
+        assert finding.code == self.code
+        return not self.late
+
+
+def told(losses: Any, *, rule: Rule | None = None) -> list[Finding]:
+    """Return what an engine says at the first step, after half of the losses and after all of them."""
+    engine, found = Engine([rule or Starts()], strict=True), []
+    values = np.asarray(losses, np.float64).tolist()
+    for count in (1, len(values) // 2, len(values)):
+        curve = LossCurve()
+        curve.add(LossStretch.of(enumerate(values[:count])))
+        given = record(NET, {Quantity.VARIANCE: 1.0}, step=count - 1)
+        found += engine.judge(History([given], NET, losses=curve))
+    return found
+
+
+FALLING = 2.3 * np.exp(-np.arange(200) / 40)
+
+
+def test_it_is_told_at_once_and_taken_back_once_the_run_learns_well() -> None:
+    loud, back = told(FALLING)
+    assert (loud.severity, loud.takes_back) == (WARNING, False)
+    assert (back.severity, back.takes_back, float(back.evidence[TAKEN_BACK])) == (INFO, True, 0.0)
+    assert "the loss has fallen from 2" in back.message
+    assert settled([loud, back]) == [back]
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [2.3 + 0 * FALLING, 24 * np.exp(-np.arange(200) / 40) + 2.3, [math.nan] * 200, 2.3 - 0.002 * np.arange(200), []],
+    ids=["level", "to guessing", "nan", "slowly", "unknown"],
+)
+def test_it_stays_where_the_run_is_not_seen_to_learn_well(losses: Any) -> None:
+    assert [finding.severity for finding in told(losses if len(losses) else [math.nan] * 3)] == [WARNING]
+
+
+def test_what_training_made_stays() -> None:
+    assert [finding.severity for finding in told(FALLING, rule=Starts(late=True))] == [WARNING]
+
+
+def test_saturation_knows_which_of_its_findings_are_about_the_start() -> None:
+    rule = Saturation()
+    start, late = (
+        Finding(rule.name, rule.code, WARNING, ("net.0",), 0, "", evidence)
+        for evidence in ({}, {"records": Figure(3, "sampled steps in a row")})
+    )
+    assert rule.is_about_start(start)
+    assert not rule.is_about_start(late)
+
+
+def test_the_console_says_so_in_one_line_at_the_end() -> None:
+    printed: list[str] = []
+    sink = ConsoleSink()
+    sink.open(Run(dense_steps=10, write=printed.append))
+    loud, back = told(FALLING)
+    for finding in (loud, back):
+        given = record(NET, {Quantity.VARIANCE: 1.0}, step=finding.step)
+        sink.emit(given, (finding,), NET)
+    sink.close()
+    assert sum("starts-badly" in text for text in printed) == 2, "the panel, and the line at the end"
+    assert printed[-2] == "Taken back: X303 starts-badly of step 0: the loss has left it behind."
+    assert "1 note in" in printed[-1]
