@@ -42,6 +42,8 @@ class OutputScale:
         least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
         sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is sure and
             wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
+        chance: how many times the variance that zero-mean weights give, fan_in · Var(W) · E[x²], the logits may have: more, and
+            the weights were trained before (fine-tuning). Sharing the weight with the embedding gives 3.5.
     """
 
     code: ClassVar[str] = "IM703"
@@ -55,6 +57,7 @@ class OutputScale:
     least: float = 2.0
     least_std: float = 2.0
     sure: tuple[float, float] = (0.5, 2.1)
+    chance: float = 5.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding, about the first record of a run from step 0."""
@@ -82,7 +85,12 @@ class OutputScale:
         far = first.loss >= max(self.excess * guessing, guessing + self.least)
         # The right class is on average as likely any other: what is missing to the largest logit is of their own size.
         theirs = std / 2 <= first.loss - guessing <= 2 * peak
-        return far and theirs and std >= self.least_std and self.sure[0] <= sure <= self.sure[1]
+        if not (far and theirs and std >= self.least_std and self.sure[0] <= sure <= self.sure[1]):
+            return False
+        # Weights that were trained before answer to what they receive: they make more of it than chance, and are no start.
+        by_chance = table.at(layer.name, Quantity.EXPECTED_GAIN) * table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
+        frozen = first.parameter_table.at(layer.weight, Quantity.TRAINABLE) == 0
+        return not frozen and not by_chance * self.chance < std**2
 
     def _finding(self, layer: Layer, first: StepRecord, history: History) -> Finding:
         table, structure = first.layer_table, history.structure

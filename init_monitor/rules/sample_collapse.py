@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
-VANISHING = "IM102"
+VANISHING, GROWTH = "IM102", "IM401"
 
 APART = (
     " If representations are compared with each other, something has to keep them apart: negatives, a margin that can be"
@@ -86,7 +86,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM102", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -122,9 +122,10 @@ class SampleCollapse:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes.
 
-        What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops.
+        What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
+        to IM401 where a start that was far too large is what the first steps had to undo.
         """
-        if other.code == VANISHING:
+        if other.code in {VANISHING, GROWTH}:
             return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)
 

@@ -106,3 +106,9 @@ def test_a_first_record_of_a_later_step_says_nothing() -> None:
     assert list(RULE.judge(History([first], monitor.structure)))
     assert not list(RULE.judge(History([replace(first, step=5)], monitor.structure)))
     assert not list(RULE.judge(History([replace(first, losses=LossStretch())], monitor.structure)))
+
+
+def test_a_head_that_is_frozen_did_not_start_here() -> None:
+    net = classifier(1.0)
+    net[1].weight.requires_grad_(requires_grad=False)
+    assert found(net) == []
