@@ -81,7 +81,7 @@ def between_sample_shares(
         # Layers of as many units at once.
         for size in np.unique(units):
             alike = np.flatnonzero(units == size)
-            means[alike] = ((np.array([sums[i] for i in alike]) / samples[alike, None]) ** 2).mean(axis=1)
+            means[alike] = ((np.array([sums[i] for i in alike.tolist()]) / samples[alike, None]) ** 2).mean(axis=1)
         between = squares / (samples * units) - means
         known = (samples > 1) & (variance > 0) & np.isfinite(between)
         return np.where(known, np.clip(between / variance, 0.0, 1.0), np.nan)
