@@ -114,7 +114,9 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
     numbers = {segment: number for number, segment in enumerate(members)}
     return tuple(
         Segment(
-            *(tuple(column) for column in zip(*rows, strict=True)),
+            tuple(layer for layer, _, _ in rows),
+            tuple(level for _, level, _ in rows),
+            tuple(index for _, _, index in rows),
             meets=frozenset(numbers[x] for met in meetings if own in met for x in met if x != own and x in numbers),
         )
         for own, rows in members.items()

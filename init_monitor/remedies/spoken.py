@@ -61,7 +61,4 @@ def _in_words(text: str, called: Mapping[str, str]) -> str:
 
 
 def _figures(figures: Mapping[str, Figure], called: Mapping[str, str]) -> Mapping[str, Figure]:
-    return {
-        name: Figure(figure, _in_words(figure.unit, called)) if isinstance(figure, Figure) else figure
-        for name, figure in figures.items()
-    }
+    return {name: Figure(figure, _in_words(getattr(figure, "unit", ""), called)) for name, figure in figures.items()}

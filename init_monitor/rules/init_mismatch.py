@@ -257,9 +257,11 @@ def _reaching_the_output(structure: Structure) -> dict[int, Segment]:
     for number, segment in enumerate(segments(structure)):
         chosen = [i for i, x in enumerate(segment.layers) if x.depth > last and x.name not in inside]
         if chosen:
-            rows = zip(segment.layers, segment.levels, segment.indices, strict=True)
-            columns = zip(*(row for i, row in enumerate(rows) if i in chosen), strict=True)
-            kept[number] = Segment(*(tuple(column) for column in columns))
+            kept[number] = Segment(
+                tuple(segment.layers[i] for i in chosen),
+                tuple(segment.levels[i] for i in chosen),
+                tuple(segment.indices[i] for i in chosen),
+            )
     return kept
 
 

@@ -229,10 +229,11 @@ def test_dead_units_are_found_at_small_batches_within_the_dense_start(
 def test_a_random_sparse_layer_is_left_alone_at_any_batch() -> None:
     for batch in (16, 64, 256):
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(32, 256), nn.ReLU(), nn.Linear(256, 10))
+        first = nn.Linear(32, 256)
+        net = nn.Sequential(first, nn.ReLU(), nn.Linear(256, 10))
         with torch.no_grad():
-            net[0].weight.mul_(1 / net[0].weight.norm(dim=1, keepdim=True))
-            net[0].bias.fill_(-1.75)  # a unit fires on 4 % of standard normal inputs
+            first.weight.mul_(1 / first.weight.norm(dim=1, keepdim=True))
+            first.bias.fill_(-1.75)  # a unit fires on 4 % of standard normal inputs
         monitor = InitMonitor(sinks=(), strict=True)
         fit(Classifier(net, lr=1e-4), loader(32, samples=2048, batch=batch), monitor, steps=12)
         zeros = monitor.records[-1].layer_table.at("net.1", Quantity.ZERO_FRACTION)

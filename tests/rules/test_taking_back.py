@@ -61,7 +61,7 @@ FALLING = 2.3 * np.exp(-np.arange(200) / 40)
 def test_it_is_told_at_once_and_taken_back_once_the_run_learns_well() -> None:
     loud, back = told(FALLING)
     assert (loud.severity, loud.takes_back) == (WARNING, False)
-    assert (back.severity, back.takes_back, back.evidence[TAKEN_BACK]) == (INFO, True, 0)
+    assert (back.severity, back.takes_back, float(back.evidence[TAKEN_BACK])) == (INFO, True, 0.0)
     assert "the loss has fallen from 2" in back.message
     assert settled([loud, back]) == [back]
 
