@@ -61,7 +61,7 @@ class Judgement:
         new: tuple[Finding, ...] = ()
         with self._guard("judging"):
             new = tuple(self._engine.judge(self._history(structure)))
-        self.findings[:] = settled([*self.findings, *new])
+            self.findings[:] = settled([*self.findings, *new])
         self._sinks.emit(record, new, structure)
         return new
 
@@ -72,7 +72,7 @@ class Judgement:
             rest = self._loss.keep_rest()
             if len(rest) and self.records:
                 new = tuple(self._engine.judge(self._history(structure)))
-        self.findings[:] = settled([*self.findings, *new])
+            self.findings[:] = settled([*self.findings, *new])
         if len(rest) or new:
             self._sinks.conclude(rest, new)
 
