@@ -110,5 +110,6 @@ def test_a_first_record_of_a_later_step_says_nothing() -> None:
 
 def test_a_head_that_is_frozen_did_not_start_here() -> None:
     net = classifier(1.0)
-    net[1].weight.requires_grad_(requires_grad=False)
+    for parameter in net[1].parameters():
+        parameter.requires_grad = False
     assert found(net) == []
