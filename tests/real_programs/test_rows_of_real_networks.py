@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -134,10 +135,13 @@ class ByMean(nn.Module):
         return -torch.where(counts < 0.5, nn.functional.softplus(zero) - nothing, more).sum(1).mean()
 
 
-def test_a_likelihood_in_the_forward_of_a_module_holds_no_residuals() -> None:
+@pytest.mark.parametrize("times", [None, 0.5])
+def test_a_likelihood_in_the_forward_of_a_module_holds_no_residuals(times: float | None) -> None:
     torch.manual_seed(0)
     net, counts = ByMean(), torch.poisson(torch.full((BATCH, WIDTH), 3.0))
-    watch = watch_loop(net, lambda _: net(counts))
+    # A Trainer divides what a module returns by the batches that it accumulates.
+    watch = watch_loop(net, lambda _: net(counts) if times is None else net(counts) * times)
+    assert [name for name in watch.structure.names if "softplus" in name] == []
     assert weights(watch.structure) == ["body.0", "share", "absent"]
     assert watch.structure.residuals == ()
 

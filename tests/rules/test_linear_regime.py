@@ -20,6 +20,8 @@ INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
 
 PAIR = Structure((linear(0, "net.0", activation="ReLU"), rectifier(1, "net.1", inputs=("net.0",))))
+HIDDEN = Structure((*PAIR.layers, linear(2, "net.2", inputs=("net.1",))))
+"""The same with a layer that reads what the rectifier makes."""
 
 
 def units(
@@ -63,12 +65,17 @@ def test_the_reference_network_of_fifty_he_layers_has_no_dead_layers_but_a_linea
 def test_the_share_of_one_sided_units_decides_on_the_linear_regime(
     negative: float, positive: float, severity: Severity | None
 ) -> None:
-    found = straight(units(negative, positive))
+    found = straight(units(negative, positive, structure=HIDDEN))
     assert [f.severity for f in found] == ([severity] if severity else [])
     if found:
         assert found[0].code == "IM302"
         assert found[0].evidence["linear_fraction"] == pytest.approx(negative + positive)
         assert found[0].evidence["all_positive_fraction"] == positive
+
+
+def test_a_cut_of_the_output_that_it_is_always_above_is_no_fault_unless_units_are_off() -> None:
+    assert straight(units(0.0, 1.0)) == []
+    assert [f.severity for f in straight(units(0.3, 0.7))] == [WARNING]
 
 
 def test_a_layer_that_is_merely_dead_is_not_reported_twice() -> None:
