@@ -89,7 +89,7 @@ def test_an_optimizer_that_rescales_makes_it_information(growth: float, optimize
     assert finding.severity is INFO
     assert finding.evidence["update_ratio"] == 1e-3
     assert finding.evidence["weight_gradient_rms"] == pytest.approx(1e-3)
-    assert "enough to learn" in finding.message
+    assert "which is a usual size" in finding.message
     assert "Nothing has to change" in finding.remedy
 
 

@@ -132,7 +132,7 @@ def _replace(monkeypatch: pytest.MonkeyPatch, place: Place, failing: Callable[..
     monkeypatch.setattr(place.owner, place.name, failing)
     if not inspect.ismodule(place.owner):
         return
-    for room in (*ROOMS, "monitor"):
+    for room in (*ROOMS, "monitor", "judgement"):
         for module in _modules(room):
             if vars(module).get(place.name) is place.original:
                 monkeypatch.setattr(module, place.name, failing)

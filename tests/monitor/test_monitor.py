@@ -230,11 +230,17 @@ def test_a_gradient_that_cannot_be_measured_costs_its_layer_only(monkeypatch: py
     take = Accumulator.take
 
     def refuses_large_gradients(
-        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+        self: Accumulator,
+        row: int,
+        tensor: torch.Tensor,
+        plan: Reduction = MOMENTS,
+        *,
+        gradient: bool = False,
+        **more: Any,
     ) -> None:
         if gradient and tensor.shape[-1] == 10:
             broken()
-        take(self, row, tensor, plan, gradient=gradient)
+        take(self, row, tensor, plan, gradient=gradient, **more)
 
     monkeypatch.setattr(Accumulator, "take", refuses_large_gradients)
     monitor = InitMonitor(sinks=())

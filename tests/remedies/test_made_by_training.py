@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -201,11 +202,14 @@ def test_updates_that_are_even_but_far_too_large_are_not_called_enough_to_learn(
 
 def test_the_outputs_of_one_call_lie_side_by_side() -> None:
     outputs = [linear(i, "lstm", name=f"lstm{path}", kind="LSTM") for i, path in enumerate(("[0]", "[1][0]", "[1][1]"))]
-    structure = Structure((*outputs, rectifier(3, "act"), linear(4, "head", inputs=("act",))))
+    act = replace(rectifier(3, "act"), inputs=("lstm[0]",))
+    structure = Structure((*outputs, act, linear(4, "head", inputs=("act",))))
     (segment,) = segments(structure)
     assert segment.levels == (0, 0, 0, 1)
-    called_twice = [linear(i, "fc", name=f"fc#{i + 1}") for i in range(2)]
-    assert segments(Structure(tuple(called_twice)))[0].levels == (0, 1)
+    first, second = (linear(i, "fc", name=f"fc#{i + 1}") for i in range(2))
+    assert segments(Structure((first, replace(second, inputs=("fc#1",)))))[0].levels == (0, 1)
+    # Of what nothing is known, nothing is claimed.
+    assert [one.levels for one in segments(Structure((first, second)))] == [(0,), (0,)]
 
 
 def shrinking(
