@@ -210,6 +210,40 @@ def test_a_skip_that_is_interpolated_to_the_width_of_its_branch_is_a_residual() 
     assert [(one.name, one.kind) for one in watch.structure.residuals] == [("0#1", "projection"), ("1#1", "projection")]
 
 
+class AddNorm(nn.Module):
+    """Is given both terms, and normalises their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        y: Tensor = self.norm(branch + x)
+        return y
+
+
+class Apart(nn.Module):
+    """A block of which modules of its own make the projected skip, the branch, and the normalised sum of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skip, self.add = nn.Sequential(nn.Linear(WIDTH, WIDTH, bias=False), nn.LayerNorm(WIDTH)), AddNorm()
+        self.branch = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ELU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.add(self.skip(x), self.branch(x))
+        return y
+
+
+def test_a_sum_that_a_module_of_its_own_normalises_is_the_residual_of_the_block_around_it() -> None:
+    torch.manual_seed(0)
+    watch = watch_net(nn.Sequential(Apart(), Apart(), nn.Linear(WIDTH, 1)), torch.randn(BATCH, WIDTH))
+    assert [(one.name, one.kind) for one in watch.structure.residuals] == [
+        ("0.add#1", "projection"),
+        ("1.add#1", "projection"),
+    ]
+
+
 class Attending(nn.Module):
     """Attention written out, which keeps its weights for whoever asks what mattered."""
 
