@@ -111,7 +111,7 @@ def test_rescaling_optimizers_are_known_by_their_class_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (1e6, "1e6"), (999_600.0, "1,000,000"), (0.00012, "0.00012"), (-2.5, "-2.5")]
+    ("value", "text"), [(0.0, "0"), (1e6, "1e6"), (999_600.0, "1e6"), (0.00012, "0.00012"), (-2.5, "-2.5")]
 )
 def test_numbers_read_as_a_person_writes_them(value: float, text: str) -> None:
     assert phrases.number(value) == text
