@@ -192,7 +192,7 @@ def test_a_gradient_that_is_the_same_everywhere_is_not_called_zero() -> None:
 
 
 def test_updates_that_are_even_but_far_too_large_are_not_called_enough_to_learn() -> None:
-    for ratio, words in ((0.01, "enough to learn"), (5.0, "much as those of the other layers")):
+    for ratio, words in ((0.01, "a usual size"), (5.0, "much as those of the other layers")):
         columns = gradients(6, 100.0, update_ratio=ratio, weight_gradient_norm=1.0, weight_count=100.0)
         finding = only(ExplodingGradients().judge(history(linears(6), columns, optimizer="Adam")))
         assert finding.severity is Severity.INFO
