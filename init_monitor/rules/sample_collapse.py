@@ -82,6 +82,8 @@ class SampleCollapse:
         code_factor: by which the variance of a code must have fallen that a layer gets beside noise (a variational
             autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
             grows towards that of the noise.
+        faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to
+            blame and not the training: what IM102 warns of, and the first biases that grow drown it.
     """
 
     code: ClassVar[str] = "IM702"
@@ -105,6 +107,7 @@ class SampleCollapse:
     lost_factor: float = 1e3
     lost_share: float = 1e-2
     code_factor: float = 30.0
+    faded: float = 1e-5
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -201,7 +204,7 @@ class SampleCollapse:
 
     def _finding(self, severity: Severity, now: SampleShares, history: History, count: int) -> Finding:
         began = sample_shares(history.records[0], history.structure, self.varies)
-        trained = began is not None and began.arriving > self.faint
+        trained = began is not None and began.arriving > self.faint and not self._faded(began, history.records[0])
         start = min(now.lost_from(self.faint), len(now.layers) - 1)
         blamed = list(now.layers[start:]) if trained else self._blamed(now, history.last, start)
         evidence = {
@@ -245,6 +248,11 @@ class SampleCollapse:
             remedy=remedy,
             source=self.source,
         )
+
+    def _faded(self, began: SampleShares, record: StepRecord) -> bool:
+        """Say whether so little signal reached the end at the first record that the first biases to grow had to drown it."""
+        levels = [record.layer_table.at(layer.name, Quantity.VARIANCE) for layer in began.layers]
+        return bool(levels) and levels[-1] <= self.faded * levels[0]
 
     def _blamed(self, now: SampleShares, record: StepRecord, start: int) -> list[Layer]:
         """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""

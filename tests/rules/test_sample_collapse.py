@@ -256,3 +256,19 @@ def test_a_code_that_is_drowned_by_noise_since_the_start(
         assert only(found).layers == ("code",)
         assert "emptied this code" in only(found).message
         assert "The initial weights were fine" in only(found).remedy or "Lower" in only(found).remedy
+
+
+def test_a_signal_that_had_faded_at_the_start_is_not_said_to_have_been_fine() -> None:
+    torch.manual_seed(0)
+    layers = [part for _ in range(24) for part in (nn.Linear(48, 48), nn.ReLU())]
+    net = nn.Sequential(nn.Linear(16, 48), nn.ReLU(), *layers, nn.Linear(48, 10))
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, lr=0.05), loader(16, samples=512, batch=32), monitor, steps=200, max_epochs=-1)
+    collapsed = [finding for finding in monitor.findings if finding.code == "IM702"]
+    assert any(finding.code == "IM102" and finding.step == 0 for finding in monitor.findings)
+    assert collapsed
+    assert all("were fine" not in f.remedy and "training made it so" not in f.message for f in collapsed)
