@@ -56,7 +56,7 @@ LAYOUT = {
     "residual_names": list(ONE.residual_names),
     **structure_json(NET),
 }
-FINDINGS = {"v": 1, "findings": [finding_json(FOUND)]}
+FINDINGS: dict[str, Any] = {"v": 1, "findings": [finding_json(FOUND)]}
 LOSSES = {"v": 1, "steps": [0, 1, 2], "values": [2.0, "Infinity", 0.5]}
 DOCUMENTS = [LAYOUT, FINDINGS, LOSSES]
 PLACES = [path for path in places(DOCUMENTS) if path]
