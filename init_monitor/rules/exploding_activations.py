@@ -10,6 +10,7 @@ from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
+from init_monitor.analysis.learning import learns_well
 from init_monitor.analysis.segments import segments
 from init_monitor.records import Severity
 from init_monitor.remedies import growth_over_depth
@@ -27,7 +28,8 @@ class ExplodingActivations:
     """IM101: the variance of the activations grows exponentially with depth.
 
     Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
-    logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length. The layers
+    logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length; what has
+    grown in a run that learns well is information. The layers
     named are those whose local gain is off, or all of the segment if none is.
 
     **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
@@ -63,10 +65,14 @@ class ExplodingActivations:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         signal = Signal(history.last, history.structure)
-        changes = [self._look(signal.of(segment)) for segment in segments(history.structure)]
-        yield from growth_over_depth.findings(
-            self, [one for one in changes if one is not None], history, direction=1, least_blocks=self.least_layers
-        )
+        looked = (self._look(signal.of(segment)) for segment in segments(history.structure))
+        changes = [one for one in looked if one is not None]
+        if any(one.severity is Severity.WARNING for one in changes) and learns_well(history):
+            # The weights grow with what is learned; nothing has to change while it is.
+            changes = [
+                one._replace(severity=Severity.INFO) if one.severity is Severity.WARNING else one for one in changes
+            ]
+        yield from growth_over_depth.findings(self, changes, history, direction=1, least_blocks=self.least_layers)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes."""

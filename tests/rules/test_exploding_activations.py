@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import history, in_a_row, linear, linears, measure, norm, only, parameter
+from builders import history, in_a_row, linear, linears, measure, norm, only, parameter, record
 from models import Block, add
 from torch import nn
 
 import init_monitor
 from init_monitor.analysis.residual_correction import by_additions
-from init_monitor.records import Finding, History, Residual, Severity, Structure
+from init_monitor.records import Finding, History, LossCurve, LossStretch, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import ExplodingActivations, VanishingActivations
 
@@ -175,3 +175,16 @@ def test_a_fault_at_one_place_is_told_there_and_one_of_the_whole_chain_is_not() 
     two = only(judge(history(linears(12), {Quantity.VARIANCE: np.cumprod(gains), Quantity.GAIN: gains})))
     assert two.layers == ("net.3", "net.8")
     assert "at one place" not in two.message
+
+
+@pytest.mark.parametrize(("falls", "severity"), [(True, Severity.INFO), (False, Severity.WARNING)])
+def test_what_grew_in_a_run_that_learns_well_is_information(severity: Severity, *, falls: bool) -> None:
+    structure = linears(8)
+    quiet = {Quantity.VARIANCE: 1.0, Quantity.MEAN_SQUARE: 1.0, Quantity.ABS_MAX: 4.0}
+    levels = 5.0 ** np.arange(8)
+    grown = {Quantity.VARIANCE: levels, Quantity.MEAN_SQUARE: levels, Quantity.ABS_MAX: 4 * np.sqrt(levels)}
+    curve = LossCurve()
+    curve.add(LossStretch.of((step, 2.3 * 0.98**step if falls else 2.3) for step in range(200)))
+    records = (record(structure, quiet, step=0), record(structure, grown, step=199))
+    finding = only(ExplodingActivations().judge(History(records, structure, losses=curve)))
+    assert finding.severity is severity

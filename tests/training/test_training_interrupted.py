@@ -504,12 +504,18 @@ def test_a_measurement_that_fails_switches_its_layer_off_with_one_notice(
     take = Accumulator.take
 
     def failing(
-        self: Accumulator, row: int, tensor: torch.Tensor, plan: Reduction = MOMENTS, *, gradient: bool = False
+        self: Accumulator,
+        row: int,
+        tensor: torch.Tensor,
+        plan: Reduction = MOMENTS,
+        *,
+        gradient: bool = False,
+        **more: Any,
     ) -> None:
         if gradient is backward and tuple(tensor.shape) == (32, 10):
             message = "no number for you"
             raise ArithmeticError(message)
-        take(self, row, tensor, plan, gradient=gradient)
+        take(self, row, tensor, plan, gradient=gradient, **more)
 
     monkeypatch.setattr(Accumulator, "take", failing)
     with pytest.warns(InitMonitorWarning, match=r"measuring 'net.head' failed and is switched off for it") as caught:
