@@ -206,7 +206,7 @@ def test_a_tied_head_is_named_by_who_calls_it_and_an_embedding_keeps_its_name() 
     assert structure.names == ("embed", "mix", "/tanh#1", "/linear#1")
     head = structure.layers[-1]
     assert (head.weight, head.module, head.fan_in, head.fan_out) == ("embed.weight", "embed", D, 20)
-    assert head.shown == "the linear called after `/tanh#1`"
+    assert head.shown == "the linear called in the model"
 
 
 def test_a_module_that_is_never_called_lends_its_name_to_the_function_that_uses_its_weight() -> None:
