@@ -50,6 +50,7 @@ def test_one_batch_and_the_same_batch_in_four_pieces_give_the_same_record(networ
         # Differences of variances and means near 0 have the absolute accuracy of what they are made of.
         assert_same_records(whole, pieces, rtol=1e-5)
         empty = {quantity for quantity, column in whole.columns.items() if np.isnan(column).all()}
+        empty -= {Quantity.DEAD_AT_LEAST}  # of so few positions nothing is certain yet
         assert empty <= {Quantity.SATURATED_FRACTION, Quantity.BACKWARD_GAIN, Quantity.EXPECTED_BACKWARD_GAIN}
         assert any(layer.units is not None for layer in whole)
 
