@@ -11,7 +11,7 @@ from torch import nn
 from init_monitor.structure.layers import mixes_units, plain_name
 from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
-from init_monitor.torch_compat import Hook, kwargs_and_output
+from init_monitor.torch_compat import Hook, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,8 @@ class ModuleCalls:
         if not self._traits:  # of the first forward: a model that is put together anew has another probe
             # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
             self._hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
-            self._traits = {id(module): _traits(name, module) for name, module in self.modules}
+            with unseen():
+                self._traits = {id(module): _traits(name, module) for name, module in self.modules}
         enter, leave = Hook(self._enter), Hook(self._leave)
         for module in self._hooked:
             # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.

@@ -178,7 +178,7 @@ def test_the_console_shows_the_table_the_findings_and_a_closing_line(run: tuple[
         assert sum(bool(re.match(rf"(net\.)?{re.escape(name.removeprefix('net.'))} \w", line)) for line in lines) == 1
     for finding in monitor.findings:
         assert sum(f"{finding.code} {finding.rule}, step {finding.step}" in line for line in lines) == 1
-    assert re.fullmatch(r"Init Monitor: .*critical finding.* in 21 steps watched \(7 measured\)\.", lines[-1])
+    assert re.fullmatch(r"Init Monitor: .*critical finding.* in 25 steps watched \(7 measured\)\.", lines[-1])
 
 
 def test_where_there_is_neither_bar_nor_terminal_the_text_is_plain(run: tuple[InitMonitor, Path, str]) -> None:
@@ -312,4 +312,4 @@ def test_a_live_progress_bar_and_the_monitor_do_not_tear_each_other(monkeypatch:
         (head,) = (line for line in lines if f"{finding.code} {finding.rule}, step" in line)
         assert re.fullmatch(rf"[─ ]*{finding.severity}: {finding.code} {finding.rule}, step \d+ ─+ ?", head)
     (closing,) = (line for line in lines if "Init Monitor:" in line)
-    assert re.fullmatch(r"Init Monitor: .* in 21 steps watched \(7 measured\)\.", closing)
+    assert re.fullmatch(r"Init Monitor: .* in 25 steps watched \(7 measured\)\.", closing)
