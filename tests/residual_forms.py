@@ -207,6 +207,23 @@ class StateSpace(nn.Module):
         return x + self.out(y.transpose(1, 2))
 
 
+class Likelihood(nn.Module):
+    """A likelihood in the forward, of counts with a rate and a dispersion that is learned or computed: no residual addition."""
+
+    def __init__(self, *, learned: bool = True) -> None:
+        super().__init__()
+        self.encoder, self.rate, self.spread = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D)
+        self.dispersion, self.learned = nn.Parameter(torch.zeros(D)), learned
+
+    def forward(self, counts: Tensor) -> Tensor:
+        hidden = torch.relu(self.encoder(torch.log1p(counts.abs())))
+        spread = self.dispersion if self.learned else self.spread(hidden)
+        rate, spread = torch.broadcast_tensors(F.softplus(self.rate(hidden)), spread.exp())
+        shares = spread * (torch.log(spread) - torch.log(spread + rate))
+        shares = shares + torch.lgamma(counts + spread) - torch.lgamma(spread) - torch.lgamma(counts + 1)
+        return -(shares + counts * torch.log(rate / (spread + rate))).sum(-1).mean()
+
+
 class Gates(nn.Module):
     """Two halves of one projection in a gate, a maximum and a plain sum: no residual addition."""
 
@@ -246,5 +263,7 @@ FORMS: dict[str, tuple[nn.Module, int]] = {
     "one projection for both": (Bottlenecks(form="both"), 2),
     "state space": (nn.Sequential(nn.Linear(D, D), StateSpace(), StateSpace()), 4),
     "reparameterisation": (Sampler(), 0),
+    "likelihood": (Likelihood(), 0),
+    "likelihood with a computed dispersion": (Likelihood(learned=False), 0),
     "gates": (Gates(), 0),
 }
