@@ -335,7 +335,9 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units).saved()
+            return MonitorState(
+                self._previous, self._judgement.state_dict(), self.findings, units, self.loss.saved()
+            ).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -344,5 +346,6 @@ class Monitor:
             saved = MonitorState.restored(state)
             self._previous = saved.step
             self._judgement.load_state_dict(saved.cases, saved.findings)
+            self.loss.resume(saved.losses)
             if self._capture is not None:
                 self._capture.load_state_dict(saved.units)
