@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MOST_SAVED = 1024
+"""Losses that a checkpoint holds at most, so that it does not grow with the training."""
+
+
 class TrainingLoss:
     """Collects the loss of every optimizer step, and keeps it.
 
@@ -73,6 +77,15 @@ class TrainingLoss:
         if len(together):
             self._finite = math.isfinite(float(together.values[-1]))
         return together
+
+    def saved(self) -> list[tuple[int, float]]:
+        """Return what is known, as (step, loss): all of it, or every so many steps and the newest."""
+        steps, values = self.curve.steps.tolist(), self.curve.values.tolist()
+        return list(zip(steps, values, strict=True))[-1 :: -max(1, -(-len(steps) // MOST_SAVED))][::-1]
+
+    def resume(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Go on from what :meth:`saved` returned."""
+        self.curve.add(LossStretch.of(losses))
 
     def keep_rest(self) -> LossStretch:
         """Keep what is left at the end of a training; this may wait for the device."""

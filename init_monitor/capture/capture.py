@@ -20,6 +20,7 @@ from init_monitor.capture.reading import (
     tap_names,
 )
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
+from init_monitor.capture.sign_looks import SignLooks
 from init_monitor.capture.tensors import DEEPEST, TOO_DEEP
 from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
@@ -52,6 +53,7 @@ class Scope(NamedTuple):
         include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
         exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
         window: the longest look-back of the unit categories, in sampled steps.
+        every_n_steps: how often a step is sampled.
     """
 
     include: str | Sequence[str] | None = None
@@ -59,6 +61,7 @@ class Scope(NamedTuple):
     max_layers: int = 512
     exact: bool = True
     window: int = 256
+    every_n_steps: int = 50
 
 
 class Capture:
@@ -75,6 +78,7 @@ class Capture:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
         model: what is watched.
+        looks: at the signs of rectifiers, between the sampled steps.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Capture:
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
+        self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
         self._on_notice = on_notice
         self._unreadable_kinds: set[str] = set()
@@ -112,11 +117,6 @@ class Capture:
         self._signature: tuple[object, ...] = ()
         self._names: dict[TapKey, str] = {}
         self._saved_windows: dict[str, dict[str, list[int]]] = {}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a sampled step is under way."""
-        return self._hooks.attached
 
     @property
     def dropped_calls(self) -> int:
@@ -193,9 +193,9 @@ class Capture:
         self._hooks.detach()
         drained = {
             accumulator: accumulator.drain(
-                losses if losses is not None and losses.device == accumulator.device else None
+                losses if losses is not None and losses.device == device else None, self.looks.flags(device)
             )
-            for accumulator in self._hooks.accumulators.values()
+            for device, accumulator in self._hooks.accumulators.items()
         }
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
@@ -220,8 +220,12 @@ class Capture:
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
+        for accumulator, read in measured.drained.items():
+            self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
+        if len(shares) <= 1:  # each process looks by itself, and records are the same for all of them
+            self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         expected_gains(columns, taps, self.structure, variances)
@@ -288,6 +292,7 @@ class Capture:
             self._probe.leave()
         finally:
             self._hooks.detach()
+            self.looks.detach()
             self._parameters.forget()
             for accumulator in self._hooks.accumulators.values():
                 accumulator.discard()
