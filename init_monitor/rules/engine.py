@@ -163,6 +163,20 @@ class Engine:
         # What an earlier version saved has none.
         self._loud = [finding_from(finding) for finding in state.get("loud", ())]
 
+    def hear(self, new: Sequence[Finding], cases: Mapping[str, Any]) -> None:
+        """Take over the judgement of another process: what it found is told, as if this one had found it.
+
+        Args:
+            new: what it returned from :meth:`judge`.
+            cases: its :meth:`state_dict` after that.
+        """
+        self.load_state_dict(cases)
+        if any(finding.takes_back for finding in new):
+            self._loud = []
+        self._loud += [
+            one for one in new if one.severity > Severity.INFO and not one.takes_back and self._is_about_start(one)
+        ]
+
     def _run_beside(
         self, position: int, own: Sequence[Finding], others: Sequence[Finding], history: History
     ) -> Sequence[Finding]:
