@@ -236,7 +236,7 @@ class Capture:
             self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
-        if len(shares) <= 1:  # each process looks by itself, and records are the same for all of them
+        if together is None:  # each process looks by itself, and records are the same for all of them
             self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
