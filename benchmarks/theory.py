@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = """# Theory and measurement
 
-The formulas that rules and recipes rest on, each beside what a run gave. This page is written by
+The formulas that rules and recipes rest on, each next to what a run measured. This page is written by
 `python benchmarks/theory.py --out docs/theory.md`; the tests run the same in a small setting. `Var` is the variance over all
 elements, `E[x²]` the mean square; a network of random weights scatters, and "within" is how far theory and measurement
 may lie apart, as a factor.
@@ -435,7 +435,7 @@ def linear_regime(size: Size) -> Iterator[Claim]:
             if layer in LINEAR_REGIME:
                 same = float(((h > 0).all(dim=0) | (h <= 0).all(dim=0)).float().mean())
                 what = f"He, ReLU: share of units in the linear regime at layer {layer}"
-                yield Claim(what, "Shao et al. 2020, Fig. 3a, run anew", LINEAR_REGIME[layer], same, factor)
+                yield Claim(what, "Shao et al. 2020, Fig. 3a, run again", LINEAR_REGIME[layer], same, factor)
             h = torch.relu(h)
 
 

@@ -1,4 +1,4 @@
-"""What a critical finding does to the training: nothing, unless it was asked for."""
+"""What a critical finding does to the training: nothing, unless requested."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def must_stop(found: Iterable[Finding], on_critical: str, ranks: Ranks) -> bool:
-    """Say whether the training has to end, on every process alike, or those that go on would wait for the others.
+    """Say whether the training has to end, the same on every process: those that went on would wait for the others.
 
     Args:
         found: what is new at this step, in this process.
         on_critical: ``"warn"``, ``"stop"`` or ``"raise"``.
-        ranks: the processes; they hear of each other's findings if something may follow from them.
+        ranks: the processes; they exchange findings if those can stop the training.
 
     Raises:
         CriticalFindingError: a critical finding is new in any of them and ``on_critical="raise"``.

@@ -1,4 +1,4 @@
-"""What to do about a network before it trains: a recipe per layer, as a table, as code, or carried out."""
+"""What to do about a network before it trains: a recipe per layer, as a table, as code, or applied."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Comparison:
 
     Attributes:
         before: the network as it is.
-        after: the network with the plan carried out.
+        after: the network with the plan applied.
     """
 
     before: Rehearsal
@@ -129,7 +129,7 @@ class Comparison:
     def range_of(self, rehearsal: Rehearsal, *, backward: bool = False) -> float:
         """Return the largest variance over depth divided by the smallest; infinite if one is 0, NaN if none is known.
 
-        A layer of a residual branch that is exactly 0 counts for nothing: the skip carries the signal past it.
+        A layer of a residual branch that is exactly 0 does not count: the skip carries the signal past it.
 
         Args:
             rehearsal: ``before`` or ``after``.
@@ -182,7 +182,7 @@ def recommend(
         loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target; noise stands in for it.
 
     Raises:
-        InitMonitorError: the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
+        InitMonitorError: the forward returns no floating tensor to back-propagate from, or ``loss_fn`` no single number.
         TypeError: ``model`` is no module.
     """
     structure = rehearse(model, batch, loss_fn, caller="recommend(model, batch)").structure

@@ -38,7 +38,7 @@ class TrainingLoss:
         self._meter.note(loss, factor)
 
     def replace(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the current step, whatever was noted before."""
         self._meter.replace(loss)
 
     def assign(self, optimizer: object) -> None:

@@ -73,7 +73,7 @@ def _head(result: Result) -> Iterator[str]:
     )
     yield (
         f"{len(result.judged)} programs: {mistaken} with a mistake that shows in the signal, {silent}"
-        f" of which nothing is to be said; and {fixed} repaired versions."
+        f" that should get no finding; and {fixed} repaired versions."
     )
     yield ""
 

@@ -36,5 +36,5 @@ class Measured(NamedTuple):
         return self.locate()
 
     def share(self) -> Share:
-        """Return it as the other ranks can read it."""
+        """Return it in a form that the other ranks can read."""
         return share_of(self.addresses, self.order, self.drained)

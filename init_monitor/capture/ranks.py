@@ -1,9 +1,9 @@
-"""Several processes, one training: what each measured of its share of the batch, put together once per sampled step.
+"""Several processes, one training: what each measured on its share of the batch, merged once per sampled step.
 
 Counts, means and squared deviations merge exactly (Chan, Golub, LeVeque 1979), so that the record of a step is the one
-a single process would have written of the whole batch. Every rank gets the same numbers and so comes to the same
+a single process would have written for the whole batch. Every rank gets the same numbers and so reaches the same
 findings. The exchange has a process group of its own (gloo, on the host): it can neither overtake nor delay a collective
-of the training, and its time is limited. A rank whose monitor failed still takes part, with nothing to tell.
+of the training, and it has a time limit. A rank whose monitor failed still takes part, with nothing to report.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Ranks:
     """The processes of a training and their exchange; with one process nothing is exchanged.
 
     Args:
-        notify: told in words, once, when the others could not be reached: each rank then goes on by itself.
+        notify: told in words, once, when the others could not be reached: each rank then continues on its own.
 
     Attributes:
         size: how many there are; 1 once they could not be reached.
@@ -85,7 +85,7 @@ class Ranks:
             self._leave(error)
 
     def exchange(self, own: object) -> list[Any]:
-        """Return what every rank gave, in their order. Blocks until all have; never raises."""
+        """Return what every rank sent, in rank order. Blocks until all have; never raises."""
         if self.size == 1:
             return [own]
         given: list[Any] = [None] * self.size
@@ -97,7 +97,7 @@ class Ranks:
         return given
 
     def leave(self) -> None:
-        """Part from the others at the end of a training. Waits for nobody and never raises."""
+        """Leave the group at the end of a training, without waiting; never raises."""
         if self._group is not None and distributed.is_initialized():
             # The training may have taken all groups down already, this one too.
             with suppress(Exception):
@@ -105,7 +105,7 @@ class Ranks:
         self._group, self.size = None, 1
 
     def _leave(self, error: Exception) -> None:
-        # The group is left to itself: taking it down could wait for the others again.
+        # The group is not destroyed: that could wait for the others again.
         self._group, self.size = None, 1
         self._notify(
             f"the other processes could not be reached ({type(error).__name__}: {error}): from now on the numbers are"
@@ -132,7 +132,7 @@ def share_of(
 
 
 def merged(shares: Sequence[Share]) -> dict[Key, Stream]:
-    """Put the shares of all ranks together: what one process would have measured of everything."""
+    """Merge the shares of all ranks into what one process would have measured on everything."""
     keys: dict[Key, int] = {}
     for share in shares:
         for key in share.streams:
@@ -172,7 +172,7 @@ def put_back(
 
 
 def one_copy(row: Column, copies: float) -> NDArray[np.float64]:
-    """Return a row that was merged from that many copies of one tensor as the row of one copy."""
+    """Turn a row that was merged from several copies of one tensor into the row of one copy."""
     result = row.copy()
     result[[COUNT, M2, ZEROS, NONFINITE, SATURATED]] /= copies
     return result

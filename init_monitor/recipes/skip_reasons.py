@@ -1,4 +1,4 @@
-"""Which layers a plan leaves as they are, and why: no recipe can write them, or somebody set them on purpose."""
+"""Which layers a plan leaves as they are, and why: no recipe can write them, or they were set on purpose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Layer
     from init_monitor.records.plan import LayerPlan
 
-GATE = "Its biases are all the same number other than 0, as in a gate that starts open: somebody chose that."
+GATE = "Its biases all have one value other than 0, as in a gate that starts open: that was set on purpose."
 
 _HOLDS_WITHIN = 0.1
 """A weight that is doubled must read as doubled, up to the rounding of half precision."""
