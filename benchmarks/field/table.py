@@ -176,7 +176,7 @@ def _short(number: float) -> str:
 
 
 def said(outcome: Outcome, most: int = 6) -> str:
-    """Return what was said in a few words, the loudest first."""
+    """Return what was said in a few words, the most severe first."""
     if outcome.failure:
         return "broke"
     order = ("critical", "warning", "info")

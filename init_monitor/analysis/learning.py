@@ -52,7 +52,7 @@ _OF_MEDIAN = 1.2533
 
 
 class Learning(str, Enum):
-    """What the loss says of a run."""
+    """What the loss says about a run."""
 
     LEARNS = "learns"
     LEVEL = "level"

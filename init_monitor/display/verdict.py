@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRecord]) -> Verdict:
-    """Return what the loss says of a run.
+    """Return what the loss says about a run.
 
     Args:
         losses: of all its steps.

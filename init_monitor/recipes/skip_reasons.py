@@ -55,7 +55,7 @@ def _is_gate(module: nn.Module) -> bool:
 
 
 def _holds_its_scale(module: nn.Module) -> bool:
-    """Say whether a parametrized weight can be given a scale: spectral normalisation takes it out again."""
+    """Say whether a parametrized weight can be given a scale: spectral normalisation removes that again."""
     if not parametrize.is_parametrized(module, "weight"):
         return True
     computing = cast("Any", copy.deepcopy(module.get_submodule("parametrizations.weight")))

@@ -121,7 +121,7 @@ def _blocked(place: Layer, history: History) -> Cause:
     if at_end:
         return Cause(
             why,
-            f"Take {named} away: it is on the output of the network. Let the last layer output any number, and scale the targets"
+            f"Take it away: {named} is on the output of the network. Let the last layer output any number, and scale the targets"
             " to it, not the output to the targets.",
         )
     return Cause(

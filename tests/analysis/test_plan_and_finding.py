@@ -139,7 +139,9 @@ def planned(name: str) -> tuple[nn.Module, InitPlan, list[tuple[Layer, LayerPlan
     torch.manual_seed(0)
     make, batch = NETWORKS[name]
     model, given = make(), batch()
-    plan = init_monitor.recommend(model, given[""] if isinstance(given, dict) and "" in given else given)
+    plan = init_monitor.recommend(
+        model, given[""] if isinstance(given, dict) and "" in given else given, style="theory"
+    )
     called: dict[str, Layer] = {}
     for layer in plan.structure.layers:
         called.setdefault(layer.module, layer)

@@ -161,7 +161,8 @@ def test_the_branches_of_a_transformer_start_as_small_as_the_plan_has_them() -> 
     code = small_branches.start_small(past.structure.residuals, past.structure)
     exec(compile(code, "remedy", "exec"), {"model": model})  # noqa: S102 - what a user is asked to paste
     planned = {
-        plan.parameter: plan.target_variance for plan in init_monitor.recommend(model, torch.randn(8, 4, 16)).layers
+        plan.parameter: plan.target_variance
+        for plan in init_monitor.recommend(model, torch.randn(8, 4, 16), style="theory").layers
     }
     for i in range(2):
         for name in ("self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1.weight", "linear2.weight"):
