@@ -1,4 +1,4 @@
-"""What to say of a run without findings: "healthy" only where it was seen to learn."""
+"""The verdict on a run without findings: "healthy" only where it was seen to learn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STYLES = {Learning.LEARNS: "green", Learning.UNKNOWN: "", Learning.LEVEL: "yello
 
 
 class Verdict(NamedTuple):
-    """What the loss says of a run.
+    """What the loss says about a run.
 
     Attributes:
         learning: in a word.
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRecord]) -> Verdict:
-    """Return what the loss says of a run.
+    """Return what the loss says about a run.
 
     Args:
         losses: of all its steps.

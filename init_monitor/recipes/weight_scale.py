@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from init_monitor.analysis.start_faults import FAR, StartFault
-from init_monitor.recipes.blocks import modules_by_name
 from init_monitor.recipes.embedding import TABLES
 from init_monitor.recipes.planned_weight import fans_of, variance_of
 from init_monitor.records.plan import Place
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -81,7 +81,7 @@ class ConsoleSink:
         self._tell([finding for finding in findings if self._is_new(finding)])
 
     def close(self) -> None:
-        """Print the table if the run ended before it was due, and what to think of the run."""
+        """Print the table if the run ended before it was due, and the verdict on the run."""
         if self._last is not None:
             self._print_table()
             if not self.quiet:
@@ -96,7 +96,7 @@ class ConsoleSink:
 
     def _tell(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            # What is taken back needs no panel of its own: a line at the end says so.
+            # A finding that is taken back needs no panel: a line at the end says so.
             if not finding.takes_back and (not self.quiet or finding.severity >= Severity.WARNING):
                 self._print(findings_panel(finding, plain=self._plain()))
 
@@ -108,7 +108,7 @@ class ConsoleSink:
         if self.quiet or self._has_table or self._finite is None:
             return
         self._has_table = True
-        # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
+        # If everything has become NaN, the last step with numbers shows what led to it.
         record, structure = self._finite
         width, plain, findings = self._console().width, self._plain(), self._findings.values()
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
@@ -162,7 +162,7 @@ def _is_finite(record: StepRecord) -> bool:
 
 
 def _as_typed(folder: Path) -> str:
-    """Return a folder as one types it: as seen from where one is, quoted where a shell needs that."""
+    """Return a folder as it can be typed: relative to the working directory, quoted for a shell."""
     with suppress(ValueError, OSError):
         folder = folder.absolute().relative_to(Path.cwd())
     return shlex.quote(printable(str(folder)))
@@ -170,7 +170,9 @@ def _as_typed(folder: Path) -> str:
 
 def _taken_back(finding: Finding) -> Text:
     step = f"{finding.evidence[TAKEN_BACK]:.0f}"
-    return Text(f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left it behind.", style="dim")
+    return Text(
+        f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left that behind.", style="dim"
+    )
 
 
 def _counted(count: int, severity: Severity) -> str:
