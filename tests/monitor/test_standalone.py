@@ -328,7 +328,7 @@ def test_the_console_is_the_sink_unless_others_are_given(capsys: pytest.CaptureF
         shown = capsys.readouterr().out
         assert shown.splitlines()[0] == "Signal propagation at step 1: 5 layers"
         assert all(any(line.startswith(f"{i} ") for line in shown.splitlines()) for i in range(5))
-    assert capsys.readouterr().out.startswith("Init Monitor: no findings: 2 steps watched (2 measured); ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Init Monitor: no findings in 2 steps (2 of them measured); ")
 
 
 Outcome = tuple[list[float], dict[str, torch.Tensor], torch.Tensor]
