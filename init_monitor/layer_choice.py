@@ -35,6 +35,7 @@ def capture_of(model: nn.Module, options: Options, notices: Notices) -> Capture:
         max_layers=options.max_layers,
         exact=options.measure == Measure.EXACT.value,
         window=options.window,
+        every_n_steps=options.every_n_steps,
     )
 
     def layer_failed(name: str, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 The order of a step: :meth:`Monitor.begin_batch` (opens the step if it is due), :meth:`Monitor.end_batch` after each
 micro-batch, :meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Steps that are
-not due cost one comparison.
+not due cost one comparison, or a look at signs (:mod:`init_monitor.capture.sign_looks`).
 """
 
 from __future__ import annotations
@@ -113,10 +113,7 @@ class Monitor:
         return Structure() if self._capture is None else self._capture.structure
 
     def join_ranks(self) -> None:
-        """Put the measurements of all processes of the training together from now on.
-
-        All of them have to call it, at the same point, and to go through the same steps.
-        """
+        """Put what all processes measure together from now on; all call it, at the same point, and go through the same steps."""
         self._ranks.join()
 
     def is_due(self, step: int) -> bool:
@@ -127,11 +124,15 @@ class Monitor:
 
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
-        if not self.is_due(step) or self.guard.off or self._capture is None:
+        due = self.is_due(step)
+        if self.guard.off or self._capture is None or not (due or self._capture.looks.wanted(step)):
             return
         with self.guard("attaching to the model"):
             # First: tracing a compiled model under the probe's mode would fail.
             EAGER.hold(self)
+            if not due:
+                self._capture.looks.begin_batch()
+                return
             if self._open:
                 self._capture.begin_batch()
                 return
@@ -160,21 +161,15 @@ class Monitor:
                 self._capture.end_forward()
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
-        """End one of several backwards of a micro-batch, if the next one may have another factor.
-
-        Args:
-            gradient_factor: see :meth:`end_batch`.
-        """
+        """End one of several backwards of a micro-batch, with its own factor (see :meth:`end_batch`)."""
         if self._open and self._capture is not None:
             with self.guard("merging a backward"), unseen():
                 self._capture.end_backward(gradient_factor)
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
-        """End a micro-batch.
+        """End a micro-batch; the factor makes an activation gradient that of the mean loss over the whole effective batch.
 
-        Args:
-            gradient_factor: what makes an activation gradient of this batch that of the mean loss over the whole
-                effective batch: 1/loss scale, 1/world size.
+        It is 1/loss scale, 1/world size.
         """
         if self._open and self._capture is not None:
             with self.guard("merging a batch"), unseen():
@@ -205,7 +200,7 @@ class Monitor:
         self._note(self.loss.note, loss, factor)
 
     def set_loss(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the present step, whatever was noted."""
         self._note(self.loss.replace, loss)
 
     def _note(self, what: Callable[..., None], *given: object, **more: bool) -> None:
@@ -260,13 +255,17 @@ class Monitor:
         """
         self._previous = step
         self._note(self.loss.end_step, step, mean=mean_loss)
+        if self._capture is not None and self._capture.looks.attached:
+            with self.guard("ending a look at signs"):
+                self._capture.looks.end_step(step)
+                EAGER.release(self)
         if not self._due:
             return
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
-        new = () if record is None else self._judgement.judge(record, self.structure)
-        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
+        new = self._judgement.judge(record, self.structure, self._ranks)
+        self.should_stop = must_stop(new, self.options.on_critical) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
@@ -278,7 +277,7 @@ class Monitor:
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
                 measured = self._capture.close_step(self.loss.waiting())
-                share = measured.share() if self._ranks.size > 1 else None
+                share = self._capture.share(measured) if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
@@ -286,13 +285,13 @@ class Monitor:
         if measured is not None:
             with self.guard("reading the losses"), unseen():
                 losses = self.loss.read(measured.losses)
-        given = self._ranks.exchange((share, losses))
+        given = self._ranks.put_together(share, losses)
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            losses = self.loss.keep([stretch for _, stretch in given])
+            losses = self.loss.keep(losses if given is None else given.losses())
             facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
-            record = self._capture.record(measured, facts, [one for one, _ in given])
+            record = self._capture.record(measured, facts, None if given is None else given.together())
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))
@@ -336,7 +335,9 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units).saved()
+            return MonitorState(
+                self._previous, self._judgement.state_dict(), self.findings, units, self.loss.saved()
+            ).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -345,5 +346,6 @@ class Monitor:
             saved = MonitorState.restored(state)
             self._previous = saved.step
             self._judgement.load_state_dict(saved.cases, saved.findings)
+            self.loss.resume(saved.losses)
             if self._capture is not None:
                 self._capture.load_state_dict(saved.units)

@@ -38,6 +38,7 @@ class Drained:
         samples: by row, batch items seen.
         positions: by row, values per unit seen (batch items times positions).
         also: numbers that travelled along.
+        flags: truth values that did.
     """
 
     rows: NDArray[np.float64]
@@ -45,15 +46,19 @@ class Drained:
     samples: dict[int, int] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     also: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    flags: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
 
-def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = None) -> Drained:
+def drained(
+    rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = None, flags: Tensor | None = None
+) -> Drained:
     """Copy everything to the host, once.
 
     Args:
         rows: ``[R, WIDTH]`` merged partial rows.
         blocks: what the units of the same rows did.
         also: ``[n]`` numbers of the same device that travel along.
+        flags: ``[m]`` truth values that do.
     """
     parts = [rows.reshape(-1).view(torch.uint8)]
     for block in blocks:
@@ -64,6 +69,8 @@ def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = Non
             parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
     if also is not None:
         parts.append(also.to(rows.dtype).view(torch.uint8))
+    if flags is not None:
+        parts.append(flags.view(torch.uint8))
     packed = torch.cat(parts).cpu().numpy()
     cursor = _Cursor(packed, np.dtype(str(rows.dtype).removeprefix("torch.")))
     read = Drained(cursor.numbers(rows.shape[0] * WIDTH).reshape(rows.shape[0], WIDTH))
@@ -72,6 +79,8 @@ def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = Non
             read.units.setdefault(row, []).append(reading)
     if also is not None:
         read.also = cursor.numbers(also.numel())
+    if flags is not None:
+        read.flags = cursor.flags(flags.numel())
     return read
 
 

@@ -111,6 +111,8 @@ class ConsoleSink:
             if not self.quiet:
                 if not self._said_more:
                     self._print(self._more(()))
+                if self._run.unstored and not self._run.stored:
+                    self._print([(Text(f"Not stored: {self._run.unstored}", style="dim"), True)])
                 for finding in filter(lambda one: one.takes_back, self._findings.values()):
                     self._print([(_taken_back(finding), True)])
                 self._print([(self._verdict(*self._last), True)])
