@@ -46,7 +46,9 @@ class Judgement:
         self._guard = guard
         self._engine = Engine(options.chosen_rules, strict=options.strict, notify=notices.tell)
         self._sinks = Broadcast(notices.failed)
-        self._said: Mapping[str, Any] = self._engine.state_dict()
+        self._said: Mapping[str, Any] = {}
+        with guard("starting the rules"):
+            self._said = self._engine.state_dict()
 
     def open_sinks(self, run: Run) -> None:
         """Begin a run with the sinks that were asked for."""
