@@ -55,7 +55,7 @@ class Judgement:
         sinks: Sequence[Sink] = self._options.sinks or ()
         if self._options.sinks is None:
             with self._guard("making the sinks"):
-                sinks = default_sinks(per_layer_scalars=self._options.per_layer_scalars)
+                sinks = default_sinks(verbose=self._options.verbose, per_layer_scalars=self._options.per_layer_scalars)
         self._sinks.open(sinks, run)
 
     def close_sinks(self) -> None:

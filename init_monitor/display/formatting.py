@@ -13,7 +13,7 @@ from init_monitor.records.quoting import LONGEST_NAME, clipped, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SAMPLE = "█▌▐│…–─◀▶×²∂√≈"
+_SAMPLE = "█▌▐│▁▅…–─◀▶×²∂√≈"
 """What tables and findings contain beyond ASCII: an encoding that has all of it is shown as it is."""
 
 _ASCII = str.maketrans(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 STYLES = {Learning.LEARNS: "green", Learning.UNKNOWN: "", Learning.LEVEL: "yellow", Learning.BROKEN: "bold red"}
 
 
+NOTHING = "nothing was measured, so nothing is known of the network: no layer is watched (see include= and exclude=)"
+
+
 class Verdict(NamedTuple):
     """What the loss says about a run.
 
@@ -45,6 +48,8 @@ def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRe
         structure: its network.
         records: its last ones, or all.
     """
+    if records and not records[-1].names:
+        return Verdict(Learning.UNKNOWN, NOTHING)
     course = course_of(losses)
     learning = seen(course, structure, several=plays(records))
     if learning is Learning.LEARNS:

@@ -51,11 +51,13 @@ class InitMonitor(Callback):
         exclude: fnmatch pattern(s); layers whose name matches are not watched.
         rules: what judges the records; ``None`` for :data:`~init_monitor.rules.DEFAULT_RULES`.
         sinks: where records and findings go; ``None`` for console, every logger of the Trainer, and the run store.
-        on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``InitMonitorError``).
+        on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``CriticalFindingError``, an
+            ``InitMonitorError``).
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
         max_layers: how many layers are watched at most.
         window: sampled steps kept in ``records``.
         strict: raise what fails inside the monitor instead of switching it off with a warning.
+        verbose: print every layer and all that a finding knows, where ``sinks`` is ``None``.
 
     Raises:
         OptionError: if a value cannot be used.
@@ -76,6 +78,7 @@ class InitMonitor(Callback):
         max_layers: int = 512,
         window: int = 256,
         strict: bool = False,
+        verbose: bool = False,
     ) -> None:
         """Check the options; nothing is attached before a fit starts."""
         decide(InitMonitor)
@@ -93,6 +96,7 @@ class InitMonitor(Callback):
             max_layers=max_layers,
             window=window,
             strict=strict,
+            verbose=verbose,
         )
         self._monitor: Monitor | None = None
         self._past = Report()

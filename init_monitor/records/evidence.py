@@ -81,6 +81,26 @@ def figure_rows(finding: Finding) -> list[tuple[str, str, str]]:
     ]
 
 
+_SURE = {
+    "samples": "seen over {}",
+    "dead_at_least": "at least {}",
+    "records": "seen in {}",
+    "rising_pairs": "rising in {}",
+}
+"""What evidence says of how sure a finding is, in words."""
+
+
+def how_sure(finding: Finding) -> list[str]:
+    """Return what makes a finding sure: how many samples or steps it was seen in, and bounds.
+
+    >>> from init_monitor.records.finding import Figure, Finding, Severity
+    >>> evidence = {"share": Figure(0.5), "samples": Figure(256, "samples per unit")}
+    >>> how_sure(Finding("name", "IM000", Severity.INFO, (), 1, "…", evidence))
+    ['seen over 256 samples per unit']
+    """
+    return [words.format(finding.evidence[name]) for name, words in _SURE.items() if name in finding.evidence]
+
+
 def measured_at(finding: Finding) -> str:
     """Return the heading of the measured values: the table next to them may be about another step.
 

@@ -27,8 +27,9 @@ class DegenerateLayer:
 
     A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
     bias), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
-    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where nothing of the input arrives at the end of the network, or where
-    most parameters get no gradient because of it.
+    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where
+    nothing of the input arrives at the end of the network, or where most parameters get no gradient because of it. Attention over
+    a single position hands on what it weighs; where no weight is left without a gradient by that, it is information.
 
     **Why.** Nothing passes such a layer, forward or backward: what lies before it keeps its random weights. Nothing crashes, and the
     loss still falls to what the layers behind it can do without the input.
@@ -88,18 +89,23 @@ class DegenerateLayer:
         message = f"{first.name} ({first.kind}) {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
         if idle > 0:
             message += f" {phrases.percent(idle)} of the trainable elements lie before it and get no gradient."
+        passes = cause is Cause.ONE_PLACE and not ends and idle == 0 and not first.direct
+        if passes:
+            message += (
+                " What it weighs passes all the same, and every weight before it gets a gradient: nothing is lost."
+            )
         if len(layers) > 1:
             message += f" So do {phrases.names([layer.name for layer in layers[1:]])}."
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.CRITICAL if critical else Severity.WARNING,
+            severity=Severity.INFO if passes else Severity.CRITICAL if critical else Severity.WARNING,
             layers=tuple(layer.name for layer in layers),
             step=history.last.step,
             message=message,
             evidence={name: figure for name, figure in evidence.items() if math.isfinite(figure)},
             expected={"variance": Figure(1.0, "about")} if cause is Cause.ONE_VALUE else {},
-            remedy=_remedy(cause, first, ends=ends),
+            remedy=_ONE_POSITION if passes else _remedy(cause, first, ends=ends),
             source=self.source,
         )
 
@@ -151,6 +157,10 @@ def _remedy(cause: Cause, layer: Layer, *, ends: bool) -> str:
         return _GROUPS
     return (ends and _AT_THE_END.get(cause)) or _INSIDE[cause]
 
+
+_ONE_POSITION = (
+    "Nothing has to change. With more than one position (a larger picture, a longer sequence) this attention chooses."
+)
 
 _GROUPS = (
     "Normalise where a group has more than one value: before the pooling that leaves one position, or with fewer groups"

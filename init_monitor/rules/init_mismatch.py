@@ -78,6 +78,8 @@ class InitMismatch:
         recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
             (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
             1e-3 it keeps a thirtieth.
+        without_gates: the largest where no gate holds the state (``nn.RNN``): above 1 its state is chaotic (Sompolinsky et al.
+            1988), and He's variance, the largest that is in use, gives 2.
         first_records: records for which the finding holds, as many as the default dense start; after them the weights are
             the training's.
     """
@@ -96,6 +98,7 @@ class InitMismatch:
     unknown_gains: tuple[float, float] = (1.0, 16.0)
     large_embedding: float = 25.0
     recurrent_gains: tuple[float, float] = (1e-3, 10.0)
+    without_gates: float = 2.5
     first_records: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -175,7 +178,7 @@ class InitMismatch:
                     continue
                 hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
                 gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
-                if gain >= high or 0 < gain <= low:
+                if gain >= (high if gates > 1 else self.without_gates) or 0 < gain <= low:
                     found.setdefault(layer.module, _Odd(layer, gain, 1.0))
         return list(found.values())
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -22,8 +24,9 @@ class OutputScale:
     """IM703: the logits of a classifier are far too large at step 0, and its first loss is far above that of guessing, ln C.
 
     Judged on the first record, where the loss and the gradient of the logits both are those of a cross entropy: no element of
-    it is larger than its share of the batch. A regression with targets out of scale does not count. Where a finding that names the
-    cause exists (growth over depth, initial weights), this one yields to it.
+    it is larger than its share of the batch. A regression with targets out of scale does not count. A network that has unlearned
+    its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large. Where
+    a finding that names the cause exists (growth over depth, initial weights), this one yields to it.
 
     **Why.** The network starts certain of random answers. Until it has unlearned that, which takes most of the first
     steps, it learns nothing about the classes, and every gradient is as much too large as the logits are.
@@ -37,6 +40,9 @@ class OutputScale:
     Attributes:
         excess: loss of guessing, ln C, times this, from which the first loss is far above it.
         least: and by at least this much: with two classes guessing costs 0.69, and a loss of 2.7 means 7 % for the right one.
+        hopeless: loss of guessing times this, from which it is a warning at once: most of a first epoch goes into unlearning it.
+        soon: losses after which it is a warning if the latest of them are still far above that of guessing; within the default
+            dense start.
         least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
         sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is certain and
             wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
@@ -53,6 +59,8 @@ class OutputScale:
 
     excess: float = 2.0
     least: float = 2.0
+    hopeless: float = 10.0
+    soon: int = 8
     least_std: float = 2.0
     sure: tuple[float, float] = (0.5, 2.1)
     chance: float = 5.0
@@ -63,8 +71,22 @@ class OutputScale:
         if first.step > 0 or not math.isfinite(first.loss):
             return
         found = [layer for layer in ends_of(history.structure) if self._is_sure(layer, first)]
-        if found:
-            yield self._finding(found[0], first, history)
+        if found and (severity := self._severity(found[0], first.loss, history)) is not None:
+            yield self._finding(found[0], first, history, severity)
+
+    def _severity(self, layer: Layer, start: float, history: History) -> Severity | None:
+        """Return how bad it is, by what the first steps came to; ``None`` while that is not known."""
+        if start >= self.hopeless * math.log(layer.fan_out) or not history.last.optimizer:
+            return Severity.WARNING
+        losses = history.losses.values[: self.soon]
+        if len(losses) < self.soon:
+            return None
+        stays = self._is_far(float(np.median(losses[-3:])), layer)
+        return Severity.WARNING if stays else Severity.INFO
+
+    def is_about_start(self, finding: Finding) -> bool:
+        """Say that all it tells is of the start."""
+        return finding.code == self.code
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers: any finding about the scale of what comes before the output explains that of the output."""
@@ -79,8 +101,7 @@ class OutputScale:
         peak = table.at(layer.name, Quantity.ABS_MAX)
         rows = table.at(layer.name, Quantity.COUNT) / classes
         sure = table.at(layer.name, Quantity.GRADIENT_ABS_MAX) * rows
-        guessing = math.log(classes)
-        far = first.loss >= max(self.excess * guessing, guessing + self.least)
+        guessing, far = math.log(classes), self._is_far(first.loss, layer)
         # The right class is as likely as any other, so its logit falls short of the largest by about their own spread.
         theirs = std / 2 <= first.loss - guessing <= 2 * peak
         if not (far and theirs and std >= self.least_std and self.sure[0] <= sure <= self.sure[1]):
@@ -90,7 +111,11 @@ class OutputScale:
         frozen = first.parameter_table.at(layer.weight, Quantity.TRAINABLE) == 0
         return not frozen and not by_chance * self.chance < std**2
 
-    def _finding(self, layer: Layer, first: StepRecord, history: History) -> Finding:
+    def _is_far(self, loss: float, layer: Layer) -> bool:
+        guessing = math.log(layer.fan_out)
+        return loss >= max(self.excess * guessing, guessing + self.least)
+
+    def _finding(self, layer: Layer, first: StepRecord, history: History, severity: Severity) -> Finding:
         table, structure = first.layer_table, history.structure
         std = math.sqrt(table.at(layer.name, Quantity.VARIANCE))
         guessing = math.log(layer.fan_out)
@@ -112,11 +137,13 @@ class OutputScale:
             message += (
                 f" What it receives has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
             )
+        if severity is Severity.INFO:
+            message += f" After {self.soon} steps it is past that."
         names = dict.fromkeys([*(x.name for x in shared), layer.name])
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.WARNING,
+            severity=severity,
             layers=tuple(names),
             step=history.last.step,
             message=message,
@@ -130,7 +157,8 @@ class OutputScale:
                 if math.isfinite(figure)
             },
             expected={"first_loss": Figure(guessing, "ln C, about"), "logits_std": Figure(1.0, "or less")},
-            remedy=_remedy(layer, shared, structure, by_weight=by_weight),
+            remedy=("" if severity > Severity.INFO else "Nothing has to change for that. ")
+            + _remedy(layer, shared, structure, by_weight=by_weight),
             source=self.source,
         )
 

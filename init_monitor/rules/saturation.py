@@ -106,8 +106,11 @@ class Saturation:
         return paths.explained(finding, other, structure)
 
     def is_about_start(self, finding: Finding) -> bool:
-        """Say whether a finding is about what the network started with: a run that learns well has left that behind."""
-        return "records" not in finding.evidence
+        """Say whether a finding is about what the network started with: a run that learns well has left that behind.
+
+        Not so attention that is still told, however well the rest of the network does without it.
+        """
+        return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
 
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]

@@ -192,10 +192,11 @@ def select(
     for option, patterns in (("include", included), ("exclude", excluded)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in candidates):
-                near = get_close_matches(pattern, candidates, n=3, cutoff=0.3) or list(candidates)[:3]
+                alone = option == "include" and not any(fnmatchcase(name, p) for p in included for name in candidates)
+                effect = "nothing is measured" if alone else "it has no effect"
                 notices.append(
                     f"{option} pattern {pattern!r} matches no layer of {type(model).__name__}"
-                    f" ({len(candidates)} layers, for instance {', '.join(map(repr, near)) or 'none'}); it has no effect."
+                    f" ({len(candidates)} layers); {effect}. {_nearest(pattern, list(candidates))}"
                 )
 
     def accepts(name: str) -> bool:
@@ -216,6 +217,16 @@ def select(
     if not chosen and not notices:
         notices.append(f"{type(model).__name__} has no layer to watch (no module with weights and no activation).")
     return Selection(chosen, tuple(notices), accepts)
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> str:
+    """Return what was probably meant: the nearest names, or with the wildcard the nearest part of the network."""
+    wanted = pattern.rstrip("*?.")
+    parts = dict.fromkeys(name.rsplit(".", i)[0] for i in range(3) for name in names) if wanted != pattern else {}
+    near = [f"{part}*" for part in get_close_matches(wanted, parts, n=1, cutoff=0.5)]
+    near = near or get_close_matches(pattern, names, n=3, cutoff=0.3)
+    listed = ", ".join(map(repr, near or names[:3])) or "none"
+    return f"Did you mean {listed}?" if near else f"Its layers are {listed}{' and so on' * (len(names) > 3)}."  # noqa: PLR2004
 
 
 def _about_scripted(names: Sequence[str]) -> list[str]:

@@ -97,7 +97,7 @@ def test_saturation_knows_which_of_its_findings_are_about_the_start() -> None:
 
 def test_the_console_says_so_in_one_line_at_the_end() -> None:
     printed: list[str] = []
-    sink = ConsoleSink()
+    sink = ConsoleSink(verbose=True)
     sink.open(Run(dense_steps=10, write=printed.append))
     loud, back = told(FALLING)
     for finding in (loud, back):
