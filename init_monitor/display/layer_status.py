@@ -31,16 +31,6 @@ _WORDS = {
 """Short names of rules whose own name is longer than a cell."""
 
 
-<<<<<<< HEAD
-_CARRIED = frozenset(
-    _WORDS[rule]
-    for rule in ("exploding-activations", "vanishing-activations", "exploding-gradients", "vanishing-gradients")
-)
-"""Statuses of a signal, not of a layer: an activation after the layer at fault passes them on."""
-
-
-=======
->>>>>>> console
 @dataclass(frozen=True, slots=True)
 class Status:
     """What is true of the signal at a place, and whether a finding names the layer.

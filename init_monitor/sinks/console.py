@@ -118,13 +118,6 @@ class ConsoleSink:
                 self._print([(self._verdict(*self._last), True)])
         self._begin(Run())
 
-<<<<<<< HEAD
-    def _tell(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            # A finding that is taken back needs no panel: a line at the end says so.
-            if not finding.takes_back and (not self.quiet or finding.severity >= Severity.WARNING):
-                self._print(findings_panel(finding, plain=self._plain()))
-=======
     def _tell(self, findings: Sequence[Finding], *, table: bool) -> None:
         """Print findings, after the table if it is due and was not printed yet."""
         # What is taken back needs no words of its own: a line at the end says so.
@@ -165,22 +158,13 @@ class ConsoleSink:
         self._has_table = self._has_table or due is not None
         self._told += new
         self._print(chosen)
->>>>>>> console
 
     def _is_new(self, finding: Finding) -> bool:
         key = (finding.code, finding.severity, finding.layers)
         return self._findings.setdefault(key, finding) is finding
 
-<<<<<<< HEAD
-    def _print_table(self) -> None:
-        if self.quiet or self._has_table or self._finite is None:
-            return
-        self._has_table = True
-        # If everything has become NaN, the last step with numbers shows what led to it.
-        record, structure = self._finite
-=======
     def _due(self) -> tuple[StepRecord, Structure] | None:
-        # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
+        # If everything has become NaN, the last step with numbers shows what led to it.
         return None if self.quiet or self._has_table or not self._finite or not self._finite[0].names else self._finite
 
     def _tables(self) -> list[RenderableType]:
@@ -189,7 +173,6 @@ class ConsoleSink:
             return []
         self._has_table = True
         record, structure = due
->>>>>>> console
         width, plain, findings = self._console().width, self._plain(), self._findings.values()
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
         if record.residual_names:
