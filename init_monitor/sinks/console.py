@@ -120,7 +120,7 @@ class ConsoleSink:
 
     def _tell(self, findings: Sequence[Finding], *, table: bool) -> None:
         """Print findings, after the table if it is due and was not printed yet."""
-        # What is taken back needs no words of its own: a line at the end says so.
+        # A finding that is taken back needs no text of its own: a line at the end says so.
         told = [one for one in findings if not one.takes_back and (not self.quiet or one.severity >= Severity.WARNING)]
         if self.verbose:
             if table:
