@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.capture.measured import hear
 from init_monitor.capture.ranks import Ranks
 from init_monitor.capture.schedule import Patience, Schedule
 from init_monitor.capture.step_facts import StepFacts
@@ -268,7 +269,7 @@ class Monitor:
         self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
-        measured = share = record = None
+        measured = record = None
         self.after_optimizer()
         self.end_batch(gradient_factor)
         # Not sooner: an evaluation between two batches of the step must not be compiled with the hooks in it.
@@ -277,21 +278,19 @@ class Monitor:
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
                 measured = self._capture.close_step(self.loss.waiting())
-                share = measured.share() if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
-        # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
         losses = LossStretch()
         if measured is not None:
             with self.guard("reading the losses"), unseen():
                 losses = self.loss.read(measured.losses)
-        given = self._ranks.exchange((share, losses))
+        heard = hear(self._ranks, measured, losses, self.guard)  # outside of every condition
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            losses = self.loss.keep([stretch for _, stretch in given])
+            losses = self.loss.keep(heard.losses)
             facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
-            record = self._capture.record(measured, facts, [one for one, _ in given])
+            record = self._capture.record(measured, facts, heard.shares, heard.executions)
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
+from init_monitor.capture.places import Places, nowhere
 from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
     expected_gains,
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.ranks import Key, Share
+    from init_monitor.capture.executions import Execution
+    from init_monitor.capture.ranks import Share
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
@@ -110,6 +113,7 @@ class Capture:
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
+        self._places = Places(self._hooks, self._probe.residuals, self._parameters)
         self._on_failure = on_failure
         self._on_notice = on_notice
         self._unreadable_kinds: set[str] = set()
@@ -200,21 +204,33 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
+        return Measured(drained, self._places, travelled)
 
-    def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
+    def record(
+        self,
+        measured: Measured,
+        facts: StepFacts,
+        shares: Sequence[Share | None] = (),
+        executions: Sequence[Execution | None] = (),
+    ) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
             shares: by all processes, if there are several; ``None`` for one that has nothing to tell.
+            executions: of all processes, if they did not execute the same; ``None`` likewise.
         """
         if len(shares) > 1:
-            self._take_over([share for share in shares if share is not None], measured)
-        reader = Reader(measured.drained)
+            self._places.take_over([share for share in shares if share is not None], measured.drained)
+        drained = measured.drained
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
+        if told := [execution for execution in executions if execution is not None]:
+            place = nowhere(torch.device("cpu"))
+            taps, additions, numbers = self._places.together(told, place)
+            drained = {**drained, place: numbers}
+        reader = Reader(drained)
         chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
@@ -252,39 +268,6 @@ class Capture:
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )
-
-    def _addresses(self) -> dict[Key, Address]:
-        """Return where every measured tensor is kept, by names that are the same on all ranks."""
-        addresses: dict[Key, Address] = {}
-        for key, tap in self._hooks.taps.items():
-            here = tap.rows.accumulator
-            for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                address: Key = ("layer", *key, what)
-                addresses[address] = Address(here, row)
-        for name, addition in self._probe.residuals.order.items():
-            for term, rows in addition.own.items():
-                addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
-                addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
-        for name, at in self._parameters.rows.items():
-            for what, row in at.by_name().items():
-                addresses["parameter", name, what] = Address(at.accumulator, row)
-        return {key: address for key, address in addresses.items() if address.row >= 0}
-
-    def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
-        """Replace what this rank measured by what all of them did."""
-        streams = merged(shares)
-        for name in self._parameters.rows:
-            for what in ("weight", "gradient"):
-                key = ("parameter", name, what)
-                if key in streams:
-                    row = streams[key].row
-                    copies = self._parameters.copies(name, seen_in(row))
-                    streams[key] = streams[key]._replace(row=one_copy(row, copies))
-        put_back(streams, measured.addresses, measured.drained)
-        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
-        # order is that of the ranks, so that every rank writes the same record.
-        ran = dict.fromkeys(key for share in shares for key in share.order)
-        self._hooks.order = {key: self._hooks.taps[key] for key in ran if key in self._hooks.taps}
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""

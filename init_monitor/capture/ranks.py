@@ -19,13 +19,12 @@ from torch import distributed
 from init_monitor.measures import COUNT, M2, NONFINITE, SATURATED, ZEROS, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from init_monitor.capture.accumulator import Accumulator
     from init_monitor.capture.drained import Drained, UnitReading
-    from init_monitor.capture.taps import TapKey
     from init_monitor.records import Column
 
     Key = tuple[str | int, ...]
@@ -45,9 +44,9 @@ class Stream(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What one rank tells the others: which taps ran, in order, and what was measured, by a name all ranks use."""
+    """What one rank tells the others: a digest of what ran, and what was measured, by a name all ranks use."""
 
-    order: tuple[TapKey, ...]
+    ties: bytes
     streams: Mapping[Key, Stream]
 
 
@@ -113,22 +112,28 @@ class Ranks:
         )
 
 
-def share_of(
-    addresses: Mapping[Key, Address], order: Iterable[TapKey], drained: Mapping[Accumulator, Drained]
-) -> Share:
+def stream_at(accumulator: Accumulator, row: int, drained: Mapping[Accumulator, Drained]) -> Stream | None:
+    """Return what was measured in a row, ``None`` if nothing was."""
+    found = drained.get(accumulator)
+    if found is None or not 0 <= row < len(found.rows) or not seen_in(found.rows[row]):
+        return None
+    units = tuple(found.units.get(row, ()))
+    return Stream(found.rows[row].copy(), units, found.samples.get(row, 0), found.positions.get(row, 0))
+
+
+def share_of(addresses: Mapping[Key, Address], ties: bytes, drained: Mapping[Accumulator, Drained]) -> Share:
     """Return what this rank measured in a step, as the others can read it."""
     streams = {}
     for key, (accumulator, row) in addresses.items():
-        found = drained.get(accumulator)
-        if found is None or row >= len(found.rows) or not seen_in(found.rows[row]):
-            continue
-        streams[key] = Stream(
-            found.rows[row].copy(),
-            tuple(found.units.get(row, ())),
-            found.samples.get(row, 0),
-            found.positions.get(row, 0),
-        )
-    return Share(tuple(order), streams)
+        found = stream_at(accumulator, row, drained)
+        if found is not None:
+            streams[key] = found
+    return Share(ties, streams)
+
+
+def unlike(shares: Sequence[Share | None]) -> bool:
+    """Say whether some ranks executed other things in a step than others; one that has nothing to tell does not count."""
+    return len({share.ties for share in shares if share is not None}) > 1
 
 
 def merged(shares: Sequence[Share]) -> dict[Key, Stream]:

@@ -43,6 +43,7 @@ SPARED = (
     "capture.hooks.LayerHooks._pass_on",
     "structure.calls.ModuleCalls._enter",
     "structure.calls.ModuleCalls._leave",
+    "capture.measured.hear",
     "capture.ranks.Ranks.exchange",
     "standalone.Watch.",
     # These run before the training or are one comparison.
