@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
+from init_monitor.capture.catalogue import LAYER
+from init_monitor.capture.directory import Address, Directory
+from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.places import Places, nowhere
 from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
     expected_gains,
@@ -28,6 +28,7 @@ from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
+from init_monitor.structure.module_facts import with_module_facts
 from init_monitor.torch_compat import pieces_of
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from init_monitor.capture.catalogue import Key
     from init_monitor.capture.executions import Execution
-    from init_monitor.capture.ranks import Share
+    from init_monitor.capture.hearing import Heard
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.share import Share
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
 
 _NO_CALL = (
-    "not one layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
+    "no layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
     " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
     " was made from."
 )
@@ -73,7 +76,7 @@ class Capture:
     Args:
         model: the module to watch.
         scope: what of it to measure.
-        on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
+        on_failure: told ``(layer name, error)`` when measuring a layer failed and was stopped.
         on_cause: told in words why residuals and functional activations are not looked for (any more).
         on_notice: told in words what cannot be measured.
 
@@ -113,12 +116,12 @@ class Capture:
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
-        self._places = Places(self._hooks, self._probe.residuals, self._parameters)
         self._on_failure = on_failure
         self._on_notice = on_notice
         self._unreadable_kinds: set[str] = set()
         self._windows: dict[TapKey, UnitWindow] = {}
         self._signature: tuple[object, ...] = ()
+        self._directory = Directory()
         self._names: dict[TapKey, str] = {}
         self._saved_windows: dict[str, dict[str, list[int]]] = {}
 
@@ -134,7 +137,7 @@ class Capture:
 
     def _present_pieces(self) -> frozenset[int]:
         # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
-        # Taps keep the modules alive, so the id of a piece is not reused while it is compared.
+        # Taps keep the modules alive, so their ids are not reused while they are compared.
         return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
@@ -191,7 +194,7 @@ class Capture:
         """Detach, and copy the step's numbers to the host (one copy per device).
 
         Args:
-            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+            losses: ``[n]`` that wait on a device to be copied along.
         """
         self._probe.leave()
         self._hooks.detach()
@@ -204,34 +207,35 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._places, travelled)
+        return Measured(drained, tuple(self._hooks.order), travelled)
 
-    def record(
-        self,
-        measured: Measured,
-        facts: StepFacts,
-        shares: Sequence[Share | None] = (),
-        executions: Sequence[Execution | None] = (),
-    ) -> StepRecord:
+    def share(self, measured: Measured) -> Share:
+        """Return what this process measured in a step as other processes of the training can read it."""
+        rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
+        self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
+        return self._directory.share(measured.drained, measured.order)._replace(
+            ties=ties(self._hooks.order, self._probe.residuals.order)
+        )
+
+    def executed(self, measured: Measured) -> tuple[Execution, Share]:
+        """Return what this process executed in a step, and the numbers of what each layer and addition got."""
+        ran, added = self._hooks.order, self._probe.residuals.order
+        return execution_of(ran, added), share_of(ran, added, measured.drained)
+
+    def record(self, measured: Measured, facts: StepFacts, heard: Heard | None = None) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
-            shares: by all processes, if there are several; ``None`` for one that has nothing to tell.
-            executions: of all processes, if they did not execute the same; ``None`` likewise.
+            heard: the step of all processes, if there are several.
         """
-        if len(shares) > 1:
-            self._places.take_over([share for share in shares if share is not None], measured.drained)
-        drained = measured.drained
-        taps = list(self._hooks.order.values())
-        additions = list(self._probe.residuals.order.values())
-        if told := [execution for execution in executions if execution is not None]:
-            place = nowhere(torch.device("cpu"))
-            taps, additions, numbers = self._places.together(told, place)
-            drained = {**drained, place: numbers}
-        reader = Reader(drained)
-        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
+        if heard is not None:
+            self._directory.take_over(heard.outcome.together(), measured.drained)
+        step = step_of_all(heard and heard.executed, self._hooks, self._probe.residuals.order)
+        taps, additions = step.taps, step.sums
+        reader = Reader({**measured.drained, **step.numbers})
+        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
@@ -240,7 +244,7 @@ class Capture:
             self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
-        if len(shares) <= 1:  # each process looks by itself, and records are the same for all of them
+        if heard is None:  # each process looks by itself, and records are the same for all of them
             self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
@@ -269,8 +273,26 @@ class Capture:
             loss_by_optimizer=facts.loss_by_optimizer,
         )
 
+    def _addresses(self) -> dict[Key, Address]:
+        """Return where every measured tensor is kept, by names that are the same on all ranks."""
+        addresses: dict[Key, Address] = {}
+        for key, tap in self._hooks.taps.items():
+            here = tap.rows.accumulator
+            for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
+                addresses[(LAYER, *key, what)] = Address(here, row)
+        for name, addition in self._probe.residuals.known.items():
+            for term, rows in addition.own.items():
+                addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
+                addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
+        for name, at in self._parameters.rows.items():
+            whole = self._parameters.whole(name)
+            for what, row in at.by_name().items():
+                copied = what in {"weight", "gradient"}
+                addresses["parameter", name, what] = Address(at.accumulator, row, whole if copied else 0)
+        return {key: address for key, address in addresses.items() if address.row >= 0}
+
     def abort(self) -> None:
-        """Give up a step: leave no hook, keep none of its numbers."""
+        """Abandon a step: leave no hook, keep none of its numbers."""
         try:
             self._probe.leave()
         finally:
@@ -287,11 +309,11 @@ class Capture:
         return {**self._saved_windows, **seen}
 
     def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
-        """Go on with saved unit windows; each is taken up when its layer is next seen."""
+        """Continue with saved unit windows; each is restored when its layer is next seen."""
         self._saved_windows = dict(state)
 
     def _unreadable(self, kind: str, what: str) -> None:
-        """Tell of the first tensor of a kind that cannot be measured."""
+        """Report the first tensor of a kind that cannot be measured."""
         if kind not in self._unreadable_kinds:
             self._unreadable_kinds.add(kind)
             if kind == TOO_DEEP:
@@ -319,7 +341,8 @@ class Capture:
             self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
-            self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            found = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            self.structure = with_module_facts(found, self.model)
 
 
 def _is_sharded(parameter: Tensor) -> bool:

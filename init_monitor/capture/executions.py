@@ -9,31 +9,40 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
+from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.catalogue import Catalogue, Slot
 from init_monitor.capture.drained import Drained
-from init_monitor.capture.ranks import Share, merged, stream_at
 from init_monitor.capture.residual import ResidualTap, rows_before_factors
+from init_monitor.capture.share import Share
 from init_monitor.capture.tapping import Call, new_tap
 from init_monitor.capture.taps import NOWHERE, Rows, sole_sources
-from init_monitor.measures import WIDTH
+from init_monitor.measures import COUNT, HIGH, LOW, M2, MEAN, NONFINITE, WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from typing import TypeVar
 
+    from numpy.typing import NDArray
     from torch import nn
 
-    from init_monitor.capture.accumulator import Accumulator
-    from init_monitor.capture.ranks import Key, Stream
+    from init_monitor.capture.catalogue import Key
+    from init_monitor.capture.drained import UnitReading
+    from init_monitor.capture.hearing import Executed
+    from init_monitor.capture.hooks import LayerHooks
+    from init_monitor.capture.share import Together as Numbers
     from init_monitor.capture.taps import Tap, TapKey
     from init_monitor.structure.sites import MixingSite, ResidualSite
 
     Name = TypeVar("Name", bound=Hashable)
 
+_RAN = "ran"
 _TERMS = ("skip", "branch", "sum", "before")
 
 
@@ -77,23 +86,25 @@ class RanSum(NamedTuple):
 
 
 class Execution(NamedTuple):
-    """A step of one process: taps and additions in execution order, and the numbers of all that they got and made."""
+    """A step of one process: taps and additions in execution order."""
 
     taps: tuple[RanTap, ...]
     sums: tuple[RanSum, ...]
-    streams: Mapping[Key, Stream]
 
 
 class Together(NamedTuple):
-    """The steps of all processes as one, with the numbers of it."""
+    """The steps of all processes as one; ``numbers`` are those that its taps and additions point to."""
 
     taps: list[Tap]
     sums: list[ResidualTap]
-    numbers: Drained
+    numbers: dict[Accumulator, Drained]
 
 
-def ties(taps: Sequence[Tap], sums: Sequence[ResidualTap]) -> bytes:
-    """Return a digest of what was executed and of what fed what: equal where two processes executed the same."""
+def ties(ran: Mapping[TapKey, Tap], added: Mapping[str, ResidualTap]) -> int:
+    """Return a digest of what was executed and of what fed what: equal where two processes executed the same.
+
+    It has 62 bits, so that it can be reduced like any number.
+    """
     told = [
         (
             tap.key,
@@ -102,33 +113,16 @@ def ties(taps: Sequence[Tap], sums: Sequence[ResidualTap]) -> bytes:
             tap.source is None,
             tap.source_is_layer,
         )
-        for tap in taps
+        for tap in ran.values()
     ]
-    additions = [(one.site.name, one.site.skip, one.site.branch, one.site.follows, one.depth) for one in sums]
-    return hashlib.sha256(repr((told, additions)).encode()).digest()
+    additions = [(one.site.name, one.site.skip, one.site.branch, one.site.follows, one.depth) for one in added.values()]
+    return int.from_bytes(hashlib.sha256(repr((told, additions)).encode()).digest()[:8], "big") >> 2
 
 
-def execution_of(taps: Sequence[Tap], sums: Sequence[ResidualTap], drained: Mapping[Accumulator, Drained]) -> Execution:
-    """Return what this process executed, with the numbers of everything that each layer and addition got."""
-    places: dict[Key, Rows] = {}
+def execution_of(ran: Mapping[TapKey, Tap], added: Mapping[str, ResidualTap]) -> Execution:
+    """Return what this process executed."""
+    taps, sums = list(ran.values()), list(added.values())
     sole = sole_sources(taps, [one.skip for one in sums])
-    for tap, alone in zip(taps, sole, strict=True):
-        places[("layer", *tap.key, "")] = tap.rows
-        if tap.source is not None:
-            places[("layer", *tap.key, "source")] = tap.source if alone else tap.source._replace(backward=NOWHERE)
-        elif tap.arrived >= 0:
-            places[("layer", *tap.key, "source")] = Rows(tap.rows.accumulator, tap.arrived)
-    before = rows_before_factors(sums, [one.site.residual for one in sums])
-    for one, rows in zip(sums, before, strict=True):
-        for term, place in zip(_TERMS, (one.skip, one.branch, one.sum, rows), strict=True):
-            places[("sum", *_identity(one.site), term)] = place
-    streams: dict[Key, Stream] = {}
-    for key, rows in places.items():
-        for what, row in (("forward", rows.forward), ("backward", rows.backward)):
-            found = stream_at(rows.accumulator, row, drained)
-            if found is not None:
-                # Units are a layer's own; what it received has them under the layer that made it.
-                streams[(*key, what)] = found if key[-1] == "" else found._replace(units=())
     return Execution(
         tuple(_told(tap, alone=alone) for tap, alone in zip(taps, sole, strict=True)),
         tuple(
@@ -140,8 +134,50 @@ def execution_of(taps: Sequence[Tap], sums: Sequence[ResidualTap], drained: Mapp
             )
             for one in sums
         ),
-        streams,
     )
+
+
+def share_of(
+    ran: Mapping[TapKey, Tap], added: Mapping[str, ResidualTap], drained: Mapping[Accumulator, Drained]
+) -> Share:
+    """Return the numbers of everything that each layer and addition got and made in this process."""
+    taps, sums = list(ran.values()), list(added.values())
+    places: dict[Key, Rows] = {}
+    for tap, alone in zip(taps, sole_sources(taps, [one.skip for one in sums]), strict=True):
+        places[(_RAN, *tap.key, "")] = tap.rows
+        if tap.source is not None:
+            places[(_RAN, *tap.key, "source")] = tap.source if alone else tap.source._replace(backward=NOWHERE)
+        elif tap.arrived >= 0:
+            places[(_RAN, *tap.key, "source")] = Rows(tap.rows.accumulator, tap.arrived)
+    before = rows_before_factors(sums, [one.site.residual for one in sums])
+    for one, rows in zip(sums, before, strict=True):
+        for term, place in zip(_TERMS, (one.skip, one.branch, one.sum, rows), strict=True):
+            places[("sum", *_identity(one.site), term)] = place
+    found: dict[Key, NDArray[np.float64]] = {}
+    units: dict[Slot, UnitReading] = {}
+    seen: dict[Key, tuple[int, int]] = {}
+    for name, rows in places.items():
+        here = drained.get(rows.accumulator)
+        for what, row in (("forward", rows.forward), ("backward", rows.backward)):
+            if here is None or not 0 <= row < len(here.rows) or not here.rows[row][[COUNT, NONFINITE]].any():
+                continue
+            key = (*name, what)
+            found[key] = _neutral(here.rows[row])
+            # Units are a layer's own; what it received has them under the layer that made it.
+            for reading in here.units.get(row, ()) if name[0] == _RAN and not name[-1] else ():
+                units[Slot(key, reading.sums.size, reading.positive is not None)] = reading
+                seen[key] = here.samples.get(row, 0), here.positions.get(row, 0)
+    table = np.stack(list(found.values())) if found else np.zeros((0, WIDTH))
+    return Share(Catalogue(found, units), table, units=units, seen=seen)
+
+
+def _neutral(row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a row as it can be reduced: without a finite element it has no extremes."""
+    if not row[COUNT]:
+        row = row.copy()
+        row[[MEAN, M2]] = 0.0
+        row[LOW], row[HIGH] = np.inf, -np.inf
+    return row
 
 
 def _told(tap: Tap, *, alone: bool) -> RanTap:
@@ -162,9 +198,23 @@ def _told(tap: Tap, *, alone: bool) -> RanTap:
     )
 
 
+def step_of_all(executed: Executed | None, hooks: LayerHooks, added: Mapping[str, ResidualTap]) -> Together:
+    """Return the step of all processes as one.
+
+    Args:
+        executed: what they told, if they did not execute the same; else the step of this one has it all.
+        hooks: have the taps of this one.
+        added: the additions of this one.
+    """
+    if executed is None:
+        return Together(list(hooks.order.values()), list(added.values()), {})
+    executions: list[Execution] = [pickle.loads(told) for told in executed.told]  # noqa: S301 - from this training
+    return put_together(executions, executed.outcome.together(), hooks.by_name, hooks.taps)
+
+
 def put_together(
     executions: Sequence[Execution],
-    place: Accumulator,
+    merged: Numbers,
     modules: Mapping[str, nn.Module],
     known: Mapping[TapKey, Tap],
 ) -> Together:
@@ -172,29 +222,28 @@ def put_together(
 
     Args:
         executions: in the order of the processes.
-        place: what the rows of the result are said to belong to.
+        merged: the shares of all of them (:func:`share_of`), put together.
         modules: the watched modules of the model by name.
         known: the taps of this process; of what it never executed a tap is made.
     """
-    streams = merged([Share(b"", one.streams) for one in executions])
-    rows = {key: number for number, key in enumerate(streams)}
-    numbers = Drained(np.stack([one.row for one in streams.values()]) if streams else np.zeros((0, WIDTH)))
-    for number, stream in enumerate(streams.values()):
-        numbers.samples[number], numbers.positions[number] = stream.samples, stream.positions
-        if stream.units:
-            numbers.units[number] = list(stream.units)
+    rows = merged.catalogue.places
+    # Rows belong to an accumulator; these came from no tensor of this process.
+    place, numbers = Accumulator(torch.device("cpu"), exact=True), Drained(merged.rows)
+    for number, units in merged.units.items():
+        numbers.units[number] = list(units)
+        numbers.samples[number], numbers.positions[number] = int(merged.samples[number]), int(merged.positions[number])
 
     def at(*key: str | int) -> Rows:
-        return Rows(place, rows.get((*key, "forward"), NOWHERE), rows.get((*key, "backward"), NOWHERE))
+        return Rows(place, *(rows.get((*key, what), NOWHERE) for what in ("forward", "backward")))
 
     ran: dict[TapKey, list[RanTap]] = {}
     for execution in executions:
         for one in execution.taps:
             ran.setdefault(one.key, []).append(one)
     order = in_one_order([one.key for one in execution.taps] for execution in executions)
-    taps = {key: _tap(ran[key][0], at("layer", *key, ""), modules, known) for key in order}
+    taps = {key: _tap(ran[key][0], at(_RAN, *key, ""), modules, known) for key in order}
     for key, tap in taps.items():
-        source = at("layer", *key, "source")
+        source = at(_RAN, *key, "source")
         tap.source, tap.source_is_layer = (source if source.forward >= 0 else None), all(one.alone for one in ran[key])
         fed = {feed for one in ran[key] for feed in one.feeds}
         tap.feeds = [taps[feed] for feed in order if feed in fed]
@@ -202,7 +251,7 @@ def put_together(
         tap.direct = taps.get(next(iter(direct))) if len(direct) == 1 else None  # type: ignore[arg-type]
         tap.takes_input = any(one.takes_input for one in ran[key])
         tap.takes_own = any(one.takes_own for one in ran[key])
-    return Together(list(taps.values()), _sums(executions, taps, at), numbers)
+    return Together(list(taps.values()), _sums(executions, taps, at), {place: numbers})
 
 
 def _tap(one: RanTap, rows: Rows, modules: Mapping[str, nn.Module], known: Mapping[TapKey, Tap]) -> Tap:

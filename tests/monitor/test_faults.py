@@ -43,8 +43,9 @@ SPARED = (
     "capture.hooks.LayerHooks._pass_on",
     "structure.calls.ModuleCalls._enter",
     "structure.calls.ModuleCalls._leave",
-    "capture.measured.hear",
-    "capture.ranks.Ranks.exchange",
+    "capture.hearing.hear",
+    "capture.ranks.Ranks.put_together",
+    "capture.ranks.Ranks.hear",
     "standalone.Watch.",
     # These run before the training or are one comparison.
     "capture.ranks.Ranks.__init__",
