@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import subprocess
 import sys
@@ -26,7 +24,13 @@ def _printed(directory: Path) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PAGE.parents[1]), "COLUMNS": "100", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(PAGE.parents[1]),
+            "COLUMNS": "100",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUTF8": "1",
+        },
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(f"{_MARK}\n")[:-1]
@@ -35,3 +39,20 @@ def _printed(directory: Path) -> list[str]:
 def _steady(text: str) -> str:
     """Take out what differs between machines and runs: where files went."""
     return "\n".join(line.rstrip() for line in text.strip().splitlines() if "init_monitor_runs" not in line)
+
+
+def test_the_tutorial_prints_what_it_says(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Each block of code is followed by what it printed; numbers are the same on every machine to the digits shown."""
+    page = PAGE.read_text(encoding="utf-8")
+    printed = [block for block in map(_steady, _printed(tmp_path)) if block]
+    assert len(printed) == len(_OUTPUT.findall(page))
+    rest = iter(printed)
+    written = _OUTPUT.sub(lambda found: f"{found[1]}\n```text\n{next(rest)}\n```\n\n{found[3]}", page)
+    if request.config.getoption("--update"):
+        PAGE.write_text(written, encoding="utf-8")
+    assert _words_of(written) == _words_of(PAGE.read_text(encoding="utf-8"))
+
+
+def _words_of(text: str) -> list[str]:
+    """The words without numbers, whose last digits depend on the machine's linear algebra, and without drawn bars."""
+    return re.sub(r"[-+]?[\d.,]+(?:e[-+]?\d+)?[%×]?|[#|.…-]+", " ", text).split()
