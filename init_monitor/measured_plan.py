@@ -121,7 +121,11 @@ def _search(trials: Trials, before: _Looked, can: set[str]) -> tuple[dict[str, s
     best, now = before, before
     tried: dict[str, str] = {}
     for _ in range(ROUNDS):
-        wanted = {m: fault.says for fault in now.faults for m in fault.modules if m in can and m not in tried}
+        wanted = dict[str, str]()
+        for fault in now.faults:
+            for module in fault.modules:
+                if module in can and module not in tried:
+                    wanted.setdefault(module, fault.says)  # the first that was looked at is the nearest to the cause
         if not wanted:
             break
         tried |= wanted
