@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs clean
+.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -86,7 +86,10 @@ build: $(VENV)/.dev ## make the wheel and the source archive in dist/
 	$(BIN)/hatchling build
 
 docs: $(VENV)/.docs ## make the documentation pages in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.docs ## show the documentation in a browser, and follow changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
