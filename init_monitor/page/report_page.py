@@ -69,7 +69,9 @@ def _about(run: ShownRun, versions: Mapping[str, str]) -> str:
         first, last = (_when(record.time) for record in (run.records[0], run.records[-1]))
         lines.append(shown(first if first == last else f"{first} to {last}"))
         steps, layers = len(run.records), len(run.records[-1].names)
-        lines.append(f"{steps:,} measured step{'s' * (steps != 1)} up to step {run.records[-1].step:,}, {layers:,} layers")
+        lines.append(
+            f"{steps:,} measured step{'s' * (steps != 1)} up to step {run.records[-1].step:,}, {layers:,} layers"
+        )
     programs = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     lines += [shown(programs)] if programs else []
     return "".join(f'<p class="about">{line}</p>' for line in lines)

@@ -62,7 +62,8 @@ trainer.fit(model, data)
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
-    book: Any = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS])
+    made: Any = nbformat
+    book = made.v4.new_notebook(cells=[made.v4.new_code_cell(cell.strip()) for cell in CELLS])
     folder = tmp_path_factory.mktemp("notebook")
     root = str(Path(__file__).parents[2])
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +75,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, An
         client.execute()
     written = os.environ.get("INIT_MONITOR_NOTEBOOK")
     if written:
-        nbformat.write(book, written)
+        made.write(book, written)
     return [cell.outputs for cell in book.cells]
 
 
