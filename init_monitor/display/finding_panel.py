@@ -1,4 +1,4 @@
-"""A finding as a panel: what is wrong, what was expected, what to change, and code that can be copied from it."""
+"""A finding as a panel: what is wrong, what was expected, what to change, and code that can be copied."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Whole:
 
 
 class _Code:
-    """Code that can be copied at any width: a comment that is too long for a line goes on in a comment."""
+    """Code that can be copied at any width: a comment that is too long for a line continues in another comment."""
 
     def __init__(self, code: str) -> None:
         self._code = code

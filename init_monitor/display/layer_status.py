@@ -1,4 +1,4 @@
-"""What to say of one layer, in a word and a colour."""
+"""The status of one layer, in a word and a colour."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORDS = {
     "symmetry": "symmetric",
     "sample-collapse": "collapsed",
 }
-"""What a rule says of a layer, where its own name is longer than a cell."""
+"""Short names of rules whose own name is longer than a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ NONFINITE = Status("non-finite", SEVERITY_STYLES[Severity.WARNING], Severity.WAR
 
 
 def status_of(layer: LayerRecord, known: Layer | None, findings: Sequence[Finding]) -> Status:
-    """Return the worst that a finding says of the layer; one that was not measured is never healthy."""
+    """Return the worst status that a finding gives the layer; one that was not measured is never healthy."""
     worst = max((f for f in findings if names_layer(f, layer, known)), key=lambda f: f.severity.rank, default=None)
     if worst is not None:
         return replace(_said(worst), blamed=True)

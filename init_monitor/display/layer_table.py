@@ -32,7 +32,7 @@ __all__ = ["TABLE_WIDTH", "findings_panel", "propagation_table"]
 _BAR = "bar"
 
 _LEAST_NAME = 16
-"""Room that names have at least before a column is left out."""
+"""The least room for names before a column is left out."""
 _ROOMY_NAME = 24
 """With less room for names than this, columns stand one space apart instead of two."""
 _LEAST_KIND = 4
@@ -153,7 +153,7 @@ def _label(row: _Row, start: str, room: int, drawing: Drawing) -> Text:
 
 
 def _columns() -> list[str]:
-    """Return the headers in order; the bar stands behind the number that it shows."""
+    """Return the headers in order; the bar comes after the number that it shows."""
     columns = []
     for quantity, heading in headings(Of.LAYER).items():
         columns += [heading.words, _BAR] if quantity is Quantity.VARIANCE else [heading.words]

@@ -1,4 +1,4 @@
-"""A bar on a logarithmic scale that all rows share: growth over depth is seen before any number is read."""
+"""A bar on a logarithmic scale shared by all rows: growth over depth is visible before any number is read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BAR_WIDTH = 13
-"""Characters: a centre and six to each side; the widest that leaves room for the numbers in 100 columns."""
+"""Characters: a centre and six on each side; the widest that leaves room for the numbers in 100 columns."""
 
 _LEAST_DECADES = 1
-"""The scale reaches at least this many powers of ten to both sides of 1, so that an even network looks even."""
+"""The scale covers at least this many powers of ten on both sides of 1, so that an even network looks even."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class LogScale:
         return " " * left + marks.neutral + cells
 
     def header(self) -> str:
-        """Return what the two ends of the bars stand for, set to their width."""
+        """Return the labels of the two ends of the bars, padded to their width."""
         low, high = f"1e{self.low}", f"1e{self.high}"
         return low + high.rjust(BAR_WIDTH - len(low))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BAR = "bar"
 
 _LEAST_NAME = 16
-"""Room that long names have at least before a column is left out."""
+"""The least room for long names before a column is left out."""
 _WIDE_GAP = 2
 
 

@@ -1,4 +1,4 @@
-"""What to say of a run without findings: "healthy" only where it was seen to learn."""
+"""The verdict on a run without findings: "healthy" only where it was seen to learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = "nothing was measured, so nothing is known of the network: no layer is
 
 
 class Verdict(NamedTuple):
-    """What the loss says of a run.
+    """What the loss says about a run.
 
     Attributes:
         learning: in a word.
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRecord]) -> Verdict:
-    """Return what the loss says of a run.
+    """Return what the loss says about a run.
 
     Args:
         losses: of all its steps.

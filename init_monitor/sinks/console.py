@@ -111,7 +111,7 @@ class ConsoleSink:
         self._tell([finding for finding in findings if self._is_new(finding)], table=True)
 
     def close(self) -> None:
-        """Print the table if the run ended before it was due, and what to think of the run."""
+        """Print the table if the run ended before it was due, and the verdict on the run."""
         if self._last is not None:
             self._tell((), table=True)
             if not self.quiet:
@@ -126,7 +126,7 @@ class ConsoleSink:
 
     def _tell(self, findings: Sequence[Finding], *, table: bool) -> None:
         """Print findings, after the table if it is due and was not printed yet."""
-        # What is taken back needs no words of its own: a line at the end says so.
+        # A finding that is taken back needs no text of its own: a line at the end says so.
         told = [one for one in findings if not one.takes_back and (not self.quiet or one.severity >= Severity.WARNING)]
         if self.verbose:
             if table:
@@ -170,7 +170,7 @@ class ConsoleSink:
         return self._findings.setdefault(key, finding) is finding
 
     def _due(self) -> tuple[StepRecord, Structure] | None:
-        # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
+        # If everything has become NaN, the last step with numbers shows what led to it.
         return None if self.quiet or self._has_table or not self._finite or not self._finite[0].names else self._finite
 
     def _tables(self) -> list[RenderableType]:
@@ -266,7 +266,7 @@ def _is_finite(record: StepRecord) -> bool:
 
 
 def _as_typed(folder: Path) -> str:
-    """Return a folder as one types it: as seen from where one is, quoted where a shell needs that."""
+    """Return a folder as it can be typed: relative to the working directory, quoted for a shell."""
     with suppress(ValueError, OSError):
         folder = folder.absolute().relative_to(Path.cwd())
     return shlex.quote(printable(str(folder)))
@@ -274,7 +274,9 @@ def _as_typed(folder: Path) -> str:
 
 def _taken_back(finding: Finding) -> Text:
     step = f"{finding.evidence[TAKEN_BACK]:.0f}"
-    return Text(f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left it behind.", style="dim")
+    return Text(
+        f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left that behind.", style="dim"
+    )
 
 
 def _counted(count: int, severity: Severity) -> str:

@@ -121,7 +121,7 @@ class LoggerSink:
         except Exception as error:  # noqa: BLE001 - a logger is foreign code, the training must not pay for it
             warnings.warn(
                 f"{type(one[0]).__name__} could not log at step {step} ({type(error).__name__}: {error}); "
-                "init_monitor sends it nothing more, everything else goes on",
+                "init_monitor sends it nothing more, everything else continues",
                 InitMonitorWarning,
                 stacklevel=4,
             )
