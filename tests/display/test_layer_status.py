@@ -12,6 +12,8 @@ from init_monitor.display.layer_status import statuses
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from init_monitor.records import Layer
 
 
@@ -41,7 +43,7 @@ def test_what_is_wrong_with_the_layer_alone_stays_with_it() -> None:
     assert words("symmetry") == ["symmetric", "healthy", "healthy", "healthy", "healthy"]
 
 
-def of_signal(rule: str, named: tuple[str, ...], columns: dict[Quantity, object], *more: Layer) -> list[str]:
+def of_signal(rule: str, named: tuple[str, ...], columns: Mapping[Quantity, object], *more: Layer) -> list[str]:
     """Marked statuses of fc0, act0, fc1, act1, fc2, act2, and more layers behind them."""
     layers = [
         one
