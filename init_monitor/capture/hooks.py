@@ -161,7 +161,7 @@ class LayerHooks(Tapping):
         if done is None:
             calls[name] += 1
         call = calls[name] - 1
-        got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
+        got = Received(got.tensor, got.asked, None if got.tensor is None else self.find(got.tensor), got.data)
         found = False
         # A module that adds to what it was given and hands it all on made only what it added.
         handed_on = set(done or ())

@@ -61,6 +61,7 @@ SPARED = (
     "measures.compiling.",
     "measures.native._loaded",
     "measures.native._path",
+    "measures.native._without_gaps",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
@@ -262,8 +263,8 @@ def test_the_places_are_all_there() -> None:
     assert len(PLACES) > 120
     assert {
         "capture.hooks.LayerHooks._measure",
-        "capture.accumulator.Accumulator.drain",
-        "measures.reduce.reduce",
+        "capture.straight.Straight.drain",
+        "capture.straight.Straight.take",
         "structure.residual.judge",
         "structure.probe.Probe._watches",
     } <= set(PLACES)
