@@ -10,7 +10,7 @@ from init_monitor.remedies.addressing import addressed, expression
 from init_monitor.remedies.initialiser_code import ONE, ZERO, Lines, lines_of, recurrent_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from init_monitor.records import Layer
 
@@ -35,17 +35,18 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Lay
     """
     modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in GATES}
     recurrent = [layer for layer in modules.values() if layer.kind in GATES and not recipe]
-    among = tuple(among)
+    known = {one.name: one for one in among}
+    output = output_of(known.values())
     groups: dict[tuple[Lines, str, str], list[Layer]] = {}
     for layer in sorted(modules.values(), key=lambda one: one.depth):
         if layer not in recurrent:
-            lines = Lines(recipe) if recipe else lines_of(choice_for(layer, among), layer)
+            lines = Lines(recipe) if recipe else lines_of(_choice(layer, known, output), layer)
             groups.setdefault((lines, _own_name(layer, layer.weight), layer.kind), []).append(layer)
     if not modules:
         return ""
     few = len(modules) <= ONE_LINE_EACH
     code = [IMPORT, ""]
-    healthy = {layer.module: layer.kind for layer in among if layer.module not in modules}
+    healthy = {layer.module: layer.kind for layer in known.values() if layer.module not in modules}
     # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
     for (lines, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
         if few or len(group) == 1:
@@ -69,8 +70,11 @@ def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
         among: the layers of its network.
     """
     known = {one.name: one for one in among}
-    place = place_of(layer, output_of(known.values()))
-    return initialiser_for(layer, place=place, before=activation_before(layer, known))
+    return _choice(layer, known, output_of(known.values()))
+
+
+def _choice(layer: Layer, known: Mapping[str, Layer], output: Layer | None) -> Initialiser:
+    return initialiser_for(layer, place=place_of(layer, output), before=activation_before(layer, known))
 
 
 def together(*codes: str) -> str:
