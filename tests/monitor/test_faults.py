@@ -72,6 +72,7 @@ NEVER_DETACHED = (
     "capture.hooks.LayerHooks.detach",
     "structure.calls.ModuleCalls.detach",
     "structure.probe.Probe.__exit__",
+    "torch_compat.Attachment.remove",
 )
 """Where these fail at every attempt, hooks stay: nobody else takes them off."""
 
