@@ -57,8 +57,8 @@ class Accumulator(Protocol):
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
 
-    def drain(self, also: Tensor | None = None) -> Drained:
-        """Copy everything to the host, once, and start afresh; ``[n]`` numbers of the same device travel along."""
+    def drain(self, also: Tensor | None = None, flags: Tensor | None = None) -> Drained:
+        """Copy everything to the host, once, and start over; numbers and truth values of the same device travel along."""
 
     def discard(self) -> None:
         """Forget everything that was added since the last drain."""

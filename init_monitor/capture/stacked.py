@@ -121,9 +121,9 @@ class Stacked:
         if self._units:
             self._merge_units()
 
-    def drain(self, also: Tensor | None = None) -> Drained:
-        """Copy everything to the host, once, and start afresh; ``[n]`` numbers of the same device travel along."""
-        read = drained(self._all_rows(), self._unit_blocks, also)
+    def drain(self, also: Tensor | None = None, flags: Tensor | None = None) -> Drained:
+        """Copy everything to the host, once, and start over; numbers and truth values of the same device travel along."""
+        read = drained(self._all_rows(), self._unit_blocks, also, flags)
         read.samples, read.positions = self._samples, self._positions
         self.discard()
         return read

@@ -162,8 +162,8 @@ class Straight:
         self._state = rows
         self._begin_batch()
 
-    def drain(self, also: Tensor | None = None) -> Drained:
-        """Return everything, and start afresh; ``[n]`` numbers travel along."""
+    def drain(self, also: Tensor | None = None, flags: Tensor | None = None) -> Drained:
+        """Return everything, and start over; numbers and truth values travel along."""
         rows = np.tile(_NEUTRAL, (self.rows, 1))
         if self._state is not None:
             rows[: len(self._state)] = self._state.numpy()
@@ -173,6 +173,8 @@ class Straight:
         read = Drained(rows, units, self._samples, self._positions)
         if also is not None:
             read.also = also.detach().double().numpy().copy()
+        if flags is not None:
+            read.flags = flags.numpy().astype(np.bool_)
         self.discard()
         return read
 
