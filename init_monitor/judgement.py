@@ -31,7 +31,7 @@ class Judgement:
         options: what was asked for.
         loss: of the training.
         guard: keeps failures from the training.
-        notices: says what failed.
+        notices: reports what failed.
 
     Attributes:
         findings: every finding so far, oldest first.
@@ -46,14 +46,14 @@ class Judgement:
         self._guard = guard
         self._engine = Engine(options.chosen_rules, strict=options.strict, notify=notices.tell)
         self._sinks = Broadcast(notices.failed)
-        self._said: Mapping[str, Any] = self._engine.state_dict()
+        self._said: Mapping[str, Any] = {}
 
     def open_sinks(self, run: Run) -> None:
         """Begin a run with the sinks that were asked for."""
         sinks: Sequence[Sink] = self._options.sinks or ()
         if self._options.sinks is None:
             with self._guard("making the sinks"):
-                sinks = default_sinks(per_layer_scalars=self._options.per_layer_scalars)
+                sinks = default_sinks(verbose=self._options.verbose, per_layer_scalars=self._options.per_layer_scalars)
         self._sinks.open(sinks, run)
 
     def close_sinks(self) -> None:
@@ -103,7 +103,8 @@ class Judgement:
         said = b""
         with self._guard("telling the other processes"):
             cases = self._engine.state_dict()
-            if new or cases != self._said:
+            # A judge that has found nothing yet has nothing to send.
+            if new or (cases != self._said and (self._said or any(cases.values()))):
                 # Whatever mapping a rule put its numbers into.
                 plain = [replace(one, evidence=dict(one.evidence), expected=dict(one.expected)) for one in new]
                 said, self._said = pickle.dumps((plain, cases)), cases
@@ -132,11 +133,11 @@ class Judgement:
             self._sinks.conclude(rest, new)
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return what is known already, so that it is not told again."""
+        """Return what is known already, so that it is not reported again."""
         return self._engine.state_dict()
 
     def load_state_dict(self, cases: Mapping[str, Any], findings: Sequence[Finding]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Continue from a :meth:`state_dict`."""
         self.findings = list(findings)
         self._engine.load_state_dict(cases)
         self._said = self._engine.state_dict()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MOST_SAVED = 1024
+"""Losses that a checkpoint holds at most, so that it does not grow with the training."""
+
+
 class TrainingLoss:
     """Collects the loss of every optimizer step, and keeps it.
 
@@ -30,7 +34,7 @@ class TrainingLoss:
 
     @property
     def noted(self) -> int:
-        """Losses noted in the present step."""
+        """Losses noted in the current step."""
         return self._meter.noted
 
     def note(self, loss: object, factor: float | Tensor = 1.0) -> None:
@@ -38,7 +42,7 @@ class TrainingLoss:
         self._meter.note(loss, factor)
 
     def replace(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the current step, whatever was noted before."""
         self._meter.replace(loss)
 
     def assign(self, optimizer: object) -> None:
@@ -50,7 +54,7 @@ class TrainingLoss:
         self._meter.end_step(step, mean=mean)
 
     def forget_step(self) -> None:
-        """Forget what was noted in a step that is given up."""
+        """Forget what was noted in a step that is abandoned."""
         self._meter.forget_step()
 
     def has_turned(self) -> bool:
@@ -72,6 +76,15 @@ class TrainingLoss:
         if len(losses):
             self._finite = math.isfinite(float(losses.values[-1]))
         return losses
+
+    def saved(self) -> list[tuple[int, float]]:
+        """Return what is known, as (step, loss): all of it, or every so many steps and the newest."""
+        steps, values = self.curve.steps.tolist(), self.curve.values.tolist()
+        return list(zip(steps, values, strict=True))[-1 :: -max(1, -(-len(steps) // MOST_SAVED))][::-1]
+
+    def resume(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Go on from what :meth:`saved` returned."""
+        self.curve.add(LossStretch.of(losses))
 
     def keep_rest(self) -> LossStretch:
         """Keep what is left at the end of a training; this may wait for the device."""

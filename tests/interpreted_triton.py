@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from hypothesis import Phase, given, settings, strategies as st
-from measures.test_native import FORMATS, KNEE, LAYOUTS, assert_rows_agree, assert_units_agree, elements
+from test_native import FORMATS, KNEE, LAYOUTS, assert_rows_agree, assert_units_agree, elements
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from init_monitor.measures import COUNT, HIGH, M2, MEAN, SATURATED, ZEROS, Layout, Reduction, cuda

@@ -1,4 +1,4 @@
-"""The kinds of remedies, and how the words and the code of one tell of which kinds it is."""
+"""The kinds of remedies, and how to tell the kinds of one by its words and code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Remedy(str, Enum):
-    """What a person is told to change. The value is how it is printed."""
+    """What the user is told to change. The value is how it is printed."""
 
     INITIALISE = "initialise"
     LEARNING_RATE = "learning rate"
@@ -39,6 +39,8 @@ class Remedy(str, Enum):
     GUARD = "guard a division, logarithm or root"
     DATA = "the data"
     COLLAPSE = "what keeps representations apart"
+    UNDONE = "what undoes the steps"
+    SIGN = "the sign of the loss"
 
     def __str__(self) -> str:
         """Return the words."""
@@ -112,6 +114,8 @@ _WORDS: dict[Remedy, str] = {
     Remedy.COLLAPSE: (
         r"stop[- ]?grad|negative|predictor|temperature|margin|variance|repuls|decorrel|collaps|apart|contrast|mining|distinct"
     ),
+    Remedy.UNDONE: r"undo|undid|put\w* back|overwrit|load_state_dict|copie[sd]|\bcopy",
+    Remedy.SIGN: r"\bsign\b|\bminus\b|negative loss|minimi[sz]|maximi[sz]",
 }  # fmt: skip
 """Words of which at least one is in every sensible remedy of the kind. They are generous on purpose: a remedy that is
 about something else altogether must not pass, and no wording is asked for. Written before any new remedy was."""
@@ -142,7 +146,7 @@ def kinds_of(sentence: str, code: str = "") -> frozenset[Remedy]:
 
 
 def initialises(sentence: str, code: str = "") -> bool:
-    """Say whether a remedy sends a person to other initial weights.
+    """Say whether a remedy advises other initial weights.
 
     >>> initialises("Initialise with He's recipe."), initialises("Do not initialise anew: lower the weight decay.")
     (True, False)

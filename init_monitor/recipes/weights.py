@@ -17,9 +17,9 @@ from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.fill import assign_computed, fill
-from init_monitor.recipes.layer_kinds import CONVOLUTION, is_frozen_parameter, is_transposed_linear, mixing_layers
+from init_monitor.recipes.layer_kinds import CONVOLUTION, is_frozen_parameter, mixing_layers
 from init_monitor.recipes.refusals import check_lazy, check_module, check_values, nothing
-from init_monitor.structure.fans import fans_of
+from init_monitor.structure.fans import fans_of, is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,7 +161,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
     weight = layer._parameters.get("weight")  # noqa: SLF001 - a weight that is no parameter must be told apart
     if weight is None:
         message = (
-            f"{recipe}: {name} is not a parameter (the older torch.nn.utils.weight_norm computes it anew at each forward)."
+            f"{recipe}: {name} is not a parameter (the older torch.nn.utils.weight_norm recomputes it at each forward)."
             " Use torch.nn.utils.parametrizations instead, which can be given a value."
         )
         raise RecipeError(message)

@@ -1,4 +1,4 @@
-"""How findings put numbers and names into words."""
+"""How findings write numbers and names."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from init_monitor.records.numbers import number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["at_least_in", "change", "count", "names", "number", "part", "percent", "times"]
+__all__ = ["STEPWISE", "at_least_in", "change", "count", "names", "number", "part", "percent", "times"]
 
 FEW = 3
 """Up to this many names are listed in a sentence; more are given as a range."""
 
+STEPWISE = (
+    "round, sign, argmax and comparisons have a slope of 0: let the gradient pass by them, as if they were not there"
+    " (x + (torch.round(x) - x).detach(), a straight-through estimate)."
+)
+"""What to do where a function in steps cuts the gradient off."""
+
 WORTH_SAYING = 3.0
-"""A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
+"""A limit that is this many times the current depth away is given only as evidence: it is of no practical use."""
 
 
 def times(factor: float) -> str:
@@ -28,7 +34,7 @@ def times(factor: float) -> str:
 
 
 def part(share: float) -> str:
-    """Return how much of something a change is, to stand before its name.
+    """Return a factor as it stands before a noun.
 
     >>> part(0.02), part(309000.0)
     ('0.02 of', '309,000 times')
@@ -37,7 +43,7 @@ def part(share: float) -> str:
 
 
 def change(factor: float) -> str:
-    """Return a change as a person would say it.
+    """Return a change in words.
 
     >>> change(512.0), change(1 / 1024)
     ('grows 512×', 'shrinks to 1/1,020')

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import numpy as np
-
 from init_monitor.analysis import paths
 from init_monitor.analysis.gradient_flow import (
     Executed,
@@ -17,23 +15,18 @@ from init_monitor.analysis.gradient_flow import (
     parameters_of,
 )
 from init_monitor.analysis.optimizers import optimizer_code
+from init_monitor.analysis.resting import fed_by_zeros, without_gradient
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies.without_gradient import COPY, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, StepRecord, Structure
+    from init_monitor.records import History, Structure
 
 DEAD = "IM301"
-
-
-class _Rest(NamedTuple):
-    """In how many records a parameter had no gradient, and whether it was one of zeros."""
-
-    records: int
-    zero: bool
 
 
 class _Idle(NamedTuple):
@@ -50,12 +43,12 @@ class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
     The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
-    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
-    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient beside a
+    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
+    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient next to a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
-    where that says that it stops, and before a rectifier that IM301 calls critical.
+    where that finding says that the gradient stops, and before a rectifier that IM301 calls critical.
 
-    **Why.** Such parameters keep their random initial values. The loss falls all the same, so nothing else shows it.
+    **Why.** Such parameters keep their random initial values. The loss may still fall, so nothing else shows it.
 
     **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
 
@@ -66,8 +59,8 @@ class NoGradient:
         least_records: sampled steps in which a parameter got nothing, ever, while others did. A layer that is dropped in half
             of the steps is without a gradient in the first eight with a probability of 0.4 %; layers are rarely dropped in
             more than a fifth.
-        rare_records: the same for a module that never ran while its like did: of experts, one may not be chosen for long.
-        most: share of the trainable elements without one from which it is critical: what trains is no longer the network.
+        rare_records: the same for a module that never ran while similar ones did: an expert may not be chosen for long.
+        most: share of the trainable elements without a gradient from which it is critical: hardly anything of the network trains.
         small: share up to which a part that never ran is information: a pooler or an auxiliary head that came with the model
             (5 % in ALBERT, whose layers share their weights) harms nothing. A copy of a part that learns (a target network, a
             baseline) and an output that the loss does not use are information at any size below ``most``.
@@ -124,14 +117,14 @@ class NoGradient:
 
     def _idle(self, history: History, executed: Executed) -> list[_Idle]:
         """Return the parameters that got no gradient in any record in which they were measured."""
-        silent = _without_gradient(history.records, self.least_records)
+        silent = without_gradient(history.records, self.least_records)
         if not silent:
             return []
         record = history.last
         counts = dict(zip(record.parameter_names, record.column(Quantity.WEIGHT_COUNT).tolist(), strict=True))
         trained = dict(zip(record.parameter_names, record.column(Quantity.TRAINABLE).tolist(), strict=True))
         total = sum(count for name, count in counts.items() if trained[name] != 0 and count == count) or 1.0  # noqa: PLR0124 - not NaN
-        left = _fed_by_zeros(history) | {
+        left = fed_by_zeros(history) | {
             name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
         }
         learning = frozenset(record.parameter_names) - frozenset(silent)
@@ -164,8 +157,8 @@ class NoGradient:
                     else " They look like a copy of a part that learns."
                 )
         sentence = (
-            "Hand all parameters to the optimizer, and build it after the whole model is built; what is to stay as it is"
-            " should say so with requires_grad_(False)."
+            "Pass all parameters to the optimizer, and build it after the whole model is built; freeze what should"
+            " not train with requires_grad_(False)."
         )
         code = optimizer_code(record.optimizer, record.learning_rate)
         return replace(
@@ -185,13 +178,11 @@ class NoGradient:
             severity = Severity.CRITICAL
         elif (why is Why.LOOSE and share < self.most) or (why is Why.UNUSED and share < self.small):
             severity = Severity.INFO
-        reason, remedy = _REASONS[why], _REMEDIES[why]
-        if severity is Severity.INFO and why is Why.DETACHED:
-            reason, remedy = _COPY
+        told = COPY if severity is Severity.INFO and why is Why.DETACHED else TOLD[why]
         verb = "has" if len(names) == 1 else "have"
         message = (
             f"{phrases.names(names)} {verb} had no gradient in any of {records} sampled steps, while other parameters"
-            f" had one ({phrases.percent(share)} of all trainable elements). {reason}"
+            f" had one ({phrases.percent(share)} of all trainable elements). {told.reason}"
         )
         measured = {
             "records": Figure(records, "sampled steps without a gradient"),
@@ -201,7 +192,7 @@ class NoGradient:
             self._finding(severity, names, history, message),
             evidence=measured | ({"weight_gradient_norm": Figure(0.0)} if why is Why.CUT else {}),
             expected={"records": Figure(0, "sampled steps without a gradient")},
-            remedy=remedy,
+            remedy=told.remedy,
         )
 
     def _finding(self, severity: Severity, parameters: Sequence[str], history: History, message: str) -> Finding:
@@ -214,69 +205,3 @@ class NoGradient:
             message=message,
             source=self.source,
         )
-
-
-_REASONS = {
-    Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut between.",
-    Why.CUT: "The gradient is exactly 0: the output is multiplied by 0, or does not change the loss.",
-    Why.LOOSE: "Their modules ran, but the loss does not use what comes of them.",
-    Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
-}
-
-_COPY = (
-    "They look like a copy of a part that learns, as a target network is, and what comes of them is detached.",
-    "Nothing has to change if that is meant; requires_grad_(False) says so, and leaves them out of the optimizer.",
-)
-
-_REMEDIES = {
-    Why.DETACHED: (
-        "Look after these layers for what cuts the graph: detach(), .data, torch.no_grad(), a conversion to numpy or a"
-        " new torch.tensor(...). If they are to stay as they are, freeze them with requires_grad_(False)."
-    ),
-    Why.CUT: (
-        "Look at what their output is multiplied with: a factor, a mask or a weight of 0, an activation that is off, a"
-        " clamp. If the branch is not needed, remove it."
-    ),
-    Why.LOOSE: "Let the loss use the output of these layers, or remove them, or freeze them with requires_grad_(False).",
-    Why.UNUSED: (
-        "Call these modules in the forward, outside torch.no_grad(); or remove them, or freeze them with"
-        " requires_grad_(False)."
-    ),
-}
-
-
-def _without_gradient(records: Sequence[StepRecord], least: int) -> dict[str, _Rest]:
-    """Return the trainable parameters that had no gradient in any record that has them, if there are ``least`` of these.
-
-    A record counts only if some other parameter got a gradient in it. What had a gradient once (an expert that was
-    chosen, a branch that died since) is used by the loss.
-    """
-    resting = dict.fromkeys(records[-1].parameter_names, _Rest(0, zero=False))
-    for record in reversed(records):
-        norms, moved = record.column(Quantity.WEIGHT_GRADIENT_NORM), record.column(Quantity.UPDATE_RATIO)
-        if not (norms > 0).any():
-            continue
-        # A sparse gradient is not measured: what moved without one had it.
-        none = np.isnan(norms) & ~(moved > 0)
-        rests = (record.column(Quantity.TRAINABLE) != 0) & (none | (norms == 0))
-        for name, here, missing in zip(record.parameter_names, rests.tolist(), none.tolist(), strict=True):
-            if name in resting and here:
-                resting[name] = _Rest(resting[name].records + 1, zero=resting[name].zero or not missing)
-            else:
-                resting.pop(name, None)
-        if not resting:
-            break
-    return {name: rest for name, rest in resting.items() if rest.records >= least}
-
-
-def _fed_by_zeros(history: History) -> frozenset[str]:
-    """Return the parameters of layers that receive only zeros, and of normalisations that receive a constant."""
-    record = history.last
-    received = dict(zip(record.names, record.column(Quantity.INPUT_MEAN_SQUARE).tolist(), strict=True))
-    variance = dict(zip(record.names, record.column(Quantity.VARIANCE).tolist(), strict=True))
-    return frozenset(
-        name
-        for layer in history.structure.layers
-        if received.get(layer.name) == 0 or (layer.role is Role.NORMALISATION and variance.get(layer.name) == 0)
-        for name in parameters_of(layer)
-    )

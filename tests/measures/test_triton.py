@@ -30,7 +30,7 @@ def test_the_kernel_agrees_with_the_oracle_in_the_interpreter_and_compiles(
         pytest.skip("Triton is not installed (it is for Linux alone): see the Makefile")
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS, TRITON))),
+        "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS, TESTS / "measures", TRITON))),
         "TRITON_INTERPRET": interprets,
         "TRITON_CACHE_DIR": str(tmp_path),
         "OMP_NUM_THREADS": "1",
