@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import itertools
 import statistics
 import sys
 import time
@@ -192,11 +193,24 @@ class Module(pl.LightningModule):
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Return the loss."""
-        return loss_of(self.net, batch[0].squeeze(0), batch[1].squeeze(0), self.place)
+        return loss_of(self.net, *batch, self.place)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW."""
         return torch.optim.AdamW(self.parameters(), lr=1e-5)
+
+
+class Again:
+    """The same batch, on its device already, as often as there are steps."""
+
+    def __init__(self, batch: tuple[torch.Tensor, torch.Tensor], steps: int) -> None:
+        self._batch, self._steps = batch, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return itertools.repeat(self._batch, self._steps)
 
 
 def fitted(case: Case, device: str, steps: int, *, watched: bool) -> float:
@@ -209,13 +223,12 @@ def fitted(case: Case, device: str, steps: int, *, watched: bool) -> float:
                 wait(device)
                 begun.append(time.perf_counter())
 
-    batch = tuple(part.unsqueeze(0).cpu() for part in case.batch(device))
     trainer = pl.Trainer(
         max_steps=steps, accelerator="gpu" if device == "cuda" else "cpu", devices=1, logger=False,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
         callbacks=[Begins(), *([InitMonitor(sinks=())] if watched else [])],
     )  # fmt: skip
-    trainer.fit(Module(case, device), [batch] * steps)
+    trainer.fit(Module(case, device), Again(case.batch(device), steps))
     wait(device)
     return time.perf_counter() - begun[0]
 

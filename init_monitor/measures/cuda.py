@@ -140,9 +140,8 @@ def one_read(block: Tensor, plan: Reduction) -> Partials:
     rows_of_units, blocks = geometry.samples * geometry.chunks, -(-units // geometry.tile[0])
     per_tensor = rows_of_units * blocks
     programs = tensors * per_tensor
-    room = {"device": block.device, "dtype": torch.float64}
-    partials = torch.empty(NUMBERS, programs, **room)
-    rows = torch.empty(tensors, WIDTH, **room)
+    partials = torch.empty(NUMBERS, programs, dtype=torch.float64, device=block.device)
+    rows = torch.empty(tensors, WIDTH, dtype=torch.float64, device=block.device)
     found = _unit_room(tensors, 1, units, wide, block.device) if kept else (rows,) * 4
     parts = _unit_room(tensors, rows_of_units, units, wide, block.device) if kept else (rows,) * 4
     knee = plan.knee or Knee(0.0, math.nan)
