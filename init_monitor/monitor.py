@@ -264,8 +264,8 @@ class Monitor:
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
-        new = () if record is None else self._judgement.judge(record, self.structure)
-        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
+        new = self._judgement.judge(record, self.structure, self._ranks)
+        self.should_stop = must_stop(new, self.options.on_critical) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
@@ -277,7 +277,7 @@ class Monitor:
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
                 measured = self._capture.close_step(self.loss.waiting())
-                share = measured.share() if self._ranks.size > 1 else None
+                share = self._capture.share(measured) if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
         # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
@@ -285,13 +285,13 @@ class Monitor:
         if measured is not None:
             with self.guard("reading the losses"), unseen():
                 losses = self.loss.read(measured.losses)
-        given = self._ranks.exchange((share, losses))
+        given = self._ranks.put_together(share, losses)
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            losses = self.loss.keep([stretch for _, stretch in given])
+            losses = self.loss.keep(losses if given is None else given.losses())
             facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
-            record = self._capture.record(measured, facts, [one for one, _ in given])
+            record = self._capture.record(measured, facts, None if given is None else given.together())
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))
@@ -335,7 +335,9 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units).saved()
+            return MonitorState(
+                self._previous, self._judgement.state_dict(), self.findings, units, self.loss.saved()
+            ).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -344,5 +346,6 @@ class Monitor:
             saved = MonitorState.restored(state)
             self._previous = saved.step
             self._judgement.load_state_dict(saved.cases, saved.findings)
+            self.loss.resume(saved.losses)
             if self._capture is not None:
                 self._capture.load_state_dict(saved.units)

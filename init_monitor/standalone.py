@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, StepRecord, Structure
 
 
+_NOT_STORED = "watch(model, optimizer, log_dir=FOLDER) keeps the run for `init-monitor report FOLDER`."
+
+
 class Watch:
     """A training loop under observation; made by :func:`watch`, used as a context manager.
 
@@ -305,7 +308,8 @@ def watch(
         model: the module that is trained.
         optimizer: one or several; without one, weights and updates are not measured.
         scaler: the ``torch.amp.GradScaler`` of a loop that scales its loss.
-        log_dir: where the run is stored for ``init-monitor report``; without it nothing is.
+        log_dir: where the run is stored for ``init-monitor report``; without it nothing is, and the
+            closing line says so.
         **options: those of :class:`init_monitor.InitMonitor`.
 
     Raises:
@@ -317,7 +321,9 @@ def watch(
         raise TypeError(message)
     chosen = Options.of("watch()", options)
     place = None if log_dir is None else Path(log_dir)
-    run = Run(log_dir=place, dense_steps=chosen.dense_steps, settings=chosen.settings())
+    # Who chose the sinks knows what they do.
+    advice = _NOT_STORED if place is None and chosen.sinks is None else ""
+    run = Run(log_dir=place, dense_steps=chosen.dense_steps, settings=chosen.settings(), unstored=advice)
     return Watch(model, optimizer, chosen, scaler=scaler, run=run)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from init_monitor.capture.losses import LossMeter, averaged
+from init_monitor.capture.losses import LossMeter
 from init_monitor.records import LossCurve, LossStretch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
+
+
+MOST_SAVED = 1024
+"""Losses that a checkpoint holds at most, so that it does not grow with the training."""
 
 
 class TrainingLoss:
@@ -65,15 +69,23 @@ class TrainingLoss:
         """Return the losses of this process since the last reading, given those that waited."""
         return self._meter.read(waited)
 
-    def keep(self, given: Sequence[LossStretch]) -> LossStretch:
-        """Keep the losses of all processes since the last reading, and return those of the whole batch."""
-        together = averaged(given) if len(given) > 1 else given[0]
-        self.curve.add(together)
+    def keep(self, losses: LossStretch) -> LossStretch:
+        """Keep the losses since the last reading: those of the whole batch, if there are several processes."""
+        self.curve.add(losses)
         self.by_optimizer = self._meter.by_optimizer
-        if len(together):
-            self._finite = math.isfinite(float(together.values[-1]))
-        return together
+        if len(losses):
+            self._finite = math.isfinite(float(losses.values[-1]))
+        return losses
+
+    def saved(self) -> list[tuple[int, float]]:
+        """Return what is known, as (step, loss): all of it, or every so many steps and the newest."""
+        steps, values = self.curve.steps.tolist(), self.curve.values.tolist()
+        return list(zip(steps, values, strict=True))[-1 :: -max(1, -(-len(steps) // MOST_SAVED))][::-1]
+
+    def resume(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Go on from what :meth:`saved` returned."""
+        self.curve.add(LossStretch.of(losses))
 
     def keep_rest(self) -> LossStretch:
         """Keep what is left at the end of a training; this may wait for the device."""
-        return self.keep([self._meter.read_now()])
+        return self.keep(self._meter.read_now())

@@ -39,6 +39,8 @@ class Remedy(str, Enum):
     GUARD = "guard a division, logarithm or root"
     DATA = "the data"
     COLLAPSE = "what keeps representations apart"
+    UNDONE = "what undoes the steps"
+    SIGN = "the sign of the loss"
 
     def __str__(self) -> str:
         """Return the words."""
@@ -112,6 +114,8 @@ _WORDS: dict[Remedy, str] = {
     Remedy.COLLAPSE: (
         r"stop[- ]?grad|negative|predictor|temperature|margin|variance|repuls|decorrel|collaps|apart|contrast|mining|distinct"
     ),
+    Remedy.UNDONE: r"undo|undid|put\w* back|overwrit|load_state_dict|copie[sd]|\bcopy",
+    Remedy.SIGN: r"\bsign\b|\bminus\b|negative loss|minimi[sz]|maximi[sz]",
 }  # fmt: skip
 """Words of which at least one is in every sensible remedy of the kind. They are generous on purpose: a remedy that is
 about something else altogether must not pass, and no wording is asked for. Written before any new remedy was."""

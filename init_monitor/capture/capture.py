@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.capture.catalogue import LAYER
+from init_monitor.capture.directory import Address, Directory
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
 from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
     expected_gains,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.ranks import Key, Share
+    from init_monitor.capture.catalogue import Key
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.share import Share, Together
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
@@ -115,6 +117,7 @@ class Capture:
         self._unreadable_kinds: set[str] = set()
         self._windows: dict[TapKey, UnitWindow] = {}
         self._signature: tuple[object, ...] = ()
+        self._directory = Directory()
         self._names: dict[TapKey, str] = {}
         self._saved_windows: dict[str, dict[str, list[int]]] = {}
 
@@ -200,18 +203,27 @@ class Capture:
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
+        return Measured(drained, tuple(self._hooks.order), travelled)
 
-    def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
+    def share(self, measured: Measured) -> Share:
+        """Return what this process measured in a step as other processes of the training can read it."""
+        rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
+        self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
+        return self._directory.share(measured.drained, measured.order)
+
+    def record(self, measured: Measured, facts: StepFacts, together: Together | None = None) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
-            shares: by all processes, if there are several; ``None`` for one that has nothing to tell.
+            together: what all processes measured, if there are several.
         """
-        if len(shares) > 1:
-            self._take_over([share for share in shares if share is not None], measured)
+        if together is not None:
+            self._directory.take_over(together, measured.drained)
+            # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
+            # order is that of the ranks, so that every rank writes the same record.
+            self._hooks.order = {key: self._hooks.taps[key] for key in together.order if key in self._hooks.taps}
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
@@ -224,7 +236,7 @@ class Capture:
             self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
-        if len(shares) <= 1:  # each process looks by itself, and records are the same for all of them
+        if together is None:  # each process looks by itself, and records are the same for all of them
             self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
@@ -259,32 +271,17 @@ class Capture:
         for key, tap in self._hooks.taps.items():
             here = tap.rows.accumulator
             for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                address: Key = ("layer", *key, what)
-                addresses[address] = Address(here, row)
-        for name, addition in self._probe.residuals.order.items():
+                addresses[(LAYER, *key, what)] = Address(here, row)
+        for name, addition in self._probe.residuals.known.items():
             for term, rows in addition.own.items():
                 addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
                 addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
         for name, at in self._parameters.rows.items():
+            whole = self._parameters.whole(name)
             for what, row in at.by_name().items():
-                addresses["parameter", name, what] = Address(at.accumulator, row)
+                copied = what in {"weight", "gradient"}
+                addresses["parameter", name, what] = Address(at.accumulator, row, whole if copied else 0)
         return {key: address for key, address in addresses.items() if address.row >= 0}
-
-    def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
-        """Replace what this rank measured by what all of them did."""
-        streams = merged(shares)
-        for name in self._parameters.rows:
-            for what in ("weight", "gradient"):
-                key = ("parameter", name, what)
-                if key in streams:
-                    row = streams[key].row
-                    copies = self._parameters.copies(name, seen_in(row))
-                    streams[key] = streams[key]._replace(row=one_copy(row, copies))
-        put_back(streams, measured.addresses, measured.drained)
-        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
-        # order is that of the ranks, so that every rank writes the same record.
-        ran = dict.fromkeys(key for share in shares for key in share.order)
-        self._hooks.order = {key: self._hooks.taps[key] for key in ran if key in self._hooks.taps}
 
     def abort(self) -> None:
         """Give up a step: leave no hook, keep none of its numbers."""

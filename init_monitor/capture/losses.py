@@ -204,12 +204,3 @@ def _total(terms: Sequence[_Term], waited: Sequence[float], batches: int) -> flo
         factor = waited[int(term.factor)] if term.factor_waits else term.factor
         total += value * factor
     return total / batches
-
-
-def averaged(stretches: Sequence[LossStretch]) -> LossStretch:
-    """Return the mean of what several processes computed for each step: that of the whole batch, in equal shares."""
-    sums: dict[int, list[float]] = {}
-    for stretch in stretches:
-        for step, value in zip(stretch.steps.tolist(), stretch.values.tolist(), strict=True):
-            sums.setdefault(step, []).append(value)
-    return LossStretch.of((step, sum(values) / len(values)) for step, values in sorted(sums.items()))

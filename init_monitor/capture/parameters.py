@@ -95,15 +95,11 @@ class ParameterTaps:
         self._before: dict[str, Tensor] = {}
         self._followed = 0
 
-    def copies(self, name: str, seen: float) -> float:
-        """Return how many times a parameter was seen if all ranks together saw ``seen`` elements of it.
-
-        DDP keeps a whole one on every rank, FSDP a part on each; a hybrid keeps copies of the parts.
-        """
+    def whole(self, name: str) -> int:
+        """Return how many elements a parameter has of which every rank may hold a copy; 0 if each has a part of its own."""
         parameter = self._parameters[name]
         # FSDP 1 leaves a view of its own part; FSDP 2 a DTensor, which knows how many elements the whole has.
-        flattened = getattr(parameter, "_fsdp_flattened", False)
-        return 1.0 if flattened or not parameter.numel() else seen / parameter.numel()
+        return 0 if getattr(parameter, "_fsdp_flattened", False) else parameter.numel()
 
     def all(self) -> list[Tensor]:
         """Return every parameter of the model."""

@@ -59,13 +59,14 @@ class ResidualTaps:
         hooks: measures the layers, and knows which tensors were measured.
 
     Attributes:
-        order: the additions of this step by name, in execution order.
+        known: every addition that was ever measured, by name.
+        order: those of this step, in execution order.
     """
 
     def __init__(self, hooks: LayerHooks) -> None:
         """Start with no addition known."""
         self._hooks = hooks
-        self._taps: dict[str, ResidualTap] = {}
+        self.known: dict[str, ResidualTap] = {}
         self.order: dict[str, ResidualTap] = {}
         hooks.on_drop = self._move_up
 
@@ -83,10 +84,10 @@ class ResidualTaps:
             branch: the branch as it enters the sum.
             total: the sum.
         """
-        tap = self._taps.get(site.name)
+        tap = self.known.get(site.name)
         if tap is None:
             nothing = Rows(self._hooks.accumulator(total.device))
-            tap = self._taps[site.name] = ResidualTap(site, nothing, nothing, nothing)
+            tap = self.known[site.name] = ResidualTap(site, nothing, nothing, nothing)
         tap.site, tap.depth, tap.dtype = site, self._hooks.position, name_of(total.dtype)
         tap.skip = self._measure(tap, "skip", skip)
         tap.branch = self._measure(tap, "branch", branch)

@@ -162,7 +162,8 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
         return f"{lead} while the updates stay in their range; an initialisation that keeps the gradient helps."
     if change.silent:
         return (
-            "Look at the first layer that still has a gradient: its weights are 0, or the activation before it is off."
+            "Look at the first layer that still has a gradient, and at what stands before it: its weights are 0, the activation"
+            f" before it is off, or an operation there lets no gradient through. {phrases.STEPWISE}"
         )
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."

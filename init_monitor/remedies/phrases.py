@@ -9,10 +9,16 @@ from init_monitor.records.numbers import number
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["at_least_in", "change", "count", "names", "number", "part", "percent", "times"]
+__all__ = ["STEPWISE", "at_least_in", "change", "count", "names", "number", "part", "percent", "times"]
 
 FEW = 3
 """Up to this many names are listed in a sentence; more are given as a range."""
+
+STEPWISE = (
+    "round, sign, argmax and comparisons have a slope of 0: let the gradient pass by them, as if they were not there"
+    " (x + (torch.round(x) - x).detach(), a straight-through estimate)."
+)
+"""What to do where a function in steps cuts the gradient off."""
 
 WORTH_SAYING = 3.0
 """A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""

@@ -121,7 +121,7 @@ def _blocked(place: Layer, history: History) -> Cause:
     if at_end:
         return Cause(
             why,
-            f"Take {named} away: it is on the output of the network. Let the last layer give any number, and bring the targets to"
+            f"Take it away: {named} is on the output of the network. Let the last layer give any number, and bring the targets to"
             " its scale instead of the output to that of the targets.",
         )
     return Cause(

@@ -12,6 +12,7 @@ from init_monitor.records import TAKEN_BACK, Figure, Finding, Severity
 from init_monitor.remedies.spoken import spoken
 from init_monitor.rules import yielding
 from init_monitor.rules.rule import Rule
+from init_monitor.store.lines import finding_from, finding_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -144,12 +145,13 @@ class Engine:
                 del self._open[code]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the open findings as JSON values, so that a resumed run does not repeat them."""
+        """Return the open findings as JSON values, so that a resumed run does not repeat them, and takes back what settles."""
         return {
             "cases": {
                 code: {"told": {str(s): sorted(layers) for s, layers in open_.told.items()}, "clear": open_.clear}
                 for code, open_ in self._open.items()
-            }
+            },
+            "loud": [finding_json(finding) for finding in self._loud],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +160,22 @@ class Engine:
             code: _Told({Severity(s): set(layers) for s, layers in case["told"].items()}, int(case["clear"]))
             for code, case in state["cases"].items()
         }
+        # What an earlier version saved has none.
+        self._loud = [finding_from(finding) for finding in state.get("loud", ())]
+
+    def hear(self, new: Sequence[Finding], cases: Mapping[str, Any]) -> None:
+        """Take over the judgement of another process: what it found is told, as if this one had found it.
+
+        Args:
+            new: what it returned from :meth:`judge`.
+            cases: its :meth:`state_dict` after that.
+        """
+        self.load_state_dict(cases)
+        if any(finding.takes_back for finding in new):
+            self._loud = []
+        self._loud += [
+            one for one in new if one.severity > Severity.INFO and not one.takes_back and self._is_about_start(one)
+        ]
 
     def _run_beside(
         self, position: int, own: Sequence[Finding], others: Sequence[Finding], history: History

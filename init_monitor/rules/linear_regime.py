@@ -10,13 +10,13 @@ import numpy as np
 from init_monitor.analysis import paths
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, ends_network, rectifiers, weights_before
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.rectifiers import RectifierUnits
-    from init_monitor.records import History, Structure
+    from init_monitor.records import History, Layer, Structure
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LinearRegime:
     **Example.** 50 plain He-initialised layers: about 37 % at layer 20, 64 % at layer 50, before any training.
 
     **Remedy.** Centre what the layers receive: zero biases, standardised inputs, a normalisation before the activation;
-    residual connections in deep networks.
+    residual connections in deep networks. Where most units saw both signs at the first record: a smaller learning rate.
 
     Attributes:
         info: share of dead plus all-positive units in a layer from which it is told: 50 He-initialised layers reach 64 %, so
@@ -68,6 +68,11 @@ class LinearRegime:
         """Return the layers that another finding explains from where their signal comes."""
         return paths.explained(finding, other, structure)
 
+    def _was_bent(self, layer: Layer, history: History) -> bool:
+        """Say whether most units of a rectifier saw both signs at the first record, in however few samples."""
+        first = rectifiers(history.records[0], history.structure, flat_below=False, least_samples=1)
+        return any(units.layer.name == layer.name and units.one_sided < self.info for units in first)
+
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.one_sided)
         samples = min(units.samples for units in found)
@@ -84,7 +89,11 @@ class LinearRegime:
             " activation. In a deep plain network this comes with depth; residual connections help."
         )
         code = ""
-        if severity > Severity.INFO:
+        trained = self._was_bent(worst.layer, history)
+        if trained:
+            message += f" {made_by_training.told(history, direction=1, weights=False)}"
+            sentence, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+        elif severity > Severity.INFO:
             weights = weights_before(layers, history.structure)
             code = snippets.initialise(weights, among=history.structure.layers)
         return Finding(

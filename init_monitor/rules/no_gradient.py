@@ -230,12 +230,12 @@ _COPY = (
 
 _REMEDIES = {
     Why.DETACHED: (
-        "Look after these layers for what cuts the graph: detach(), .data, torch.no_grad(), a conversion to numpy or a"
-        " new torch.tensor(...). If they are to stay as they are, freeze them with requires_grad_(False)."
+        "Look after these layers for what cuts the graph: detach(), .data, torch.no_grad(), argmax, sample() instead of"
+        " rsample(), a conversion to numpy or a new torch.tensor(...). If they are to stay as they are, freeze them with requires_grad_(False)."
     ),
     Why.CUT: (
         "Look at what their output is multiplied with: a factor, a mask or a weight of 0, an activation that is off, a"
-        " clamp. If the branch is not needed, remove it."
+        f" clamp. {phrases.STEPWISE} If the branch is not needed, remove it."
     ),
     Why.LOOSE: "Let the loss use the output of these layers, or remove them, or freeze them with requires_grad_(False).",
     Why.UNUSED: (

@@ -15,7 +15,7 @@ from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, phrases, snippets
+from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +130,8 @@ class UpdateRatio:
         return replace(
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
             expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
-            remedy=made_by_training.less_decay(history, per_step) or learning_rate.slower(record, per_step),
+            remedy=made_by_training.less_decay(history, per_step)
+            or outsized_loss.before_the_rate(history) + learning_rate.slower(record, per_step),
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:

@@ -87,6 +87,8 @@ class ConsoleSink:
             if not self.quiet:
                 for folder in self._run.stored:
                     self._print(Text(f"Stored: init-monitor report {_as_typed(folder)}", style="dim"), whole=True)
+                if self._run.unstored and not self._run.stored:
+                    self._print(Text(f"Not stored: {self._run.unstored}", style="dim"), whole=True)
                 for finding in filter(lambda one: one.takes_back, self._findings.values()):
                     self._print(_taken_back(finding), whole=True)
                 self._print(self._verdict(*self._last), whole=True)

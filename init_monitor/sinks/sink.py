@@ -27,6 +27,7 @@ class Run:
         findings: what is known already: what was found before the training that is now resumed.
         write: prints a finished text above a live progress bar; ``None`` means standard output.
         stored: where sinks have stored the run, for the one that says so at its end; a sink that stores adds its folder.
+        unstored: what to say at the end if none has: how the run could be stored.
     """
 
     loggers: tuple[object, ...] = ()
@@ -39,6 +40,7 @@ class Run:
     findings: tuple[Finding, ...] = ()
     write: Callable[[str], None] | None = None
     stored: list[Path] = field(default_factory=list)
+    unstored: str = ""
 
 
 @runtime_checkable

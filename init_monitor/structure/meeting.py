@@ -199,12 +199,12 @@ def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting
             return None
         if step.node is node:
             halved = step.sliced and not projection and _in_two(node) and all(x.kind is not Kind.RESIDUAL for x in way)
-            meeting = Meeting(skip, branch, step, way, halved)
-            if not _accepts(states[node], step, projection=projection, halved=halved):
+            if _accepts(states[node], step, projection=projection, halved=halved):
+                meeting = Meeting(skip, branch, step, way, halved)
+                return meeting if _takes_a_shortcut(meeting) else None
+            if node.kind is not Kind.CARRY:
                 return None
-            if step.pooled and not step.mapped and node.size == skip.size:
-                return None  # a moving average is not a shortcut: it leaves out what the branch is made from
-            return None if step.activated and _maps(meeting) < 1 + _DEEPER else meeting
+            # A view of the value is not yet the value: a layer may have read it before it was turned around.
         if scope is not None and not scope.contains(node.frame):
             continue
         way.append(node)
@@ -217,6 +217,14 @@ def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting
                 states[parent] = after
                 heapq.heappush(heap, (-parent.index, parent))
     return None
+
+
+def _takes_a_shortcut(meeting: Meeting) -> bool:
+    """Say whether the skip leaves less out than the branch puts in."""
+    start = meeting.start
+    if start.pooled and not start.mapped and start.node.size == meeting.skip.size:
+        return False  # a moving average leaves out what the branch is made from
+    return not start.activated or _maps(meeting) >= 1 + _DEEPER
 
 
 def _maps(meeting: Meeting) -> int:

@@ -13,7 +13,7 @@ from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
 from init_monitor.structure.nodes import Frame, Kind, Node
-from init_monitor.structure.operations import Family
+from init_monitor.structure.operations import EACH, Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
 from init_monitor.structure.provenance import Provenance, version_of
 from init_monitor.structure.residual import Verdict, judge
@@ -151,8 +151,10 @@ class Trace:
         if written and first is not None and all(output is not first for output in outputs):
             outputs.append(first)
         passed_on = {id(tensor) for tensor, _ in pending.inputs}
-        derivation = Derivation(self.graph, pending.frame, operation, pending.inputs)
-        for output in outputs:
+        each = operation.name in EACH and len(outputs) == len(pending.inputs)
+        for place, output in enumerate(outputs):
+            inputs = pending.inputs[place : place + 1] if each else pending.inputs
+            derivation = Derivation(self.graph, pending.frame, operation, inputs)
             overwritten = output is first and written
             if id(output) in passed_on and not overwritten:
                 continue  # handed back as it came, for instance by contiguous()

@@ -40,7 +40,7 @@ def network(*activations: nn.Module) -> nn.Sequential:
 
 
 def looked_at(model: nn.Module, x: torch.Tensor | None = None) -> tuple[InitPlan, list[Layer]]:
-    plan = init_monitor.recommend(model, torch.randn(8, WIDTH) if x is None else x)
+    plan = init_monitor.recommend(model, torch.randn(8, WIDTH) if x is None else x, style="theory")
     return plan, [layer for layer in plan.structure.layers if layer.role is Role.WEIGHT]
 
 

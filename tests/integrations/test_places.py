@@ -175,5 +175,6 @@ def test_a_watched_loop_is_stored_where_it_was_told(tmp_path: Path, capsys: pyte
             opt.step()
         out = capsys.readouterr().out
         assert ("Stored: init-monitor report" in out) is (log_dir is not None)
+        assert ("Not stored: watch(model, optimizer, log_dir=FOLDER) keeps" in out) is (log_dir is None)
     assert stored(tmp_path) == ["a", "b"]
     assert read_run(run_file(tmp_path / "a")).records[0].step == 0

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
+import torch
 from builders import linears, record
+from models import Classifier, loader, mlp
 
+from init_monitor import InitMonitor
 from init_monitor.records import TAKEN_BACK, Figure, Finding, History, LossCurve, LossStretch, Severity, settled
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import Saturation
@@ -17,6 +21,8 @@ from init_monitor.sinks import ConsoleSink
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from init_monitor.rules.rule import Rule
 
 NET = linears(3, width=10)
@@ -101,3 +107,31 @@ def test_the_console_says_so_in_one_line_at_the_end() -> None:
     assert sum("starts-badly" in text for text in printed) == 2, "the panel, and the line at the end"
     assert printed[-2] == "Taken back: X303 starts-badly of step 0: the loss has left it behind."
     assert "1 note in" in printed[-1]
+
+
+def test_a_resumed_training_takes_back_what_was_told_before(tmp_path: Path) -> None:
+    """The first part ends before anything is learned; the second one learns."""
+
+    def part(monitor: InitMonitor, steps: int, checkpoint: Path | None) -> None:
+        torch.manual_seed(0)
+        module = Classifier(mlp(1, 32), lr=1e-2, optimizer="Adam")
+        trainer = pl.Trainer(
+            max_steps=steps,
+            callbacks=[monitor],
+            logger=False,
+            accelerator="cpu",
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        data = loader(32, samples=128, batch=32)
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=checkpoint is not None)
+        trainer.save_checkpoint(tmp_path / "part.ckpt")
+
+    first, second = (InitMonitor(rules=(Starts(),), sinks=(), strict=True, every_n_steps=10) for _ in range(2))
+    part(first, 4, None)
+    assert [finding.severity for finding in first.findings] == [WARNING]
+    part(second, 120, tmp_path / "part.ckpt")
+    (back,) = second.findings
+    assert (back.severity, back.takes_back, float(back.evidence[TAKEN_BACK])) == (INFO, True, 0.0)
+    assert second.loss_steps.tolist() == list(range(120))
