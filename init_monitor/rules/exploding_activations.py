@@ -29,8 +29,8 @@ class ExplodingActivations:
 
     Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
     logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length; what has
-    grown in a run that learns well is information. The layers
-    named are those whose local gain is off, or all of the segment if none is.
+    grown in a run that learns well is information. The layers named are those whose local gain is off, or all of the segment if
+    none is; those that were off at the start remain the cause of what the first steps make of the others.
 
     **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
     a billion after thirty, and the loss becomes NaN.
@@ -66,7 +66,7 @@ class ExplodingActivations:
         """Return at most one finding per severity."""
         signal = Signal(history.last, history.structure)
         looked = (self._look(signal.of(segment)) for segment in segments(history.structure))
-        changes = [one for one in looked if one is not None]
+        changes = [self._as_begun(one, history) for one in looked if one is not None]
         if any(one.severity is Severity.WARNING for one in changes) and learns_well(history):
             # The weights grow with what is learned; nothing has to change while it is.
             changes = [
@@ -77,6 +77,16 @@ class ExplodingActivations:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes."""
         return paths.explained(finding, other, structure)
+
+    def _as_begun(self, change: DepthChange, history: History) -> DepthChange:
+        """Leave the blame with the layers that made the signal grow from the start: what steps made of the others follows."""
+        first = history.records[0]
+        if first.step == history.last.step:
+            return change
+        began = self._look(Signal(first, history.structure).of(change.segment))
+        if began is None or began.worst is None or began.worst not in change.blamed:
+            return change
+        return change._replace(blamed=began.blamed, worst=began.worst)
 
     def _look(self, at: ForwardProfile) -> DepthChange | None:
         overflows = at.overflows_next()
