@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Structure
 
 
+SAME = 1e-6
+"""Share of the variance that lies between samples at which they are the same: rounding alone leaves 1e-7."""
+
 LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
 
 
@@ -48,7 +51,8 @@ class DeadReLU:
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
             all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
-        critical: the same for critical: four fifths of the layer's capacity are gone. A whole layer is always critical.
+        critical: the same for critical: four fifths of the layer's capacity are gone. A whole layer is always critical, as soon as
+            a thousand of its elements were seen. Rectifiers behind it that get the same for every sample are not told.
         least_samples: positions per unit from which the share that was seen is taken as it is. A unit never seen active in n
             samples is active in fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand. With fewer samples the share
             that is certain by then (95 %, pooled over the layer) counts: units that are merely rare show by falling silent
@@ -84,11 +88,16 @@ class DeadReLU:
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
             and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
-        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0)]
-        mild = [units for units in seen if self.warning <= units.at_least < min(self.critical, 1.0)]
+        seen = _without_those_behind(seen, history)
+        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0) or self._is_off(units)]
+        mild = [units for units in seen if units not in severe and units.at_least >= self.warning]
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
+
+    def _is_off(self, units: RectifierUnits) -> bool:
+        """Say whether a whole layer is off: none of so many elements of it was on, however few each unit has."""
+        return units.dead >= 1 and units.units * units.samples >= self.least_samples
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains from where their signal comes."""
@@ -142,6 +151,22 @@ class DeadReLU:
         """Say whether most of the units that are dead fired at the first record, which shows more of them off, not fewer."""
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
+
+
+def _without_those_behind(seen: Sequence[RectifierUnits], history: History) -> list[RectifierUnits]:
+    """Leave out the rectifiers that get the same for every sample because one before them is off altogether."""
+    off = [units.layer for units in seen if units.dead >= 1]
+    if not off:
+        return list(seen)
+    reached = paths.behind([min(off, key=lambda layer: layer.depth).name], history.structure)
+    table = history.last.layer_table
+
+    def follows(units: RectifierUnits) -> bool:
+        fed = feeding(units.layer, history.structure)
+        above = units.layer.depth > min(layer.depth for layer in off) and units.layer.name in reached
+        return above and fed is not None and table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE) <= SAME
+
+    return [units for units in seen if not follows(units)]
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

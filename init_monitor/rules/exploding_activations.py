@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import Signal
@@ -48,6 +50,8 @@ class ExplodingActivations:
         critical_change: the same for critical: the rms has grown 1e5-fold, and a unit signal is above float16's largest
             number (65504). Overflow within as many further layers is critical, too.
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        least_reach: largest element below which growth over depth is none: a faint signal that the first steps bring back comes
+            near 1 from below, overflows nothing and drowns nothing.
         least_layers: shorter segments are only looked at for overflow: a slope through fewer weight layers says nothing
             about depth, because one odd layer would be it.
     """
@@ -60,6 +64,7 @@ class ExplodingActivations:
     warning_change: float = 1e4
     critical_change: float = 1e10
     blame_factor: float = BLAME_FACTOR
+    least_reach: float = 1.0
     least_layers: int = 4
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -91,6 +96,9 @@ class ExplodingActivations:
     def _look(self, at: ForwardProfile) -> DepthChange | None:
         overflows = at.overflows_next()
         if not overflows and at.segment.depth < self.least_layers:
+            return None
+        known = at.abs_max[np.isfinite(at.abs_max)]
+        if not overflows and known.size == len(at.abs_max) and float(known.max()) < self.least_reach:
             return None
         growth = trend(at, direction=1)
         severity = Severity.CRITICAL if overflows else self._severity(growth, at.segment.depth)

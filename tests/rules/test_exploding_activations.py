@@ -201,3 +201,11 @@ def test_layers_that_were_off_at_the_start_stay_the_cause_of_what_steps_make_of_
     assert only(judge(History([first], structure))).layers == (structure.layers[3].name,)
     assert only(judge(History([first, last], structure))).layers == (structure.layers[3].name,)
     assert len(only(judge(History([last], structure))).layers) == 8
+
+
+def test_a_faint_signal_that_comes_back_towards_1_is_not_growth() -> None:
+    structure = linears(8)
+    columns = {Quantity.VARIANCE: np.geomspace(1e-12, 1e-4, 8), Quantity.GAIN: 10.0}
+    assert judge(history(structure, {**columns, Quantity.ABS_MAX: 0.03})) == []
+    assert only(judge(history(structure, {**columns, Quantity.ABS_MAX: 3.0}))).code == "IM101"
+    assert only(judge(history(structure, columns))).code == "IM101"
