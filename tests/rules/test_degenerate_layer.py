@@ -137,7 +137,7 @@ def test_an_activation_that_is_off_for_everything(
     found = list(DegenerateLayer().judge(history(Structure(layers), *[columns] * records, optimizer="Adam")))
     assert bool(found) is expected
     if expected and ends:
-        assert "Take this activation away" in only(found).remedy
+        assert "Remove this activation" in only(found).remedy
 
 
 def test_a_finding_explains_what_lies_behind_it_and_nothing_beside() -> None:
