@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
+from init_monitor.capture.left_out import LeftOut
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
@@ -101,10 +102,12 @@ class Capture:
             on_failure=on_failure,
             on_unreadable=self._unreadable,
         )
-        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
+        self._left_out = LeftOut(model, named)
+        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
+        self._probe.on_leaves = self._left_out.note_leaves
         self._on_failure = on_failure
         self._on_notice = on_notice
         self._unreadable_kinds: set[str] = set()
@@ -165,10 +168,17 @@ class Capture:
     def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self._parameters.before_step(parameters, gradient_factor)
+            self._left_out.look()
+            # Where no optimizer has any, it is looked at whether they move all the same.
+            held = parameters if self._left_out.held or self._sharded else self._parameters.all_with_gradient()
+            self._parameters.before_step(held, gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)
+
+    def note_step(self, optimizer: object) -> None:
+        """Say that an optimizer is about to step, in a measured step or any other."""
+        self._left_out.note_step(optimizer)
 
     def measure_parameters(self) -> None:
         """Measure all weights and gradients, without an update to follow."""
@@ -244,7 +254,7 @@ class Capture:
             momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
-            unoptimized=self._parameters.left_out(facts.optimizers),
+            **self._left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )

@@ -176,7 +176,7 @@ def test_an_activation_on_the_output_that_is_off_for_everything_is_to_be_taken_a
     assert finding.step == 7
     assert finding.layers == ("net.3",)
     assert "net.3" in finding.remedy
-    assert "Take net.3" in finding.remedy_sentence
+    assert "Take it away: net.3" in finding.remedy_sentence
 
 
 class Functional(nn.Module):
@@ -191,7 +191,7 @@ class Functional(nn.Module):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (F.relu, "Take the ReLU called in `net` away"),
+        (F.relu, "Take it away: the ReLU called in `net`"),
         (lambda x: x.clamp(0, 1), "A clamp or another activation there: take it away"),
         (torch.round, "round, argmax and comparisons are not differentiable"),
         (lambda x: x * 0, "a factor of 0"),
