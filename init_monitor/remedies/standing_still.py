@@ -206,5 +206,6 @@ def _unmoved(history: History) -> Cause:
     return Cause(
         "The optimizer's step changes none of them.",
         "Let the optimizer hold the parameters of this model and step: look at an optimizer_step that does not call"
-        " optimizer.step(closure=...), at a clip norm that is far too small, and at gradients that are set to 0 before the step.",
+        " optimizer.step(closure=...), at a clip norm that is far too small, at gradients that are set to 0 before the step, and"
+        " at what writes the weights back after it (load_state_dict).",
     )
