@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field clients theory rule-pages format build docs clean
+.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -59,6 +59,9 @@ bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is wit
 
 bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings, with three seeds (three quarters of an hour); into the docs
 	$(BIN)/python -m benchmarks.detection --seeds 3 --out benchmarks/results/detection-cpu.md --docs docs/detection.md
+
+bench-plans: $(VENV)/.dev ## what a plan does to 57 trainings from healthy and faulty starts (half an hour; goes on where it was stopped); into the docs
+	$(BIN)/python -m benchmarks.plans --state build/plans.jsonl --out benchmarks/results/plans-cpu.md --docs docs/recipes.md
 
 bench-field: $(VENV)/.dev ## what is said of people's mistakes in training programs (minutes; goes on where it was stopped); into the docs
 	$(BIN)/python -m benchmarks.field --state build/field.jsonl --out benchmarks/results/field-cpu.md --docs docs/detection.md

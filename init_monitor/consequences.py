@@ -1,4 +1,4 @@
-"""What a critical finding does to the training: nothing, unless it was asked for."""
+"""What a critical finding does to the training: nothing, unless requested."""
 
 from __future__ import annotations
 
@@ -11,26 +11,24 @@ from init_monitor.records import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from init_monitor.capture.ranks import Ranks
     from init_monitor.records import Finding
 
 
-def must_stop(found: Iterable[Finding], on_critical: str, ranks: Ranks) -> bool:
-    """Say whether the training has to end, on every process alike, or those that go on would wait for the others.
+def must_stop(found: Iterable[Finding], on_critical: str) -> bool:
+    """Say whether the training has to end, the same on every process, since all know what was found.
 
     Args:
-        found: what is new at this step, in this process.
+        found: what is new at this step.
         on_critical: ``"warn"``, ``"stop"`` or ``"raise"``.
-        ranks: the processes; they hear of each other's findings if something may follow from them.
 
     Raises:
-        CriticalFindingError: a critical finding is new in any of them and ``on_critical="raise"``.
+        CriticalFindingError: a critical finding is new and ``on_critical="raise"``.
     """
     if on_critical == OnCritical.WARN.value:
         return False
     critical = [finding for finding in found if finding.severity is Severity.CRITICAL]
-    told = [f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}" for f in critical[:1]]
-    heard = [words for given in ranks.exchange(told) for words in given]
-    if heard and on_critical == OnCritical.RAISE.value:
-        raise CriticalFindingError(heard[0])
-    return bool(heard)
+    if critical and on_critical == OnCritical.RAISE.value:
+        f = critical[0]
+        message = f"{f.code} {f.rule} at step {f.step}: {f.message} {f.remedy_sentence}"
+        raise CriticalFindingError(message)
+    return bool(critical)

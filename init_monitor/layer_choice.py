@@ -1,4 +1,4 @@
-"""What of a model is watched, as the options ask for, and what the user is told of that choice."""
+"""Which layers of a model are watched, given the options, and what the user is told about that choice."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def capture_of(model: nn.Module, options: Options, notices: Notices) -> Capture:
         max_layers=options.max_layers,
         exact=options.measure == Measure.EXACT.value,
         window=options.window,
+        every_n_steps=options.every_n_steps,
     )
 
     def layer_failed(name: str, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 The order of a step: :meth:`Monitor.begin_batch` (opens the step if it is due), :meth:`Monitor.end_batch` after each
 micro-batch, :meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Steps that are
-not due cost one comparison.
+not due cost one comparison, or a look at signs (:mod:`init_monitor.capture.sign_looks`).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Monitor:
         options: what was asked for.
         run: where the sinks find loggers, directory and console.
         show: False on every rank but the first: measured and judged, but not shown.
-        resumed: the :meth:`state_dict` of the training that goes on.
+        resumed: the :meth:`state_dict` of the training that is resumed.
 
     Attributes:
-        guard: keeps what fails from the training, as everything in here is kept; for an adapter's own part, too.
+        guard: keeps failures from the training, here and in adapters.
         should_stop: a critical finding appeared and ``on_critical="stop"``.
     """
 
@@ -113,10 +113,7 @@ class Monitor:
         return Structure() if self._capture is None else self._capture.structure
 
     def join_ranks(self) -> None:
-        """Put the measurements of all processes of the training together from now on.
-
-        All of them have to call it, at the same point, and to go through the same steps.
-        """
+        """Merge what all processes measure from now on; all call it, at the same point, and go through the same steps."""
         self._ranks.join()
 
     def is_due(self, step: int) -> bool:
@@ -126,10 +123,14 @@ class Monitor:
 
     def begin_batch(self, step: int) -> None:
         """Start a micro-batch of optimizer step ``step`` (from 0); opens the step if it is due."""
-        if not self.is_due(step) or self.guard.off or self._capture is None:
+        due = self.is_due(step)
+        if self.guard.off or self._capture is None or not (due or self._capture.looks.wanted(step)):
             return
         with self.guard("attaching to the model"):
             EAGER.hold(self)  # first: tracing a compiled model under the probe's mode would fail
+            if not due:
+                self._capture.looks.begin_batch()
+                return
             if self._open:
                 self._capture.begin_batch()
                 return
@@ -140,7 +141,7 @@ class Monitor:
             self._capture.open_step()
 
     def _loss_has_turned(self) -> bool:
-        # Each process knows of its own batches only, and they have to come to the same steps.
+        # Each process knows only its own batches, and all have to sample the same steps.
         if self._ranks.size == 1 and not self.guard.off:
             with self.guard("looking at the loss"):
                 return self.loss.has_turned()
@@ -152,27 +153,21 @@ class Monitor:
         self._capture.load_state_dict(units or {})
 
     def end_forward(self) -> None:
-        """Say that the forward is over and backward may begin; forwards after it are measured by module only."""
+        """Note that the forward is over and backward may begin; later forwards are measured by module only."""
         if self._open and self._capture is not None:
             with self.guard("ending a forward"):
                 self._capture.end_forward()
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
-        """End one of several backwards of a micro-batch, if the next one may have another factor.
-
-        Args:
-            gradient_factor: see :meth:`end_batch`.
-        """
+        """End one of several backwards of a micro-batch, with its own factor (see :meth:`end_batch`)."""
         if self._open and self._capture is not None:
             with self.guard("merging a backward"), unseen():
                 self._capture.end_backward(gradient_factor)
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
-        """End a micro-batch.
+        """End a micro-batch; the factor makes an activation gradient that of the mean loss over the whole effective batch.
 
-        Args:
-            gradient_factor: what makes an activation gradient of this batch that of the mean loss over the whole
-                effective batch: 1/loss scale, 1/world size.
+        It is 1/loss scale, 1/world size.
         """
         if self._open and self._capture is not None:
             with self.guard("merging a batch"), unseen():
@@ -187,7 +182,7 @@ class Monitor:
         """
         self._note(self.loss.assign, optimizer)
         if self._capture is not None:
-            self._note(self._capture.note_step, optimizer)
+            self._note(self._capture.left_out.note_step, optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -196,16 +191,16 @@ class Monitor:
             self._capture.before_optimizer(held, gradient_factor)
 
     def note_loss(self, loss: object, factor: float | Tensor = 1.0) -> None:
-        """Take a loss that goes backward in the present step; it stays on its device.
+        """Take a loss that is back-propagated in the current step; it stays on its device.
 
         Args:
-            loss: a number or a tensor of one element; of anything else, nothing is known.
+            loss: a number or a tensor of one element; anything else is ignored.
             factor: what makes it its part of the step's loss: 1/loss scale.
         """
         self._note(self.loss.note, loss, factor)
 
     def set_loss(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the current step, whatever was noted."""
         self._note(self.loss.replace, loss)
 
     def _note(self, what: Callable[..., None], *given: object, **more: bool) -> None:
@@ -214,7 +209,7 @@ class Monitor:
                 what(*given, **more)
 
     def end_of_patience(self, step: int) -> None:
-        """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
+        """Note that a batch ended without an optimizer step; a sampled step of too many such batches is abandoned.
 
         Args:
             step: from 0.
@@ -260,13 +255,17 @@ class Monitor:
         """
         self._previous = step
         self._note(self.loss.end_step, step, mean=mean_loss)
+        if self._capture is not None and self._capture.looks.attached:
+            with self.guard("ending a look at signs"):
+                self._capture.looks.end_step(step)
+                EAGER.release(self)
         if not self._due:
             return
         self._due = False
         facts = self._facts._replace(step=step, loss_scaled=loss_scaled, optimizers=tuple(optimizers))
         record = self._record(facts, gradient_factor)
-        new = () if record is None else self._judgement.judge(record, self.structure)
-        self.should_stop = must_stop(new, self.options.on_critical, self._ranks) or self.should_stop
+        new = self._judgement.judge(record, self.structure, self._ranks)
+        self.should_stop = must_stop(new, self.options.on_critical) or self.should_stop
 
     def _record(self, facts: StepFacts, gradient_factor: float | Tensor) -> StepRecord | None:
         measured = share = record = None
@@ -277,28 +276,28 @@ class Monitor:
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
                 measured = self._capture.close_step(self.loss.waiting())
-                share = measured.share() if self._ranks.size > 1 else None
+                share = self._capture.share(measured) if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
-        # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
+        # Unconditional: all ranks get here at the same steps, whatever happened on each.
         losses = LossStretch()
         if measured is not None:
             with self.guard("reading the losses"), unseen():
                 losses = self.loss.read(measured.losses)
-        given = self._ranks.exchange((share, losses))
+        given = self._ranks.put_together(share, losses)
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            losses = self.loss.keep([stretch for _, stretch in given])
+            losses = self.loss.keep(losses if given is None else given.losses())
             facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
-            record = self._capture.record(measured, facts, [one for one, _ in given])
+            record = self._capture.record(measured, facts, None if given is None else given.together())
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))
         return record
 
     def abort_step(self) -> None:
-        """Give the step up: no hook, no stance, nothing of it kept, and nothing told to other ranks."""
+        """Abandon the step: no hook, no stance, nothing of it kept, and nothing sent to other ranks."""
         self._due = False
         self._let_go()
 
@@ -326,7 +325,7 @@ class Monitor:
             self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
-        """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
+        """Ignore forwards while ``paused``: an evaluation between two batches of one step is not part of the training signal."""
         if self._capture is not None:
             with self.guard("ignoring an evaluation"):
                 self._capture.pause(paused=paused)
@@ -335,12 +334,12 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            known = self._judgement.state_dict()
-            return MonitorState(self._previous, known, self.findings, units, self.loss.saved()).saved()
+            cases, losses = self._judgement.state_dict(), self.loss.saved()
+            return MonitorState(self._previous, cases, self.findings, units, losses).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Continue from a :meth:`state_dict`."""
         with self.guard("resuming from a checkpoint"):
             saved = MonitorState.restored(state)
             self._previous = saved.step

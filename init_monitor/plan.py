@@ -1,14 +1,14 @@
-"""What to do about a network before it trains: a recipe per layer, as a table, as code, or carried out."""
+"""What to do about a network before it trains: a recipe per layer, as a table, as code, or applied."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from init_monitor.capture.single_pass import Rehearsal, rehearse, untouched
+from init_monitor.errors import OptionError
+from init_monitor.measured_plan import carried_out, needed
 from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.recipes.apply import carry_out, code_of
 from init_monitor.recipes.assignment import assign
@@ -17,6 +17,7 @@ from init_monitor.structure.layers import plain_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from rich.console import Console, ConsoleOptions, RenderResult
     from torch import Tensor, nn
     from typing_extensions import Self
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from init_monitor.records import Structure
     from init_monitor.records.plan import LayerPlan
 
-COMPARE_SEED = 0
-"""Seed of the weights that a comparison tries out, drawn from a generator of its own."""
+Style = Literal["measured", "theory"]
+MEASURED, THEORY = STYLES = get_args(Style)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +87,8 @@ class InitPlan:
             loss_fn: as :func:`recommend` takes it.
         """
         before = rehearse(self._model, batch, loss_fn, caller="compare(batch)")
-        tensors = [*self._model.parameters(), *self._model.buffers()]
-        kept = [tensor.detach().clone() for tensor in tensors]
-        try:
-            carry_out(self.layers, self._model, torch.Generator().manual_seed(COMPARE_SEED))
+        with carried_out(self.layers, self._model):
             after = rehearse(self._model, batch, loss_fn, caller="compare(batch)")
-        finally:
-            with torch.no_grad():
-                for tensor, value in zip(tensors, kept, strict=True):
-                    tensor.copy_(value)
         return Comparison(before, after)
 
     def __len__(self) -> int:
@@ -120,7 +114,7 @@ class Comparison:
 
     Attributes:
         before: the network as it is.
-        after: the network with the plan carried out.
+        after: the network with the plan applied.
     """
 
     before: Rehearsal
@@ -129,7 +123,7 @@ class Comparison:
     def range_of(self, rehearsal: Rehearsal, *, backward: bool = False) -> float:
         """Return the largest variance over depth divided by the smallest; infinite if one is 0, NaN if none is known.
 
-        A layer of a residual branch that is exactly 0 counts for nothing: the skip carries the signal past it.
+        A layer of a residual branch that is exactly 0 does not count: the skip carries the signal past it.
 
         Args:
             rehearsal: ``before`` or ``after``.
@@ -164,15 +158,20 @@ def recommend(
     model: nn.Module,
     batch: Any,  # noqa: ANN401 - whatever the model takes
     loss_fn: Callable[..., Tensor] | None = None,
+    *,
+    style: Style = "measured",
 ) -> InitPlan:
-    """Say how each layer of a network should be initialised, and why; nothing is changed.
+    """Say which layers of a network should be initialised otherwise, and how and why; nothing is changed.
 
-    The network runs once, forward and backward, to see what follows each layer, where residual branches end, and what is
-    the output. Weights, gradients, buffers, modes and random state are what they were before.
+    The network runs a few times, forward and backward: as it is, to see what follows each layer, where residual branches
+    end, what is the output and what is off; and with what is to be changed, to see whether it helps. Weights, gradients,
+    buffers, modes and random state are what they were before.
 
     >>> import torch, init_monitor
     >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
-    >>> plan = init_monitor.recommend(net, torch.ones(4, 8))
+    >>> [layer.recipe for layer in init_monitor.recommend(net, torch.ones(4, 8)).layers]  # healthy as it is
+    ['', '']
+    >>> plan = init_monitor.recommend(net, torch.ones(4, 8), style="theory")
     >>> [(layer.layer, layer.recipe) for layer in plan.layers]
     [('0', 'he_normal_'), ('2', 'xavier_normal_')]
 
@@ -181,13 +180,23 @@ def recommend(
         batch: a tensor, or ``(input, target)``, or a mapping of keyword arguments.
         loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target; noise stands in for it.
 
+        style: ``"measured"`` keeps every layer that is healthy as it is and changes one only where something measured is
+            off and the change is measured to fix it; ``"theory"`` gives each layer the textbook's recipe.
+
     Raises:
-        InitMonitorError: the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
+        OptionError: there is no such style.
+        InitMonitorError: the forward returns no floating tensor to back-propagate from, or ``loss_fn`` no single number.
         TypeError: ``model`` is no module.
     """
-    structure = rehearse(model, batch, loss_fn, caller="recommend(model, batch)").structure
+    if style not in STYLES:
+        message = f'recommend(style=…) is "{MEASURED}" or "{THEORY}", got {style!r}.'
+        raise OptionError(message)
+    seen = rehearse(model, batch, loss_fn, caller="recommend(model, batch)")
+    structure = seen.structure
     with untouched(model):  # reading a weight under spectral normalisation moves its buffers
         layers = assign(model, structure)
+        if style == MEASURED:
+            layers = needed(model, batch, loss_fn, layers, seen)
     return InitPlan(layers, _left(model, layers), structure, model)
 
 

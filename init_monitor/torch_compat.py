@@ -164,6 +164,12 @@ def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
                 waiting.append(child)
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Say whether a model, a part of it, or (by Lightning) the step around it was given to ``torch.compile``."""
+    marks = ("_compiled_call_impl", "_compiler_ctx", "dynamo_ctx")
+    return any(vars(piece).get(mark) is not None for piece in pieces_of(model, parameters=False) for mark in marks)
+
+
 def in_backward() -> bool:
     """Say whether a backward is under way in this thread: an activation checkpoint runs its forward again in it."""
     return _graph_task() != _OUTSIDE_BACKWARD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from init_monitor.capture.losses import LossMeter, averaged
+from init_monitor.capture.losses import LossMeter
 from init_monitor.records import LossCurve, LossStretch
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TrainingLoss:
 
     @property
     def noted(self) -> int:
-        """Losses noted in the present step."""
+        """Losses noted in the current step."""
         return self._meter.noted
 
     def note(self, loss: object, factor: float | Tensor = 1.0) -> None:
@@ -42,7 +42,7 @@ class TrainingLoss:
         self._meter.note(loss, factor)
 
     def replace(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the current step, whatever was noted before."""
         self._meter.replace(loss)
 
     def assign(self, optimizer: object) -> None:
@@ -54,7 +54,7 @@ class TrainingLoss:
         self._meter.end_step(step, mean=mean)
 
     def forget_step(self) -> None:
-        """Forget what was noted in a step that is given up."""
+        """Forget what was noted in a step that is abandoned."""
         self._meter.forget_step()
 
     def has_turned(self) -> bool:
@@ -69,14 +69,13 @@ class TrainingLoss:
         """Return the losses of this process since the last reading, given those that waited."""
         return self._meter.read(waited)
 
-    def keep(self, given: Sequence[LossStretch]) -> LossStretch:
-        """Keep the losses of all processes since the last reading, and return those of the whole batch."""
-        together = averaged(given) if len(given) > 1 else given[0]
-        self.curve.add(together)
+    def keep(self, losses: LossStretch) -> LossStretch:
+        """Keep the losses since the last reading: those of the whole batch, if there are several processes."""
+        self.curve.add(losses)
         self.by_optimizer = self._meter.by_optimizer
-        if len(together):
-            self._finite = math.isfinite(float(together.values[-1]))
-        return together
+        if len(losses):
+            self._finite = math.isfinite(float(losses.values[-1]))
+        return losses
 
     def saved(self) -> list[tuple[int, float]]:
         """Return what is known, as (step, loss): all of it, or every so many steps and the newest."""
@@ -89,4 +88,4 @@ class TrainingLoss:
 
     def keep_rest(self) -> LossStretch:
         """Keep what is left at the end of a training; this may wait for the device."""
-        return self.keep([self._meter.read_now()])
+        return self.keep(self._meter.read_now())

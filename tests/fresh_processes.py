@@ -116,7 +116,7 @@ def entries(directory: str) -> dict[str, tuple[Callable[[], Any], Callable[[Any]
     """Return, by name, what comes before the generators are set, and what is looked at."""
 
     def plan() -> Any:
-        return init_monitor.recommend(net(), batch())
+        return init_monitor.recommend(net(), batch(), style="theory")
 
     return {
         "import *": (lambda: None, lambda _: [getattr(init_monitor, name) for name in NAMES]),
@@ -124,7 +124,7 @@ def entries(directory: str) -> dict[str, tuple[Callable[[], Any], Callable[[Any]
         "watch, sinks of its own": (net, lambda _: watched(sinks=init_monitor.default_sinks())),
         "check": (net, lambda m: init_monitor.check(m, batch())),
         "str(check)": (net, lambda m: str(init_monitor.check(m, batch()))),
-        "recommend": (net, lambda m: init_monitor.recommend(m, batch())),
+        "recommend": (net, lambda m: init_monitor.recommend(m, batch(), style="theory")),
         "str(plan)": (plan, str),
         "plan.to_code": (plan, lambda p: p.to_code()),
         "plan.apply_": (plan, lambda p: p.apply_(generator=torch.Generator().manual_seed(0))),

@@ -185,6 +185,45 @@ class Sampler(nn.Module):
         return self.decoder(mean + deviation * torch.randn_like(deviation))
 
 
+class StateSpace(nn.Module):
+    """A selective scan (Gu & Dao 2023): ``y = scan(u) + D u``, where ``u`` is read by a layer and, turned round, by the scan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.select, self.out = nn.Linear(D, D), nn.Linear(D, 3), nn.Linear(D, D)
+        self.decay, self.skip = nn.Parameter(-torch.ones(D)), nn.Parameter(torch.ones(D))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = F.silu(self.enter(x))
+        pace, given, taken = self.select(u).split(1, -1)
+        turned = u.transpose(1, 2)
+        keep = torch.exp(self.decay * F.softplus(pace)).transpose(1, 2)
+        more = (F.softplus(pace) * given).transpose(1, 2) * turned
+        state, seen = torch.zeros_like(turned[..., 0]), []
+        for i in range(x.shape[1]):
+            state = keep[..., i] * state + more[..., i]
+            seen.append(state * taken[:, i])
+        y = torch.stack(seen, -1) + turned * self.skip[:, None]
+        return x + self.out(y.transpose(1, 2))
+
+
+class Likelihood(nn.Module):
+    """A likelihood in the forward, of counts with a rate and a dispersion that is learned or computed: no residual addition."""
+
+    def __init__(self, *, learned: bool = True) -> None:
+        super().__init__()
+        self.encoder, self.rate, self.spread = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D)
+        self.dispersion, self.learned = nn.Parameter(torch.zeros(D)), learned
+
+    def forward(self, counts: Tensor) -> Tensor:
+        hidden = torch.relu(self.encoder(torch.log1p(counts.abs())))
+        spread = self.dispersion if self.learned else self.spread(hidden)
+        rate, spread = torch.broadcast_tensors(F.softplus(self.rate(hidden)), spread.exp())
+        shares = spread * (torch.log(spread) - torch.log(spread + rate))
+        shares = shares + torch.lgamma(counts + spread) - torch.lgamma(spread) - torch.lgamma(counts + 1)
+        return -(shares + counts * torch.log(rate / (spread + rate))).sum(-1).mean()
+
+
 class Gates(nn.Module):
     """Two halves of one projection in a gate, a maximum and a plain sum: no residual addition."""
 
@@ -222,6 +261,9 @@ FORMS: dict[str, tuple[nn.Module, int]] = {
     "one projection, called twice": (Bottlenecks(form="twice"), 2),
     "one projection, its weight used twice": (Bottlenecks(form="same weight"), 2),
     "one projection for both": (Bottlenecks(form="both"), 2),
+    "state space": (nn.Sequential(nn.Linear(D, D), StateSpace(), StateSpace()), 4),
     "reparameterisation": (Sampler(), 0),
+    "likelihood": (Likelihood(), 0),
+    "likelihood with a computed dispersion": (Likelihood(learned=False), 0),
     "gates": (Gates(), 0),
 }

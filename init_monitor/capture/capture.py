@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.capture.catalogue import LAYER
+from init_monitor.capture.directory import Address, Directory
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.left_out import LeftOut
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
-from init_monitor.capture.ranks import Address, merged, one_copy, put_back, seen_in
 from init_monitor.capture.reader import Reader
 from init_monitor.capture.reading import (
     expected_gains,
@@ -21,11 +22,13 @@ from init_monitor.capture.reading import (
     tap_names,
 )
 from init_monitor.capture.residual import loss_decrease, residual_columns, residuals_of
+from init_monitor.capture.sign_looks import SignLooks
 from init_monitor.capture.tensors import DEEPEST, TOO_DEEP
 from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
+from init_monitor.structure.module_facts import with_module_facts
 from init_monitor.torch_compat import pieces_of
 
 if TYPE_CHECKING:
@@ -33,14 +36,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.ranks import Key, Share
+    from init_monitor.capture.catalogue import Key
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.share import Share, Together
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
 
 _NO_CALL = (
-    "not one layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
+    "no layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
     " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
     " was made from."
 )
@@ -53,6 +57,7 @@ class Scope(NamedTuple):
         include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
         exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
         window: the longest look-back of the unit categories, in sampled steps.
+        every_n_steps: how often a step is sampled.
     """
 
     include: str | Sequence[str] | None = None
@@ -60,6 +65,7 @@ class Scope(NamedTuple):
     max_layers: int = 512
     exact: bool = True
     window: int = 256
+    every_n_steps: int = 50
 
 
 class Capture:
@@ -68,7 +74,7 @@ class Capture:
     Args:
         model: the module to watch.
         scope: what of it to measure.
-        on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
+        on_failure: told ``(layer name, error)`` when measuring a layer failed and was stopped.
         on_cause: told in words why residuals and functional activations are not looked for (any more).
         on_notice: told in words what cannot be measured.
 
@@ -76,6 +82,8 @@ class Capture:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
         model: what is watched.
+        looks: at the signs of rectifiers, between the sampled steps.
+        left_out: what gets a gradient and does not learn by it.
     """
 
     def __init__(
@@ -105,21 +113,18 @@ class Capture:
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
-        self._left_out = LeftOut(model, named)
+        self.left_out = LeftOut(model, named)
         self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
-        self._probe.on_leaves = self._left_out.note_leaves
+        self._probe.on_leaves = self.left_out.note_leaves
+        self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
         self._on_notice = on_notice
         self._unreadable_kinds: set[str] = set()
         self._windows: dict[TapKey, UnitWindow] = {}
         self._signature: tuple[object, ...] = ()
+        self._directory = Directory()
         self._names: dict[TapKey, str] = {}
         self._saved_windows: dict[str, dict[str, list[int]]] = {}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a sampled step is under way."""
-        return self._hooks.attached
 
     @property
     def dropped_calls(self) -> int:
@@ -133,7 +138,7 @@ class Capture:
 
     def _present_pieces(self) -> frozenset[int]:
         # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
-        # Taps keep the modules alive, so the id of a piece is not reused while it is compared.
+        # Taps keep the modules alive, so their ids are not reused while they are compared.
         return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
@@ -168,17 +173,13 @@ class Capture:
     def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self._left_out.look()
-            # Where no optimizer has any, it is looked at whether they move all the same.
-            held = parameters if self._left_out.held or self._sharded else self._parameters.all_with_gradient()
+            self.left_out.look()
+            # Where no optimizer has any, they may move all the same.
+            held = parameters if self.left_out.held or self._sharded else self._parameters.all_with_gradient()
             self._parameters.before_step(held, gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)
-
-    def note_step(self, optimizer: object) -> None:
-        """Say that an optimizer is about to step, in a measured step or any other."""
-        self._left_out.note_step(optimizer)
 
     def measure_parameters(self) -> None:
         """Measure all weights and gradients, without an update to follow."""
@@ -197,41 +198,54 @@ class Capture:
         """Detach, and copy the step's numbers to the host (one copy per device).
 
         Args:
-            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+            losses: ``[n]`` that wait on a device to be copied along.
         """
         self._probe.leave()
         self._hooks.detach()
         drained = {
             accumulator: accumulator.drain(
-                losses if losses is not None and losses.device == accumulator.device else None
+                losses if losses is not None and losses.device == device else None, self.looks.flags(device)
             )
-            for accumulator in self._hooks.accumulators.values()
+            for device, accumulator in self._hooks.accumulators.items()
         }
         travelled = next((read.also.tolist() for read in drained.values() if len(read.also)), None)
         if travelled is None:  # on a device that nothing else was measured on
             travelled = [] if losses is None else losses.tolist()
-        return Measured(drained, self._addresses, tuple(self._hooks.order), travelled)
+        return Measured(drained, tuple(self._hooks.order), travelled)
 
-    def record(self, measured: Measured, facts: StepFacts, shares: Sequence[Share | None] = ()) -> StepRecord:
+    def share(self, measured: Measured) -> Share:
+        """Return what this process measured in a step as other processes of the training can read it."""
+        rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
+        self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
+        return self._directory.share(measured.drained, measured.order)
+
+    def record(self, measured: Measured, facts: StepFacts, together: Together | None = None) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
-            shares: by all processes, if there are several; ``None`` for one that has nothing to tell.
+            together: what all processes measured, if there are several.
         """
-        if len(shares) > 1:
-            self._take_over([share for share in shares if share is not None], measured)
+        if together is not None:
+            self._directory.take_over(together, measured.drained)
+            # What only other ranks executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
+            # order is that of the ranks, so that every rank writes the same record.
+            self._hooks.order = {key: self._hooks.taps[key] for key in together.order if key in self._hooks.taps}
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
+        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
         self._restore_windows()
+        for accumulator, read in measured.drained.items():
+            self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
+        if together is None:  # each process looks by itself, and records are the same for all of them
+            self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         expected_gains(columns, taps, self.structure, variances)
@@ -254,7 +268,7 @@ class Capture:
             momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
-            **self._left_out.facts(facts.optimizers),
+            **self.left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )
@@ -265,39 +279,25 @@ class Capture:
         for key, tap in self._hooks.taps.items():
             here = tap.rows.accumulator
             for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                address: Key = ("layer", *key, what)
-                addresses[address] = Address(here, row)
-        for name, addition in self._probe.residuals.order.items():
+                addresses[(LAYER, *key, what)] = Address(here, row)
+        for name, addition in self._probe.residuals.known.items():
             for term, rows in addition.own.items():
                 addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
                 addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
         for name, at in self._parameters.rows.items():
+            whole = self._parameters.whole(name)
             for what, row in at.by_name().items():
-                addresses["parameter", name, what] = Address(at.accumulator, row)
+                copied = what in {"weight", "gradient"}
+                addresses["parameter", name, what] = Address(at.accumulator, row, whole if copied else 0)
         return {key: address for key, address in addresses.items() if address.row >= 0}
 
-    def _take_over(self, shares: Sequence[Share], measured: Measured) -> None:
-        """Replace what this rank measured by what all of them did."""
-        streams = merged(shares)
-        for name in self._parameters.rows:
-            for what in ("weight", "gradient"):
-                key = ("parameter", name, what)
-                if key in streams:
-                    row = streams[key].row
-                    copies = self._parameters.copies(name, seen_in(row))
-                    streams[key] = streams[key]._replace(row=one_copy(row, copies))
-        put_back(streams, measured.addresses, measured.drained)
-        # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
-        # order is that of the ranks, so that every rank writes the same record.
-        ran = dict.fromkeys(key for share in shares for key in share.order)
-        self._hooks.order = {key: self._hooks.taps[key] for key in ran if key in self._hooks.taps}
-
     def abort(self) -> None:
-        """Give up a step: leave no hook, keep none of its numbers."""
+        """Abandon a step: leave no hook, keep none of its numbers."""
         try:
             self._probe.leave()
         finally:
             self._hooks.detach()
+            self.looks.detach()
             self._parameters.forget()
             for accumulator in self._hooks.accumulators.values():
                 accumulator.discard()
@@ -309,11 +309,11 @@ class Capture:
         return {**self._saved_windows, **seen}
 
     def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
-        """Go on with saved unit windows; each is taken up when its layer is next seen."""
+        """Continue with saved unit windows; each is restored when its layer is next seen."""
         self._saved_windows = dict(state)
 
     def _unreadable(self, kind: str, what: str) -> None:
-        """Tell of the first tensor of a kind that cannot be measured."""
+        """Report the first tensor of a kind that cannot be measured."""
         if kind not in self._unreadable_kinds:
             self._unreadable_kinds.add(kind)
             if kind == TOO_DEEP:
@@ -341,7 +341,8 @@ class Capture:
             self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
-            self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            found = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            self.structure = with_module_facts(found, self.model)
 
 
 def _is_sharded(parameter: Tensor) -> bool:

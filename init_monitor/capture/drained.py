@@ -1,4 +1,4 @@
-"""One device's numbers on their way to the host: packed into bytes there, copied once, and read here."""
+"""One device's numbers on their way to the host: packed into bytes on the device, copied once, unpacked here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Drained:
         units: by row, what its units did (a row met in batches of unlike structure has several entries).
         samples: by row, batch items seen.
         positions: by row, values per unit seen (batch items times positions).
-        also: numbers that travelled along.
+        also: numbers that were copied along.
+        flags: truth values that were.
     """
 
     rows: NDArray[np.float64]
@@ -45,25 +46,31 @@ class Drained:
     samples: dict[int, int] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     also: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    flags: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
 
-def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = None) -> Drained:
+def drained(
+    rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = None, flags: Tensor | None = None
+) -> Drained:
     """Copy everything to the host, once.
 
     Args:
         rows: ``[R, WIDTH]`` merged partial rows.
         blocks: what the units of the same rows did.
-        also: ``[n]`` numbers of the same device that travel along.
+        also: ``[n]`` numbers of the same device to copy along.
+        flags: ``[m]`` truth values, likewise.
     """
     parts = [rows.reshape(-1).view(torch.uint8)]
     for block in blocks:
         parts += [block.sums.view(torch.uint8), block.squares.view(torch.uint8)]
         if block.highs is not None and block.lows is not None:
-            # A NaN says neither dead nor all positive: it counts as having seen both signs.
+            # A NaN proves neither dead nor all positive: it counts as having seen both signs.
             parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
             parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
     if also is not None:
         parts.append(also.to(rows.dtype).view(torch.uint8))
+    if flags is not None:
+        parts.append(flags.view(torch.uint8))
     packed = torch.cat(parts).cpu().numpy()
     cursor = _Cursor(packed, np.dtype(str(rows.dtype).removeprefix("torch.")))
     read = Drained(cursor.numbers(rows.shape[0] * WIDTH).reshape(rows.shape[0], WIDTH))
@@ -72,6 +79,8 @@ def drained(rows: Tensor, blocks: Sequence[UnitBlock], also: Tensor | None = Non
             read.units.setdefault(row, []).append(reading)
     if also is not None:
         read.also = cursor.numbers(also.numel())
+    if flags is not None:
+        read.flags = cursor.flags(flags.numel())
     return read
 
 

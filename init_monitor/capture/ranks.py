@@ -1,78 +1,54 @@
-"""Several processes, one training: what each measured of its share of the batch, put together once per sampled step.
+"""Several processes, one training: what each measured on its share of the batch, merged once per sampled step.
 
-Counts, means and squared deviations merge exactly (Chan, Golub, LeVeque 1979), so that the record of a step is the one
-a single process would have written of the whole batch. Every rank gets the same numbers and so comes to the same
-findings. The exchange has a process group of its own (gloo, on the host): it can neither overtake nor delay a collective
-of the training, and its time is limited. A rank whose monitor failed still takes part, with nothing to tell.
+The record of a step is then the one a single process would have written of the whole batch, equal everywhere to the last
+bit. What travels is reduced on its way (:mod:`init_monitor.capture.exchange`), in a process group of its own (gloo, on the
+host): it can neither overtake nor delay a collective of the training, and its time is limited. A rank whose monitor failed
+still takes part, with nothing to tell.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import distributed
 
-from init_monitor.measures import COUNT, M2, NONFINITE, SATURATED, ZEROS, merge
+from init_monitor.capture.exchange import How, exchange, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from init_monitor.capture.accumulator import Accumulator
-    from init_monitor.capture.drained import Drained, UnitReading
-    from init_monitor.capture.taps import TapKey
-    from init_monitor.records import Column
-
-    Key = tuple[str | int, ...]
+    from init_monitor.capture.catalogue import Catalogue
+    from init_monitor.capture.exchange import Asking, Outcome, Question
+    from init_monitor.capture.share import Share
+    from init_monitor.records import LossStretch
 
 PATIENCE = dt.timedelta(minutes=5)
 """How long a rank waits for the others at a sampled step. They meet at every backward, so that a wait of minutes means
 that one is gone (or writes a very large checkpoint alone)."""
 
 
-class Stream(NamedTuple):
-    """One measured tensor on one rank: its row of partial sums, its units, and how much of them was seen."""
-
-    row: Column
-    units: Sequence[UnitReading] = ()
-    samples: int = 0
-    positions: int = 0
-
-
-class Share(NamedTuple):
-    """What one rank tells the others: which taps ran, in order, and what was measured, by a name all ranks use."""
-
-    order: tuple[TapKey, ...]
-    streams: Mapping[Key, Stream]
-
-
-class Address(NamedTuple):
-    """Where a stream is kept on this rank."""
-
-    accumulator: Accumulator
-    row: int
-
-
 class Ranks:
     """The processes of a training and their exchange; with one process nothing is exchanged.
 
     Args:
-        notify: told in words, once, when the others could not be reached: each rank then goes on by itself.
+        notify: told in words, once, when the others could not be reached: each rank then continues on its own.
 
     Attributes:
         size: how many there are; 1 once they could not be reached.
+        rank: the number of this one.
+        judge: the number of the one that judges the present step; ``None`` if none can.
     """
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         """Begin as the only process."""
         self._notify = notify
         self._group: Any = None
-        self.size = 1
+        self._catalogue: Catalogue | None = None
+        self.size, self.rank = 1, 0
+        self.judge: int | None = 0
 
     def join(self) -> None:
         """Join the other processes. All of them have to call it, at the same point of the training."""
@@ -80,104 +56,91 @@ class Ranks:
             return
         try:
             self._group = distributed.new_group(backend="gloo", timeout=PATIENCE)
-            self.size = distributed.get_world_size(self._group)
+            self.size, self.rank = distributed.get_world_size(self._group), distributed.get_rank(self._group)
         except Exception as error:  # noqa: BLE001 - measuring must not stop a training
             self._leave(error)
 
-    def exchange(self, own: object) -> list[Any]:
-        """Return what every rank gave, in their order. Blocks until all have; never raises."""
-        if self.size == 1:
-            return [own]
-        given: list[Any] = [None] * self.size
-        try:
-            distributed.all_gather_object(given, own, group=self._group)
-        except Exception as error:  # noqa: BLE001 - a rank that is gone must not stop the others
-            self._leave(error)
-            return [own]
-        return given
+    def put_together(self, share: Share | None, losses: LossStretch) -> Outcome | None:
+        """Return what all ranks measured; ``None`` if this is the only one. Blocks until all have come; never raises.
+
+        Args:
+            share: what this rank measured; ``None`` if it has nothing to tell.
+            losses: of the optimizer steps since the record before.
+        """
+        outcome: Outcome | None = None
+        if self.size > 1:
+            outcome = self._ask(exchange(self.rank, self._catalogue, share, losses))
+        if outcome is not None:
+            self._catalogue, self.judge = outcome.catalogue, outcome.judge
+        return outcome
+
+    def hear(self, said: bytes) -> bytes | None:
+        """Return what the rank that judges says; ``None`` if it could not be reached. Blocks until it has; never raises."""
+        if self.size == 1 or self.judge is None:
+            return said
+        found: bytes | None = self._ask(verdict(self.judge, said))
+        return found
 
     def leave(self) -> None:
-        """Part from the others at the end of a training. Waits for nobody and never raises."""
+        """Leave the group at the end of a training, without waiting; never raises."""
         if self._group is not None and distributed.is_initialized():
             # The training may have taken all groups down already, this one too.
             with suppress(Exception):
                 distributed.destroy_process_group(self._group)
-        self._group, self.size = None, 1
+        self._forget()
+
+    def _ask(self, asking: Asking) -> Any:  # noqa: ANN401 - whatever it returns
+        """Answer the questions of an exchange; ``None``, and alone from now on, where that fails."""
+        answers: list[Any] | None = None
+        try:
+            while True:
+                questions = asking.send(answers)  # type: ignore[arg-type]
+                # All are on their way before the first is waited for.
+                begun = [_begun(question, self._group, self.size) for question in questions]
+                answers = [finish() for finish in begun]
+        except StopIteration as done:
+            return done.value
+        except Exception as error:  # noqa: BLE001 - a rank that is gone must not stop the others
+            self._leave(error)
+            return None
 
     def _leave(self, error: Exception) -> None:
-        # The group is left to itself: taking it down could wait for the others again.
-        self._group, self.size = None, 1
+        # The group is not destroyed: that could wait for the others again.
+        self._forget()
         self._notify(
             f"the other processes could not be reached ({type(error).__name__}: {error}): from now on the numbers are"
             " those of each process alone."
         )
 
-
-def share_of(
-    addresses: Mapping[Key, Address], order: Iterable[TapKey], drained: Mapping[Accumulator, Drained]
-) -> Share:
-    """Return what this rank measured in a step, as the others can read it."""
-    streams = {}
-    for key, (accumulator, row) in addresses.items():
-        found = drained.get(accumulator)
-        if found is None or row >= len(found.rows) or not seen_in(found.rows[row]):
-            continue
-        streams[key] = Stream(
-            found.rows[row].copy(),
-            tuple(found.units.get(row, ())),
-            found.samples.get(row, 0),
-            found.positions.get(row, 0),
-        )
-    return Share(tuple(order), streams)
+    def _forget(self) -> None:
+        self._group, self._catalogue = None, None
+        self.size, self.rank, self.judge = 1, 0, 0
 
 
-def merged(shares: Sequence[Share]) -> dict[Key, Stream]:
-    """Put the shares of all ranks together: what one process would have measured of everything."""
-    keys: dict[Key, int] = {}
-    for share in shares:
-        for key in share.streams:
-            keys.setdefault(key, len(keys))
-    if not keys:
-        return {}
-    streams = [(keys[key], stream) for share in shares for key, stream in share.streams.items()]
-    partials = torch.from_numpy(np.stack([stream.row for _, stream in streams]).astype(np.float64))
-    rows = merge(partials, torch.tensor([position for position, _ in streams]), len(keys)).numpy()
-    together: list[list[Stream]] = [[] for _ in keys]
-    for position, stream in streams:
-        together[position].append(stream)
-    return {
-        key: Stream(
-            rows[position],
-            tuple(units for stream in together[position] for units in stream.units),
-            sum(stream.samples for stream in together[position]),
-            sum(stream.positions for stream in together[position]),
-        )
-        for key, position in keys.items()
+def _begun(question: Question, group: Any, size: int) -> Callable[[], Any]:  # noqa: ANN401 - torch does not name it
+    """Send a question on its way; the result waits for its answer."""
+    array = question.array.copy()
+    if not array.size:
+        # All ranks know that it is empty.
+        return lambda: [array] * size if question.how is How.ALL else array
+    mine = torch.from_numpy(array)
+    if question.how is How.ALL:
+        room = [torch.empty_like(mine) for _ in range(size)]
+        work = distributed.all_gather(room, mine, group=group, async_op=True)
+        return lambda: (work.wait(), [one.numpy() for one in room])[1]
+    if question.how is How.FROM_ONE:
+        work = distributed.broadcast(mine, src=question.source, group=group, async_op=True)
+    else:
+        work = distributed.all_reduce(mine, op=_OPERATIONS[question.how], group=group, async_op=True)
+    return lambda: (work.wait(), array)[1]
+
+
+_OPERATIONS = (
+    {
+        How.SUM: distributed.ReduceOp.SUM,
+        How.LARGEST: distributed.ReduceOp.MAX,
+        How.ANY_BIT: distributed.ReduceOp.BOR,
     }
-
-
-def put_back(
-    streams: Mapping[Key, Stream], addresses: Mapping[Key, Address], drained: Mapping[Accumulator, Drained]
-) -> None:
-    """Write merged streams where this rank keeps its own; what it has no place for is left out."""
-    for key, stream in streams.items():
-        address = addresses.get(key)
-        found = None if address is None else drained.get(address.accumulator)
-        if address is None or found is None or address.row >= len(found.rows):
-            continue
-        found.rows[address.row] = stream.row
-        found.samples[address.row], found.positions[address.row] = stream.samples, stream.positions
-        if stream.units:
-            found.units[address.row] = list(stream.units)
-
-
-def one_copy(row: Column, copies: float) -> NDArray[np.float64]:
-    """Return a row that was merged from that many copies of one tensor as the row of one copy."""
-    result = row.copy()
-    result[[COUNT, M2, ZEROS, NONFINITE, SATURATED]] /= copies
-    return result
-
-
-def seen_in(row: Column) -> float:
-    """Return how many elements a row stands for."""
-    return float(row[COUNT] + row[NONFINITE])
+    if distributed.is_available()
+    else {}
+)

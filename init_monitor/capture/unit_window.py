@@ -61,6 +61,16 @@ class UnitWindow:
             self._positions.popleft()
         self._now += 1
 
+    @property
+    def latest(self) -> int:
+        """Positions that each unit was seen at in the latest step; 0 before the first."""
+        return self._positions[-1] if self._positions else 0
+
+    @property
+    def positions(self) -> int:
+        """Positions that each unit was seen at in all steps that are remembered."""
+        return sum(self._positions)
+
     def read(self) -> Units:
         """Return the three categories over the shortest window that is long enough."""
         steps = samples = 0

@@ -1,4 +1,4 @@
-"""IM603: each step changes the weights by far too much, or by next to nothing, for long."""
+"""IM603: each step changes the weights by far too much, or by almost nothing, for long."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ LOST = (
     " temperature whose square is missing, a half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
 )
 
-IN_MORE_DIGITS = "Keep the weights in float32 and compute in half precision beside them, or raise the learning rate."
+IN_MORE_DIGITS = (
+    "Keep the weights in float32 and compute in half precision (mixed precision), or raise the learning rate."
+)
 MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
 
 
@@ -61,7 +63,7 @@ class UpdateRatio:
         too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
             usual learning rates (SGD up to 0.1, Adam up to 0.01) no step exceeded 0.2; at SGD's 10 and Adam's 0.1 three of
             the first ten passed 0.3 in nearly all.
-        often: so many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
+        often: this many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
             spike may.
         latest: records that are looked at for too large updates: the default dense start, in which a broken network breaks.
         too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
@@ -71,7 +73,7 @@ class UpdateRatio:
             long as the weights have not gone 3 % of their size.
         least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
             chance.
-        least_steps: optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise.
+        least_steps: optimizer steps that these must span. Momentum builds up within this many, and a warm-up shows its rise.
         lasting: optimizer steps for which weights of few digits must have got updates most of which are rounded away; a start
             that is learned from has left it by then.
         largest_rate: if an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the
@@ -151,7 +153,7 @@ class UpdateRatio:
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
-        # What nothing came of was too small, where it would be careful otherwise.
+        # Updates without effect were too small; with an effect they would only be careful.
         level = learning_of(history) is Learning.LEVEL
         bar = slowness.least_pace(history, judged, small=self.too_small, slow=self.slow)
         now = pace_of(history.last, judged)
@@ -186,7 +188,7 @@ class UpdateRatio:
             message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
         if faint:
             message += (
-                f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate makes up for that."
+                f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
             )
         return replace(
             self._finding(
@@ -238,7 +240,7 @@ class UpdateRatio:
         """Return the finding about weights of few digits that have not changed at all, although there is a gradient."""
         held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
         paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
-        # A gradient of zero changes nothing in any format, and a step that the scaler skipped is not lost but left out.
+        # A zero gradient changes nothing in any format, and a step that the scaler skipped is not a lost update.
         scaled = any(record.loss_scaled for record in still)
         if len(held) != 1 or not held <= slowness.FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
             return None

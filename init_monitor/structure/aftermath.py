@@ -1,7 +1,7 @@
-"""What is computed after the network: the loss, a likelihood, or a record of the model's, inside the forward of a module.
+"""What is computed after the network, inside the forward of a module: the loss, a likelihood, or something only logged.
 
-A value belongs to it if all that was ever made of it ends in values that nothing reads and no module hands on: in single
-numbers, as a rule. What a layer reads, or a module returns as a tensor, is the network's.
+A value belongs to it if everything computed from it ends in values that nothing reads and no module returns: single
+numbers, as a rule. What a layer reads, or a module returns as a tensor, belongs to the network.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.structure.meeting import back_to_value
 from init_monitor.structure.nodes import Kind, Node
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Arithmetic(NamedTuple):
-    """What of a forward is no part of the network.
+    """The parts of a forward that do not belong to the network.
 
     Attributes:
         activations: names of activations that were called as functions.
-        sums: names of projection sums: two values that were computed from one side by side, and added.
+        sums: names of sums: of two values that were computed from one side by side, or of what a likelihood is of.
     """
 
     activations: frozenset[str] = frozenset()
@@ -28,7 +29,7 @@ class Arithmetic(NamedTuple):
 
 
 class Aftermath:
-    """Counts who reads what while a forward runs."""
+    """Counts the readers of each value while a forward runs."""
 
     def __init__(self) -> None:
         self._ends: set[Node] = set()
@@ -37,7 +38,7 @@ class Aftermath:
     def made(self, node: Node, *, outside: bool) -> None:
         """Note a value that a function made, and whether ``outside`` of every module.
 
-        There it is not looked at what it ends in, and single numbers that are read are terms of a loss.
+        Outside, what it ends in is not looked at, and single numbers that are read are terms of a loss.
         """
         _read(node, numbers=not outside)
         if not outside:
@@ -53,17 +54,32 @@ class Aftermath:
         return frozenset(maker for maker, count in self._readers.items() if count > 1)
 
     def values(self, stays: Callable[[Node], bool]) -> list[Node]:
-        """Return the values that belong to it; it is not looked for behind those that ``stay`` the network's."""
+        """Return the values that belong to it; nothing behind those that ``stay`` the network's is searched.
+
+        A sum of an input and what was computed from it stays, unless the input is what the loss compares with: then it is
+        a term of a likelihood (``lgamma(counts + dispersion)``).
+        """
         waiting = [node for node in self._ends if not node.uses and not stays(node)]
         found: list[Node] = []
         read: Counter[Node] = Counter()
+        kept: dict[Node, Node] = {}
+        compared: set[Node] = set()
         while waiting:
             node = waiting.pop()
             found.append(node)
             for parent in node.parents:
                 read[parent] += 1
-                if read[parent] == parent.uses and parent.stream and not stays(parent):
+                if parent.kind is Kind.SOURCE:
+                    compared.add(parent)
+                if read[parent] != parent.uses or not parent.stream:
+                    continue
+                if not stays(parent):
                     waiting.append(parent)
+                elif parent.kind is Kind.RESIDUAL and parent.main is not None:
+                    kept[parent] = back_to_value(parent.main).node
+            if not waiting:
+                waiting = [total for total, skip in kept.items() if skip in compared]
+                kept = {total: skip for total, skip in kept.items() if skip not in compared}
         return found
 
 

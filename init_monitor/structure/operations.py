@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Family(Enum):
     """What a function does to the identity of its tensor inputs."""
 
-    # There is one object of each: Enum's own hash is computed in Python, and sets of families are asked all the time.
+    # Each member is one object: Enum's own hash is computed in Python, and sets of families are searched all the time.
     __hash__ = object.__hash__
 
     IGNORED = "tells something about a tensor and makes none"
@@ -66,12 +66,12 @@ _NAMES: dict[Family, str] = {
         T mT H mH real adjoint take_along_dim gather repeat_interleave masked_fill conj resolve_conj resolve_neg
         to float half bfloat16 double type type_as cuda cpu requires_grad_ pin_memory chalf
         dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout native_dropout
-        as_subclass atleast_1d atleast_2d atleast_3d positive
+        as_subclass atleast_1d atleast_2d atleast_3d broadcast_tensors meshgrid align_tensors positive
     """,
     Family.JOINS: """
         cat concat concatenate stack hstack vstack dstack column_stack row_stack setitem where copy index_put index_copy
         index_add index_fill scatter scatter_add slice_scatter select_scatter index_select masked_scatter
-        pad_sequence block_diag broadcast_tensors meshgrid
+        pad_sequence block_diag
     """,
     Family.MULTIPLIES: "mul multiply div divide true_divide rmul truediv imul itruediv rtruediv neg negative",
     Family.ADDS: "add radd iadd",
@@ -116,6 +116,9 @@ DRAWS = NOISE | {
     "poisson",
 }
 """What draws at random."""
+
+EACH = frozenset({"broadcast_tensors", "meshgrid", "atleast_1d", "atleast_2d", "atleast_3d", "align_tensors"})
+"""What gives a tensor back for each that it is given, made from that one alone."""
 
 _MIXING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
 _TABLES = frozenset({"embedding", "embedding_bag"})

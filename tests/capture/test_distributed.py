@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -14,14 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 from torch import distributed
 
-from init_monitor.capture.ranks import Ranks, Share, Stream, merged, one_copy
-from init_monitor.capture.taps import TapKey
-from init_monitor.measures import WIDTH, finalise, reduce
+from init_monitor.capture.ranks import Ranks
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
+from init_monitor.records import LossStretch
 from init_monitor.sinks.sink import Run
 
 SCRIPT = Path(__file__).parents[1] / "ranks_training.py"
@@ -197,48 +194,13 @@ def test_the_callback_travels_to_spawned_and_forked_processes(tmp_path: Path) ->
     assert "ddp_notebook is done" in done.stdout
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=4),
-    mean=st.floats(-1e3, 1e3),
-    seed=st.integers(0, 2**31),
-)
-def test_merged_shares_are_the_moments_of_everything_together(sizes: list[int], mean: float, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    parts = [mean + torch.randn(size, generator=generator, dtype=torch.float64) for size in sizes]
-    key = ("layer", "fc", 0, "", "")
-    shares = [
-        Share((), {key: Stream(reduce(part.unsqueeze(0)).rows.numpy()[0], samples=len(part))} if len(part) else {})
-        for part in parts
-    ]
-    found = merged(shares)
-    whole = torch.cat(parts)
-    if not len(whole):
-        assert found == {}
-        return
-    numbers = finalise(found[key].row.reshape(1, WIDTH))
-    assert found[key].samples == len(whole)
-    assert numbers["count"][0] == len(whole)
-    assert numbers["mean"][0] == pytest.approx(float(whole.mean()), rel=1e-9, abs=1e-9)
-    assert numbers["variance"][0] == pytest.approx(float(whole.var(correction=0)), rel=1e-6, abs=1e-9)
-    assert numbers["abs_max"][0] == pytest.approx(float(whole.abs().max()))
-
-
-def test_copies_of_one_tensor_count_once() -> None:
-    part = torch.randn(1, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    row = reduce(part).rows.numpy()[0]
-    key = ("parameter", "fc.weight", "weight")
-    twice = merged([Share((TapKey("fc", 0, ""),), {key: Stream(row)})] * 2)[key].row
-    np.testing.assert_allclose(one_copy(twice, 2.0), row, rtol=1e-12)
-
-
 def test_alone_nothing_is_exchanged_and_nobody_is_told() -> None:
     told: list[str] = []
     ranks = Ranks(told.append)
     ranks.join()
-    mine = object()
     assert ranks.size == 1
-    assert ranks.exchange(mine) == [mine]
+    assert ranks.put_together(None, LossStretch()) is None
+    assert ranks.hear(b"mine") == b"mine"
     ranks.leave()
     assert told == []
 
@@ -261,22 +223,16 @@ def test_the_group_of_a_training_ends_with_it(tmp_path: Path) -> None:
 def test_ranks_that_cannot_be_reached_are_reported_once_and_each_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     ranks = Ranks(told.append)
-    ranks.size = 2
+    ranks.size, ranks.rank, ranks.judge = 2, 1, 0
 
     def fails(*_: object, **__: object) -> None:
         message = "connection closed by peer"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(torch.distributed, "all_gather_object", fails)
-    assert ranks.exchange("mine") == ["mine"]
-    assert ranks.exchange("mine again") == ["mine again"]
-    assert ranks.size == 1
+    monkeypatch.setattr(torch.distributed, "all_reduce", fails)
+    assert ranks.put_together(None, LossStretch()) is None
+    assert ranks.put_together(None, LossStretch()) is None
+    assert (ranks.size, ranks.rank, ranks.judge) == (1, 0, 0), "it judges for itself"
     assert len(told) == 1
     assert "connection closed by peer" in told[0]
     assert "each process alone" in told[0]
-
-
-def test_a_row_of_no_elements_stays_one() -> None:
-    nothing = finalise(one_copy(np.zeros(WIDTH), 1.0).reshape(1, WIDTH))
-    assert nothing["count"][0] == 0
-    assert math.isnan(nothing["variance"][0])

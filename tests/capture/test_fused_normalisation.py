@@ -89,7 +89,7 @@ def test_the_layer_before_it_knows_its_activation_and_it_owns_its_parameters() -
     assert layers["1.act"].inputs == ("1",)
     assert layers["2"].inputs == ("1.act",)
     assert layers["1"].parameters == ("1.weight", "1.bias")
-    assert all(plan.recipe for plan in init_monitor.recommend(fused(), BATCH).layers)
+    assert all(plan.recipe for plan in init_monitor.recommend(fused(), BATCH, style="theory").layers)
 
 
 def test_one_that_does_not_call_its_activation_is_a_normalisation_like_any_other() -> None:

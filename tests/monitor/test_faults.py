@@ -43,7 +43,8 @@ SPARED = (
     "capture.hooks.LayerHooks._pass_on",
     "structure.calls.ModuleCalls._enter",
     "structure.calls.ModuleCalls._leave",
-    "capture.ranks.Ranks.exchange",
+    "capture.ranks.Ranks.put_together",
+    "capture.ranks.Ranks.hear",
     "standalone.Watch.",
     # These run before the training or are one comparison.
     "capture.ranks.Ranks.__init__",

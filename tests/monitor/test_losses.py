@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import init_monitor
 from init_monitor import InitMonitor
-from init_monitor.capture.losses import LossMeter, averaged
+from init_monitor.capture.losses import LossMeter
 from init_monitor.records import LossCurve, LossStretch
 from init_monitor.sinks import RunStoreSink
 from init_monitor.store import read_run
@@ -228,12 +228,6 @@ def test_a_step_that_is_run_again_counts_once() -> None:
     curve.add(LossStretch.of([(2, 1.5), (3, 1.0)]))
     assert curve.steps.tolist() == [0, 1, 2, 3]
     assert curve.values.tolist() == [3.0, 2.0, 1.5, 1.0]
-
-
-def test_processes_count_in_equal_shares() -> None:
-    together = averaged([LossStretch.of([(0, 1.0), (1, 2.0)]), LossStretch.of([(0, 3.0), (1, float("nan"))])])
-    assert together.values[0] == 2.0
-    assert np.isnan(together.values[1])
 
 
 def test_what_is_no_single_number_is_no_loss() -> None:

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 import init_monitor
 from init_monitor import CriticalFindingError, InitMonitorError, OptionError, Severity
+from init_monitor.sinks import ConsoleSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,7 +329,20 @@ def test_the_console_is_the_sink_unless_others_are_given(capsys: pytest.CaptureF
         shown = capsys.readouterr().out
         assert shown.splitlines()[0] == "Signal propagation at step 1: 5 layers"
         assert all(any(line.startswith(f"{i} ") for line in shown.splitlines()) for i in range(5))
-    assert capsys.readouterr().out.startswith("Init Monitor: no findings: 2 steps watched (2 measured); ")
+    not_stored, verdict = capsys.readouterr().out.splitlines()
+    assert (
+        not_stored
+        == "Not stored: watch(model, optimizer, log_dir=FOLDER) keeps the run for `init-monitor report FOLDER`."
+    )
+    assert verdict.startswith("Init Monitor: no findings in 2 steps (2 of them measured); ")
+
+
+def test_who_chooses_the_sinks_is_not_told_that_nothing_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    model = mlp(2, 8)
+    optimizer = sgd(model)
+    with init_monitor.watch(model, optimizer, sinks=[ConsoleSink()]) as m:
+        train(m, model, optimizer, 2)
+    assert "stored" not in capsys.readouterr().out.lower()
 
 
 Outcome = tuple[list[float], dict[str, torch.Tensor], torch.Tensor]

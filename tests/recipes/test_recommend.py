@@ -26,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def planned(model: nn.Module, batch: Any) -> dict[str, LayerPlan]:
-    return {plan.layer: plan for plan in init_monitor.recommend(model, batch).layers}
+    return {plan.layer: plan for plan in init_monitor.recommend(model, batch, style="theory").layers}
 
 
 def variance(tensor: torch.Tensor) -> float:
@@ -72,7 +72,7 @@ def test_batch_and_layer_norm_get_weight_1_and_bias_0() -> None:
     for name in ("1", "3"):
         assert (plans[name].recipe, plans[name].place) == ("normalisation_defaults_", Place.NORMALISATION)
         nn.init.constant_(model.get_submodule(name).get_parameter("weight"), 7.0)
-    init_monitor.recommend(model, x).apply_()
+    init_monitor.recommend(model, x, style="theory").apply_()
     assert model.get_parameter("1.weight").tolist() == model.get_parameter("3.weight").tolist() == [1.0] * 6
     assert plans["0"].scale_free
     assert "behind a normalisation" in plans["0"].reason
@@ -99,7 +99,7 @@ def test_lstm_and_gru_get_orthogonal_recurrent_and_xavier_input_weights(kind: ty
     plan = planned(model, x)["rnn"]
     assert (plan.recipe, plan.parameter) == (recipe, "rnn.weight_ih_l0")
     assert plan.target_variance == pytest.approx(2 / 48)
-    init_monitor.recommend(model, x).apply_(generator=seeded())
+    init_monitor.recommend(model, x, style="theory").apply_(generator=seeded())
     gate = model.get_parameter("rnn.weight_hh_l0").detach()[:32]
     assert torch.allclose(gate @ gate.T, torch.eye(32), atol=1e-5)
     assert variance(model.get_parameter("rnn.weight_ih_l0")) == pytest.approx(2 / 48, rel=0.1)
@@ -136,7 +136,7 @@ def test_the_last_layer_of_a_residual_block_starts_at_zero() -> None:
     assert [plans[f"{i}.layers.2"].place for i in (0, 1)] == [Place.RESIDUAL_END] * 2
     assert plans["0.layers.2"].target_variance == 0
     assert plans["0.layers.0"].recipe == "he_normal_"
-    init_monitor.recommend(model, x).apply_()
+    init_monitor.recommend(model, x, style="theory").apply_()
     assert torch.equal(model(x), x)
 
 
@@ -171,7 +171,7 @@ def test_selu_gets_lecun_and_gelu_the_gain_of_its_own() -> None:
 def test_a_tied_weight_is_planned_once_and_small() -> None:
     model = Language()
     model.head.weight = model.embed.weight
-    plan = init_monitor.recommend(model, TOKENS)
+    plan = init_monitor.recommend(model, TOKENS, style="theory")
     plans = {one.layer: one for one in plan.layers}
     assert plans["embed"].options == {"std": 0.02}
     assert plans["head"].recipe == ""
@@ -183,7 +183,7 @@ def test_a_frozen_layer_is_in_the_plan_but_left_as_it_is() -> None:
     model = mlp(1, 8)
     model[0].requires_grad_(requires_grad=False)
     before = model.get_parameter("0.weight").clone()
-    plan = init_monitor.recommend(model, torch.randn(4, 8))
+    plan = init_monitor.recommend(model, torch.randn(4, 8), style="theory")
     assert (plan.layers[0].recipe, plan.layers[0].fits) == ("", True)
     assert "frozen" in plan.layers[0].reason
     plan.apply_()
@@ -209,7 +209,7 @@ def test_what_no_recipe_knows_is_named_and_left() -> None:
             out: torch.Tensor = self.fc(self.mixer(x + self.shift))
             return out
 
-    plan = init_monitor.recommend(Net(), torch.randn(4, 8))
+    plan = init_monitor.recommend(Net(), torch.randn(4, 8), style="theory")
     assert plan.left == ("shift", "mixer.kernel", "unused.weight", "unused.bias")
     assert "Mixer is not a layer that a recipe knows" in plan.layers[0].reason
     assert "shift, mixer.kernel, unused.weight … (4 in all)" in " ".join(str(plan).split())
@@ -218,7 +218,7 @@ def test_what_no_recipe_knows_is_named_and_left() -> None:
 def test_where_the_forward_scales_the_addition_the_branch_gets_the_variance_of_the_skip() -> None:
     model = nn.Sequential(*(ScaledBlock(256, recipes.halved_sum) for _ in range(12)))
     x = torch.randn(128, 256, generator=seeded())
-    init_monitor.recommend(model, x).apply_(generator=seeded())
+    init_monitor.recommend(model, x, style="theory").apply_(generator=seeded())
     assert variance(model(x)) == pytest.approx(1, rel=0.35)
 
 
@@ -282,7 +282,7 @@ def residual() -> tuple[nn.Module, torch.Tensor]:
 @pytest.mark.parametrize("made", [attention, tower, recurrent, residual])
 def test_the_code_does_what_apply_does_draw_for_draw(made: Any) -> None:
     model, batch = made()
-    plan = init_monitor.recommend(model, batch)
+    plan = init_monitor.recommend(model, batch, style="theory")
     copied = copy.deepcopy(model)
     names: dict[str, Any] = {}
     exec(compile(plan.to_code(), "plan", "exec"), names)  # noqa: S102 - it is the code a user is asked to paste
@@ -296,8 +296,8 @@ def test_the_code_does_what_apply_does_draw_for_draw(made: Any) -> None:
 @pytest.mark.parametrize("made", [attention, tower, recurrent, residual])
 def test_after_apply_every_layer_has_the_variance_it_was_to_have(made: Any) -> None:
     model, batch = made()
-    init_monitor.recommend(model, batch).apply_(generator=seeded(4))
-    for plan in init_monitor.recommend(model, batch).layers:
+    init_monitor.recommend(model, batch, style="theory").apply_(generator=seeded(4))
+    for plan in init_monitor.recommend(model, batch, style="theory").layers:
         if not math.isnan(plan.target_variance):
             # Small weights scatter: at most 3 standard deviations of a variance of n draws.
             scatter = 3 * math.sqrt(2 / model.get_parameter(_held(model, plan.parameter)).numel())
@@ -316,7 +316,7 @@ def test_neither_recommending_nor_comparing_touches_anything(made: Any) -> None:
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    plan = init_monitor.recommend(model, batch)
+    plan = init_monitor.recommend(model, batch, style="theory")
     plan.compare(batch)
     assert str(plan)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -328,7 +328,7 @@ def test_neither_recommending_nor_comparing_touches_anything(made: Any) -> None:
 
 def test_a_generator_alone_decides_what_apply_draws() -> None:
     model, batch = residual()
-    plan, state = init_monitor.recommend(model, batch), torch.get_rng_state()
+    plan, state = init_monitor.recommend(model, batch, style="theory"), torch.get_rng_state()
     plan.apply_(generator=seeded(1))
     first = [parameter.detach().clone() for parameter in model.parameters()]
     plan.apply_(generator=seeded(1))
@@ -339,7 +339,7 @@ def test_a_generator_alone_decides_what_apply_draws() -> None:
 def exploding() -> tuple[InitPlan, torch.Tensor]:
     torch.manual_seed(0)
     x = torch.randn(64, 128)
-    return init_monitor.recommend(mlp(10, 128, nn.init.normal_), x), x
+    return init_monitor.recommend(mlp(10, 128, nn.init.normal_), x, style="theory"), x
 
 
 def test_the_comparison_shows_the_explosion_cured() -> None:
@@ -359,7 +359,7 @@ def test_the_comparison_shows_the_explosion_cured() -> None:
 def test_the_range_of_a_signal_leaves_out_branches_that_a_plan_starts_at_zero() -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(16, 16), *(Block(16, add) for _ in range(6))), torch.randn(64, 16)
-    comparison = init_monitor.recommend(model, x).compare(x)
+    comparison = init_monitor.recommend(model, x, style="theory").compare(x)
     ends = [one.forward.variance for one in comparison.after.record if one.forward.variance == 0]
     assert len(ends) == 6
     assert comparison.range_of(comparison.after) < 10
@@ -367,7 +367,7 @@ def test_the_range_of_a_signal_leaves_out_branches_that_a_plan_starts_at_zero() 
     silent = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 16))
     nn.init.zeros_(silent.get_parameter("0.weight"))
     nn.init.zeros_(silent.get_parameter("0.bias"))
-    comparison = init_monitor.recommend(silent, x).compare(x)
+    comparison = init_monitor.recommend(silent, x, style="theory").compare(x)
     assert comparison.range_of(comparison.before) == math.inf
 
 
@@ -399,7 +399,7 @@ def test_a_deep_network_is_folded_to_a_screen() -> None:
     model = mlp(100, 4)
     model(torch.randn(2, 4))
     recipes.he_normal_(model)
-    text = str(init_monitor.recommend(model, torch.randn(8, 4)))
+    text = str(init_monitor.recommend(model, torch.randn(8, 4), style="theory"))
     assert "more layers" in text
     assert len(text.splitlines()) < 60
 
@@ -416,18 +416,18 @@ def test_a_network_without_weights_has_nothing_to_plan() -> None:
 def test_a_plan_takes_what_check_takes_as_a_batch() -> None:
     x, y = torch.randn(8, 6), torch.randint(0, 3, (8,))
     model = mlp(1, 6, classes=3)
-    plan = init_monitor.recommend(model, (x, y), nn.functional.cross_entropy)
+    plan = init_monitor.recommend(model, (x, y), nn.functional.cross_entropy, style="theory")
     assert [one.recipe for one in plan.layers] == ["he_normal_", "xavier_normal_"]
     with pytest.raises(TypeError, match=r"recommend\(model, batch\) needs a torch.nn.Module as its model, got int"):
-        init_monitor.recommend(3, x)  # type: ignore[arg-type]
+        init_monitor.recommend(3, x, style="theory")  # type: ignore[arg-type]
     with pytest.raises(InitMonitorError, match=r"recommend\(model, batch\): loss_fn returned Tensor of shape \(8, 3\)"):
-        init_monitor.recommend(model, x, lambda out: out)
+        init_monitor.recommend(model, x, lambda out: out, style="theory")
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_is_planned_by_the_names_of_the_model_itself() -> None:
     model = torch.compile(mlp(1, 6, classes=3), backend="eager")
-    plan = init_monitor.recommend(model, torch.randn(8, 6))  # type: ignore[arg-type]
+    plan = init_monitor.recommend(model, torch.randn(8, 6), style="theory")  # type: ignore[arg-type]
     assert [one.layer for one in plan.layers] == ["0", "2"]
     plan.apply_()
 
@@ -441,7 +441,7 @@ def test_a_branch_that_a_factor_of_its_own_starts_small_keeps_its_weights_so_tha
         nn.Sequential(nn.Linear(8, 8), OwnFactor(8, start), OwnFactor(8, start), nn.Linear(8, 2)),
         torch.randn(32, 8),
     )
-    plan = init_monitor.recommend(model, x)
+    plan = init_monitor.recommend(model, x, style="theory")
     end = {one.layer: one for one in plan.layers}["1.second"]
     assert (end.place, end.recipe) == (Place.RESIDUAL_END, "xavier_normal_")
     assert "LayerScale, ReZero" in end.reason
@@ -456,7 +456,7 @@ def test_a_branch_that_a_factor_of_its_own_starts_small_keeps_its_weights_so_tha
 def test_an_end_that_is_zero_beside_a_factor_of_its_own_is_left_at_zero() -> None:
     model, x = nn.Sequential(OwnFactor(8, 1.0), nn.Linear(8, 2)), torch.randn(4, 8)
     nn.init.zeros_(model.get_parameter("0.second.weight"))
-    plan = {one.layer: one for one in init_monitor.recommend(model, x).layers}["0.second"]
+    plan = {one.layer: one for one in init_monitor.recommend(model, x, style="theory").layers}["0.second"]
     assert (plan.recipe, plan.fits) == ("", True)
 
 
@@ -473,7 +473,7 @@ def test_a_gate_whose_bias_was_chosen_is_left_but_constant_weights_are_not() -> 
 def test_spectral_normalisation_sets_the_scale_itself_and_recommending_moves_none_of_its_buffers() -> None:
     model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 2))
     x, before = torch.randn(8, 16), {name: value.clone() for name, value in model.state_dict().items()}
-    plan = init_monitor.recommend(model, x)
+    plan = init_monitor.recommend(model, x, style="theory")
     plan.compare(x)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert plan.layers[0].recipe == ""
@@ -492,7 +492,7 @@ def test_a_weight_that_holds_no_floating_numbers_is_left_and_said_so() -> None:
     quantised = Quantised(4, 4, bias=False)
     quantised.weight = nn.Parameter(torch.ones(4, 4, dtype=torch.int8), requires_grad=False)
     model = nn.Sequential(nn.Linear(4, 4, dtype=torch.complex64), Real(), quantised, nn.Linear(4, 2))
-    plan = init_monitor.recommend(model, torch.randn(8, 4, dtype=torch.complex64))
+    plan = init_monitor.recommend(model, torch.randn(8, 4, dtype=torch.complex64), style="theory")
     assert plan.left == ("0.weight", "0.bias")
     assert [(one.layer, one.recipe) for one in plan.layers] == [("2", ""), ("3", "xavier_normal_")]
     assert "torch.int8" in plan.layers[0].reason
@@ -574,7 +574,7 @@ def test_a_post_norm_transformer_whose_parts_add_for_themselves_is_a_transformer
 def test_the_code_draws_for_groups_and_strides_what_apply_draws() -> None:
     layers = [nn.Conv2d(3, 16, 4, 4), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 4, 1), nn.Flatten()]
     model, x = nn.Sequential(*layers, nn.Linear(64, 3)), torch.randn(2, 3, 16, 16)
-    plan, copied = init_monitor.recommend(model, x), copy.deepcopy(model)
+    plan, copied = init_monitor.recommend(model, x, style="theory"), copy.deepcopy(model)
     # 9 terms in and 9 out, not the 144 that the shape suggests; 48 in, and 256/16 out of each input.
     assert [one.target_variance for one in plan.layers[:2]] == pytest.approx([2 / (48 + 16), 2 / 18])
     names: dict[str, Any] = {}

@@ -172,7 +172,8 @@ class Sparse(Learner):
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         code = self.encoder(batch[0])
-        return F.mse_loss(self.decoder(code), batch[0]) + self.weight * code.abs().sum(1).mean()
+        loss: Tensor = F.mse_loss(self.decoder(code), batch[0]) + self.weight * code.abs().sum(1).mean()
+        return loss
 
 
 def _missed(module: pl.LightningModule, loader: Iterable[Any]) -> float:

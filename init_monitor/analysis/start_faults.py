@@ -1,0 +1,172 @@
+"""What is off in a network before its first step, measured: by chain, by residual stream, by weight.
+
+A plan changes only what one of these names, and only if the change brings it nearer to what is healthy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from init_monitor.analysis.backward_growth import change_over
+from init_monitor.analysis.forward_growth import trend
+from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.lost_samples import ends_of
+from init_monitor.analysis.recurrent import GATES
+from init_monitor.analysis.residual_streams import Measured, streams
+from init_monitor.analysis.segments import by_level, log_of, segments
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from init_monitor.analysis.segments import Segment
+    from init_monitor.records import StepRecord, Structure
+
+FAR = math.log(100.0)
+"""A variance that changes over a chain or a stream by more than this (its logarithm; ten times in rms) is off: the first
+updates of one end are then too large or too small for the other."""
+
+LOGITS = 4.0
+"""Standard deviation of an output from which it is off: a cross entropy then starts about 8 nats above guessing."""
+
+CONSTANT = 1e-12
+"""Var(w)/E[w²] up to which all elements of a weight are one number: rounding alone."""
+
+
+@dataclass(frozen=True)
+class StartFault:
+    """One thing that is off.
+
+    Attributes:
+        kind: ``"signal"``, ``"gradient"``, ``"stream"``, ``"output"``, ``"samples"``, ``"constant"``, ``"weight"``.
+        modules: paths of the modules that a plan may change for it, in execution order.
+        off: how far, as a logarithm of a variance factor, 0 or more; infinite where nothing is left.
+        says: what was measured, as a clause: "its variance falls by 1.2e4 over 6 layers".
+    """
+
+    kind: str
+    modules: tuple[str, ...]
+    off: float
+    says: str
+
+
+def start_faults(record: StepRecord, structure: Structure) -> tuple[StartFault, ...]:
+    """Return what is off, in the order in which it is looked at.
+
+    Args:
+        record: of the first forward and backward.
+        structure: the network.
+    """
+    return (
+        *_constants(record, structure),
+        *_signals(record, structure),
+        *_gradients(record, structure),
+        *_streams(record, structure),
+        *_outputs(record, structure),
+        *_samples(record, structure),
+    )
+
+
+def _factor(log: float) -> str:
+    return f"{math.exp(min(abs(log), 700.0)):.2g}"
+
+
+def _constants(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    """A weight that is one number makes all units of its layer the same.
+
+    Zeros are a healthy start where the first step ends them (the end of a residual branch, an adapter's second factor, the
+    modulation of a diffusion transformer, a head). They stay where they get no gradient because what arrives is constant.
+    """
+    for layer in structure.layers:
+        if layer.role is not Role.WEIGHT or not layer.weight:
+            continue
+        at = record.parameter_table.at
+        mean, variance = at(layer.weight, Quantity.WEIGHT_MEAN), at(layer.weight, Quantity.WEIGHT_VARIANCE)
+        learns = at(layer.weight, Quantity.TRAINABLE) == 1
+        if not learns or not variance <= CONSTANT * (mean * mean + variance):
+            continue
+        if mean:
+            yield StartFault("constant", (layer.module,), math.inf, "all its weights are one number")
+        elif (
+            at(layer.weight, Quantity.WEIGHT_GRADIENT_NORM)
+            == 0
+            == record.layer_table.at(layer.name, Quantity.INPUT_VARIANCE)
+        ):
+            yield StartFault("constant", (layer.module,), math.inf, "its weights are zero and get no gradient")
+
+
+def _modules(segment: Segment) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(layer.module for layer in segment.layers))
+
+
+def _chains(structure: Structure, *, through_normalisation: bool = False) -> Iterator[Segment]:
+    """Segments of two layers or more whose scale can be judged.
+
+    A gated cell keeps its state bounded whatever it receives, and a sine's frequency stands between it and its layer.
+    """
+    for segment in segments(structure, through_normalisation=through_normalisation):
+        judged = all(x.kind.removesuffix("Cell") not in GATES and x.activation != "Sin" for x in segment.layers)
+        if segment.depth > 1 and judged:
+            yield segment
+
+
+def _signals(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    signal = Signal(record, structure)
+    for segment in _chains(structure):
+        at = signal.of(segment)
+        if at.silent_from() is not None:
+            yield StartFault("signal", _modules(segment), math.inf, "what it gives is constant")
+            continue
+        changes = [trend(at, direction=direction).total for direction in (1, -1)]
+        total = max(changes, key=abs)
+        if abs(total) > FAR:
+            verb = "grows" if total > 0 else "falls"
+            says = f"the signal's variance {verb} by {_factor(total)} over {segment.depth} layers"
+            yield StartFault("signal", _modules(segment), abs(total), says)
+
+
+def _gradients(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    signal = Signal(record, structure)
+    for segment in _chains(structure, through_normalisation=True):
+        total = max((direction * change_over(signal, segment, direction=direction) for direction in (1, -1)), key=abs)
+        if abs(total) > FAR:
+            verb = "grows" if total > 0 else "falls"
+            says = f"the gradient's variance {verb} by {_factor(total)} on its way back through {segment.depth} layers"
+            yield StartFault("gradient", _modules(segment), abs(total), says)
+
+
+def _streams(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    measured = Measured(record)
+    for stream in streams(structure):
+        for growth, where in ((measured.forward(stream), "signal"), (measured.backward(stream), "gradient")):
+            total = growth.steady_total
+            if math.isfinite(total) and total > 0 and math.log(total) > FAR:
+                names = {name for residual in stream.residuals for name in residual.layers}
+                inside = (layer.module for layer in structure.layers if layer.name in names)
+                says = f"the {where}'s variance grows by {_factor(math.log(total))} over {stream.blocks} blocks"
+                yield StartFault("stream", tuple(dict.fromkeys(inside)), math.log(total), says)
+
+
+def _outputs(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    for layer in ends_of(structure):
+        std = math.sqrt(max(record.layer_table.at(layer.name, Quantity.VARIANCE), 0.0))
+        given = record.layer_table.at(layer.name, Quantity.EXPECTED_GAIN)
+        if layer.role is Role.WEIGHT and std > LOGITS and given > LOGITS:
+            tied = tuple(x.module for x in structure.layers if x.weight and x.weight == layer.weight)
+            says = f"the output starts with a standard deviation of {std:.2g}"
+            yield StartFault(
+                "output", tuple(dict.fromkeys((*tied, layer.module))), 2 * math.log(std / LOGITS) + FAR, says
+            )
+
+
+def _samples(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+    """Of the variance, the part that differs between samples may fade while the whole does not: behind sigmoids."""
+    signal = Signal(record, structure)
+    for segment in _chains(structure):
+        levels, shares = by_level(segment.levels, log_of(signal.column(Quantity.BETWEEN_SAMPLE_SHARE, segment)))
+        if len(levels) > 1 and shares[0] - shares[-1] > FAR:
+            says = f"the part of the signal that differs between samples falls by {_factor(shares[0] - shares[-1])}"
+            yield StartFault("samples", _modules(segment), float(shares[0] - shares[-1]), says)

@@ -1,0 +1,155 @@
+"""Which layers of a textbook plan a network needs: those where something is off, if the change is measured to help."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
+from init_monitor.capture.single_pass import Rehearsal, rehearse
+from init_monitor.recipes.apply import carry_out
+from init_monitor.recipes.assignment import assign
+from init_monitor.recipes.weight_scale import far_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+    from init_monitor.records.plan import LayerPlan
+
+TRIAL_SEED = 0
+"""Seed of the weights that are tried out, drawn from a generator of its own."""
+
+ROUNDS = 3
+"""Times that what a change brings to light may be changed, too."""
+
+WORST = 100.0
+"""What a fault counts at most: e^100 times is as bad as nothing at all."""
+
+KEPT = "Kept: the signal, the gradient and its own scale are healthy as they are."
+
+
+class _Looked(NamedTuple):
+    """What is off with some layers initialised by plan."""
+
+    faults: tuple[StartFault, ...]
+
+    @property
+    def distance(self) -> float:
+        """How far all of it is from healthy together, as a sum of logarithms."""
+        return sum(min(fault.off, WORST) - FAR * 0.5 for fault in self.faults)
+
+
+@contextmanager
+def carried_out(plans: Sequence[LayerPlan], model: nn.Module) -> Iterator[None]:
+    """Initialise a model by its plans for a while, and put every weight and buffer back."""
+    tensors = [*model.parameters(), *model.buffers()]
+    kept = [tensor.detach().clone() for tensor in tensors]
+    try:
+        carry_out(plans, model, torch.Generator().manual_seed(TRIAL_SEED))
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, kept, strict=True):
+                tensor.copy_(value)
+
+
+class Trials:
+    """The same network, looked at with one set of layers after another initialised by the textbook."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Any,  # noqa: ANN401 - whatever the model takes
+        loss_fn: Callable[..., Tensor] | None,
+        textbook: Sequence[LayerPlan],
+    ) -> None:
+        """Take a network and its textbook plan.
+
+        Args:
+            model: the network; put back after every trial.
+            batch: as ``recommend`` takes it.
+            loss_fn: as ``recommend`` takes it.
+            textbook: a plan for every layer.
+        """
+        self._model, self._batch, self._loss_fn = model, batch, loss_fn
+        self._textbook = textbook
+
+    def look(self, modules: Mapping[str, str]) -> _Looked:
+        """Return what is off with these modules initialised."""
+        chosen = [plan for plan in self._textbook if plan.layer in modules]
+        with carried_out(chosen, self._model):
+            return self.judged(rehearse(self._model, self._batch, self._loss_fn, caller="recommend(model, batch)"))
+
+    def judged(self, seen: Rehearsal) -> _Looked:
+        """Return what is off with the network as it is at this moment."""
+        weights = far_weights(assign(self._model, seen.structure), self._model)
+        return _Looked((*weights, *start_faults(seen.record, seen.structure)))
+
+
+def needed(
+    model: nn.Module,
+    batch: Any,  # noqa: ANN401 - whatever the model takes
+    loss_fn: Callable[..., Tensor] | None,
+    textbook: Sequence[LayerPlan],
+    seen: Rehearsal,
+) -> tuple[LayerPlan, ...]:
+    """Return the plan with every layer kept that is healthy, or that the textbook would not mend.
+
+    Args:
+        model: the network; put back after every trial.
+        batch: as ``recommend`` takes it.
+        loss_fn: as ``recommend`` takes it.
+        textbook: a plan for every layer.
+        seen: the network as it is.
+    """
+    trials = Trials(model, batch, loss_fn, textbook)
+    before = trials.judged(seen)
+    can = {plan.layer for plan in textbook if plan.recipe}
+    changed, dropped = _search(trials, before, can)
+    return tuple(_decided(plan, changed, dropped) for plan in textbook)
+
+
+def _search(trials: Trials, before: _Looked, can: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why which modules are changed, and why which are not although something is off there."""
+    changed: dict[str, str] = {}
+    best, now = before, before
+    tried: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        wanted = {m: fault.says for fault in now.faults for m in fault.modules if m in can and m not in tried}
+        if not wanted:
+            break
+        tried |= wanted
+        now = trials.look(tried)
+        if now.distance < best.distance:
+            best, changed = now, dict(tried)
+    for kind in dict.fromkeys(fault.kind for fault in before.faults):
+        # A kind whose layers could as well have stayed is left out again.
+        only = {m for f in before.faults if f.kind == kind for m in f.modules}
+        others = {m for f in before.faults if f.kind != kind for m in f.modules}
+        without = {m: why for m, why in changed.items() if m not in only - others}
+        if len(without) < len(changed):
+            looked = trials.look(without)
+            if looked.distance <= best.distance:
+                best, changed = looked, without
+    return changed, {module: why for module, why in tried.items() if module not in changed}
+
+
+def _decided(plan: LayerPlan, changed: Mapping[str, str], dropped: Mapping[str, str]) -> LayerPlan:
+    if not plan.recipe:
+        return plan
+    if plan.layer in changed:
+        return replace(plan, reason=f"{_sentence(changed[plan.layer])} {plan.reason}")
+    reason = KEPT
+    if plan.layer in dropped:
+        reason = f"Kept: {dropped[plan.layer]}, but {plan.recipe} was tried and measured to make it no better."
+    return replace(plan, recipe="", options={}, target_variance=math.nan, reason=reason, source="")
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}."
