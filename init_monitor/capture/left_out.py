@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from init_monitor.structure.provenance import version_of
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 
 DEEPEST = 3
 """Lists and dictionaries within one another that are looked into for what no module registers."""
+
+LONGEST = 1024
+"""Items of a list or dictionary up to which it may be one of layers; longer ones hold data."""
 
 LOOKED_AT = 16
 """Parameters whose gradients are compared with those of the step before: zeroing leaves none of them out."""
@@ -156,9 +158,11 @@ def _within(name: str, value: object, depth: int) -> Iterator[tuple[str, Tensor]
     elif isinstance(value, nn.Module):
         for own, parameter in value.named_parameters():
             yield f"{name}.{own}", parameter
-    elif isinstance(value, dict) and depth:
+    elif not isinstance(value, (dict, list, tuple)) or not depth or len(value) > LONGEST:
+        return
+    elif isinstance(value, dict):
         for key, item in value.items():
             yield from _within(f"{name}[{key!r}]", item, depth - 1)
-    elif isinstance(value, (list, tuple)) and depth and not isinstance(value, torch.Size):
+    else:
         for position, item in enumerate(value):
             yield from _within(f"{name}[{position}]", item, depth - 1)
