@@ -274,7 +274,7 @@ def test_sgd_with_a_tiny_clip_stands_still(clip: str) -> None:
     options = {"gradient_clip_val": 1e-7 if clip == "norm" else 1e-9, "gradient_clip_algorithm": clip}
     monitor = watched(Classifier(mlp(2, 16), lr=0.1), **options)
     assert loud(monitor) == ["IM604"]
-    assert "Clip at a typical" in monitor.findings[-1].remedy_sentence
+    assert "Clip at a typical gradient norm" in monitor.findings[-1].remedy_sentence
     assert loud(watched(Classifier(mlp(2, 16), lr=0.1), gradient_clip_val=1.0)) == []
 
 
