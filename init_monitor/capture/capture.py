@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.capture.catalogue import LAYER
 from init_monitor.capture.directory import Address, Directory
+from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
+from init_monitor.capture.left_out import LeftOut
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.reader import Reader
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from init_monitor.capture.catalogue import Key
+    from init_monitor.capture.executions import Execution
+    from init_monitor.capture.hearing import Heard
     from init_monitor.capture.residual import ResidualTap
-    from init_monitor.capture.share import Share, Together
+    from init_monitor.capture.share import Share
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
@@ -55,8 +59,7 @@ class Scope(NamedTuple):
     Attributes:
         include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
         exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
-        window: the longest look-back of the unit categories, in sampled steps.
-        every_n_steps: how often a step is sampled.
+        window, every_n_steps: the longest look-back of the unit categories, in sampled steps; how often a step is one.
     """
 
     include: str | Sequence[str] | None = None
@@ -81,7 +84,7 @@ class Capture:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
         model: what is watched.
-        looks: at the signs of rectifiers, between the sampled steps.
+        looks, left_out: at the signs of rectifiers between the sampled steps; what gets a gradient and does not learn.
     """
 
     def __init__(
@@ -108,10 +111,12 @@ class Capture:
             on_failure=on_failure,
             on_unreadable=self._unreadable,
         )
-        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
+        self.left_out, accepts = LeftOut(model, named), selection.accepts
+        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice)
+        self._probe.on_leaves = self.left_out.note_leaves
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
         self._on_notice = on_notice
@@ -169,7 +174,9 @@ class Capture:
     def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self._parameters.before_step(parameters, gradient_factor)
+            self.left_out.look()
+            known = self.left_out.held or self._sharded  # if not, they may move all the same
+            self._parameters.before_step(parameters if known else self._parameters.all_with_gradient(), gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)
@@ -210,24 +217,28 @@ class Capture:
         """Return what this process measured in a step as other processes of the training can read it."""
         rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
         self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
-        return self._directory.share(measured.drained, measured.order)
+        return self._directory.share(measured.drained, measured.order)._replace(
+            ties=ties(self._hooks.order, self._probe.residuals.order)
+        )
 
-    def record(self, measured: Measured, facts: StepFacts, together: Together | None = None) -> StepRecord:
+    def executed(self, measured: Measured) -> tuple[Execution, Share]:
+        """Return what this process executed in a step, and the numbers of what each layer and addition got."""
+        ran, added = self._hooks.order, self._probe.residuals.order
+        return execution_of(ran, added), share_of(ran, added, measured.drained)
+
+    def record(self, measured: Measured, facts: StepFacts, heard: Heard | None = None) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
-            together: what all processes measured, if there are several.
+            heard: the step of all processes, if there are several.
         """
-        if together is not None:
-            self._directory.take_over(together, measured.drained)
-            # What only other ranks executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
-            # order is that of the ranks, so that every rank writes the same record.
-            self._hooks.order = {key: self._hooks.taps[key] for key in together.order if key in self._hooks.taps}
-        reader = Reader(measured.drained)
-        taps = list(self._hooks.order.values())
-        additions = list(self._probe.residuals.order.values())
+        if heard is not None:
+            self._directory.take_over(heard.outcome.together(), measured.drained)
+        step = step_of_all(heard and heard.executed, self._hooks, self._probe.residuals.order)
+        taps, additions = step.taps, step.sums
+        reader = Reader({**measured.drained, **step.numbers})
         chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
@@ -237,7 +248,7 @@ class Capture:
             self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
-        if together is None:  # each process looks by itself, and records are the same for all of them
+        if heard is None:  # each process looks by itself, and records are the same for all of them
             self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
@@ -261,7 +272,7 @@ class Capture:
             momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
-            unoptimized=self._parameters.left_out(facts.optimizers),
+            **self.left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.hooks import unserializable_hook
 
-from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.accumulator import accumulator_of
 from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
 from init_monitor.capture.tensors import name_of
-from init_monitor.measures import Reduction
+from init_monitor.measures import MOMENTS_ONLY, Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
 from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
 
+    from init_monitor.capture.accumulator import Accumulator
     from init_monitor.capture.taps import Origin
     from init_monitor.structure.probe import Probe
     from init_monitor.structure.sites import MixingSite
@@ -106,7 +107,7 @@ class Tapping:
         """Return the accumulator of a device, made when the device is first seen."""
         found = self.accumulators.get(device)
         if found is None:
-            found = self.accumulators[device] = Accumulator(device, exact=self._exact)
+            found = self.accumulators[device] = accumulator_of(device, exact=self._exact)
         return found
 
     def rows_of(self, tensor: Tensor) -> Rows | None:
@@ -198,15 +199,15 @@ class Tapping:
 
     def read(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
         """Measure what a tap received and made."""
-        nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
-        knee = None if nonlinearity is None else nonlinearity.knee
-        rectifier = nonlinearity is not None and nonlinearity.rectifier
-        accumulator.take(tap.rows.forward, output, Reduction(tap.layout, rectifier=rectifier, knee=knee))
+        accumulator = tap.rows.accumulator
+        if tap.reduction.layout != tap.layout:
+            tap.reduction = tap.reduction._replace(layout=tap.layout)
+        accumulator.take(tap.rows.forward, output, tap.reduction)
         needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
         if needs_input and received is not None and received.device == accumulator.device:
             if tap.arrived < 0:
                 tap.arrived = accumulator.new_row()
-            accumulator.take(tap.arrived, received, Reduction(zeros=False))
+            accumulator.take(tap.arrived, received, MOMENTS_ONLY)
 
     def made(self, tap: Tap, output: Tensor) -> None:
         """Remember that a tap made a tensor."""
@@ -221,7 +222,12 @@ class Tapping:
             if len(self.taps) >= self._max_taps:
                 self.dropped_calls += 1
                 return None
-            tap = self.taps[what.key] = self._new_tap(what, output)
+            accumulator = self.accumulator(output.device)
+            rows = Rows(accumulator, accumulator.new_row(), accumulator.new_row())
+            tap = self.taps[what.key] = new_tap(what, rows)
+            if tap.nonlinearity is not None and tap.nonlinearity.distribution and output.dim():
+                dim = getattr(what.module, "dim", None)
+                tap.per_distribution = output.shape[-1 if dim is None else dim]
         origin = got.origin
         upstream = None if origin is None or origin.tap is None else origin.tap.layout
         tap.source, tap.source_is_layer = None, False
@@ -236,28 +242,6 @@ class Tapping:
                 tap.layout = layout_of(what.module, output, upstream)
         tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
         tap.dtype = name_of(output.dtype)
-        return tap
-
-    def _new_tap(self, what: Call, output: Tensor) -> Tap:
-        module, accumulator = what.module, self.accumulator(output.device)
-        nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
-        role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
-        if what.site is not None:
-            nonlinearity, role = None, Role.WEIGHT
-        tap = Tap(
-            key=what.key,
-            module=module,
-            owner=what.owner,
-            kind=what.kind,
-            role=role,
-            nonlinearity=nonlinearity,
-            rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
-            own=what.site,
-            fans=fans_of(module) if what.site is None else what.site.fans,
-        )
-        if nonlinearity is not None and nonlinearity.distribution and output.dim():
-            dim = getattr(module, "dim", None)
-            tap.per_distribution = output.shape[-1 if dim is None else dim]
         return tap
 
     def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
@@ -282,3 +266,26 @@ class Tapping:
         call = self._calls[name]
         self._calls[name] += 1
         return call
+
+
+def new_tap(what: Call, rows: Rows) -> Tap:
+    """Return the tap of a call that was not met before, whose numbers go to ``rows``."""
+    module = what.module
+    nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
+    role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
+    if what.site is not None:
+        nonlinearity, role = None, Role.WEIGHT
+    tap = Tap(
+        key=what.key,
+        module=module,
+        owner=what.owner,
+        kind=what.kind,
+        role=role,
+        nonlinearity=nonlinearity,
+        rows=rows,
+        own=what.site,
+        fans=fans_of(module) if what.site is None else what.site.fans,
+    )
+    if nonlinearity is not None:
+        tap.reduction = Reduction(rectifier=nonlinearity.rectifier, knee=nonlinearity.knee)
+    return tap

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.measures import MOMENTS, Reduction
 from init_monitor.structure.fans import Fans
 from init_monitor.structure.provenance import version_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from init_monitor.capture.accumulator import Accumulator
@@ -66,6 +70,7 @@ class Tap:
         own: what of the model it uses, for a function; a module knows for itself.
         fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
+        reduction: what is reduced of its output.
     """
 
     key: TapKey
@@ -89,6 +94,7 @@ class Tap:
     own: MixingSite | None = None
     fans: Fans = NO_FANS
     one_value: bool = False
+    reduction: Reduction = MOMENTS
 
 
 class Origin(NamedTuple):
@@ -122,5 +128,15 @@ class Origins:
         if entry is None or entry[0]() is not tensor:
             return None
         origin = entry[1]
-        unchanged = origin.same_values and origin.version == version_of(tensor)
-        return origin._replace(same_values=unchanged)
+        if not origin.same_values or origin.version == version_of(tensor):
+            return origin
+        return origin._replace(same_values=False)
+
+
+def sole_sources(taps: Sequence[Tap], skips: Sequence[Rows]) -> list[bool]:
+    """Say of each tap whether the layer that it received from was read by it alone.
+
+    With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
+    """
+    consumers = Counter([*(tap.source for tap in taps if tap.source is not None), *skips])
+    return [tap.source is not None and tap.source_is_layer and consumers[tap.source] == 1 for tap in taps]

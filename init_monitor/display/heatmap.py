@@ -44,6 +44,8 @@ _DECADE_PITCH = 26
 _HATCH_PITCH = 7
 """Pixels between two hatching lines: seen as hatching, also in a cell of a few pixels."""
 
+_STEP_AXIS = "optimizer step (a column per measured step: not to scale)"
+
 _LEAST_DECADES = 6
 """The colours span at least this many powers of ten, so that noise of an even network looks even: a change of four is
 where a rule begins to warn."""
@@ -121,7 +123,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
     _step_axis(draw, area, steps, small)
     _colour_bar(image, area, (low, high), _drawable(quantity), small)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -159,10 +161,11 @@ def _span(matrix: NDArray[np.float64]) -> tuple[int, int]:
 
 def _cells(matrix: NDArray[np.float64], low: int, high: int, area: _Area) -> NDArray[np.uint8]:
     rows, columns = area.cells(*matrix.shape)
-    wide = matrix[np.ix_(rows, columns)]
-    missing = np.isnan(wide)
-    shares = np.clip((np.where(missing, low, wide) - low) / (high - low), 0.0, 1.0)
-    pixels = colours(shares)
+    where = np.ix_(rows, columns)
+    unknown = np.isnan(matrix)
+    # Coloured as a matrix, and only then made as large as the picture.
+    pixels = colours(np.clip((np.where(unknown, low, matrix) - low) / (high - low), 0.0, 1.0))[where]
+    missing = unknown[where]
     y, x = np.indices(missing.shape)
     hatched = (x + y) % _HATCH_PITCH == 0
     pixels[missing] = _GREY
@@ -208,7 +211,7 @@ def _step_axis(
         draw.line((x, area.bottom + 1, x, area.bottom + 5), fill=_SOFT_INK)
         draw.text((x, area.bottom + 8), f"{steps[i]:,}", _INK, font, anchor="mt")
     middle = (area.left + area.right) / 2
-    draw.text((middle, area.bottom + 30), "optimizer step (one column per sampled step)", _SOFT_INK, font, anchor="mt")
+    draw.text((middle, area.bottom + 30), _STEP_AXIS, _SOFT_INK, font, anchor="mt")
 
 
 def _colour_bar(

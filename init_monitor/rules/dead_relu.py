@@ -17,6 +17,7 @@ from init_monitor.analysis.rectifiers import (
     rectifiers,
     weights_before,
 )
+from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets
@@ -48,7 +49,9 @@ class DeadReLU:
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
             all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
-        critical: the same for critical: four fifths of the layer's capacity are gone. A layer that is dead as a whole is always critical.
+        critical: the same for critical: four fifths of the layer's capacity are gone. A layer that is dead as a whole is always
+            critical, as soon as a thousand of its elements were seen. Rectifiers behind it that receive the same for every sample
+            are not mentioned.
         least_samples: positions per unit from which the share that was seen is taken as it is. A unit never seen active in n
             samples is active in fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand. With fewer samples the share
             that is certain by then (95 %, pooled over the layer) counts: units that merely fire rarely show up by falling silent
@@ -60,6 +63,8 @@ class DeadReLU:
             layer, three standard deviations excuse everything.
         few: dead units below which a share says nothing, unless it is the whole layer: of three units two or more are off
             with probability 16 % if each is off with probability 25 %.
+        alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
+            them: rounding alone leaves 1e-7.
     """
 
     code: ClassVar[str] = "IM301"
@@ -73,9 +78,12 @@ class DeadReLU:
     chance_deviations: float = 3.0
     matched: float = 1 / 3
     few: int = 4
+    alike: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
+        if all_the_same(history.last, history.structure):
+            return
         seen = [
             units
             for units in rectifiers(
@@ -84,11 +92,16 @@ class DeadReLU:
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
             and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
-        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0)]
-        mild = [units for units in seen if self.warning <= units.at_least < min(self.critical, 1.0)]
+        seen = _without_those_behind(seen, history, self.alike)
+        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0) or self._is_off(units)]
+        mild = [units for units in seen if units not in severe and units.at_least >= self.warning]
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
+
+    def _is_off(self, units: RectifierUnits) -> bool:
+        """Say whether a whole layer is off: none of so many elements of it was on, however few each unit has."""
+        return units.dead >= 1 and units.units * units.samples >= self.least_samples
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from."""
@@ -142,6 +155,22 @@ class DeadReLU:
         """Say whether most of the dead units fired at the first record, which sees too few samples and so overstates dead units."""
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
+
+
+def _without_those_behind(seen: Sequence[RectifierUnits], history: History, alike: float) -> list[RectifierUnits]:
+    """Leave out the rectifiers that get the same for every sample because one before them is off altogether."""
+    off = [units.layer for units in seen if units.dead >= 1]
+    if not off:
+        return list(seen)
+    reached = paths.behind([min(off, key=lambda layer: layer.depth).name], history.structure)
+    table = history.last.layer_table
+
+    def follows(units: RectifierUnits) -> bool:
+        fed = feeding(units.layer, history.structure)
+        above = units.layer.depth > min(layer.depth for layer in off) and units.layer.name in reached
+        return above and fed is not None and table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE) <= alike
+
+    return [units for units in seen if not follows(units)]
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

@@ -43,6 +43,7 @@ SPARED = (
     "capture.hooks.LayerHooks._pass_on",
     "structure.calls.ModuleCalls._enter",
     "structure.calls.ModuleCalls._leave",
+    "capture.hearing.hear",
     "capture.ranks.Ranks.put_together",
     "capture.ranks.Ranks.hear",
     "standalone.Watch.",
@@ -62,6 +63,7 @@ SPARED = (
     "measures.compiling.",
     "measures.native._loaded",
     "measures.native._path",
+    "measures.native._without_gaps",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
@@ -72,6 +74,7 @@ NEVER_DETACHED = (
     "capture.hooks.LayerHooks.detach",
     "structure.calls.ModuleCalls.detach",
     "structure.probe.Probe.__exit__",
+    "torch_compat.Attachment.remove",
 )
 """Where these fail at every attempt, hooks stay: nobody else takes them off."""
 
@@ -263,8 +266,8 @@ def test_the_places_are_all_there() -> None:
     assert len(PLACES) > 120
     assert {
         "capture.hooks.LayerHooks._measure",
-        "capture.accumulator.Accumulator.drain",
-        "measures.reduce.reduce",
+        "capture.straight.Straight.drain",
+        "capture.straight.Straight.take",
         "structure.residual.judge",
         "structure.probe.Probe._watches",
     } <= set(PLACES)

@@ -171,6 +171,8 @@ def test_an_answer_of_unknown_codes_or_without_a_remedy_is_refused() -> None:
         (Remedy.OUTPUT_SCALE, "Divide the logits by 10."),
         (Remedy.GUARD, "Use log_softmax, or add an eps under the logarithm."),
         (Remedy.DATA, "Look for missing values in the batch."),
+        (Remedy.UNDONE, "Look for a load_state_dict() in the wrong direction."),
+        (Remedy.SIGN, "Look at the sign of the loss."),
         (Remedy.INITIALISE, "Initialise net.0 with He's recipe before training."),
     ],
 )

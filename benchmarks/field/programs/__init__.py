@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.field.programs import (
     connections,
     dead_ends,
+    endings,
     healthy_games,
     healthy_networks,
     healthy_optimizers,
@@ -14,6 +15,7 @@ from benchmarks.field.programs import (
     inputs,
     numbers,
     objectives,
+    paces,
     rates,
     reported_networks,
     reported_programs,
@@ -21,6 +23,7 @@ from benchmarks.field.programs import (
     scales,
     schedules,
     silent_mistakes,
+    unheld,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 MODULES = (
     *(reported_networks, reported_programs),
     *(connections, schedules, rates, inputs, numbers, dead_ends, scales, objectives, representations),
+    *(unheld, paces, endings),
     *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_parts, healthy_games),
 )
 
