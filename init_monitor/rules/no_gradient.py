@@ -218,7 +218,10 @@ class NoGradient:
 
 _REASONS = {
     Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut between.",
-    Why.CUT: "The gradient is exactly 0: the output is multiplied by 0, or does not change the loss.",
+    Why.CUT: (
+        "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
+        " single element, which is always 1."
+    ),
     Why.LOOSE: "Their modules ran, but the loss does not use what comes of them.",
     Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
 }
@@ -235,7 +238,8 @@ _REMEDIES = {
     ),
     Why.CUT: (
         "Look at what their output is multiplied with: a factor, a mask or a weight of 0, an activation that is off, a"
-        f" clamp. {phrases.STEPWISE} If the branch is not needed, remove it."
+        " clamp; at the dimension of a softmax behind them (of what topk(1) or an index has left there is one element: take the softmax"
+        f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it."
     ),
     Why.LOOSE: "Let the loss use the output of these layers, or remove them, or freeze them with requires_grad_(False).",
     Why.UNUSED: (

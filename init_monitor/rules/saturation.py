@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
+from init_monitor.analysis.learning import course_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
@@ -63,7 +64,7 @@ class Saturation:
     calls it. What a network started with is taken back to information once its loss has left the start behind.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
-    network may become this sharp by learning and is left alone; so is a gate that starts open by its bias, and a network whose
+    network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
     normalisations show that it was trained before.
 
     **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
@@ -123,9 +124,11 @@ class Saturation:
                 continue
             ends = layer.depth > end
             severity = self._start(layer, (first, last), ends=ends) if early else None
-            late = severity is None and not ends and not is_distribution(layer)
+            late = severity is None and not is_distribution(layer)
             if late:
                 severity = self._late(layer, recent)
+                if ends and not (severity is Severity.CRITICAL and self._is_stuck(layer, first, history)):
+                    severity = None
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
         for late in (False, True):
@@ -163,6 +166,14 @@ class Saturation:
         if not known or max(known) > self.late_passing or reach < self.late_reach:
             return None
         return Severity.CRITICAL if max(known) < self.nothing_passes else Severity.WARNING
+
+    def _is_stuck(self, layer: Layer, first: Reading, history: History) -> bool:
+        """Say whether an output was within its bounds at first, and the loss has not come below its first value since.
+
+        An output may become as sharp as it likes while it learns; at its bound for everything, it can learn no more.
+        """
+        course = course_of(history.losses)
+        return first.share(layer) < self.late_share and course.last >= course.start
 
     def _finding(self, found: Sequence[_Saturated], reading: Reading, history: History) -> Finding:
         worst = max(found, key=lambda place: (place.severity.rank, place.share))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.dtypes import format_of
-from init_monitor.analysis.learning import Learning, learning_of
+from init_monitor.analysis.learning import Learning, learning_of, learns_well
 from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
+from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
@@ -181,10 +182,13 @@ class UpdateRatio:
 
     def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
         """Return the finding about weights of few digits, to which every update is too small to be added."""
+        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
+        half = format_of(next(iter(held))).spacing / 2 if len(held) == 1 and held <= FEW_DIGITS else 0.0
         still = list(takewhile(lambda record: self._is_still(record, judged), reversed(history.records)))
+        if not still and half and not learns_well(history):
+            still = list(takewhile(lambda record: _is_rounded(record, judged, half), reversed(history.records)))
         if len(still) < self.least_records or still[0].step - still[-1].step < self.least_steps:
             return None
-        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
         paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
         # A gradient of zero changes nothing in any format, and a step that the scaler skipped is not lost but left out.
         scaled = any(record.loss_scaled for record in still)
@@ -192,9 +196,14 @@ class UpdateRatio:
             return None
         (dtype,), record, steps = held, history.last, still[0].step - still[-1].step
         spacing = format_of(dtype).spacing
+        rounded = not self._is_still(record, judged)
+        told = (
+            "most of the weights have not changed, although there is a gradient: a step of theirs is too small for their format"
+            if rounded
+            else "the median layer has not changed at all, although there is a gradient"
+        )
         message = (
-            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} the median layer has not changed at all, although there"
-            f" is a gradient. {dtype} tells numbers apart to {phrases.number(spacing)} of their size, and what is less than"
+            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} {told}. {dtype} tells numbers apart to {phrases.number(spacing)} of their size, and what is less than"
             " half of that is rounded away when it is added."
         )
         # What plain gradient descent would have added; one that rescales the gradient adds about its rate.
@@ -203,13 +212,16 @@ class UpdateRatio:
             history,
             Severity.WARNING,
             message,
-            {"update_ratio": Figure(0.0, "‖Δw‖/‖w‖ per step"), "steps": Figure(steps, "optimizer steps")},
+            {
+                "update_ratio": Figure(_wanted(record, judged) if rounded else 0.0, "‖Δw‖/‖w‖ per step"),
+                "steps": Figure(steps, "optimizer steps"),
+            },
         )
         return replace(
             finding,
-            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            expected={"update_ratio": Figure(half if rounded else self.too_small, "‖Δw‖/‖w‖ per step, or more")},
             remedy=learning_rate.faster(record, ratio)
-            if ratio < self.too_small
+            if ratio < self.too_small and not rounded
             else snippets.advice(IN_MORE_DIGITS, MIXED),
         )
 
@@ -246,6 +258,22 @@ class UpdateRatio:
             evidence={**measured, **rate},
             source=self.source,
         )
+
+
+def _wanted(record: StepRecord, judged: frozenset[str]) -> float:
+    """Return the median of ‖Δw‖/‖w‖ as rate and gradient give it; NaN if it is not known."""
+    inside = [name in judged for name in record.parameter_names]
+    wanted = expected_updates(record)[inside]
+    wanted = wanted[np.isfinite(wanted)]
+    return float(np.median(wanted)) if wanted.size else math.nan
+
+
+def _is_rounded(record: StepRecord, judged: frozenset[str], half: float) -> bool:
+    """Say whether the step of a typical weight is less than half of what its format tells apart.
+
+    An update that comes out is then that of the small weights, and of those, rounded up.
+    """
+    return bool(record.learning_rate > 0 and 0 < _wanted(record, judged) < half)
 
 
 def _shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:
