@@ -48,7 +48,7 @@ PARTS: dict[str, list[tuple[type, str]]] = {
     "attach": [(LayerHooks, "attach"), (LayerHooks, "detach"), (ForwardProbe, "enter"), (ForwardProbe, "leave")],
     "merge": [(Capture, "end_backward"), (Capture, "close_step")],
 }
-"""Methods whose time is taken; what is left of a measured step is that of the hooks and of the probe while it looks on."""
+"""Methods that are timed; the rest of a measured step is spent in the hooks and the probe."""
 
 
 class Block(nn.Module):
@@ -59,7 +59,7 @@ class Block(nn.Module):
         self.linear, self.act = nn.Linear(WIDTH, WIDTH), nn.Tanh()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add what the layers make of x to x."""
+        """Return x plus the layers' output for x."""
         output: torch.Tensor = x + self.act(self.linear(x))
         return output
 
@@ -83,7 +83,7 @@ class Clock(pl.Callback):
 
 
 class Last(pl.Callback):
-    """Is told last, when every other callback has ended the batch."""
+    """Runs last, after every other callback has ended the batch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

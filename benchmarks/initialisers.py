@@ -1,6 +1,6 @@
 """Which gain suits which activation: signal and gradient through 30 layers, and what 200 steps learn, by measurement.
 
-Findings and plans choose by one function, :func:`init_monitor.analysis.initialiser.initialiser_for`. What it chooses where
+Findings and plans choose through one function, :func:`init_monitor.analysis.initialiser.initialiser_for`. What it chooses where
 theory leaves more than one answer was decided by this table: for each activation the gains that theory offers, each in
 fully connected networks of 256 and 1024 units, and in trainings of digits. ``--out`` writes the table into a page.
 """
@@ -27,7 +27,7 @@ WIDTHS = (256, 1024)
 LEARNING_WIDTH, LEARNING_DEPTHS = 128, (6, 30)
 STEPS, BATCH, LAST = 200, 64, 20
 RATES = {"Adam": (1e-4, 1e-3), "SGD": (1e-2, 1e-1)}
-"""Of each optimizer the best rate counts: a gain is not to win by the rate that happens to suit it."""
+"""For each optimizer the best rate counts, so that no gain wins by a rate that happens to suit it."""
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "ReLU": nn.functional.relu,
@@ -56,7 +56,7 @@ class Candidate:
     """A way to initialise the layers between activations.
 
     Attributes:
-        name: how the table calls it.
+        name: its name in the table.
         gain: fan_in · Var(W).
         offset: what the bias takes out of every input: ``bias = -offset · ΣW``.
     """
@@ -106,7 +106,7 @@ def drawn(width: int, fan_in: int, one: Candidate, generator: torch.Generator) -
 
 
 def network(sizes: Sequence[int], one: Candidate, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the parameters of the layers; the first, which no activation feeds, has nothing to take out."""
+    """Return the parameters of the layers; the first, which no activation feeds, has no mean to remove."""
     generator = torch.Generator().manual_seed(seed)
     first = Candidate(one.name, 1.0 if one.offset else one.gain)
     return [drawn(out, into, first if i == 0 else one, generator) for i, (into, out) in enumerate(pairwise(sizes))]
@@ -148,7 +148,7 @@ def digits() -> tuple[Tensor, Tensor]:
 def learned(
     function: Callable[[Tensor], Tensor], one: Candidate, depth: int, optimizer: str, output: float | None = None
 ) -> float:
-    """Return the mean loss of the last steps with the best learning rate; ln 10 = 2.3 is what knows nothing."""
+    """Return the mean loss of the last steps with the best learning rate; ln 10 = 2.3 is guessing."""
     pixels, classes = digits()
     best = math.inf
     for rate in RATES[optimizer]:

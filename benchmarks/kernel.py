@@ -1,7 +1,7 @@
 """What it costs to read tensors on the CPU with torch's operations, and with the compiled kernel.
 
 Run it with ``python benchmarks/kernel.py [--out FILE]``. One tensor in passes of ``torch.sum`` over it (the best of several
-interleaved rounds: what is more is not the kernel's), and whole measured steps as a ratio to the same step unmeasured (the
+interleaved rounds: the rest is not the kernel's), and whole measured steps as a ratio to the same step unmeasured (the
 median). All in CPU time of one thread, which a busy machine changes little.
 """
 

@@ -1,8 +1,8 @@
 """What a measured step costs, as a ratio to the same step unmeasured, from one interleaved run.
 
 Run it with ``python benchmarks/overhead.py [--steps 20] [--out FILE]``. Every round takes one step of each kind in turn,
-so that whatever else the machine does falls on all of them alike; the figures are medians of per-round ratios. Times as
-such are not reported: they say more about the machine than about the monitor.
+so that other load on the machine affects all of them alike; the figures are medians of per-round ratios. Absolute times
+are not reported: they say more about the machine than about the monitor.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Basic(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add what two convolutions make of x to x."""
+        """Return x plus the output of two convolutions."""
         y = self.relu(self.first_norm(self.first(x)))
         return self.relu(self.second_norm(self.second(y)) + x)
 
@@ -87,7 +87,7 @@ class Trial:
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
         self.capture = None if measure is None else Capture(model, Scope(exact=measure == "exact"), _raise)
         if self.capture is not None:
-            # There is no option to leave either out; to compare, there must be a way.
+            # There is no public option for this; the comparison needs one.
             probe = self.capture._probe  # noqa: SLF001
             if not residuals:
                 probe.enter = lambda: None  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """How quick the TensorBoard tab is with 500 layers × 1,000 steps × 3 runs, in a real TensorBoard and a real browser.
 
-Run it with ``python benchmarks/page.py [--rounds 5] [--out FILE]``; it needs chromium. Every round opens each page anew and
-TensorBoard's own Time Series tab of the same runs beside it, so that whatever else the machine does falls on all alike.
+Run it with ``python benchmarks/page.py [--rounds 5] [--out FILE]``; it needs chromium. Every round reopens each page and
+TensorBoard's own Time Series tab of the same runs next to it, so that other load on the machine affects all alike.
 Two figures are given for each page: how long it takes from the opening of its frame until everything is drawn, as a share
 of the two seconds allowed and of what the Time Series tab takes, and the page's processor time for one frame while the
 pointer moves over a picture or the step slider is drawn, as a share of the 50 ms allowed.
@@ -85,7 +85,7 @@ def _per_move(page: Watched, frame: Any, script: str) -> float:  # noqa: ANN401
 
 
 def of_view(running: Any, address: str, view: str) -> Times:  # noqa: ANN401
-    """Open one page of the tab and move on it."""
+    """Open one page of the tab and move the pointer over it."""
     with watched(running) as page:
         words = f"#init_monitor&p.init_monitor.view={view}"
         page.page.goto(f"{address}{words}")

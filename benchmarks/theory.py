@@ -2,7 +2,7 @@
 
     python benchmarks/theory.py --out docs/theory.md
 
-Each line is a :class:`Claim`: what theory says, what a run on this machine gave, and how far they may lie apart.
+Each line is a :class:`Claim`: the theoretical value, the value measured on this machine, and how far they may lie apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = """# Theory and measurement
 
-The formulas that rules and recipes rest on, each beside what a run gave. This page is written by
+The formulas that rules and recipes rest on, each next to what a run measured. This page is written by
 `python benchmarks/theory.py --out docs/theory.md`; the tests run the same in a small setting. `Var` is the variance over all
 elements, `E[x²]` the mean square; a network of random weights scatters, and "within" is how far theory and measurement
 may lie apart, as a factor.
@@ -79,7 +79,7 @@ LINEAR_REGIME = {10: 0.146, 20: 0.368, 30: 0.49, 40: 0.57, 50: 0.64}
 
 
 def seeded(seed: int) -> torch.Generator:
-    """Return a generator of its own."""
+    """Return a separate generator."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -254,7 +254,7 @@ def depth(size: Size) -> Iterator[Claim]:
 
 
 def symmetry(size: Size) -> Iterator[Claim]:
-    """Measure how far units drift apart that started with one constant."""
+    """Measure how far apart units drift that started with one constant."""
     x, y = torch.randn(64, 16, generator=seeded(0)), torch.randn(64, 2, generator=seeded(1))
     for name, value in (("zeros", 0.0), ("the constant 0.1", 0.1)):
         net = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 2))
@@ -358,7 +358,7 @@ def overflow(size: Size) -> Iterator[Claim]:
     h = torch.randn(size.samples, size.width, generator=seeded(0))
     with torch.no_grad():
         for block in recipes.he_normal_(stack(size), generator=seeded(7)):
-            # The branch of He gives E[relu²]·2·E[relu²]·2 = 1 of a normalised input, whatever the stream has become.
+            # The branch of He gives E[relu²]·2·E[relu²]·2 = 1 for a normalised input, whatever the scale of the stream.
             h = (
                 h
                 + block(nn.functional.batch_norm(h, None, None, training=True))
@@ -435,7 +435,7 @@ def linear_regime(size: Size) -> Iterator[Claim]:
             if layer in LINEAR_REGIME:
                 same = float(((h > 0).all(dim=0) | (h <= 0).all(dim=0)).float().mean())
                 what = f"He, ReLU: share of units in the linear regime at layer {layer}"
-                yield Claim(what, "Shao et al. 2020, Fig. 3a, run anew", LINEAR_REGIME[layer], same, factor)
+                yield Claim(what, "Shao et al. 2020, Fig. 3a, run again", LINEAR_REGIME[layer], same, factor)
             h = torch.relu(h)
 
 

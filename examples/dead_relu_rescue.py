@@ -1,7 +1,7 @@
-"""Dead ReLUs noticed while training, and brought back: the layers that the monitor names are initialised anew.
+"""Dead ReLUs noticed while training, and brought back: the layers that the monitor names are re-initialised.
 
-A bias of -4 kills most units of two layers before the training of a digit classifier begins. One run goes on like that; the
-other asks the monitor, gives the layers it names He weights and zero bias, and goes on.
+A bias of -4 kills most units of two layers before the training of a digit classifier begins. One run continues like that; the
+other asks the monitor, gives the layers it names He weights and zero bias, and continues.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def train(epochs: int, *, rescue: bool) -> tuple[list[float], list[float], float
                     rescued = {feeding(monitor.structure, layer) for layer in named}
                     for layer in sorted(rescued):
                         recipes.he_normal_(net.get_submodule(layer), generator=torch.Generator().manual_seed(2))
-                    optimizer.state.clear()  # the momentum of weights that are gone
+                    optimizer.state.clear()  # drop the momentum of the replaced weights
     accuracy = float((net(held_out).argmax(1) == answers).float().mean())
     return losses, dead, accuracy, rescued
 

@@ -40,7 +40,7 @@ def network() -> nn.Sequential:
 
 
 def train(steps: int, precision: str) -> Watch:
-    """Train for so many optimizer steps and return what was seen."""
+    """Train for this many optimizer steps and return what was found."""
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
     fabric.seed_everything(0, verbose=False)
     digits = load_digits()

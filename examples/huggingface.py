@@ -1,7 +1,7 @@
 """Hugging Face Trainer: `InitMonitorCallback` watches a small GPT-2 from its first step.
 
 Run it with ``python examples/huggingface.py`` (``pip install transformers accelerate``). Nothing is downloaded: the model
-is made anew and learns to count.
+starts from random weights and learns to count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Counting(Dataset[dict[str, torch.Tensor]]):
 
 
 def train(steps: int, directory: str) -> InitMonitorCallback:
-    """Train for so many optimizer steps and return what was seen."""
+    """Train for this many optimizer steps and return what was found."""
     set_seed(0)
     config = GPT2Config(
         vocab_size=VOCABULARY,

@@ -25,7 +25,7 @@ RATE = 0.01
 
 
 def placed(total: Callable[..., torch.Tensor], block: int, blocks: int) -> Callable[..., torch.Tensor]:
-    """Return an addition that knows which block of how many it is in."""
+    """Return an addition that knows its block number and the number of blocks."""
     return lambda x, f: total(x, f, block=block, blocks=blocks)
 
 

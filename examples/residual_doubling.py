@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Claim]:
         axis.set(xlabel="block", ylabel="Var(x)")
         axis.legend(fontsize=8)
     start, plain, halved = float(x.var()), measured["He, plain sum"], measured["sum / sqrt(2)"]
-    # What overflows first is the largest of all elements: so many rms it is in a normal sample of this size.
+    # The largest of all elements overflows first: in a normal sample of this size it is this many rms.
     peak = math.sqrt(2 * math.log(2 * x.numel()))
     predicted = math.ceil(2 * math.log2(LARGEST / peak))
     return report(

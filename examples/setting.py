@@ -1,4 +1,4 @@
-"""What every example shares: its arguments, its data, and how it shows what it found."""
+"""What the examples share: arguments, data, and the output of results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELD_OUT = 360
 
 
 class Claim(NamedTuple):
-    """What theory says and what was measured.
+    """A theoretical value and its measurement.
 
     Attributes:
         what: the quantity.
@@ -82,7 +82,7 @@ def figure(given: Setting, rows: int, columns: int, title: str) -> Iterator[list
 
 
 def report(given: Setting, claims: Sequence[Claim]) -> list[Claim]:
-    """Print theory beside measurement, log both for TensorBoard, and return them."""
+    """Print theory next to measurement, log both for TensorBoard, and return them."""
     width = max(len(claim.what) for claim in claims)
     print(f"{'':<{width}}  {'theory':>10}  {'measured':>10}")
     # Two runs with one tag each per claim: TensorBoard draws them in one picture.

@@ -1,4 +1,4 @@
-"""A network before it trains: :func:`check` looks at one forward and one backward."""
+"""A network before it trains: :func:`check` measures one forward and one backward."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(
     loss_fn: Callable[..., Tensor] | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Report:
-    """Look at a network before it trains: one forward and one backward, everything put back afterwards.
+    """Look at a network before it trains: one forward and one backward; everything is restored afterwards.
 
     Weights, gradients, buffers (running means), train/eval mode and random state are what they were before.
 
@@ -45,7 +45,7 @@ def check(
 
     Raises:
         OptionError: if an option has a value that cannot be used.
-        InitMonitorError: if the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
+        InitMonitorError: if the forward returns no floating tensor to back-propagate from, or ``loss_fn`` no single number.
     """
     if not isinstance(model, nn.Module):
         message = f"check(model, batch) needs a torch.nn.Module, got {type(model).__name__}."

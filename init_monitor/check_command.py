@@ -67,7 +67,7 @@ def main(factory: str, *, seed: int = 0, code: bool = False, json: Path | None =
     except InitMonitorError:
         raise
     except Exception as error:
-        # Left alone it would end with status 1, which says that a critical finding was made.
+        # Uncaught, it would end with status 1, which means a critical finding.
         message = (
             f"the model of {factory} could not be run on its batch: {_said(error)}. Try model.train(); model(batch) in"
             " Python; a batch is a tensor, (input, target) or a mapping of keyword arguments."
@@ -132,7 +132,7 @@ def _called(make: Callable[[], object], factory: str) -> object:
 
 def _failed_import(path: str, error: Exception) -> InitMonitorError:
     inside = [line for line in traceback.extract_tb(error.__traceback__)[1:] if "importlib" not in line.filename]
-    return InitMonitorError(f"importing {path!r} raised {_said(error, inside[-1:])}. Mend that first.")
+    return InitMonitorError(f"importing {path!r} raised {_said(error, inside[-1:])}. Fix that first.")
 
 
 def _said(error: Exception, lines: Sequence[traceback.FrameSummary] = ()) -> str:
@@ -159,7 +159,7 @@ def _batch_of(module: nn.Module, factory: str) -> Any:  # noqa: ANN401 - whateve
     """Return the example input of a LightningModule, or the first batch it trains on."""
     example = getattr(module, "example_input_array", None)
     if example is not None:
-        # A tuple there is positional arguments; a forward with one gets it as any batch.
+        # A tuple there means positional arguments; a forward with one parameter gets it like any batch.
         return example if isinstance(example, (torch.Tensor, Mapping)) else tuple(example)
     loader = getattr(module, "train_dataloader", None)
     try:

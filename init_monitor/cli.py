@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
 _BAD_INPUT = 2
-"""Exit status for what the caller can put right; argparse uses the same."""
+"""Exit status for errors that the caller can correct; argparse uses the same."""
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
 
 _RUN_HELP = "log directory of the run; DIRECTORY@2 is the second of several in one directory"
 
 _STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
-"""Ends of a path that lead to the store of a run and do not name it."""
+"""Ends of a path that lead to a run's store without naming the run."""
 
 
 @kept_randomness()
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after the program's name; ``None`` takes them from the process.
 
     Returns:
-        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can put right is wrong (also
-        if a run could not be read whole: what could be is shown), 130 after Ctrl-C.
+        0 if all went well, 1 if ``check`` made a critical finding, 2 if something the caller can correct is wrong (also
+        if a run could only be read in part: that part is shown), 130 after Ctrl-C.
 
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or an unknown argument.
@@ -113,7 +113,7 @@ def _add_report(commands: _Commands) -> None:
     report = commands.add_parser(
         "report",
         help="show what a run's monitor saw: on the console, or as an HTML page, Markdown or JSON",
-        description="Reads the run that init_monitor stored beside its logs; the run may still be going on. "
+        description="Reads the run that init_monitor stored next to its logs; the run may still be in progress. "
         "Without an option it prints to the console.",
     )
     report.add_argument("run_directory", metavar="RUN", type=Path, help=_RUN_HELP)
@@ -128,7 +128,7 @@ def _add_compare(commands: _Commands) -> None:
     compare = commands.add_parser(
         "compare",
         help="show what differs between two runs: settings, layers, findings, numbers",
-        description="Reads two runs that init_monitor stored beside their logs and prints what differs.",
+        description="Reads two runs that init_monitor stored next to their logs and prints what differs.",
     )
     compare.add_argument("run_directories", metavar="RUN", type=Path, nargs=2, help=_RUN_HELP)
     _html_option(compare, "init_monitor_comparison.html")
@@ -186,7 +186,7 @@ def _report(options: argparse.Namespace) -> int:
     elif options.md:
         from init_monitor.display.formatting import spelled  # noqa: PLC0415
 
-        # Not every terminal, nor every pipe on Windows, has the signs of mathematics.
+        # Not every terminal, nor every pipe on Windows, can encode mathematical signs.
         sys.stdout.write(spelled(report.to_markdown(), sys.stdout.encoding or "utf-8"))
     else:
         _print(report)
@@ -215,7 +215,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _noticed(runs: Sequence[StoredRun]) -> int:
-    """Say what is odd about the files, apart from what is printed, and return the exit status that goes with it."""
+    """Print to stderr what is odd about the files, and return the matching exit status."""
     for notice in dict.fromkeys(notice for run in runs for notice in run.notices):
         _say(notice)
     return _BAD_INPUT if any(run.skipped for run in runs) else 0
@@ -246,7 +246,7 @@ def _write(path: Path, page: str) -> None:
 
 
 def _run_names(paths: Sequence[Path]) -> list[str]:
-    """Return the end of each path, as much of it as tells the runs apart."""
+    """Return the end of each path, long enough to tell the runs apart."""
     from init_monitor.records.quoting import quoted_path  # noqa: PLC0415 - it brings numpy
     from init_monitor.store.places import named_run  # noqa: PLC0415
 
@@ -257,5 +257,5 @@ def _run_names(paths: Sequence[Path]) -> list[str]:
         names = [quoted_path("/".join(one[-length:]) + end) for one, end in zip(parts, ends, strict=True)]
         if len(set(names)) == len(names):
             return names
-    # Twice the same run: it is compared with itself.
+    # The same run twice: it is compared with itself.
     return [f"{name} ({k})" for k, name in enumerate(names, start=1)]

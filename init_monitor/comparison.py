@@ -1,4 +1,4 @@
-"""Two runs beside each other: what was set otherwise, what became of the findings, where the numbers parted."""
+"""Two runs side by side: which settings differ, what happened to the findings, where the numbers diverge."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from init_monitor.store import StoredRun
 
 _SHOWN_LAYERS = 8
-"""Layers that are listed, of a part: those that differ most, or come first. Two networks may have a thousand others."""
+"""Layers that are listed per part: those that differ most, or come first. Two networks may differ in a thousand."""
 
 _NOTICED = 0.3
-"""Difference of log10 that is listed, a factor of two: batches and seeds alone make less."""
+"""Difference of log10 that is listed, a factor of two: batches and seeds alone cause less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class RunComparison:
         from init_monitor.display.formatting import shown, spelled  # noqa: PLC0415
 
         def cell(text: str) -> Text:
-            # A directory or a layer may be called what a terminal cannot print, or would obey.
+            # A directory or a layer name may contain control characters or what a terminal cannot print.
             return Text(spelled(shown(text), options.encoding))
 
         table = Table(box=None, pad_edge=False, title=Text("Two runs compared", style="bold"), title_justify="left")
@@ -158,7 +158,7 @@ class RunComparison:
                     yield Row(when, f"median {quantity.facts.compared}", *(compact(one) for one in values))
 
     def _layers(self) -> Iterator[Row]:
-        """Yield the layers whose variance differs most at the first step: there only initialisation speaks."""
+        """Yield the layers whose variance differs most at the first step, where only initialisation counts."""
         from init_monitor.display.formatting import compact  # noqa: PLC0415 - printing only
 
         first, second = (
@@ -185,7 +185,7 @@ def _word(values: Mapping[str, object], key: str) -> str:
 
 
 def _described(*pair: Layer | None) -> tuple[str, str]:
-    """Return what each layer is, as far as the two differ; of the same kind it is the size or the format that does."""
+    """Return what each layer is, as far as the two differ: kind, size or format."""
     words = [one.kind if one else "not there" for one in pair]
     if words[0] == words[1]:
         words = [f"{one.kind}, fan_in {one.fan_in}, fan_out {one.fan_out}, {one.dtype}" for one in pair if one]
@@ -193,7 +193,7 @@ def _described(*pair: Layer | None) -> tuple[str, str]:
 
 
 def _by_code(findings: list[Finding]) -> dict[str, str]:
-    """Return, for each rule that complained, how badly and since when."""
+    """Return, for each rule with findings, the severity and since when."""
     words: dict[str, list[Finding]] = {}
     for finding in findings:
         words.setdefault(f"{finding.code} {finding.rule}", []).append(finding)
@@ -209,7 +209,7 @@ def _median(record: StepRecord | None, quantity: Quantity, run: StoredRun) -> fl
         return float("nan")
     column = record.column(quantity)
     if quantity.facts.of is Of.PARAMETER:
-        # As in the pictures: biases begin at 0, so that a step changes them by any share of their size.
+        # As in the pictures: biases begin at 0, so the relative size of a step means nothing for them.
         weights = weights_of(run.structure)
         column = column[[name in weights for name in record.parameter_names]] if weights else column
     column = column[~np.isnan(column)]

@@ -1,4 +1,4 @@
-"""What a critical finding does to the training: nothing, unless it was asked for."""
+"""What a critical finding does to the training: nothing, unless requested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def must_stop(found: Iterable[Finding], on_critical: str) -> bool:
-    """Say whether the training has to end: on every process alike, for all of them know what was found.
+    """Say whether the training has to end, the same on every process, since all know what was found.
 
     Args:
         found: what is new at this step.

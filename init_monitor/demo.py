@@ -126,7 +126,7 @@ class LearningCurve(pl.Callback):
         self.console = console
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Print how much of the held-out digits is read right by now."""
+        """Print the share of held-out digits classified correctly so far."""
         if not trainer.sanity_checking:
             accuracy = float(trainer.callback_metrics["accuracy"])
             self.console.print(
@@ -151,7 +151,7 @@ def main(log_dir: Path, *, fast: bool = False) -> int:
     epochs = FAST_EPOCHS if fast else EPOCHS
     console.print(
         f"A network of {LAYERS} layers learns to read {len(training) + len(held_out):,} handwritten digits, twice."
-        "\nBoth trainings are the same but for one line: how the weights are initialised."
+        "\nBoth trainings are the same except for one line: how the weights are initialised."
     )
     outcomes = [
         _train(name, initialise, training, held_out, log_dir=log_dir, epochs=epochs, console=console)
@@ -280,7 +280,7 @@ def _plain(console: Console) -> bool:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread: matrices this small are done before a second one has woken up."""
+    """Compute on one thread: matrices this small are done before a second thread starts."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -296,7 +296,7 @@ def _quiet_lightning() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)
-        # Lightning itself uses what a newer torch wants written differently.
+        # Lightning itself uses what newer torch versions deprecate.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
         try:
             for logger in loggers:

@@ -1,7 +1,7 @@
 """Everything that can go wrong, by name.
 
 Errors are raised for bad input before a training starts. While a training runs the monitor never raises
-on its own account: what fails inside it becomes one :class:`InitMonitorWarning` and is switched off, unless
+for reasons of its own: what fails inside it becomes one :class:`InitMonitorWarning` and is switched off, unless
 ``strict=True`` asked for the error.
 """
 

@@ -1,4 +1,4 @@
-"""The promise never to break a training: what fails inside the monitor is said once, and the monitor is switched off."""
+"""Keeps the monitor from breaking a training: a failure inside it is reported once, and the monitor is switched off."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from init_monitor.notices import Notices
 
 LETTING_GO = "detaching from the model"
-"""What is being done when the model is left as it was: if that fails, it is not tried again."""
+"""The activity of restoring the model: if that fails, it is not tried again."""
 
 
 class Guard:
-    """Keeps failures in.
+    """Contains failures.
 
     Args:
-        notices: says what failed.
+        notices: reports what failed.
         let_go: leaves the model as it was; called after a failure.
 
     Attributes:

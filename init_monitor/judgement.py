@@ -31,7 +31,7 @@ class Judgement:
         options: what was asked for.
         loss: of the training.
         guard: keeps failures from the training.
-        notices: says what failed.
+        notices: reports what failed.
 
     Attributes:
         findings: every finding so far, oldest first.
@@ -53,7 +53,7 @@ class Judgement:
         sinks: Sequence[Sink] = self._options.sinks or ()
         if self._options.sinks is None:
             with self._guard("making the sinks"):
-                sinks = default_sinks(per_layer_scalars=self._options.per_layer_scalars)
+                sinks = default_sinks(verbose=self._options.verbose, per_layer_scalars=self._options.per_layer_scalars)
         self._sinks.open(sinks, run)
 
     def close_sinks(self) -> None:
@@ -132,11 +132,11 @@ class Judgement:
             self._sinks.conclude(rest, new)
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return what is known already, so that it is not told again."""
+        """Return what is known already, so that it is not reported again."""
         return self._engine.state_dict()
 
     def load_state_dict(self, cases: Mapping[str, Any], findings: Sequence[Finding]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Continue from a :meth:`state_dict`."""
         self.findings = list(findings)
         self._engine.load_state_dict(cases)
         self._said = self._engine.state_dict()

@@ -1,4 +1,4 @@
-"""What of a model is watched, as the options ask for, and what the user is told of that choice."""
+"""Which layers of a model are watched, given the options, and what the user is told about that choice."""
 
 from __future__ import annotations
 

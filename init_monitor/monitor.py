@@ -46,10 +46,10 @@ class Monitor:
         options: what was asked for.
         run: where the sinks find loggers, directory and console.
         show: False on every rank but the first: measured and judged, but not shown.
-        resumed: the :meth:`state_dict` of the training that goes on.
+        resumed: the :meth:`state_dict` of the training that is resumed.
 
     Attributes:
-        guard: keeps what fails from the training, as everything in here is kept; for an adapter's own part, too.
+        guard: keeps failures from the training, here and in adapters.
         should_stop: a critical finding appeared and ``on_critical="stop"``.
     """
 
@@ -113,7 +113,7 @@ class Monitor:
         return Structure() if self._capture is None else self._capture.structure
 
     def join_ranks(self) -> None:
-        """Put what all processes measure together from now on; all call it, at the same point, and go through the same steps."""
+        """Merge what all processes measure from now on; all call it, at the same point, and go through the same steps."""
         self._ranks.join()
 
     def is_due(self, step: int) -> bool:
@@ -128,7 +128,7 @@ class Monitor:
         if self.guard.off or self._capture is None or not (due or self._capture.looks.wanted(step)):
             return
         with self.guard("attaching to the model"):
-            # First: tracing a compiled model under the probe's mode would fail.
+            # This comes first: tracing a compiled model under the probe's mode would fail.
             EAGER.hold(self)
             if not due:
                 self._capture.looks.begin_batch()
@@ -143,7 +143,7 @@ class Monitor:
             self._capture.open_step()
 
     def _loss_has_turned(self) -> bool:
-        # Each process knows of its own batches only, and they have to come to the same steps.
+        # Each process knows only its own batches, and all have to sample the same steps.
         if self._ranks.size == 1 and not self.guard.off:
             with self.guard("looking at the loss"):
                 return self.loss.has_turned()
@@ -155,7 +155,7 @@ class Monitor:
         self._capture.load_state_dict(units or {})
 
     def end_forward(self) -> None:
-        """Say that the forward is over and backward may begin; forwards after it are measured by module only."""
+        """Note that the forward is over and backward may begin; later forwards are measured by module only."""
         if self._open and self._capture is not None:
             with self.guard("ending a forward"):
                 self._capture.end_forward()
@@ -191,16 +191,16 @@ class Monitor:
             self._capture.before_optimizer(held, gradient_factor)
 
     def note_loss(self, loss: object, factor: float | Tensor = 1.0) -> None:
-        """Take a loss that goes backward in the present step; it stays on its device.
+        """Take a loss that is back-propagated in the current step; it stays on its device.
 
         Args:
-            loss: a number or a tensor of one element; of anything else, nothing is known.
+            loss: a number or a tensor of one element; anything else is ignored.
             factor: what makes it its part of the step's loss: 1/loss scale.
         """
         self._note(self.loss.note, loss, factor)
 
     def set_loss(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted."""
+        """Take ``loss`` as that of the current step, whatever was noted."""
         self._note(self.loss.replace, loss)
 
     def _note(self, what: Callable[..., None], *given: object, **more: bool) -> None:
@@ -209,7 +209,7 @@ class Monitor:
                 what(*given, **more)
 
     def end_of_patience(self, step: int) -> None:
-        """Say that a batch ended without an optimizer step; a sampled step of too many such batches is given up.
+        """Note that a batch ended without an optimizer step; a sampled step of too many such batches is abandoned.
 
         Args:
             step: from 0.
@@ -271,7 +271,7 @@ class Monitor:
         measured = share = record = None
         self.after_optimizer()
         self.end_batch(gradient_factor)
-        # Not sooner: an evaluation between two batches of the step must not be compiled with the hooks in it.
+        # Not earlier: an evaluation between two batches of the step must not be compiled with the hooks in it.
         with self.guard("going back to compiled graphs"):
             EAGER.release(self)
         if self._open and self._capture is not None:
@@ -280,7 +280,7 @@ class Monitor:
                 share = self._capture.share(measured) if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
-        # Outside of every condition: all ranks come here at the same steps, whatever happened to each.
+        # Unconditional: all ranks get here at the same steps, whatever happened on each.
         losses = LossStretch()
         if measured is not None:
             with self.guard("reading the losses"), unseen():
@@ -298,7 +298,7 @@ class Monitor:
         return record
 
     def abort_step(self) -> None:
-        """Give the step up: no hook, no stance, nothing of it kept, and nothing told to other ranks."""
+        """Abandon the step: no hook, no stance, nothing of it kept, and nothing sent to other ranks."""
         self._due = False
         self._let_go()
 
@@ -326,7 +326,7 @@ class Monitor:
             self._ranks.leave()
 
     def pause(self, *, paused: bool) -> None:
-        """Ignore forwards while ``paused``: an evaluation between two batches of one step is no training signal."""
+        """Ignore forwards while ``paused``: an evaluation between two batches of one step is not part of the training signal."""
         if self._capture is not None:
             with self.guard("ignoring an evaluation"):
                 self._capture.pause(paused=paused)
@@ -335,13 +335,12 @@ class Monitor:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
             units = {} if self._capture is None else self._capture.state_dict()
-            return MonitorState(
-                self._previous, self._judgement.state_dict(), self.findings, units, self.loss.saved()
-            ).saved()
+            cases, losses = self._judgement.state_dict(), self.loss.saved()
+            return MonitorState(self._previous, cases, self.findings, units, losses).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Continue from a :meth:`state_dict`."""
         with self.guard("resuming from a checkpoint"):
             saved = MonitorState.restored(state)
             self._previous = saved.step

@@ -1,4 +1,4 @@
-"""What a resumed training needs of the monitor, as a checkpoint keeps it."""
+"""The monitor's state that a resumed training needs, as a checkpoint keeps it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class MonitorState(NamedTuple):
 
     Attributes:
         step: the last optimizer step.
-        cases: what is known already, so that it is not told again.
+        cases: what is known already, so that it is not reported again.
         findings: every finding so far.
         units: the unit windows by layer.
         losses: the training losses so far, thinned, as (step, loss).

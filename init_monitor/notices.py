@@ -1,4 +1,4 @@
-"""What the user is told of the monitor itself: each thing once, as a warning, and never at the training's expense."""
+"""What the user is told about the monitor itself: each thing once, as a warning that never breaks the training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Notices:
         self._causes: set[str] = set()
 
     def tell(self, message: str, *, aloud: bool = True) -> None:
-        """Say something once; if not ``aloud``, it is only kept."""
+        """Report something once; if not ``aloud``, only record it."""
         # It may name a layer, and goes to a terminal.
         message = printable(message, lines=True)
         if message in self.told:
@@ -40,7 +40,7 @@ class Notices:
             sys.stderr.write(f"init_monitor: {message}\n")
 
     def failed(self, what: str, error: Exception) -> None:
-        """Say that something of the monitor failed and what became of it.
+        """Report that a part of the monitor failed and what follows.
 
         Args:
             what: failed, and that it is switched off.
@@ -53,7 +53,7 @@ class Notices:
         message = f"{what}: {cause}"
         if self.strict:
             raise error if isinstance(error, InitMonitorError) else InitMonitorError(message) from error
-        # What fails in every layer fails for one reason: it is told for the first, and noted for the others.
+        # What fails in every layer fails for one reason: it is reported for the first, and recorded for the others.
         told = cause in self._causes
         self._causes.add(cause)
         self.tell(f"{message} (the training goes on; strict=True raises this)", aloud=not told)

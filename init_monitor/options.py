@@ -53,6 +53,7 @@ class Options:
         max_layers: how many layers (and calls of layers) are watched at most; at least 1.
         window: records kept for judging, and the longest look-back of unit categories, in sampled steps.
         strict: raise what fails inside the monitor instead of switching it off with a warning.
+        verbose: print every layer and all that a finding knows, where ``sinks`` is ``None``.
 
     Raises:
         OptionError: if a value cannot be used.
@@ -70,6 +71,7 @@ class Options:
     max_layers: int = 512
     window: int = 256
     strict: bool = False
+    verbose: bool = False
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -79,7 +81,7 @@ class Options:
         _check_choice("on_critical", self.on_critical, OnCritical)
         for name in ("include", "exclude"):
             _check_patterns(name, getattr(self, name))
-        for name in ("per_layer_scalars", "strict"):
+        for name in ("per_layer_scalars", "strict", "verbose"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, "True or False", getattr(self, name))
         if self.rules is not None:

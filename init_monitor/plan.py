@@ -1,4 +1,4 @@
-"""What to do about a network before it trains: a recipe per layer, as a table, as code, or carried out."""
+"""What to do about a network before it trains: a recipe per layer, as a table, as code, or applied."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Comparison:
 
     Attributes:
         before: the network as it is.
-        after: the network with the plan carried out.
+        after: the network with the plan applied.
     """
 
     before: Rehearsal
@@ -123,7 +123,7 @@ class Comparison:
     def range_of(self, rehearsal: Rehearsal, *, backward: bool = False) -> float:
         """Return the largest variance over depth divided by the smallest; infinite if one is 0, NaN if none is known.
 
-        A layer of a residual branch that is exactly 0 counts for nothing: the skip carries the signal past it.
+        A layer of a residual branch that is exactly 0 does not count: the skip carries the signal past it.
 
         Args:
             rehearsal: ``before`` or ``after``.
@@ -181,11 +181,11 @@ def recommend(
         loss_fn: ``loss_fn(output, target)``, or ``loss_fn(output)`` if the batch has no target; noise stands in for it.
 
         style: ``"measured"`` keeps every layer that is healthy as it is and changes one only where something measured is
-            off and the change is measured to mend it; ``"theory"`` gives each layer the textbook's recipe.
+            off and the change is measured to fix it; ``"theory"`` gives each layer the textbook's recipe.
 
     Raises:
         OptionError: there is no such style.
-        InitMonitorError: the forward gives no floating tensor to go back from, or ``loss_fn`` no single number.
+        InitMonitorError: the forward returns no floating tensor to back-propagate from, or ``loss_fn`` no single number.
         TypeError: ``model`` is no module.
     """
     if style not in STYLES:

@@ -1,7 +1,7 @@
-"""Random numbers are the user's: whatever of ours imports or renders leaves every generator as it found it.
+"""Random numbers belong to the user: whatever we import or render leaves every generator as it was.
 
 Importing rich draws from Python's ``random``, and so may any library that is imported, or any text that is rendered, on
-behalf of the monitor. A training whose data loader or augmentation draws from the same generator would be another one.
+behalf of the monitor. A training whose data loader or augmentation draws from the same generator would change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def kept_randomness() -> Iterator[None]:
     """Put the states of ``random``, numpy's and torch's CPU generator back on the way out; also as a decorator.
 
-    A library that is not imported yet has no state that anybody could have set.
+    A library that is not imported yet has no state to restore.
 
     >>> import random
     >>> random.seed(0)
@@ -53,7 +53,7 @@ def kept_randomness() -> Iterator[None]:
 def rendered(
     draw: Callable[[Drawn, Console, ConsoleOptions], RenderResult],
 ) -> Callable[[Drawn, Console, ConsoleOptions], list[Segment]]:
-    """Turn a ``__rich_console__`` into one that is through with rendering before a console goes on."""
+    """Make a ``__rich_console__`` finish rendering before the console continues."""
 
     @wraps(draw)
     def drawn(self: Drawn, console: Console, options: ConsoleOptions) -> list[Segment]:

@@ -14,29 +14,25 @@ from init_monitor.capture.backward_root import BackwardRoot
 from init_monitor.errors import InitMonitorError
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
-from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
 from init_monitor.structure.wrappers import own_module, own_optimizer
 from init_monitor.torch_compat import Hook, in_backward
+from init_monitor.watched_run import WatchedRun
 from init_monitor.watched_step import WatchedStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
-
-    from init_monitor.records import Finding, StepRecord, Structure
 
 
 _NOT_STORED = "watch(model, optimizer, log_dir=FOLDER) keeps the run for `init-monitor report FOLDER`."
 
 
-class Watch:
+class Watch(WatchedRun):
     """A training loop under observation; made by :func:`watch`, used as a context manager.
 
     An adapter of a training framework, which is told of a step's begin and of its end, uses :meth:`begin_step`,
@@ -64,10 +60,9 @@ class Watch:
         """Prepare; the sinks open here and the hooks go on and off inside :meth:`step`."""
         self._model = own_module(model)
         self._optimizers = tuple(own_optimizer(one) for one in _optimizers(optimizer))
-        self._options = options
         # One that is disabled leaves the loss as it is.
         self._scaler = scaler if getattr(scaler, "is_enabled", bool)() else None
-        self._monitor = Monitor(self._model, options, run, show=show)
+        super().__init__(Monitor(self._model, options, run, show=show), options)
         self._step = 0
         self._ranks = 1
         self._inside, self._fresh, self._depth = False, True, 0
@@ -230,55 +225,9 @@ class Watch:
         return self._monitor.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken; to be called before the first step."""
+        """Continue from a :meth:`state_dict`; call it before the first step."""
         self._monitor.load_state_dict(state)
         self._step = int(state.get("step", -1)) + 1
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether a critical finding asked the loop to end (``on_critical="stop"``)."""
-        return self._monitor.should_stop
-
-    @property
-    def findings(self) -> list[Finding]:
-        """Everything found so far, oldest first."""
-        return self._monitor.findings
-
-    @property
-    def records(self) -> list[StepRecord]:
-        """The last ``window`` sampled steps, oldest first."""
-        return list(self._monitor.records)
-
-    @property
-    def structure(self) -> Structure:
-        """The network as it was executed at the last sampled step."""
-        return self._monitor.structure
-
-    @property
-    def losses(self) -> NDArray[np.float32]:
-        """The training loss of every optimizer step up to the last sampled one: ``[n]`` float32.
-
-        After 16,384 steps every second is kept, then every fourth, and so on; :attr:`loss_steps` says which. Empty where
-        no loss was seen.
-        """
-        return self._monitor.loss.curve.values
-
-    @property
-    def loss_steps(self) -> NDArray[np.int64]:
-        """The optimizer steps of :attr:`losses`: ``[n]`` int64."""
-        return self._monitor.loss.curve.steps
-
-    @property
-    def notices(self) -> list[str]:
-        """What was switched off or has no effect, in words."""
-        return self._monitor.notices
-
-    @property
-    def report(self) -> Report:
-        """The run so far, to print, show or save."""
-        return Report.of(
-            self.records, self.findings, self.structure, self._options.settings(), losses=self._monitor.loss.curve
-        )
 
 
 def watch(

@@ -34,7 +34,7 @@ class TrainingLoss:
 
     @property
     def noted(self) -> int:
-        """Losses noted in the present step."""
+        """Losses noted in the current step."""
         return self._meter.noted
 
     def note(self, loss: object, factor: float | Tensor = 1.0) -> None:
@@ -42,7 +42,7 @@ class TrainingLoss:
         self._meter.note(loss, factor)
 
     def replace(self, loss: object) -> None:
-        """Take ``loss`` as that of the present step, whatever was noted in it."""
+        """Take ``loss`` as that of the current step, whatever was noted before."""
         self._meter.replace(loss)
 
     def assign(self, optimizer: object) -> None:
@@ -54,7 +54,7 @@ class TrainingLoss:
         self._meter.end_step(step, mean=mean)
 
     def forget_step(self) -> None:
-        """Forget what was noted in a step that is given up."""
+        """Forget what was noted in a step that is abandoned."""
         self._meter.forget_step()
 
     def has_turned(self) -> bool:

@@ -190,6 +190,16 @@ def only(findings: Any) -> Finding:
     return found[0]  # type: ignore[no-any-return]
 
 
+def is_complete(finding: Finding) -> None:
+    """Check that a finding has all its parts: sentences, a source, code that compiles, and figures with units."""
+    assert finding.message
+    assert finding.source
+    assert finding.remedy_sentence
+    compile(finding.remedy_code, "remedy", "exec")
+    assert set(finding.expected) <= set(finding.evidence)
+    assert all(type(v).__name__ == "Figure" for v in (*finding.evidence.values(), *finding.expected.values()))
+
+
 def measure(model: nn.Sequential, batch: Tensor) -> History:
     """Measure a Sequential of Linear, ReLU, Tanh and LayerNorm slowly, in float64, with plain hooks: the oracle."""
     from torch import float64, nn as torch_nn

@@ -12,6 +12,7 @@ from models import Classifier, fit
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 
+import init_monitor
 from init_monitor import InitMonitor
 from init_monitor.records.quantities import Quantity
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from init_monitor import Finding, StepRecord, Structure
     from init_monitor.sinks.sink import Run
+    from init_monitor.standalone import Watch
 
 
 class Residual(nn.Module):
@@ -82,6 +84,17 @@ def train(
     finally:
         assert_free(module, copies=copies)
     return module
+
+
+def watch_own_loss(model: Any, optimizer: torch.optim.Optimizer, *, steps: int) -> Watch:
+    """Train a model by its own ``loss``, a function of the model, in a loop that is watched."""
+    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as monitor:
+        for _ in range(steps):
+            with monitor.step():
+                optimizer.zero_grad()
+                model.loss(model).backward()
+                optimizer.step()
+    return monitor
 
 
 def both(

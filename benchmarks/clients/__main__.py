@@ -1,6 +1,6 @@
 """``python -m benchmarks.clients --out PAGE.md [--only NAME]``: trains each client library and writes the page.
 
-What is finished is kept beside the environments (``--state``), so that a run that was cut short goes on.
+Finished results are kept next to the environments (``--state``), so that an interrupted run can continue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.clients.watching import STEPS
 
 PROGRAMS = Path(__file__).with_name("programs")
 LIMIT = 900
-"""Seconds until a training is given up; the slowest takes one minute on two busy cores."""
+"""Seconds until a training is aborted; the slowest takes one minute on two busy cores."""
 
 
 def names() -> list[str]:
@@ -31,7 +31,7 @@ def names() -> list[str]:
 
 
 def program_of(name: str) -> Program:
-    """Return what a program says of itself, without importing its library, which is not installed here."""
+    """Return a program's description without importing its library, which is not installed here."""
     tree = ast.parse((PROGRAMS / f"{name}.py").read_text())
     constants: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Assign)]
     scope: dict[str, Any] = {"Program": Program, "Expected": Expected, "train": None}
@@ -77,7 +77,7 @@ def trained(runs: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any],
 def main() -> None:
     """Train what the arguments ask for and write the page of all that is finished."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=names(), help="train this one anew (may be repeated)")
+    parser.add_argument("--only", action="append", choices=names(), help="train this one again (may be repeated)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--environments", type=Path, default=ROOT / "build" / "clients")
     parser.add_argument("--state", type=Path, default=ROOT / "build" / "clients.json")
@@ -88,7 +88,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         try:
             plain, watched = (train(name, arguments.environments, watched=watched) for watched in (False, True))
-            # Where nothing differs, nothing is to be explained by a training that is not repeatable.
+            # If nothing differs, repeatability need not be checked.
             again = plain if same(plain, watched) else train(name, arguments.environments, watched=False)
         except (RuntimeError, subprocess.SubprocessError) as error:
             print(error, flush=True)

@@ -16,7 +16,7 @@ MONITOR = ("pytorch-lightning>=2.4", "rich>=13", "tensorboard>=2.18", "pillow>=1
 def python_of(name: str, environments: Path) -> Path:
     """Return the interpreter of ``name``'s environment, which is made if it is not there.
 
-    Packages of ``<name>.no-deps.txt`` are installed without what they ask for: beside a CPU torch their torchvision or
+    Packages of ``<name>.no-deps.txt`` are installed without dependencies: next to a CPU torch their torchvision or
     triton could only be had with a second torch.
 
     Raises:
@@ -33,7 +33,7 @@ def python_of(name: str, environments: Path) -> Path:
     pinned.write_text(TORCH + "\n")
     _run(sys.executable, "-m", "venv", "--clear", str(home))
     pip = (str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-cache-dir")
-    # First: asked for by another package, torch would come with gigabytes of CUDA.
+    # First, because as a dependency torch would come with gigabytes of CUDA.
     _run(*pip, TORCH, "numpy")
     _run(*pip, "--constraint", str(pinned), "--requirement", str(REQUIREMENTS / f"{name}.txt"), *MONITOR)
     alone = REQUIREMENTS / f"{name}.no-deps.txt"

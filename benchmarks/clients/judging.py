@@ -19,7 +19,7 @@ ENDS = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of one program after its trainings.
+    """What is known about one program after its trainings.
 
     Attributes:
         losses, parameters: equal to the bit with and without the monitor.
@@ -36,7 +36,7 @@ class Verdict:
         fell: the loss at the end is below that at the start (medians).
         cost: CPU time with the monitor over CPU time without it.
         reachable: the user's own monitor has the findings that were shown.
-        files, notices: what was stored, what the monitor said of itself.
+        files, notices: what was stored, what the monitor said about itself.
     """
 
     losses: bool

@@ -1,4 +1,4 @@
-"""What libraries look for in torch and do not find in the one installed here; none of it computes anything."""
+"""Names that libraries expect in torch and the installed version lacks; none of them computes anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DEFINED: list[object] = []
 
 
 def supply() -> None:
-    """Put the missing names in place; to be called before a library is imported."""
+    """Define the missing names; call it before a library is imported."""
     if not hasattr(dataloader, "T_co"):  # schnetpack 2.0 imports the type variable
         dataloader.T_co = TypeVar("T_co", covariant=True)  # type: ignore[attr-defined]
     if torch.version.cuda is None:

@@ -1,4 +1,4 @@
-"""What a program of a client library is: how to train it, and what is known of it from its source."""
+"""A program of a client library: how to train it, and what its source says about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Expected:
-    """What somebody who reads the library's source says of the network, before the monitor is asked.
+    """What the library's source says about the network, read before the monitor is run.
 
     Attributes:
         weights: rows of weight layers: fnmatch pattern of module paths (``[`` is taken literally), and how many rows
@@ -41,7 +41,7 @@ class Program:
     """A training of one library.
 
     Attributes:
-        distribution: what pip calls the library; its version is written down.
+        distribution: the library's name on PyPI; its version is recorded.
         kind: what it is for.
         loop: who runs the training loop.
         train: trains a small network on synthetic data from a fixed seed, and returns it.

@@ -43,7 +43,7 @@ def random_states() -> dict[str, str]:
 
 
 def seen(watching: Watching) -> dict[str, Any]:
-    """Return what the monitor tells of the training, through its public interface."""
+    """Return what the monitor reports about the training, through its public interface."""
     live = watching.live if watching.live is not None else watching.monitor
     structure, own = live.structure, watching.monitor.findings
     findings = [

@@ -1,4 +1,4 @@
-"""What a program hangs on its training: the recorder of losses always, the monitor where it is asked for."""
+"""The callbacks of a program: always the recorder of losses, the monitor on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the monitor judges: faulty and healthy trainings, each with a label that was checked without it."""
+"""How well the monitor judges: faulty and healthy trainings, each with a label verified without it."""
 
 from benchmarks.detection.real_models import declare_operators
 

@@ -1,7 +1,7 @@
-"""What there was before: published thresholds on elements, layers and gradients, as a monitor of their own.
+"""The baseline: published thresholds on elements, layers and gradients, as a separate monitor.
 
 Each check is one condition with the numbers of the tool that published it. It fires when its condition holds at
-:data:`PATIENCE` sampled steps in a row, for whatever layer. Nothing in here uses init_monitor.
+:data:`PATIENCE` sampled steps in a row, for any layer. Nothing in here uses init_monitor.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ MEANING: dict[Check, frozenset[str]] = {
     Check.ACTIVATION_STD: frozenset({"IM101", "IM102"}),
     Check.INPUT_RANGE: frozenset({"IM701"}),
 }
-"""The codes that each check would have to be called by, generously."""
+"""The codes that each check corresponds to, generously."""
 
 
 class Baseline(pl.Callback):

@@ -1,4 +1,4 @@
-"""The words of the benchmark: a case is one seeded training with a label."""
+"""The types of the benchmark: a case is one seeded training with a label."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What says, without the monitor, that a label is right.
+    """Evidence, without the monitor, that a label is right.
 
     Attributes:
         holds: the label is verified.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from benchmarks.detection.running import Outcome, Told
 
 DRAWS = (1, 2, 3)
-"""A remedy draws new weights, and trainings as short as these depend on the draw: the median of so many seeds counts."""
+"""A remedy draws new weights, and trainings as short as these depend on the draw: the median over this many seeds counts."""
 
 REACHED = 0.9
-"""A remedied run reaches its twin if it brings the loss down by this part of what the twin does."""
+"""A remedied run reaches its twin if it brings the loss down by this fraction of what the twin does."""
 
 
 class Kind(str, Enum):
@@ -44,7 +44,7 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Remedied:
-    """What came of a remedy.
+    """The result of a remedy.
 
     Attributes:
         case: its name.
@@ -77,7 +77,7 @@ def remedy_of(told: Iterable[Told], symptoms: frozenset[str]) -> Told | None:
 
 
 def try_remedy(case: Case, told: Told) -> Remedied:
-    """Return what came of a remedy with the seed that has the median loss at the end."""
+    """Return the result of a remedy with the seed that has the median loss at the end."""
     tried = [_try(case, told, DRAWS[0])]
     if tried[0].kind is Kind.NETWORK and not tried[0].failure:
         tried += [_try(case, told, seed) for seed in DRAWS[1:]]
@@ -85,11 +85,11 @@ def try_remedy(case: Case, told: Told) -> Remedied:
 
 
 def _try(case: Case, told: Told, seed: int) -> Remedied:
-    """Apply the code of a finding to a faulty training made anew, and train.
+    """Apply the code of a finding to a fresh copy of a faulty training, and train.
 
-    The code sees ``model`` (the LightningModule), a ``batch``, ``torch``, ``nn`` and ``pl``. What it hands to
-    ``pl.Trainer`` becomes an option of the training. Of an ``optimizer`` that it makes the learning rate is taken over,
-    all else stays as it was.
+    The code sees ``model`` (the LightningModule), a ``batch``, ``torch``, ``nn`` and ``pl``. What it passes to
+    ``pl.Trainer`` becomes an option of the training. The learning rate of an ``optimizer`` that it makes is used,
+    everything else stays as it was.
     """
     running.quiet()
     kind = Kind.NOTHING

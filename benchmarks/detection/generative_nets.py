@@ -9,7 +9,7 @@ PIXELS = 64
 CODE = 8
 NOISE = 16
 QUIET = 0.1
-"""Factor of the weights of an output layer: a network that begins by saying little begins at the loss of the mean."""
+"""Factor of the weights of an output layer: a network with small first outputs starts at the loss of the mean."""
 
 
 class Autoencoder(nn.Module):
@@ -95,7 +95,7 @@ class Variational(nn.Module):
 
 
 def generator(hidden: int = 64) -> nn.Sequential:
-    """Return what makes 64 pixels out of noise."""
+    """Return a generator of 64 pixels from noise."""
     net = nn.Sequential(
         nn.Linear(NOISE, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, PIXELS)
     )
@@ -104,7 +104,7 @@ def generator(hidden: int = 64) -> nn.Sequential:
 
 
 def discriminator(hidden: int = 64, *, probabilities: bool = False) -> nn.Sequential:
-    """Return what says of 64 pixels whether they are real, as a logit or as a probability."""
+    """Return a discriminator that says whether 64 pixels are real, as a logit or as a probability."""
     net = nn.Sequential(
         nn.Linear(PIXELS, hidden),
         nn.LeakyReLU(0.2),

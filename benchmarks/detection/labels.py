@@ -28,7 +28,7 @@ def progress(outcome: Outcome, twin: Outcome) -> float:
 
 
 def verify(outcome: Outcome, twin: Outcome | None = None) -> Evidence:
-    """Return what says that the label of a case is right, or is not.
+    """Return the evidence for or against the label of a case.
 
     Args:
         outcome: of its trainings; what counts is the one without the monitor.

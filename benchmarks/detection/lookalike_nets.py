@@ -98,7 +98,7 @@ class Step(nn.Module):
 
 
 class Finder(nn.Module):
-    """Finds the value that stands beside the asked key: one head, with a temperature that is learned.
+    """Looks up the value of a given key: one head, with a learned temperature.
 
     Rows of the input are [key, value]; the last one is the asked key.
     """
@@ -110,7 +110,7 @@ class Finder(nn.Module):
         self.value = nn.Linear(values, width)
         self.softmax = nn.Softmax(-1)
         self.head = nn.Linear(width, values)
-        # What asks and what is asked for begin in one space, as where the two share a matrix.
+        # Queries and keys start in one space, as if they shared a matrix.
         self.key.weight.data.copy_(self.query.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Finder(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Of several experts each sample goes to one, evenly on average (Fedus et al. 2022): of a small batch some get none."""
+    """Each sample goes to one of several experts, evenly on average (Fedus et al. 2022): in a small batch some get none."""
 
     def __init__(self, inputs: int, classes: int, experts: int, width: int = 32) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Mixture(nn.Module):
 
 
 class Looped(nn.Module):
-    """One layer applied again and again."""
+    """One layer applied repeatedly."""
 
     def __init__(self, inputs: int, classes: int, width: int = 64, times: int = 4) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Scanner(nn.Module):
 
 
 class Student(nn.Module):
-    """Learns from samples what a teacher that does not learn says of them; the teacher began as its copy."""
+    """Learns the outputs of a frozen teacher, which started as its copy."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

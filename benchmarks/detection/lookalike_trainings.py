@@ -189,7 +189,7 @@ def finding() -> Training:
 
 
 def memorising() -> Training:
-    """Thirty-two samples, learned by heart until hardly a gradient is left."""
+    """Thirty-two samples, memorised until hardly any gradient is left."""
     seeding.seed(0)
     images, classes = material.digits()
     loader = material.batches(images[:32].flatten(1), classes[:32])

@@ -1,4 +1,4 @@
-"""What sequences, texts and pictures are learned from: small, seeded, and there without a download."""
+"""Data for sequences, texts and pictures: small, seeded, and available without a download."""
 
 from __future__ import annotations
 

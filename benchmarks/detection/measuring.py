@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that came out.
+    """All results.
 
     Attributes:
         judged: the verified cases.
@@ -51,12 +51,12 @@ def _cases() -> dict[str, Case]:
 
 
 def repeated_cases(seeds: int) -> tuple[Case, ...]:
-    """Return every case with each of so many seeds, the first of which is the case as it is."""
+    """Return every case with each of this many seeds, the first of which is the case as it is."""
     return tuple(repeated(case, seed) for seed in range(seeds) for case in all_cases())
 
 
 def _run(name: str) -> Outcome:
-    """Run a case by name, because what makes it does not cross to another process."""
+    """Run a case by name, because its factory cannot be sent to another process."""
     return running.run(_cases()[name])
 
 

@@ -39,7 +39,7 @@ class Scheduled(Learner):
         self._schedule = schedule
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes several forms
-        """Hand over the optimizer with its schedule."""
+        """Return the optimizer with its schedule."""
         optimizer = self._optimizer(self.parameters())
         return [optimizer], [{"scheduler": self._schedule(optimizer), "interval": "step"}]
 
@@ -74,7 +74,7 @@ class Alternating(pl.LightningModule):
             optimizer.step()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes several forms
-        """Hand over the optimizers."""
+        """Return the optimizers."""
         return list(self._optimizers)
 
 
@@ -138,7 +138,7 @@ class Adversarial(pl.LightningModule):
         return F.binary_cross_entropy_with_logits(verdict, target)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes several forms
-        """Hand over an Adam for each side, the discriminator's first."""
+        """Return an Adam for each side, the discriminator's first."""
         return [
             torch.optim.Adam(part.parameters(), lr=RATE, betas=(0.5, 0.999))
             for part in (self.discriminator, self.generator)

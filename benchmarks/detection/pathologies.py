@@ -43,7 +43,7 @@ def outputs_of(module: nn.Module, name: str) -> Iterator[list[Tensor]]:
 
 
 def _seen(training: Training, name: str, network: str) -> Tensor:
-    """Return what a module says to the whole of the training data, in evaluation mode."""
+    """Return a module's output for the whole training data, in evaluation mode."""
     module = training.module
     was_training = module.training
     with outputs_of(module, name) as found, torch.no_grad():
@@ -219,7 +219,7 @@ def improved(share: float) -> Pathology:
 
 
 def all_of(*pathologies: Pathology) -> Pathology:
-    """Say several things at once."""
+    """Require several measurements at once."""
 
     def measure(training: Training) -> Evidence:
         found = [pathology(training) for pathology in pathologies]

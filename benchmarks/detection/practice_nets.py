@@ -1,4 +1,4 @@
-"""Networks as they are trained in practice: on a trunk that exists, with adapters, with tied weights."""
+"""Networks as they are trained in practice: on a pretrained trunk, with adapters, with tied weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trunk(width: int = 64) -> nn.Sequential:
 
 
 def head(width: int = 64) -> nn.Linear:
-    """Return an output layer that begins by saying little."""
+    """Return an output layer whose first outputs are small."""
     layer = nn.Linear(width, material.CLASSES)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)
@@ -37,7 +37,9 @@ def head(width: int = 64) -> nn.Linear:
 
 @cache
 def _learned() -> dict[str, Tensor]:
-    with torch.random.fork_rng(devices=[]):  # whether it is learned now or was before must not show in what comes next
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # whether it is trained now or came from the cache must not affect what follows
         seeding.seed(1)
         net = nn.Sequential(trunk(), head())
         train_classifier(net, WARM_STEPS)

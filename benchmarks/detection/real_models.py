@@ -1,4 +1,4 @@
-"""Makes torchvision, timm and transformers importable beside a CPU torch, wherever the Makefile put them."""
+"""Makes torchvision, timm and transformers importable with a CPU torch, wherever the Makefile put them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _operators: list[torch.library.Library] = []
 def declare_operators() -> None:
     """Describe torchvision's compiled operators to a CPU torch, so that ``import torchvision`` succeeds.
 
-    torchvision's wheel is built for a torch with CUDA. Beside a CPU torch its operators cannot be loaded, and the import
-    fails where it registers `nms`, which no model here calls. To be called before anything imports torchvision, and
+    torchvision's wheel is built for a torch with CUDA. With a CPU torch its operators cannot be loaded, and the import
+    fails where it registers `nms`, which no model here calls. Call it before anything imports torchvision, which
     Lightning (through torchmetrics) does wherever torchvision is installed. May be called again.
     """
     if torch.version.cuda is not None or _operators:

@@ -64,7 +64,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a case.
+    """The outcome of a case.
 
     Attributes:
         case: its name.
@@ -117,7 +117,7 @@ def mean_loss(losses: Sequence[float]) -> float:
 
 
 class Batches:
-    """A loader that gives a fixed number of batches, starting anew as often as it takes.
+    """A loader that gives a fixed number of batches, restarting as often as needed.
 
     Args:
         loader: what is looped over.
@@ -220,7 +220,7 @@ def culprit_share(module: torch.nn.Module, culprits: Sequence[str]) -> float:
 
 
 def quiet() -> None:
-    """Silence Lightning's advice, and let each process compute in one thread so that two do not fight."""
+    """Silence Lightning's advice, and let each process compute in one thread so that two do not compete."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):

@@ -1,4 +1,4 @@
-"""What share of faulty and healthy runs was judged rightly, by the monitor and by the baseline."""
+"""The shares of faulty and healthy runs that the monitor and the baseline judged correctly."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LOCAL = 0.5
 RANK = ("info", "warning", "critical")
 
 _CALL = re.compile(r"(@\d+)?(#\d+)?(\[[^\]]*\])*$")
-"""What a tap or residual name has behind the path: which call, which addition, which of several outputs."""
+"""The suffix of a tap or residual name after the path: which call, which addition, which of several outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A case with what came of it, and what its label rests on."""
+    """A case with its outcome, and the evidence for its label."""
 
     case: Case
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Transformers and recurrent networks, small and with every part in sight, initialised well."""
+"""Transformers and recurrent networks, small and written out, well initialised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 ROWS = 8
-"""Of a digit, and pixels in each."""
+"""Rows of a digit, and pixels in each."""
 
 DIGITS = 10
 
@@ -80,7 +80,7 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A transformer that reads a sequence of vectors behind a class token, and says the class at that token."""
+    """A transformer that reads a class token and a sequence of vectors, and predicts the class at that token."""
 
     def __init__(
         self,

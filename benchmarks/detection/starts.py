@@ -103,7 +103,7 @@ def scaled(path: str, factor: float) -> Start:
 
 
 def refilled(path: str, fill: Fill) -> Start:
-    """Return what fills the weight of one layer anew."""
+    """Return a function that refills the weight of one layer."""
     return lambda net: (fill(_layer(net, path).weight), None)[1]
 
 

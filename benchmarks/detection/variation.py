@@ -53,7 +53,7 @@ def _nesterov_and_decoupled(optimizer: torch.optim.Optimizer) -> torch.optim.Opt
 
 
 def _without_momentum_and_nadam(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """SGD does by its rate what its momentum of 0.9 did; Adam becomes NAdam, its look-ahead kind."""
+    """SGD loses its momentum of 0.9 and gets a larger rate instead; Adam becomes NAdam."""
     if type(optimizer) is torch.optim.SGD:
         for group in optimizer.param_groups:
             group["lr"] /= 1 - group["momentum"]
@@ -68,7 +68,7 @@ VARIATIONS: tuple[Variation | None, ...] = (
     Variation(0.5, 1.25, _nesterov_and_decoupled),
     Variation(2.0, 0.8, _without_momentum_and_nadam),
 )
-"""By seed; the first is the case as it is. Labels are verified anew each time, so that one that another batch size mends
+"""By seed; the first is the case as it is. Labels are verified again each time, so that a case that another batch size repairs
 is dropped and not counted."""
 
 

@@ -1,4 +1,4 @@
-"""What the monitor says of people's mistakes in a training program: is it the right thing, in time, and nothing else?"""
+"""What the monitor says about common mistakes in a training program: is it right, in time, and nothing else?"""
 
 from benchmarks.detection.real_models import declare_operators
 

@@ -22,15 +22,15 @@ CODES = frozenset(
         "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM801", "IM802",
     }
 )  # fmt: skip
-"""All codes that a rule of the product has or is to have."""
+"""All codes that a rule has or will have."""
 
 ABOUT_THE_LOSS = frozenset({"IM801", "IM802"})
-"""That the loss stays or rises is true of a run with a fault, so it may always be said beside the right answer."""
+"""That the loss stays or rises is true of a faulty run, so it may always be said along with the right answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is handed to a Trainer.
+    """What a Trainer gets.
 
     Attributes:
         module: the LightningModule.
@@ -49,10 +49,10 @@ class Answer:
 
     Attributes:
         codes: any of these names the fault.
-        by: the step at which it is to be said at the latest: of the optimizer, or in manual optimisation a batch.
-        remedies: any of these kinds of remedy mends it.
-        severity: the least that it is to be.
-        tolerated: what may be said beside it as loudly, because it is true, too.
+        by: the latest step at which it must be said: an optimizer step, or a batch in manual optimisation.
+        remedies: any of these kinds of remedy fixes it.
+        severity: the lowest that is right.
+        tolerated: codes that may be reported as severely, because they are true as well.
         layers: patterns of the layers at fault; empty where the fault has no place.
     """
 
@@ -87,7 +87,7 @@ class Case:
 
     Attributes:
         name: in lower case with underscores; unique.
-        about: what the person did and saw, in a sentence or two.
+        about: what the user did and saw, in a sentence or two.
         faulty: makes the program with the mistake, or the only one where nothing is wrong.
         fixed: makes it without the mistake; ``None`` where there is none.
         answer: the right answer to ``faulty``; ``None`` if it is not known here.
@@ -109,7 +109,7 @@ class Case:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The programs that there are."""
+        """All programs."""
         return ("faulty",) if self.fixed is None else ("faulty", "fixed")
 
     def make(self, version: str) -> Program:
@@ -135,10 +135,10 @@ def answer(
     """Write an answer down.
 
     Args:
-        codes: of the findings that name the fault, apart by blanks.
-        remedies: kinds that mend it.
+        codes: of the findings that name the fault, separated by blanks.
+        remedies: kinds that fix it.
         by: step at the latest.
-        beside: codes that may be said beside, apart by blanks; those about the loss always may.
+        beside: codes that may be reported as well, separated by blanks; those about the loss always may.
         severity: the least.
         layers: patterns of the layers at fault.
     """

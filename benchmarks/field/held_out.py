@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 STEPS = 200
-"""Of a file that does not say."""
+"""For a file without one."""
 
 
 def cases_in(directory: Path) -> tuple[Case, ...]:

@@ -1,4 +1,4 @@
-"""Whether what was said of a program is the right answer, and if not, why not."""
+"""Whether the monitor's answer to a program is right, and if not, why not."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A case with what came of its programs.
+    """A case with the outcomes of its programs.
 
     Attributes:
         case: the case.
-        faulty: what came of the program with the mistake.
+        faulty: the outcome of the program with the mistake.
         fixed: of the one without; ``None`` where there is none.
         wrong: why the answer to ``faulty`` is not right; empty if it is.
         alarms: what is wrong about what was said of ``fixed``; empty if that is nothing.
@@ -54,7 +54,7 @@ def judge(case: Case, faulty: Outcome, fixed: Outcome | None) -> Judged:
 
 
 def mistakes(answer: Answer, told: Sequence[Told]) -> Iterator[str]:
-    """Say what is wrong about what was told: nothing if it is the right answer.
+    """Say what is wrong with the answer: nothing if it is right.
 
     Args:
         answer: the right answer.

@@ -1,4 +1,4 @@
-"""Trains all programs over several processes; what is done is kept, so that a stopped run goes on."""
+"""Trains all programs over several processes; results are kept, so that a stopped run can continue."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def measure(
         cases: what to train.
         jobs: processes to spread it over.
         directory: where the cases are from; empty for those of the benchmark.
-        state: a file of outcomes to go on from, and to add to.
+        state: a file of outcomes to continue from, and to add to.
         tell: told each outcome as it comes, and how many there are by then.
     """
     wanted = [(case.name, version) for case in cases for version in case.versions]

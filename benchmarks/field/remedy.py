@@ -1,4 +1,4 @@
-"""The kinds of remedies, and how the words and the code of one tell of which kinds it is."""
+"""The kinds of remedies, and how to tell the kinds of one by its words and code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Remedy(str, Enum):
-    """What a person is told to change. The value is how it is printed."""
+    """What the user is told to change. The value is how it is printed."""
 
     INITIALISE = "initialise"
     LEARNING_RATE = "learning rate"
@@ -146,7 +146,7 @@ def kinds_of(sentence: str, code: str = "") -> frozenset[Remedy]:
 
 
 def initialises(sentence: str, code: str = "") -> bool:
-    """Say whether a remedy sends a person to other initial weights.
+    """Say whether a remedy advises other initial weights.
 
     >>> initialises("Initialise with He's recipe."), initialises("Do not initialise anew: lower the weight decay.")
     (True, False)

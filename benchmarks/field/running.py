@@ -1,4 +1,4 @@
-"""Trains one program under ``InitMonitor()`` and keeps what it said, and how the loss went."""
+"""Trains one program under ``InitMonitor()`` and records what it said and how the loss went."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TAIL = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a program.
+    """The outcome of a program.
 
     Attributes:
         case, version: which program.
@@ -70,7 +70,7 @@ class Losses(pl.Callback):
 
 
 def train(program: Program, steps: int, *callbacks: pl.Callback) -> list[float]:
-    """Train a program quietly on the CPU for so many optimizer steps; return the loss of every batch."""
+    """Train a program quietly on the CPU for this many optimizer steps; return the loss of every batch."""
     losses = Losses()
     trainer = pl.Trainer(
         **{
@@ -94,7 +94,7 @@ def run(case: Case, version: str, *, watched: bool = True) -> Outcome:
     Args:
         case: the case.
         version: "faulty" or "fixed".
-        watched: under the monitor, as a person would who has just installed it.
+        watched: under the monitor with default options, as after a fresh installation.
     """
     quiet()
     os.environ["LIGHTNING_DISABLE_TIPS"] = "1"

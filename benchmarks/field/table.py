@@ -73,7 +73,7 @@ def _head(result: Result) -> Iterator[str]:
     )
     yield (
         f"{len(result.judged)} programs: {mistaken} with a mistake that shows in the signal, {silent}"
-        f" of which nothing is to be said; and {fixed} repaired versions."
+        f" that should get no finding; and {fixed} repaired versions."
     )
     yield ""
 
@@ -176,7 +176,7 @@ def _short(number: float) -> str:
 
 
 def said(outcome: Outcome, most: int = 6) -> str:
-    """Return what was said in a few words, the loudest first."""
+    """Return what was said in a few words, the most severe first."""
     if outcome.failure:
         return "broke"
     order = ("critical", "warning", "info")

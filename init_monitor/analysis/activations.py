@@ -1,6 +1,6 @@
-"""What is known of each activation, in one table: names, shape, moments, slopes, and where it saturates.
+"""What is known about each activation, in one table: names, shape, moments, slopes, and where it saturates.
 
-Everything else asks here: which names are one function, what gain a layer before or behind it needs, whether its units can
+Everything else asks here: which names mean one function, what gain a layer before or behind it needs, whether its units can
 die, how much of it may be saturated. The moments are those of ``f(z)`` for a standard normal z, by quadrature in float64;
 the tests compute them again, by numerical integration and from samples.
 """

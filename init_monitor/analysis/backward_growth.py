@@ -1,4 +1,4 @@
-"""How the gradient grows or fades over depth on its way back to the input, and what the weights there receive."""
+"""How the gradient grows or fades over depth on its way back to the input, and what the weights receive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, History, Severity, StepRecord
 
 _END_LAYERS = 3
-"""Either end of the profile is the median of so many levels, so that one odd layer (a head) does not decide."""
+"""Each end of the profile is the median of this many levels, so that one odd layer (a head) does not decide."""
 
 
 class GradientChange(NamedTuple):
@@ -32,7 +32,7 @@ class GradientChange(NamedTuple):
         total: variance factor from the output end to the input end.
         affected: positions of the layers whose gradient is far from that at the output end.
         silent: True if the gradient of the affected layers is exactly 0.
-        steady: True if it comes about layer by layer; False if at one place (a layer scale of 1e-5 on one branch).
+        steady: True if it happens layer by layer; False if at one place (a layer scale of 1e-5 on one branch).
     """
 
     segment: Segment
@@ -50,7 +50,7 @@ class Updates(NamedTuple):
         ratio: ‖Δw‖/‖w‖ of one step of the affected weights.
         elsewhere: the same of the other weights of the chain.
         rms: of the gradient of the affected weights.
-        even: every weight of the chain is updated by a healthy part of its size.
+        even: every weight of the chain is updated by a healthy fraction of its size.
         learns: the affected ones are.
     """
 
@@ -70,7 +70,7 @@ class GradientFault(NamedTuple):
         severity: by consequence.
         underflow: half-precision gradients become 0.
         near_epsilon: gradient rms, in epsilons of the optimizer, below which its epsilon counts.
-        learning: what the loss says of the run.
+        learning: what the loss says about the run.
     """
 
     change: GradientChange
@@ -162,7 +162,7 @@ def backward_gains(signal: Signal, segment: Segment) -> tuple[Column, Column]:
     gain = np.where(np.isfinite(gain), gain, signal.column(Quantity.EXPECTED_BACKWARD_GAIN, segment))
     head = segment.layers[-1]
     if head.activation is None and head.fan_out < head.fan_in:
-        # A head of few classes sends back little of what it gets (its gain is classes · Var(W)), once, at any depth.
+        # A head with few classes sends back little of what it gets (its gain is classes · Var(W)), once, at any depth.
         gain[-1] = math.nan
     fed = [segment.before(i) for i in range(len(segment.layers))]
     return gain, np.array([math.nan if layer is None else healthy_backward_gain(layer) for layer in fed])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = Bounds()
-"""For an activation with a knee that the table does not have."""
+"""For an activation that the table does not list."""
 
 
 def bounds_of(layer: Layer) -> Bounds:
@@ -32,9 +32,9 @@ def steepest_of(layer: Layer) -> float:
 
 
 def is_fresh(record: StepRecord, structure: Structure) -> bool:
-    """Say whether the network looks initialised rather than trained before.
+    """Say whether the network looks freshly initialised rather than trained before.
 
-    Every normalisation starts with equal weights, and no training leaves them equal. Without one nothing can be told.
+    Every normalisation starts with equal weights, and no training leaves them equal. Without one it cannot be known.
     """
     weights = {layer.weight for layer in structure.layers if layer.role is Role.NORMALISATION and layer.weight}
     variances = zip(record.parameter_names, record.column(Quantity.WEIGHT_VARIANCE), strict=True)
@@ -67,7 +67,7 @@ class Reading:
         return self.record.layer_table.at(name, quantity)
 
     def share(self, layer: Layer) -> float:
-        """Return the saturated share; of a softmax without what a causal mask leaves a single place for."""
+        """Return the saturated share; for a softmax without the rows that a causal mask leaves one position."""
         share = self.at(layer.name, Quantity.SATURATED_FRACTION)
         if not is_distribution(layer):
             return share
@@ -83,7 +83,7 @@ class Reading:
         return next((name for name in reversed(layer.inputs) if name in self.known), "")
 
     def passing(self, layer: Layer) -> float:
-        """Return how much of a gradient's mean square gets through, as a part of what can; NaN where none was seen."""
+        """Return the fraction of a gradient's mean square that gets through, relative to the most that can; NaN if unknown."""
         before = self.at(self.fed(layer), Quantity.GRADIENT_MEAN_SQUARE)
         after = self.at(layer.name, Quantity.GRADIENT_MEAN_SQUARE)
         return before / after / steepest_of(layer) if after > 0 else math.nan
@@ -108,7 +108,7 @@ class Reading:
             passed.append(at.name)
             at = above
         made = at if at is None else self._culprits.setdefault(at.name, at)
-        # Every layer on the way has the same answer: a deep network is walked through once.
+        # Every layer on the way has the same answer, so a deep network is walked only once.
         self._culprits.update(dict.fromkeys(passed, made))
         return made
 
@@ -130,5 +130,5 @@ class Reading:
 
 @once
 def _read(structure: Structure) -> frozenset[str]:
-    """Return the names of what any layer reads."""
+    """Return the names of everything that a layer reads."""
     return frozenset(name for layer in structure.layers for name in layer.inputs)

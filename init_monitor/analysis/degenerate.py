@@ -1,4 +1,4 @@
-"""Layers whose output does not depend on their input: what makes them so, and what of the network is behind them."""
+"""Layers whose output does not depend on their input: why, and what of the network comes after them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Layer, StepRecord, Structure
 
 ROUNDING = 1e-10
-"""Variance of numbers about 1 that are meant to be equal: a rounding of 1e-5, more than any pass over float32 makes of them."""
+"""Variance of numbers near 1 that should be equal: a rounding error of 1e-5, more than any pass over float32 makes."""
 
 
 class Cause(str, Enum):
@@ -74,7 +74,7 @@ def _cause(layer: Layer, record: StepRecord, known: Mapping[str, Layer]) -> Caus
     shape = activation_called(layer.kind)
     if shape is not None and shape.shape is Shape.DISTRIBUTION:
         mean = record.layer_table.at(layer.name, Quantity.MEAN)
-        # Over n places the mean of a softmax is 1/n, and that of a log-softmax is below 0.
+        # Over n positions the mean of a softmax is 1/n, and that of a log-softmax is below 0.
         alone = 0.0 if "log" in layer.kind.casefold() else 1.0
         return Cause.ONE_PLACE if abs(mean - alone) <= math.sqrt(ROUNDING) else None
     fed = next((name for name in reversed(layer.inputs) if name in known), "")

@@ -41,7 +41,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "float64": Format("float64", (2 - 2.0**-52) * 2.0**1023, 2.0**-1022, 2.0**-52),
     }
 )
-"""Formats by name. Others (the 8-bit ones) are never the format of an activation outside a fused kernel."""
+"""Formats by name. Other formats (the 8-bit ones) never hold an activation outside a fused kernel."""
 
 
 def format_of(dtype: str) -> Format:
@@ -54,7 +54,7 @@ def format_of(dtype: str) -> Format:
 
 
 def layers_until(value: float, limit: float, growth: float) -> float:
-    """Return after how many further layers ``value`` passes ``limit`` if its *variance* changes ``growth``-fold a layer.
+    """Return after how many more layers ``value`` passes ``limit`` if its *variance* changes ``growth``-fold per layer.
 
     Args:
         value: a magnitude (an rms or an absolute maximum), positive.

@@ -1,4 +1,4 @@
-"""What moved the weights of a run: the gradient, weight decay, a rate that was too large."""
+"""What moved the weights of a run: the gradient, weight decay, or a learning rate that was too large."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, StepRecord
 
 DECOUPLED = ("adamw", "nadamw", "lion", "lamb", "adafactor")
-"""Parts of class names of optimizers that rescale each gradient and take the decay off the weight beside it."""
+"""Parts of the class names of optimizers that rescale each gradient and apply the decay to the weight separately."""
 
 
 class Decay(NamedTuple):
@@ -25,9 +25,9 @@ class Decay(NamedTuple):
 
     Attributes:
         value: of the optimizer's groups, the largest.
-        per_step: part of a weight that it takes per step; NaN where it goes through the rescaling of the gradient.
-        of_the_gradient: decay term over the loss's own gradient, as the optimizer adds them up; NaN where it does not.
-        explained: part of the weights' shrinking, in logarithm, that it accounts for.
+        per_step: fraction of a weight that it removes per step; NaN where it is rescaled along with the gradient.
+        of_the_gradient: decay term over the loss's own gradient, where the optimizer adds the two; else NaN.
+        explained: fraction of the weights' shrinking, in logarithm, that it accounts for.
     """
 
     value: float
@@ -66,7 +66,7 @@ def shrinking(history: History, weights: Collection[str]) -> float:
 
 
 def _persistence(record: StepRecord) -> float:
-    """Return 1 − momentum where a step goes on for 1/(1 − momentum) steps: what plain SGD adds up, decay and all."""
+    """Return 1 − momentum where each step acts for 1/(1 − momentum) steps: plain SGD accumulates it, decay included."""
     if epsilon_of(record.optimizer) is not None or not 0 <= record.momentum < 1:
         return 1.0
     return 1.0 - record.momentum

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, Severity, Structure
 
 _NET_LAYERS = 3
-"""The end of a segment is the median of so many levels, so that a head with small weights does not count as decay."""
+"""The end of a segment is the median of this many levels, so that a head with small weights does not count as decay."""
 
 BLAME_FACTOR = 1.5
 """A layer is to blame if its gain is off by more: half-way (in logarithm, rounded up) to the factor 2 that separates
 He from Xavier in front of a ReLU, and two standard deviations of what chance does to a layer of 128 units."""
 
 BLAME_SHARE = 0.25
-"""A layer shares the blame only if its gain is off by at least this part (in logarithm) of the worst one's: beside one
-layer that is off a thousandfold, those that chance put at 1.6 are not at fault."""
+"""A layer shares the blame only if its gain is off by at least this part (in logarithm) of the worst one's: next to one
+layer that is off a thousandfold, those that are at 1.6 by chance are not at fault."""
 
 
 class DepthChange(NamedTuple):
-    """What is wrong with one segment: how its signal changes over depth.
+    """What is wrong in one segment: how its signal changes over depth.
 
     Attributes:
         segment: which.
@@ -127,7 +127,7 @@ def in_branches(structure: Structure) -> frozenset[str]:
 
 
 def is_renewed(at: ForwardProfile, structure: Structure, least_variance: float) -> bool:
-    """Say whether a normalisation follows on a segment that ends with ``least_variance`` or more: it makes up for fading."""
+    """Say whether a normalisation follows a segment that ends with ``least_variance`` or more: it restores the scale."""
     last = at.segment.indices[-1]
     after = structure.layers[last + 1 : last + 2]
     renewed = structure.layers[last].normalised or any(layer.role is Role.NORMALISATION for layer in after)

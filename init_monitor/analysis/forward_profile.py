@@ -1,4 +1,4 @@
-"""The forward numbers of a segment, put side by side: variances, gains, and how far the format still reaches."""
+"""The forward numbers of a segment, side by side: variances, gains, and the room left in the number format."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Signal:
         return np.asarray(column[order], dtype=np.float64)
 
     def gradient_logs(self, segment: Segment) -> Column:
-        """Return the log gradient variance of a segment's layers, less what residual additions account for.
+        """Return the log gradient variance of a segment's layers, minus what residual additions account for.
 
-        A layer in a short residual branch counts with the gradient on the stream beside it.
+        For a layer in a short residual branch the gradient on the stream next to it counts.
         """
         indices = segment.where
         own = log_of(self.column(Quantity.GRADIENT_VARIANCE, segment))
@@ -76,7 +76,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class ForwardProfile:
-    """The forward numbers of one segment, by position; ``skip`` is the log variance of what passes beside a branch."""
+    """The forward numbers of one segment, by position; ``skip`` is the log variance of what bypasses a branch."""
 
     segment: Segment
     variance: Column
@@ -98,7 +98,7 @@ class ForwardProfile:
     def profile(self, direction: int = 1) -> tuple[Column, Column]:
         """Return levels and log variances, led by the level of what enters the segment.
 
-        What enters is put on the scale of the outputs: the variance that the first layer would have had with a healthy
+        The input is put on the scale of the outputs: the variance that the first layer would have had with a healthy
         gain. So the first layer is judged too, and the scale of the input is not. What residual additions account for is
         taken out; and where it is asked whether the signal fades (``direction`` -1), what a skip carries past a short
         branch counts for the branch.
@@ -113,12 +113,12 @@ class ForwardProfile:
         return levels, profile
 
     def deepest(self, values: Column) -> int | None:
-        """Return the last position with a finite positive value."""
+        """Return the last position that has a finite positive value."""
         usable = np.flatnonzero(np.isfinite(values) & (values > 0))
         return int(usable[-1]) if usable.size else None
 
     def layers_until_overflow(self, slope: float) -> float:
-        """Return after how many further layers the largest element overflows; 0 if a variance already did."""
+        """Return after how many more layers the largest element overflows; 0 if a variance already did."""
         if np.isposinf(self.variance).any() or np.isposinf(self.abs_max).any():
             return 0.0
         i = self.deepest(self.abs_max)
@@ -129,7 +129,7 @@ class ForwardProfile:
         return 0.0 if reached >= largest else layers_until(reached, largest, bounded_exp(slope))
 
     def layers_until_underflow(self, slope: float) -> float:
-        """Return after how many further layers the rms is no normal number of the format."""
+        """Return after how many more layers the rms is no normal number of the format."""
         i = self.deepest(self.variance)
         if i is None:
             return math.inf
@@ -146,7 +146,7 @@ class ForwardProfile:
             return bool((self.abs_max * reach > _largest(self.segment)).any())
 
     def fullest(self) -> int | None:
-        """Return the position whose largest element comes closest to the end of its format."""
+        """Return the position whose largest element comes closest to the limit of its format."""
         ends = _largest(self.segment)
         share = np.where(np.isnan(self.abs_max), -1.0, self.abs_max / ends)
         return int(np.argmax(share)) if (share >= 0).any() else None
@@ -166,9 +166,9 @@ class ForwardProfile:
         return silent[0] if len({self.segment.levels[i] for i in silent}) > 1 else None
 
     def silenced_by(self, start: int) -> tuple[int, ...]:
-        """Return the positions to blame for a signal that is constant from ``start`` on.
+        """Return the positions to blame for a signal that is constant from ``start`` onwards.
 
-        Those of constant weights, if there are; else the layer before, whose activation then lets nothing through.
+        Those with constant weights, if there are any; else the layer before, whose activation lets nothing through.
         """
         constant = tuple(int(i) for i in np.flatnonzero(self.weights_give[start:] == 0) + start)
         if constant or not start or np.isnan(self.weights_give[start]):

@@ -1,6 +1,6 @@
 """What a healthy layer does to the signal: its expected local gain, forward and backward.
 
-Forward, the gain of a layer is ``Var(out)/E[in²]``. It keeps the signal if it undoes what the activation that follows
+Forward, the gain of a layer is ``Var(out)/E[in²]``. It preserves the signal if it makes up for what the activation that follows
 takes away: ``1 / E[f(z)²]`` for a standard normal pre-activation z. That is 2 for ReLU (He et al. 2015, Eq. 10) and,
 by convention, 1 for tanh and for no activation (Glorot & Bengio 2010: f is the identity near 0). Backward, the gain
 ``Var(∂loss/∂in)/E[(∂loss/∂out)²]`` has to undo the derivative of the activation *before* the layer: ``1 / E[f'(z)²]``.

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 
 LEAST_COPIED = 2
-"""Layers that a copy has at least: one layer of the size of another is no copy of it."""
+"""The fewest layers of a copy: a single layer of the same size as another is not a copy."""
 
 
 class Why(str, Enum):
@@ -43,13 +43,13 @@ def _owners(structure: Structure) -> Mapping[str, Layer]:
 
 @once
 def _containers(structure: Structure) -> frozenset[str]:
-    """Return the modules around the layers that ran: such a one may use a parameter of its own (a position embedding)."""
+    """Return the modules around the layers that ran: they may use parameters of their own (a position embedding)."""
     modules = {layer.module for layer in structure.layers}
     return frozenset(path for module in modules for path in _above(module))
 
 
 class Executed:
-    """Which modules of the network ran, and which layers got a gradient."""
+    """Which modules of the network ran, and which layers received a gradient."""
 
     def __init__(self, structure: Structure) -> None:
         self._structure = structure
@@ -75,7 +75,7 @@ class Executed:
     def _is_followed(self, layer: Layer, record: StepRecord) -> bool:
         """Say whether something that gets a gradient comes, or may come, after a layer that gets none.
 
-        A tensor that was detached is traced back to no layer, like data: whatever takes data may have it from here.
+        A detached tensor is traced back to no layer, like data: whatever takes data may take it from here.
         """
         arrived = dict(zip(record.names, np.isfinite(record.column(Quantity.GRADIENT_VARIANCE)).tolist(), strict=True))
         reached = {layer.name}
@@ -101,7 +101,7 @@ def _above(module: str) -> Iterator[str]:
 
 
 def has_learning_twin(parameter: str, record: StepRecord) -> bool:
-    """Say whether the corresponding parameter of another block gets a gradient: then this one was meant to get one, too."""
+    """Say whether the corresponding parameter of another block gets a gradient: then this one was meant to as well."""
     pattern = _NUMBER.sub("*", parameter)
     norms = record.column(Quantity.WEIGHT_GRADIENT_NORM)
     return any(
@@ -114,7 +114,7 @@ def are_copies(parameters: Sequence[str], record: StepRecord) -> bool:
     """Say whether parameters are copies of others that learn: ``target.0.weight`` of ``online.0.weight``, element for element.
 
     Target networks, baselines and averaged weights are such copies; the optimizer does not hold them, or they get no gradient.
-    It has several layers; the blocks of a list, which differ by their number, are no copies of each other.
+    A copy has several layers; the blocks of a list, which differ by their number, are not copies of each other.
     """
     groups: dict[str, list[list[str]]] = {}
     for name in parameters:
@@ -133,7 +133,7 @@ def _is_copy(paths: Sequence[list[str]], counts: Mapping[str, float], norms: Map
         beside = {path[level] for path in known if path[:level] == shared[:level] and len(path) > level + 1} - {own}
         for other in beside if not own.isdigit() else ():
             pairs = [(".".join(path), ".".join([*path[:level], other, *path[level + 1 :]])) for path in paths]
-            # A copy that no optimizer holds is not measured: its names have to be enough.
+            # A copy that no optimizer holds is not measured, so only its names can be compared.
             if all(norms.get(of, 0.0) > 0 and counts.get(copy, counts[of]) == counts[of] for copy, of in pairs):
                 return True
     return False
@@ -145,7 +145,7 @@ def parameters_of(layer: Layer) -> tuple[str, ...]:
 
 
 def owners_of(parameters: Iterable[str], structure: Structure) -> tuple[str, ...]:
-    """Return the layers that own the parameters, in execution order; a parameter of no layer stands for itself."""
+    """Return the layers that own the parameters, in execution order; a parameter of no layer is returned itself."""
     wanted = dict.fromkeys(parameters)
     owning = [layer for layer in structure.layers if any(name in wanted for name in parameters_of(layer))]
     owned = {name for layer in owning for name in parameters_of(layer)}

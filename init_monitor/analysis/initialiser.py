@@ -1,7 +1,7 @@
-"""The one choice of an initialiser: what a finding tells a user to paste and what a plan recommends both come from here.
+"""The choice of an initialiser: both what a finding tells a user to paste and what a plan recommends come from here.
 
-A layer is chosen for by where it stands (:class:`~init_monitor.records.plan.Place`), by the activation that follows it, and
-by the one before it if that one is not 0 at 0. Where theory leaves more than one answer the choice was measured, in networks
+The choice depends on where the layer stands (:class:`~init_monitor.records.plan.Place`; :mod:`.initialiser_choice` finds
+out), on the activation that follows it, and on the one before it if that is not 0 at 0. Where theory leaves more than one answer the choice was measured, in networks
 of 30 layers: ``benchmarks/initialisers.py``, with the result in ``docs/recipes.md``.
 """
 
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.analysis.activations import Activation, Shape, activation_called
 from init_monitor.analysis.gains import variance_gains
-from init_monitor.analysis.recurrent import GATES
-from init_monitor.records import INPUT, Role
+from init_monitor.records import INPUT
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from init_monitor.records import Layer
 
@@ -36,7 +35,16 @@ RECURRENT = "Saxe et al. 2014; Jozefowicz et al. 2015, Section 2.2"
 FRESH_NORMALISATION = "Ioffe & Szegedy 2015, Algorithm 1; Ba et al. 2016"
 ZERO_END = "Goyal et al. 2017, Section 5.1; Zhang et al. 2019, Section 3"
 
-_EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
+GPT = "Radford et al. 2018, Section 4.1; 2019, Section 2.3"
+SMALL = f"{GPT}; Nguyen & Salazar 2019, Section 2.2"
+RESCALED = "Shao et al. 2020, Eq. 6; Prince 2023, Section 11.4"
+
+GPT_STD = 0.02
+"""Radford et al. 2018, Section 4.1."""
+
+NARROWEST = 768
+"""Units of the narrowest stream that 0.02 was published for (GPT-1)."""
+
 _UNDECIDED = frozenset({"Softmax", "LogSoftmax"})
 """What may follow the output layer of a classifier."""
 
@@ -50,10 +58,10 @@ class Fans(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Initialiser:
-    """How one layer is to be initialised.
+    """How one layer should be initialised.
 
     Attributes:
-        recipe: name in ``init_monitor.recipes``; empty if the layer is to stay as it is.
+        recipe: name in ``init_monitor.recipes``; empty if the layer should stay as it is.
         options: its arguments.
         variance: Var(W) that it gives; 0 for zeros, NaN where it has no meaning or the fans are not known.
         reason: why, in a sentence.
@@ -96,10 +104,10 @@ def initialiser_for(
         return Initialiser("embedding_", {"std": 1.0}, 1.0, reason, NORMAL_TABLE)
     if place is Place.NORMALISATION:
         return Initialiser(
-            "normalisation_defaults_", reason="It starts by only normalising.", source=FRESH_NORMALISATION
+            "normalisation_defaults_", reason="It starts as a plain normalisation.", source=FRESH_NORMALISATION
         )
     if place is Place.RECURRENT:
-        return recurrent(layer.kind, fans or fans_of(layer))
+        return recurrent(layer.torch_kind, fans or fans_of(layer))
     reason = "It ends a residual branch: at zero the block starts as the identity."
     return Initialiser("zero_init_residual_", {}, 0.0, reason, ZERO_END)
 
@@ -112,26 +120,41 @@ def recurrent(kind: str, fans: Fans) -> Initialiser:
     return Initialiser(recipe, {}, _xavier(fans), reason, RECURRENT)
 
 
+def transformer(reason: str, fans: Fans, additions: int = 0) -> Initialiser:
+    """Return the initialiser of a linear layer in a transformer block, by the width of the stream that it reads or writes.
+
+    Args:
+        reason: where the layer lies.
+        fans: of its weight, of an attention those of one of its three parts.
+        additions: of the residual stream that it writes into; 0 if it only reads one.
+    """
+    width = int(fans.backward if additions else fans.forward)
+    wide = stream_std(width) if width else GPT_STD
+    narrow = f", of only {width} units: 0.02 is for wide ones" if wide != GPT_STD else ""
+    std = wide / math.sqrt(additions or 1)
+    return Initialiser("gpt_", {"std": std}, std**2, f"{reason}{narrow}.", SMALL if narrow else GPT)
+
+
+def stream_std(width: int) -> float:
+    """Return the standard deviation for a layer on a transformer's stream of ``width`` units.
+
+    0.02 is right for the widths it was chosen for; the narrower the layer, the more of the signal it would lose. There it
+    is sqrt(2/(5·width)), which meets 0.02 at a width of 1,000: Nguyen & Salazar 2019, Section 2.2 (SmallInit).
+
+    >>> stream_std(768), f"{stream_std(64):.4f}"
+    (0.02, '0.0791')
+    """
+    return GPT_STD if width >= NARROWEST else math.sqrt(2 / (5 * width))
+
+
+def small_embedding(reason: str) -> Initialiser:
+    """Return the initialiser of an embedding that must not start from N(0, 1)."""
+    return Initialiser("embedding_", {"std": GPT_STD}, GPT_STD**2, reason, GPT)
+
+
 def fans_of(layer: Layer) -> Fans:
-    """Return the fans of a layer."""
+    """Return the fans of a layer, or of one part of its weight (a gate, a query) where it has several."""
     return Fans(layer.forward_terms or float(layer.fan_in), layer.backward_terms or float(layer.fan_out))
-
-
-def place_of(layer: Layer, output: Layer | None) -> Place:
-    """Return where a layer stands, as far as the layer itself shows it (residual branches and transformers are not seen)."""
-    if layer.kind in _EMBEDDINGS:
-        return Place.EMBEDDING
-    if layer.role is Role.NORMALISATION:
-        return Place.NORMALISATION
-    if layer.kind in GATES:
-        return Place.RECURRENT
-    return Place.OUTPUT if output is not None and layer.module == output.module else Place.HIDDEN
-
-
-def output_of(layers: Iterable[Layer]) -> Layer | None:
-    """Return the weight layer that ran last: what it gives is the answer."""
-    weights = [layer for layer in layers if layer.role is Role.WEIGHT]
-    return max(weights, key=lambda layer: layer.depth, default=None)
 
 
 def activation_before(layer: Layer, known: Mapping[str, Layer]) -> Activation | None:
@@ -149,15 +172,15 @@ def activation_before(layer: Layer, known: Mapping[str, Layer]) -> Activation | 
 def _output(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
     """Return the initialiser of the output layer: small if it is wide (a reconstruction, a vocabulary), else as any other.
 
-    A wide one with Xavier's variance starts far from every answer and has that to unlearn. A narrow one (a classifier) does
+    A wide one with Xavier's variance starts far from every answer and first has to unlearn that. A narrow one (a classifier) does
     not, and with small weights little of the gradient reaches the layers before it: in a stack of 30 tanh layers 200 steps
     of Adam ended at a loss of 1.05 instead of 0.13.
     """
     follows = activation_called(layer.activation)
     answers = layer.activation is None or (follows is not None and follows.name in _UNDECIDED)
     small = answers and fans.backward >= fans.forward
-    # Where Xavier makes it smaller still, that is small enough.
-    if layer.kind == "Linear" and small and not _xavier(fans) <= OUTPUT_STD**2:
+    # Where Xavier gives even less, that is small enough.
+    if layer.torch_kind == "Linear" and small and not _xavier(fans) <= OUTPUT_STD**2:
         reason = "It is a wide output layer: small weights let the network start undecided."
         return Initialiser("small_output_", {"std": OUTPUT_STD}, OUTPUT_STD**2, reason, SMALL_OUTPUT)
     return _hidden(layer, before, fans)
@@ -170,7 +193,7 @@ def _hidden(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
     behind = " behind a normalisation" if layer.normalised else ""
     if before is not None and before.at_zero:
         centred = _sums_rows(layer)
-        # Without a bias to take the mean out, weights as large as this let what does not saturate grow without bound.
+        # Without a bias that removes the mean, weights this large let an activation that does not saturate grow without bound.
         if centred or before.shape is Shape.BOUNDED:
             return _behind(before, 1.0 if gains is None else gains.forward, fans, centred=centred)
     if follows is not None and follows.name == "SELU":
@@ -178,7 +201,7 @@ def _hidden(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
         return Initialiser("lecun_normal_", {}, _over(1.0, fans), reason, SELF_NORMALISING)
     if follows is None or gains is None or gains.forward == 1:
         if layer.activation is None:
-            reason = f"No activation follows{behind}: it is to keep the variance, forward and backward."
+            reason = f"No activation follows{behind}: it should keep the variance, forward and backward."
         else:
             near = "the identity near 0" if gains is not None else "linear near 0"
             reason = f"{layer.activation} follows{behind}, {near}."
@@ -195,23 +218,23 @@ def _hidden(layer: Layer, before: Activation | None, fans: Fans) -> Initialiser:
 def _behind(before: Activation, gain: float, fans: Fans, *, centred: bool) -> Initialiser:
     """Return the initialiser behind an activation that is not 0 at 0, such as a sigmoid.
 
-    Of what comes out of it only the variance says something about the input: the weights keep that, and the bias takes out
-    the mean, which would otherwise grow until every sample looks the same. Glorot & Bengio (2010, Section 2) start sigmoids
+    Only the variance of its output carries information about the input: the weights keep that, and the bias removes
+    the mean, which would otherwise grow until all samples look the same. Glorot & Bengio (2010, Section 2) start sigmoids
     with four times the weights, by their slope at 0; for an input of variance 1 it is 4.8 times.
     """
     factor = math.sqrt(gain / before.moments.variance)
     mean = before.moments.mean
     reason = (
         f"Its input comes out of {before.name}, which leaves {before.moments.variance:.2g} of the variance and adds"
-        f" {mean:.2g}: larger weights make up for the one{', the bias takes the other out' if centred else ''}."
+        f" {mean:.2g}: larger weights restore the one{', the bias removes the other' if centred else ''}."
     )
     options = {"gain": factor, "input_mean": mean} if centred else {"gain": factor}
     return Initialiser("xavier_normal_", options, factor**2 * _xavier(fans), reason, GLOROT_OFFSET)
 
 
 def _sums_rows(layer: Layer) -> bool:
-    """Say whether each output of a layer is a sum over one row of its weight, and has a bias to take a constant out."""
-    return bool(layer.bias) and layer.kind in {"Linear", "Conv1d", "Conv2d", "Conv3d"}
+    """Say whether each output of a layer is a sum over one row of its weight, and has a bias that can remove a constant."""
+    return bool(layer.bias) and layer.torch_kind in {"Linear", "Conv1d", "Conv2d", "Conv3d"}
 
 
 def _xavier(fans: Fans) -> float:

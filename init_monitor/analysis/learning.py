@@ -1,4 +1,4 @@
-"""Whether a run is seen to learn: what its training losses say, through their noise."""
+"""Whether a run is learning: what its training losses say, despite their noise."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, LossCurve, StepRecord, Structure
 
 FEWEST = 10
-"""Losses from which a fall may be seen: as many as the default dense start."""
+"""Losses needed to see a fall: as many as the default dense start."""
 
 LONG = 50
-"""Losses from which a level one counts: networks of a few layers that learn at all have left their first loss by then."""
+"""Losses from which a level loss counts: networks of a few layers that learn at all have left their first loss by then."""
 
 SURE = 4.0
-"""A difference of levels counts from so many standard errors: 1 in 30,000 by chance."""
+"""A difference of levels counts from this many standard errors on: 1 in 30,000 by chance."""
 
 CLEAR = 0.2
-"""A fall by this part of the first level is no mere finding of the level of guessing (of a bias, of a mean)."""
+"""A fall by this fraction of the first level is more than finding the level of guessing (a bias, a mean)."""
 
 GOING_ON = 0.01
-"""A fall by this part of the first level that goes on after the first third of the run is learning, however slow."""
+"""A fall by this fraction of the first level that continues after the first third of the run is learning, however slow."""
 
 VISIBLE = 0.05
-"""A level loss can be told from a falling one if the standard error of the levels is below this part of the first one."""
+"""A level loss can be told from a falling one if the standard error of the levels is below this fraction of the first."""
 
 GUESSING = 0.01
-"""How near a loss comes to that of guessing among equal classes, which no network that has learned something does."""
+"""How close a loss comes to that of guessing among equal classes; a network that has learned something is below it."""
 
 WELL = 0.5
-"""A loss below this part of its first level, and of that of guessing, has left its start behind."""
+"""A loss below this fraction of its first level, and of that of guessing, has left its start behind."""
 
 DROWNS = 10.0
-"""Mean square of an output from which it is far above standardised targets, and logits far above those that know nothing."""
+"""Mean square from which an output is far above standardised targets, and logits far above those of an untrained network."""
 
 SURE_AND_WRONG = (0.5, 2.1)
 """Largest element of the gradient of logits, times the rows of the batch, of a cross-entropy that is sure and wrong: 1."""
@@ -55,7 +55,7 @@ _OF_MEDIAN = 1.2533
 
 
 class Learning(str, Enum):
-    """What the loss says of a run."""
+    """What the loss says about a run."""
 
     LEARNS = "learns"
     LEVEL = "level"
@@ -65,7 +65,7 @@ class Learning(str, Enum):
 
 
 class Course(NamedTuple):
-    """How the loss went, in medians; NaN where too few are known.
+    """The course of the loss, in medians; NaN where too few are known.
 
     Attributes:
         known: losses that are known (kept, if the run is long).
@@ -85,28 +85,28 @@ class Course(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """What a fall is compared with: the size of the first level."""
+        """The size of the first level, which a fall is compared with."""
         return abs(self.first)
 
     @property
     def fall(self) -> float:
-        """By how much the loss has fallen since the start, in parts of the first level; negative if it rose."""
+        """How far the loss has fallen since the start, as a fraction of the first level; negative if it rose."""
         return (self.first - self.last) / self.scale if self.scale > 0 else math.nan
 
     @property
     def falls(self) -> bool:
-        """It fell by more than its noise makes of it."""
+        """Whether it fell by more than its noise explains."""
         return self.first - self.last >= SURE * self.error and self.first > self.last
 
     @property
     def goes_on(self) -> bool:
-        """It still fell, and not by noise, after the first third."""
+        """Whether it still fell, by more than noise, after the first third."""
         late = self.middle - self.last
         return late >= SURE * self.error and late > GOING_ON * self.scale
 
 
 def course_of(curve: LossCurve) -> Course:
-    """Return how the loss of a run went; what is not finite is left out, but for the newest."""
+    """Return the course of a run's loss; losses that are not finite are left out, except for the newest."""
     values = curve.values.astype(np.float64)
     if not values.size:
         return Course()
@@ -124,12 +124,12 @@ def course_of(curve: LossCurve) -> Course:
 
 
 def seen(course: Course, structure: Structure, *, several: bool = False) -> Learning:
-    """Return what the loss says of a run.
+    """Return what the loss says about a run.
 
     Args:
         course: of its loss.
         structure: of the network: its last layer says what guessing costs.
-        several: several optimizers play against each other, or may: a level loss then says nothing.
+        several: several optimizers compete, or may: a level loss then says nothing.
     """
     if course.known and not math.isfinite(course.newest):
         return Learning.BROKEN
@@ -142,7 +142,7 @@ def seen(course: Course, structure: Structure, *, several: bool = False) -> Lear
 
 
 def learning_of(history: History) -> Learning:
-    """Return whether the run of a history is seen to learn."""
+    """Return whether the run is learning, as far as its losses show."""
     return seen(course_of(history.losses), history.structure, several=plays(history.records))
 
 

@@ -1,4 +1,4 @@
-"""What training did to the differences between samples: at the end of a network, and in a code that a decoder gets beside noise."""
+"""What training did to the differences between samples: at the end of a network, and in a code that is decoded with noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Loss(NamedTuple):
 
     Attributes:
         layers: where.
-        into: the layer that gets it beside what no layer made; ``None`` at the end of the network.
+        into: the layer that gets it together with noise; ``None`` at the end of the network.
         before, now: variance between samples of an output (of a code: its variance) at the first record and at the last.
         share: of the whole variance of the output (of a code: of what ``into`` gets) that it is now.
     """
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
 
 
 def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, factor: float, share: float) -> Loss | None:
-    """Return the output layers to which all samples have become alike, where they were not at the first record.
+    """Return the output layers for which all samples have become alike, where they were not at the first record.
 
     Args:
         records: the first, and the latest that must all show it.
@@ -46,7 +46,7 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
         before = _between(records[0], layer)
         if all(_between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]):
             found.append(layer)
-    # Beside an output that still tells the samples apart it may be meant to be constant.
+    # If another output still tells the samples apart, this one may be meant to be constant.
     if not found or len(found) < len(ends):
         return None
     last = records[-1]
@@ -60,7 +60,7 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
 
 
 def lost_in_noise(records: Sequence[StepRecord], structure: Structure, *, factor: float, share: float) -> Loss | None:
-    """Return the layers whose output is next to nothing beside what else is added to it, where it was not at first.
+    """Return the layers whose output has become negligible against what is added to it.
 
     That is the code of a variational autoencoder: its decoder gets it with noise, which no layer made.
 

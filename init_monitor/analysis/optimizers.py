@@ -1,4 +1,4 @@
-"""What an optimizer does to the size of a gradient: some divide it out, down to their epsilon."""
+"""What an optimizer does to the scale of a gradient: some divide it out, down to their epsilon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPSILON: Mapping[str, float] = MappingProxyType(
         "adafactor": 1e-15,
         "adagrad": 1e-10,
         "adadelta": 1e-3,
-        "adam": 1e-8,  # also AdamW, NAdam, RAdam, Adamax, and their 8-bit and fused kin
+        "adam": 1e-8,  # also AdamW, NAdam, RAdam, Adamax, and their 8-bit and fused versions
         "rmsprop": 1e-8,
         "lamb": 1e-6,
         "lion": 0.0,
@@ -35,7 +35,7 @@ _IN_TORCH = frozenset(
 def epsilon_of(optimizer: str) -> float | None:
     """Return the gradient rms below which ``optimizer`` rescales no more; ``None`` if it does not rescale at all.
 
-    Of several (comma-separated) the largest counts, and one that does not rescale decides.
+    Of several (comma-separated) the largest counts; if one of them does not rescale, the answer is ``None``.
 
     >>> epsilon_of("AdamW"), epsilon_of("Lion"), epsilon_of("SGD"), epsilon_of("Adam, SGD")
     (1e-08, 0.0, None, None)
@@ -50,13 +50,13 @@ def epsilon_of(optimizer: str) -> float | None:
 
 
 def optimizer_code(optimizer: str, rate: float, more: str = "") -> str:
-    """Return code that makes the optimizer anew, over every parameter of ``model``; empty if it is not torch's own.
+    """Return code that rebuilds the optimizer over every parameter of ``model``; empty if it is not torch's own.
 
-    ``more`` is written behind the rate: ``", eps=1e-4"``.
+    ``more`` is written after the rate: ``", eps=1e-4"``.
 
     >>> optimizer_code("SGD", 0.01), optimizer_code("Shampoo", 0.01)
-    ('optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # and its other arguments as before', '')
+    ('optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # keep its other arguments', '')
     """
     if optimizer not in _IN_TORCH or not rate > 0:
         return ""
-    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g}{more})  # and its other arguments as before"
+    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g}{more})  # keep its other arguments"

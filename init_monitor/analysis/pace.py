@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, History, StepRecord, Structure
 
 HEALTHY_UPDATE = Quantity.UPDATE_RATIO.facts.healthy or (math.nan, math.nan)
-"""‖Δw‖/‖w‖ of one step within which a weight learns: a decade and more around the 1e-3 that is usually aimed at. Below,
+"""‖Δw‖/‖w‖ of one step within which a weight learns: more than a decade around the usual 1e-3. Below,
 thousands of steps change nothing; above, ten steps replace the weight."""
 
 FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
 
 _NOT_JUDGED = frozenset({"Embedding", "EmbeddingBag"})
-"""Of an embedding a step changes only the rows that were looked up: its ratio says how rare they are."""
+"""A step changes only those rows of an embedding that were looked up: its ratio says how rare they are."""
 
 
 class Pace(NamedTuple):
@@ -34,7 +34,7 @@ class Pace(NamedTuple):
     Attributes:
         record: of the step.
         low, high: over the layers, the lower and the upper median of ‖Δw‖/‖w‖.
-        pull: the upper median of ‖g‖/‖w‖, which plain gradient descent multiplies with its learning rate; NaN if unknown.
+        pull: the upper median of ‖g‖/‖w‖, which plain gradient descent multiplies by its learning rate; NaN if unknown.
     """
 
     record: StepRecord
@@ -99,7 +99,7 @@ def _sorted(values: Column) -> Column:
 
 
 def pull_of(stretch: Sequence[Pace]) -> float:
-    """Return the median of ‖g‖/‖w‖ where the optimizer multiplies it with its learning rate; infinite if it rescales it."""
+    """Return the median of ‖g‖/‖w‖ where the optimizer multiplies it by its learning rate; infinite if it rescales it."""
     if epsilon_of(stretch[-1].record.optimizer) is not None:
         return math.inf
     pulls = [pace.pull for pace in stretch if not math.isnan(pace.pull)]

@@ -1,4 +1,4 @@
-"""Which layers a signal reaches from a layer on, as far as it was followed."""
+"""Which layers a signal reaches from a given layer, as far as it was followed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INPUT_SCALE, DEGENERATE = "IM701", "IM503"
 
 
 def behind(names: Collection[str], structure: Structure) -> frozenset[str]:
-    """Return these layers and all that what they make may reach.
+    """Return these layers and all layers that their output may reach.
 
     A layer of which nothing is known, or that takes a tensor that no layer made, is reached if one before it was: what lies
     between two layers (a sum, a sampled code) is not always followed.
@@ -35,7 +35,7 @@ def before(names: Collection[str], structure: Structure) -> frozenset[str]:
 
 
 def explained(finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-    """Return the layers of a finding whose trouble another one explains from where it comes.
+    """Return the layers of a finding that another finding explains, by where the signal comes from.
 
     An input out of scale (IM701) explains what happens to the signal behind it; a layer that lets nothing through (IM503) that,
     and the gradient that does not come back before it. Of other findings, only the layers that both name.

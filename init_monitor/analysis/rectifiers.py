@@ -1,4 +1,4 @@
-"""Rectifiers: how many of their units are off, or never bend the signal, and which layers feed them."""
+"""Rectifiers: how many of their units are dead, or act linearly, and which layers feed them."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class RectifierUnits(NamedTuple):
         return round(self.dead + self.all_positive, 12)
 
     def by_chance(self, *, deviations: float, matched: float) -> bool:
-        """Say whether as many units are only positive as are only negative, as chance alone makes them.
+        """Say whether as many units are only positive as are only negative, as happens by chance.
 
         Args:
             deviations: standard deviations by which the dead units may outnumber the all-positive ones.
-            matched: share of the dead units that the all-positive ones must come to.
+            matched: share of the dead units that the all-positive ones must reach.
         """
         if not self.all_positive >= matched * self.dead or not self.units > 0:
             return False
@@ -73,7 +73,7 @@ def rectifiers(
         flat_below: only activations that are flat for negative inputs, whose units can die; else all that are two straight
             lines (a leaky ReLU, too).
         least_samples: positions per unit below which a rectifier is left out.
-        pooled: keep those, too, of which the layer as a whole tells how many units are dead at least.
+        pooled: also keep those for which the layer as a whole bounds the number of dead units from below.
     """
     known = structure.by_name()
     dead, positive = record.column(Quantity.DEAD_FRACTION), record.column(Quantity.ALL_POSITIVE_FRACTION)
@@ -92,7 +92,7 @@ def rectifiers(
 
 
 def detectable_rate(samples: float) -> float:
-    """Return the smallest rate of firing that would have shown within ``samples`` (95 % confidence).
+    """Return the lowest firing rate that would have been seen within ``samples`` (95 % confidence).
 
     >>> detectable_rate(1000)
     0.003

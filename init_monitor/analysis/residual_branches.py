@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from init_monitor.analysis.attention_parts import projection_of
 from init_monitor.records import Role
 from init_monitor.records.once import once
 
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from init_monitor.records import Layer, Residual, Structure
-
-_ATTENTION_END = "out_proj"
-"""The layer inside ``nn.MultiheadAttention`` that writes its output; it is never called as a module."""
 
 
 def layers_of(residual: Residual, structure: Structure) -> Sequence[Layer]:
@@ -44,7 +41,7 @@ def _layers_of(residual: Residual, structure: Structure) -> Sequence[Layer]:
 
 
 def normalises(residual: Residual, structure: Structure) -> bool:
-    """Say whether a normalisation lies in the branch: what it adds is then the same, whatever the stream has become."""
+    """Say whether a normalisation lies in the branch: what it adds then does not depend on the scale of the stream."""
     return residual.name in _normalising(structure)
 
 
@@ -59,7 +56,7 @@ def _normalising(structure: Structure) -> frozenset[str]:
 
 
 def unnormalised(structure: Structure) -> list[Residual]:
-    """Return the additions on a stream that no normalisation holds, in a branch or on the stream."""
+    """Return the additions on a stream without any normalisation, in a branch or on the stream."""
     if any(residual.normalised for residual in structure.residuals):
         return []
     streams = [residual for residual in structure.residuals if not residual.nested and not residual.long]
@@ -76,15 +73,7 @@ def end_of(residual: Residual, structure: Structure) -> Layer | None:
     if not made:
         return None
     end = made[-1]
-    written = f"{end.module}.{_ATTENTION_END}"
-    if f"{written}.weight" in end.parameters:
-        bias = f"{written}.bias"
-        return replace(
-            end,
-            name=written,
-            module=written,
-            kind="Linear",
-            weight=f"{written}.weight",
-            bias=bias if bias in end.parameters else "",
-        )
+    projection = projection_of(end)
+    if projection is not None:
+        return projection
     return end if end.weight and end.role in {Role.WEIGHT, Role.NORMALISATION} else None

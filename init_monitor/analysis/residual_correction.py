@@ -1,6 +1,6 @@
-"""What residual additions account for: the growth that the stream brings, which is no layer's fault.
+"""What residual additions account for: growth of the stream itself, which is no layer's fault.
 
-In ``x + F(x)`` the variance grows although every layer keeps it. Rules about layers look at what is left when the growth
+In ``x + F(x)`` the variance grows although every layer keeps it. Rules about layers look at what is left once the growth
 of the additions is taken out; the growth itself is IM401's.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHORT_BRANCH = 8
 """Weight layers up to which a branch is only a detour beside the stream: attention has four, an inverted bottleneck
-three. What a longer one does to the gradient is looked at for itself."""
+three. A longer branch is judged like a chain of its own."""
 
 
 @once
@@ -40,7 +40,7 @@ def on_the_stream(record: StepRecord, structure: Structure) -> Column:
 def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
     """Return, for each layer of a short residual branch, the log variance of the skip beside it; else NaN.
 
-    A signal that shrinks inside such a branch is not lost: the skip carries it on.
+    A signal that shrinks inside such a branch is not lost: the skip carries it past.
     """
     return _beside(record, structure, Quantity.RESIDUAL_SKIP_VAR)
 

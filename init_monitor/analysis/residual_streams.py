@@ -36,7 +36,7 @@ class Stream(Keeping):
 
     @property
     def format(self) -> Format:
-        """The format of least range that a sum of the stream is kept in."""
+        """The format with the smallest range that a sum of the stream is stored in."""
         return min((format_of(residual.dtype) for residual in self.residuals), key=lambda form: form.largest)
 
 
@@ -97,7 +97,7 @@ class Growth:
 
     @property
     def steady_total(self) -> float:
-        """The total, or what the robust pace makes of as many blocks if that is less: one jump is no growth."""
+        """The total, or what the robust pace gives over as many blocks if that is less: a single jump is no growth."""
         levels, logs = self._measured()
         return min(self.total, _over(levels, _pace(levels, logs)))
 

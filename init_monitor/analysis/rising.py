@@ -1,4 +1,4 @@
-"""Whether a sequence of numbers rises: what is growing, or a warm-up, is left alone by several rules."""
+"""Whether a sequence of numbers rises: several rules say nothing about what is still growing, or warming up."""
 
 from __future__ import annotations
 

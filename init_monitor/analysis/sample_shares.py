@@ -1,4 +1,4 @@
-"""What is left, over depth, of the differences between the samples of a batch."""
+"""How much of the difference between the samples of a batch is left over depth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
 _LEVELS = 2
-"""Layers behind one another that must show it: a last one may be all bias (a head that starts small)."""
+"""Consecutive layers that must show it: the last one alone may be mostly bias (a head that starts small)."""
 
 
 class SampleShares(NamedTuple):

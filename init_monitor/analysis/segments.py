@@ -1,4 +1,4 @@
-"""Depth: which weight layers feed which, where a normalisation starts anew, and how fast a quantity grows with depth."""
+"""Depth: which weight layers feed which, where a normalisation starts a new segment, and how fast a quantity grows with depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segment(Keeping):
-    """Weight layers that feed one another with no normalisation between.
+    """Weight layers that feed one another with no normalisation in between.
 
     Attributes:
         layers: in execution order.
@@ -63,7 +63,7 @@ class _Position(NamedTuple):
 
 
 _SIDE = 0.5
-"""A chain that meets another is a branch beside it, and no side input, from this part of its weight layers on."""
+"""A chain that meets another counts as a branch, not a side input, if it has this fraction of the other's weight layers."""
 
 
 @once
@@ -130,7 +130,7 @@ def _branches(known: Sequence[_Position]) -> frozenset[int]:
 
 
 def _sums_to_one(layer: Layer) -> bool:
-    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start anew, too."""
+    """Say whether a layer makes probabilities, whose sum is one whatever the scale of the input: they start a new segment as well."""
     known = activation_called(layer.kind)
     return known is not None and known.sums_to_one
 
@@ -187,7 +187,7 @@ def by_level(levels: Sequence[int], values: Column) -> tuple[Column, Column]:
 
 
 def bounded_exp(value: float) -> float:
-    """Return e to the ``value``, held within what a float64 can hold.
+    """Return e to the ``value``, clipped to the range of float64.
 
     >>> bounded_exp(0.0), bounded_exp(1e9) < math.inf, bounded_exp(-1e9) > 0
     (1.0, True, True)

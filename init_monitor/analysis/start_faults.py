@@ -75,15 +75,27 @@ def _factor(log: float) -> str:
 
 
 def _constants(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
-    """A weight that is one number, and not zero, makes all units of its layer the same."""
+    """A weight that is one number makes all units of its layer the same.
+
+    Zeros are a healthy start where the first step ends them (the end of a residual branch, an adapter's second factor, the
+    modulation of a diffusion transformer, a head). They stay where they get no gradient because what arrives is constant.
+    """
     for layer in structure.layers:
         if layer.role is not Role.WEIGHT or not layer.weight:
             continue
         at = record.parameter_table.at
         mean, variance = at(layer.weight, Quantity.WEIGHT_MEAN), at(layer.weight, Quantity.WEIGHT_VARIANCE)
         learns = at(layer.weight, Quantity.TRAINABLE) == 1
-        if mean and learns and variance <= CONSTANT * (mean * mean + variance):
+        if not learns or not variance <= CONSTANT * (mean * mean + variance):
+            continue
+        if mean:
             yield StartFault("constant", (layer.module,), math.inf, "all its weights are one number")
+        elif (
+            at(layer.weight, Quantity.WEIGHT_GRADIENT_NORM)
+            == 0
+            == record.layer_table.at(layer.name, Quantity.INPUT_VARIANCE)
+        ):
+            yield StartFault("constant", (layer.module,), math.inf, "its weights are zero and get no gradient")
 
 
 def _modules(segment: Segment) -> tuple[str, ...]:

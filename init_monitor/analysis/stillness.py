@@ -1,4 +1,4 @@
-"""Whether a network stands still since its start, and where its gradient ends."""
+"""Whether a network has not moved since its start, and how far its gradient reaches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Still(str, Enum):
-    """How a network stands still."""
+    """Why a network does not move."""
 
     FROZEN = "frozen"
     """No parameter requires a gradient."""
@@ -31,25 +31,25 @@ class Still(str, Enum):
     NO_RATE = "no rate"
     """The learning rate is zero."""
     SHRUNK = "shrunk"
-    """The update is a thousandth and less of what rate and gradient give: the gradient is clipped away."""
+    """The update is a thousandth or less of what rate and gradient give: the gradient is clipped away."""
     UNMOVED = "unmoved"
-    """There is a gradient and a rate, and nothing moves."""
+    """There is a gradient and a learning rate, but nothing moves."""
 
 
 def has_no_gradient(record: StepRecord) -> bool:
-    """Say whether no parameter of a step got a gradient. What moved by one that cannot be measured (sparse) had it."""
+    """Say whether no parameter of a step got a gradient. One that moved by an unmeasurable (sparse) gradient had one."""
     norms, moved = record.column(Quantity.WEIGHT_GRADIENT_NORM), record.column(Quantity.UPDATE_RATIO)
     broken = record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
     return not ((norms > 0) | (broken > 0) | (np.isnan(norms) & (moved > 0))).any()
 
 
 def was_skipped(record: StepRecord) -> bool:
-    """Say whether a gradient was not finite: a scaler leaves such a step out, and so may the program; IM601 tells it."""
+    """Say whether a gradient was not finite: a scaler skips such a step, and so may the program; IM601 reports it."""
     return bool((record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT) > 0).any())
 
 
 def how_it_stands(records: Sequence[StepRecord], *, faint: float, shortfall: float) -> Still | None:
-    """Return how the network stood still in all of these records; ``None`` if it did not.
+    """Return why the network did not move in any of these records; ``None`` if it did.
 
     Args:
         records: from the start on, without those whose gradient was not finite.
@@ -71,7 +71,7 @@ def how_it_stands(records: Sequence[StepRecord], *, faint: float, shortfall: flo
 
 
 def _is_at_rest(record: StepRecord) -> bool:
-    """Say whether no parameter moved in a step. NaN, where it was not measured, is no rest."""
+    """Say whether no parameter moved in a step. NaN, where it was not measured, does not count as standing still."""
     moved = record.column(Quantity.UPDATE_RATIO)
     return bool((moved == 0).any() and not (moved > 0).any())
 
@@ -79,12 +79,12 @@ def _is_at_rest(record: StepRecord) -> bool:
 def out_of_rate(history: History, *, part: float, steps: int) -> int | None:
     """Return the step from which on the learning rate was next to 0, where that is most of the run or came before it learned.
 
-    Every schedule ends near 0: it does so at its end, after the loss has fallen.
+    Every schedule ends near 0, but at its end, after the loss has fallen.
 
     Args:
         history: from the start on.
         part: of the largest rate that is next to 0.
-        steps: that it must have been so, at least, and for as long as the run was before it.
+        steps: the fewest for which this must have lasted; it must also be as long as the run before it.
     """
     rates = np.array([record.learning_rate for record in history.records])
     at = [record.step for record in history.records]
@@ -116,7 +116,7 @@ def expected_updates(record: StepRecord) -> Column:
 
 
 def _started(record: StepRecord) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Return which parameters did not start at zero: what such a one moves by is relative to nothing."""
+    """Return which parameters did not start at zero: a relative update of zero weights has no meaning."""
     started: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = record.column(Quantity.WEIGHT_NORM) > 0
     started &= record.column(Quantity.TRAINABLE) != 0
     return started

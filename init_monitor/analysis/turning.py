@@ -1,4 +1,4 @@
-"""How a loss came to be not finite, and whether it stays so."""
+"""How a loss became non-finite, and whether it stays so."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from init_monitor.records import History, LossCurve, StepRecord
 
 BEFORE = 8
-"""Steps looked at before the first loss that is not finite: a run that diverges multiplies its loss within a few."""
+"""Steps looked at before the first non-finite loss: a run that diverges multiplies its loss within a few steps."""
 
 ROSE = 3.0
 """Factor over the lowest loss within these steps, beyond its noise, from which a loss was on its way up."""
 
 
 class LeadUp(NamedTuple):
-    """How the loss came to its first value that is not finite.
+    """How the loss reached its first non-finite value.
 
     Attributes:
         before: its last finite value; NaN if there was none.
-        rose: it was on its way up.
+        rose: it was rising.
         known: finite losses before.
     """
 
@@ -36,7 +36,7 @@ class LeadUp(NamedTuple):
 
 
 def lead_up(curve: LossCurve, first: int) -> LeadUp:
-    """Return how the loss came to step ``first``."""
+    """Return the course of the loss up to step ``first``."""
     steps, values = curve.steps, curve.values.astype(np.float64)
     earlier = values[(steps < first) & np.isfinite(values)]
     if not earlier.size:
@@ -49,7 +49,7 @@ def lead_up(curve: LossCurve, first: int) -> LeadUp:
 
 
 def stays_broken(history: History) -> bool:
-    """Say whether the newest loss is not finite, and neither the scaler nor chance explains that.
+    """Say whether the newest loss is not finite and neither the scaler nor chance explains it.
 
     One loss that is not finite, in a step that a gradient scaler skips, is no more than that; of two in a row the second saw
     weights that the first has broken, or the same fault.
@@ -63,7 +63,7 @@ def stays_broken(history: History) -> bool:
 def lost_epsilon(history: History) -> str:
     """Return the half-precision format in which the optimizer's eps is 0 and an update broke weights; empty if none.
 
-    A gradient that is finite went in and NaN came out: 0/0, where a gradient was 0 too. In float32 Adam and its kin cannot do
+    A gradient that is finite went in and NaN came out: 0/0, where a gradient was 0 too. In float32 Adam and similar optimizers cannot do
     that. Under a gradient scaler the weights are not in half precision.
     """
     last, smallest = history.last, FORMATS["float16"].smallest

@@ -1,7 +1,7 @@
 """The device side of a sampled step: tensors come in from hooks, one packed copy goes out to the host.
 
-Every distinct small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
-are not reduced one by one. Small ones are copied aside and, once a block's worth of elements waits, those of one shape
+Each small operation inside a real training step costs tens of microseconds, whatever its size; so tensors
+are not reduced one by one. Small ones are copied aside and, once a block's worth of elements is waiting, those of one shape
 are stacked and reduced together; large ones are reduced where they lie, in pieces that fit the cache. The working
 memory is small, and given back at the end of each micro-batch. Nothing here waits for the device before
 :meth:`Accumulator.drain`.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from init_monitor.measures import Sizes, UnitSums
 
 LARGE_SHARE = 4
-"""A tensor of more than a quarter of a block is reduced where it lies: copying it costs more than it spares."""
+"""A tensor of more than a quarter of a block is reduced where it lies: copying it costs more than it saves."""
 
 
 class _Bench:
@@ -88,7 +88,7 @@ class Accumulator:
             tensor: of any shape.
             plan: what to reduce of it besides its moments.
             gradient: its numbers get the factor that :meth:`end_batch` is given.
-            lasting: nobody writes to it any more: a small one is kept as it is until it is reduced, rather than copied.
+            lasting: it is not written to any more, so a small one is kept as it is until it is reduced, rather than copied.
         """
         x = local(tensor.detach())
         if not self.exact:
@@ -117,7 +117,7 @@ class Accumulator:
             self._merge_units()
 
     def drain(self, also: Tensor | None = None, flags: Tensor | None = None) -> Drained:
-        """Copy everything to the host, once, and start afresh; numbers and truth values of the same device travel along."""
+        """Copy everything to the host, once, and start over; numbers and truth values of the same device travel along."""
         read = drained(self._all_rows(), self._unit_blocks, also, flags)
         read.samples, read.positions = self._samples, self._positions
         self.discard()
@@ -195,7 +195,7 @@ class Accumulator:
 def _held(x: Tensor, *, lasting: bool) -> Tensor:
     """Return a tensor in the format that it is reduced in, contiguous: a copy, unless it lasts as it is.
 
-    One operation per tensor: a place in memory that was made before takes three.
+    One operation per tensor; a preallocated place in memory would take three.
     """
     wanted = working_dtype(x.dtype)
     if x.dtype != wanted:

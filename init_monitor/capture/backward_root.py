@@ -26,14 +26,14 @@ class BackwardRoot(TorchFunctionMode):
         self._live = self._pushed = False
 
     def begin(self) -> None:
-        """Start to listen; to be called before the step, so that whatever mode the loop enters comes off before ours."""
+        """Start listening; call it before the step, so that any mode the loop enters is left before ours."""
         self._live = True
         if not self._pushed:
             self.__enter__()  # type: ignore[no-untyped-call]
             self._pushed = True
 
     def end(self) -> None:
-        """Stop. Where another mode has come on top and stays, ours stays below it and does nothing."""
+        """Stop. If another mode was entered on top and stays, ours stays below it and does nothing."""
         self._live = False
         stack = _get_current_function_mode_stack()
         if self._pushed and stack and stack[-1] is self:

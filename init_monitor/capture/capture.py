@@ -27,6 +27,7 @@ from init_monitor.capture.unit_window import UnitWindow
 from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
+from init_monitor.structure.module_facts import with_module_facts
 from init_monitor.torch_compat import pieces_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 _NO_CALL = (
-    "not one layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
+    "no layer of this {} was seen to be called in a measured step, so there is nothing to judge. A program that was made"
     " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
     " was made from."
 )
@@ -72,7 +73,7 @@ class Capture:
     Args:
         model: the module to watch.
         scope: what of it to measure.
-        on_failure: told ``(layer name, error)`` when measuring a layer failed and was given up.
+        on_failure: told ``(layer name, error)`` when measuring a layer failed and was stopped.
         on_cause: told in words why residuals and functional activations are not looked for (any more).
         on_notice: told in words what cannot be measured.
 
@@ -133,7 +134,7 @@ class Capture:
 
     def _present_pieces(self) -> frozenset[int]:
         # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
-        # Taps keep the modules alive, so the id of a piece is not reused while it is compared.
+        # Taps keep the modules alive, so their ids are not reused while they are compared.
         return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
 
     def open_step(self) -> None:
@@ -190,7 +191,7 @@ class Capture:
         """Detach, and copy the step's numbers to the host (one copy per device).
 
         Args:
-            losses: ``[n]`` that wait on a device for a copy which is made anyway.
+            losses: ``[n]`` that wait on a device to be copied along.
         """
         self._probe.leave()
         self._hooks.detach()
@@ -221,13 +222,13 @@ class Capture:
         """
         if together is not None:
             self._directory.take_over(together, measured.drained)
-            # What only others executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
+            # What only other ranks executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
             # order is that of the ranks, so that every rank writes the same record.
             self._hooks.order = {key: self._hooks.taps[key] for key in together.order if key in self._hooks.taps}
         reader = Reader(measured.drained)
         taps = list(self._hooks.order.values())
         additions = list(self._probe.residuals.order.values())
-        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were told of
+        chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
         self._update_structure(taps, additions)
@@ -284,7 +285,7 @@ class Capture:
         return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def abort(self) -> None:
-        """Give up a step: leave no hook, keep none of its numbers."""
+        """Abandon a step: leave no hook, keep none of its numbers."""
         try:
             self._probe.leave()
         finally:
@@ -301,11 +302,11 @@ class Capture:
         return {**self._saved_windows, **seen}
 
     def load_state_dict(self, state: Mapping[str, dict[str, list[int]]]) -> None:
-        """Go on with saved unit windows; each is taken up when its layer is next seen."""
+        """Continue with saved unit windows; each is restored when its layer is next seen."""
         self._saved_windows = dict(state)
 
     def _unreadable(self, kind: str, what: str) -> None:
-        """Tell of the first tensor of a kind that cannot be measured."""
+        """Report the first tensor of a kind that cannot be measured."""
         if kind not in self._unreadable_kinds:
             self._unreadable_kinds.add(kind)
             if kind == TOO_DEEP:
@@ -333,7 +334,8 @@ class Capture:
             self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
-            self.structure = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            found = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            self.structure = with_module_facts(found, self.model)
 
 
 def _is_sharded(parameter: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""One device's numbers on their way to the host: packed into bytes there, copied once, and read here."""
+"""One device's numbers on their way to the host: packed into bytes on the device, copied once, unpacked here."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Drained:
         units: by row, what its units did (a row met in batches of unlike structure has several entries).
         samples: by row, batch items seen.
         positions: by row, values per unit seen (batch items times positions).
-        also: numbers that travelled along.
-        flags: truth values that did.
+        also: numbers that were copied along.
+        flags: truth values that were.
     """
 
     rows: NDArray[np.float64]
@@ -57,14 +57,14 @@ def drained(
     Args:
         rows: ``[R, WIDTH]`` merged partial rows.
         blocks: what the units of the same rows did.
-        also: ``[n]`` numbers of the same device that travel along.
-        flags: ``[m]`` truth values that do.
+        also: ``[n]`` numbers of the same device to copy along.
+        flags: ``[m]`` truth values, likewise.
     """
     parts = [rows.reshape(-1).view(torch.uint8)]
     for block in blocks:
         parts += [block.sums.view(torch.uint8), block.squares.view(torch.uint8)]
         if block.highs is not None and block.lows is not None:
-            # A NaN says neither dead nor all positive: it counts as having seen both signs.
+            # A NaN proves neither dead nor all positive: it counts as having seen both signs.
             parts += [(block.highs <= 0).logical_not_().view(torch.uint8)]
             parts += [(block.lows > 0).logical_not_().view(torch.uint8)]
     if also is not None:

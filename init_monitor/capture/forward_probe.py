@@ -65,7 +65,7 @@ class ForwardProbe:
         self.residuals.order = {}
 
     def enter(self) -> None:
-        """Start to look; a forward that was not left is left first."""
+        """Start looking; a forward that was not left is left first."""
         self.leave()
         if self._off:
             return
@@ -86,7 +86,7 @@ class ForwardProbe:
             causes = list(self._probe.causes)
         finally:
             self._probe.__exit__(None, None, None)
-            self._inside = False  # not before: a probe that could not be left is left again on the way out
+            self._inside = False  # not earlier: a probe that could not be left is left again on the way out
         for cause in causes:
             # A probe that failed in this model would fail at every step.
             self._off = self._off or STOPPED in cause
@@ -113,7 +113,7 @@ class ForwardProbe:
         if path in self._hooks.layers or self._functions.is_loss(path) or f"{path} {function}" in self._told:
             return
         self._told.add(f"{path} {function}")
-        message = f"{weight!r} is used by {function}, which is not known as a layer: what it makes is not measured."
+        message = f"{weight!r} is used by {function}, which is not known to be a layer, so its output is not measured."
         self._on_notice(f"{message} include={path!r} has the module measured as a whole." if path else message)
 
     def _loss(self, path: str) -> None:

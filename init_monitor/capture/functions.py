@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class _Waiting(NamedTuple):
-    """A layer whose function ran and whose module did not return yet.
+    """A layer whose function has run and whose module has not returned yet.
 
     Attributes:
         tap: its tap.
         received: its input.
-        made: what the function made; a copy if it is not known yet whether that is overwritten.
+        made: what the function made; a copy while it is not known whether that will be overwritten.
         version: of what it made, to see whether it was.
         value: what stands for what it made.
         copied: ``made`` is a copy, and the gradient is followed already.
@@ -84,7 +84,7 @@ class FunctionCalls:
             return
         try:
             with unseen():
-                # In place the output is the very tensor that was the input.
+                # In place, the output is the same tensor as the input.
                 origin = hooks.find(output if given is None else given)
                 got = Received(given, (), origin)
                 tap = hooks.tap(Call(TapKey(name, 0, ""), None, site.owner, site.kind), got, output)
@@ -128,7 +128,7 @@ class FunctionCalls:
             hooks.switch_off(name, error)
 
     def _wait(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
-        """Leave it to the module's return to tell what is to be measured."""
+        """Wait for the module's return to decide what is measured."""
         name = tap.key.layer
         first = name not in self._returns
         self._hooks.made(tap, output)
@@ -161,7 +161,7 @@ class FunctionCalls:
         try:
             tensors = list(floating_tensors(output))
         except Exception:
-            hooks.drop({name})  # nothing was read of it yet
+            hooks.drop({name})  # nothing of it was read yet
             raise
         for path, tensor in tensors:
             if self._lineage.is_value(tensor, waiting.value):
@@ -201,13 +201,13 @@ class FunctionCalls:
         """Leave out the activations that belong to sampling, likelihoods, losses and metrics.
 
         Of those that no module called, or that end in a loss, an activation is the network's if a layer reads what it
-        made, or if it is the last thing that happens to what a layer made; not if it is averaged into a number at
-        once, or if the layer's output is used beside it.
+        made, or if it is the last step after a layer; not if it is averaged into a number at
+        once, or if the layer's output is used elsewhere as well.
 
         Args:
-            reduced: what stands for the layers of which a single number was made.
+            reduced: what stands for the layers whose output was reduced to a single number.
             shared: what stands for the layers whose output several functions read.
-            ending: names of the activations that modules called, and of which nothing but a loss was made.
+            ending: names of the activations that modules called, and from which only a loss was computed.
         """
         taps = {key.layer: tap for key, tap in self._hooks.order.items()}
         last = {name: taps[name] for name in ending if name in taps} | self._outside

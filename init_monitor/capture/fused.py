@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class FusedNormalisations:
     """Follows the calls of normalisations whose forward ends in children of their own (timm's ``BatchNormAct2d``).
 
-    What such a module returns has been through its activation, which is a layer of its own. What the normalisation made
+    Its return value has been through its activation, which is a layer of its own. What the normalisation made
     is seen only where the first of its children receives it.
 
     Args:
@@ -33,7 +33,7 @@ class FusedNormalisations:
         self._running: dict[str, tuple[nn.Module, Tensor]] = {}
 
     def clear(self) -> None:
-        """Forget calls that did not come to their end."""
+        """Forget calls that did not finish."""
         self._running.clear()
 
     def attach(self, name: str, module: nn.Module) -> list[RemovableHandle]:
@@ -59,7 +59,7 @@ class FusedNormalisations:
         try:
             made = first_floating(args, kwargs)
             module, received = self._running.get(name, (None, None))
-            # Of several children the first to run tells; one that is given something else does not.
+            # The first of several children to run counts, unless it is given something else.
             if received is not None and made is not None and made.shape == received.shape:
                 del self._running[name]
                 self._measure(name, module, (received,), {}, made)

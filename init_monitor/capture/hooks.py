@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Functions(Protocol):
-    """What the hooks have to know of layers that are called as functions."""
+    """What the hooks have to know about layers that are called as functions."""
 
     def begin_batch(self) -> None:
         """Start a forward."""
@@ -43,7 +43,7 @@ class LayerHooks(Tapping):
         layers: the layers to watch, by name.
         exact: whole tensors, or a strided sample of each.
         max_taps: calls of layers beyond this many are not measured.
-        on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
+        on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then skipped.
         on_unreadable: told ``(kind, what)`` of an output that cannot be measured because it is of such a kind.
 
     Attributes:
@@ -115,7 +115,7 @@ class LayerHooks(Tapping):
         if self.functions is not None:
             self.functions.begin_batch()
         self._entered.clear()
-        # A step of many micro-batches would pile up the handles of tensors that are gone.
+        # A step of many micro-batches would accumulate the handles of tensors that are gone.
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 
     @property
@@ -163,7 +163,7 @@ class LayerHooks(Tapping):
         call = calls[name] - 1
         got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
         found = False
-        # A module that adds to what it was given and hands it all on made only what it added.
+        # A module that adds to its input and passes all of it on made only what it added.
         handed_on = set(done or ())
         if not isinstance(output, torch.Tensor):
             handed_on.update(id(x) for _, x in floating_tensors(output) if not self._made_in(name, x))
@@ -181,7 +181,7 @@ class LayerHooks(Tapping):
             self._on_unreadable(kind, f"The output of {name!r}")
 
     def _made_in(self, name: str, tensor: Tensor) -> bool:
-        """Say whether a layer made one of the tensors that it returns, or only hands it on."""
+        """Say whether a layer made one of the tensors that it returns, or only passes it on."""
         origin = self._origins.find(tensor)
         if origin is not None and origin.tap is not None and origin.same_values:
             return False

@@ -1,4 +1,4 @@
-"""The loss of every optimizer step, kept on its device until the next copy to the host that is made anyway."""
+"""The loss of every optimizer step, kept on its device until the next regular copy to the host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def waits(number: Tensor) -> bool:
 
 
 class _Term(NamedTuple):
-    """One loss that went backward: its part of the step's loss is ``value · factor``, each a number or a place."""
+    """One loss that was back-propagated: its part of the step's loss is ``value · factor``, each a number or a position."""
 
     value: float | int
     factor: float | int
@@ -34,10 +34,10 @@ class _Term(NamedTuple):
 
 
 class LossMeter:
-    """Collects what was propagated backward in each optimizer step.
+    """Collects the losses that were back-propagated in each optimizer step.
 
-    A loss on the CPU is read at once, which waits for nothing. One on an accelerator waits there, and :meth:`waiting`
-    and :meth:`read` let it travel with the step's one copy; whether it is finite is learned without waiting, some steps
+    A loss on the CPU is read at once, without a wait. One on an accelerator stays there, and :meth:`waiting`
+    and :meth:`read` let it be copied with the step's one copy; whether it is finite is learned without waiting, some steps
     later, from a copy to pinned memory (CUDA).
 
     Attributes:
@@ -57,7 +57,7 @@ class LossMeter:
         self.by_optimizer: dict[str, float] = {}
 
     def note(self, loss: object, factor: float | Tensor = 1.0) -> None:
-        """Add a loss that goes backward in the present step.
+        """Add a loss that is back-propagated in the current step.
 
         Args:
             loss: a number or a tensor of one element; anything else is left out.
@@ -74,7 +74,7 @@ class LossMeter:
         self._terms.append(_Term(value, scale, value_waits, factor_waits, ""))
 
     def assign(self, optimizer: object) -> None:
-        """Say that the losses since the last call were those that this optimizer is about to step on."""
+        """Note that the losses since the last call belong to the optimizer that is about to step."""
         name = self._names.get(id(optimizer))
         if name is None:
             kind = type(optimizer).__name__
@@ -85,13 +85,13 @@ class LossMeter:
         self._unassigned = []
 
     def replace(self, loss: object) -> None:
-        """Forget what was noted in the present step; ``loss`` is its loss."""
+        """Forget what was noted in the current step; ``loss`` is its loss."""
         self._terms, self._unassigned = [], []
         self.note(loss)
 
     @property
     def noted(self) -> int:
-        """Losses noted in the present step."""
+        """Losses noted in the current step."""
         return len(self._terms)
 
     def end_step(self, step: int, *, mean: bool = False) -> None:
@@ -104,7 +104,7 @@ class LossMeter:
         self._terms, self._unassigned = [], []
 
     def forget_step(self) -> None:
-        """Forget what was noted in a step that is given up."""
+        """Forget what was noted in a step that is abandoned."""
         self._terms, self._unassigned = [], []
 
     def has_turned(self) -> bool:
@@ -119,7 +119,7 @@ class LossMeter:
         return self._blocks[0] if len(self._blocks) == 1 else torch.cat(self._blocks)
 
     def read(self, waited: Sequence[float] = ()) -> LossStretch:
-        """Return the losses of all steps since the last reading, and start anew.
+        """Return the losses of all steps since the last reading, and start over.
 
         Args:
             waited: what :meth:`waiting` returned, on the host.
@@ -138,7 +138,7 @@ class LossMeter:
         return LossStretch.of(pairs)
 
     def read_now(self) -> LossStretch:
-        """Return the same at the end of a training, where waiting for the device costs nobody anything."""
+        """Return the same at the end of a training, where waiting for the device does no harm."""
         waiting = self.waiting()
         return self.read(() if waiting is None else waiting.tolist())
 
@@ -181,11 +181,11 @@ class _FiniteLook:
         self._copied = None
 
     def at(self, number: Tensor) -> None:
-        """Take a number in: what is not finite stays in the sum."""
+        """Add a number: a non-finite one makes the sum non-finite."""
         self._sum += number.reshape(()) * 0
 
     def has_turned(self) -> bool:
-        """Say what the last finished copy showed, and start another."""
+        """Return what the last finished copy showed, and start another."""
         if self._copied is None:
             self._host.copy_(self._sum, non_blocking=True)
             self._copied = torch.cuda.Event()

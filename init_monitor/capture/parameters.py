@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from init_monitor.capture.accumulator import Accumulator
 
 FOLLOWED_ELEMENTS = 1 << 16
-"""Elements of all parameters together whose update is followed: 256 kB. A copy of every weight of a large model could be
-what no longer fits into memory. They are shared out evenly; what a small parameter does not need goes to the others."""
+"""Elements of all parameters together whose update is followed: 256 kB. A copy of every weight of a large model might
+not fit into memory. They are divided evenly; what a small parameter does not need goes to the others."""
 
 LEAST_FOLLOWED = 256
-"""Elements followed of a parameter that has as many: the ratio of two norms is then within about 6 %, where the rules
-ask for its order of magnitude. A network of 60 parameters has 1,000 of each (3 %), one of 10 has 6,500 (1 %)."""
+"""Elements followed of a parameter, if it has that many: the ratio of two norms is then within about 6 %, and the rules
+need only its order of magnitude. A network of 60 parameters has 1,000 of each (3 %), one of 10 has 6,500 (1 %)."""
 
 COMPARED_UNITS = 256
-"""Units of a weight that are compared with one another, evenly spread: if these are alike, it is no accident."""
+"""Units of a weight that are compared with one another, evenly spread: if these are alike, it is not by chance."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -45,7 +45,7 @@ class ParameterRows:
     Attributes:
         accumulator: of the parameter's device.
         weight, gradient: rows of the parameter and of its gradient.
-        update, reference: rows of how far it was moved, and of what that is relative to.
+        update, reference: rows of how far it moved, and of what that is relative to.
         units: row of its units' projections (see :func:`unit_projections`).
         unit_count: units it has, 0 where they are not compared.
         trainable: it required a gradient when last measured.
@@ -181,7 +181,7 @@ def elements_each(sizes: Iterable[int], budget: int = FOLLOWED_ELEMENTS) -> int:
 
     Args:
         sizes: elements of each parameter.
-        budget: for all of them together; at least 256 are followed of each all the same.
+        budget: for all of them together; at least 256 of each are followed anyway.
     """
     ordered, left = sorted(sizes), budget
     for place, size in enumerate(ordered):

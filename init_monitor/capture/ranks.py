@@ -1,4 +1,4 @@
-"""Several processes, one training: what each measured of its share of the batch, put together once per sampled step.
+"""Several processes, one training: what each measured on its share of the batch, merged once per sampled step.
 
 The record of a step is then the one a single process would have written of the whole batch, equal everywhere to the last
 bit. What travels is reduced on its way (:mod:`init_monitor.capture.exchange`), in a process group of its own (gloo, on the
@@ -34,7 +34,7 @@ class Ranks:
     """The processes of a training and their exchange; with one process nothing is exchanged.
 
     Args:
-        notify: told in words, once, when the others could not be reached: each rank then goes on by itself.
+        notify: told in words, once, when the others could not be reached: each rank then continues on its own.
 
     Attributes:
         size: how many there are; 1 once they could not be reached.
@@ -82,7 +82,7 @@ class Ranks:
         return found
 
     def leave(self) -> None:
-        """Part from the others at the end of a training. Waits for nobody and never raises."""
+        """Leave the group at the end of a training, without waiting; never raises."""
         if self._group is not None and distributed.is_initialized():
             # The training may have taken all groups down already, this one too.
             with suppress(Exception):
@@ -105,7 +105,7 @@ class Ranks:
             return None
 
     def _leave(self, error: Exception) -> None:
-        # The group is left to itself: taking it down could wait for the others again.
+        # The group is not destroyed: that could wait for the others again.
         self._forget()
         self._notify(
             f"the other processes could not be reached ({type(error).__name__}: {error}): from now on the numbers are"

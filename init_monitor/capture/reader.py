@@ -41,7 +41,7 @@ class Reader:
         columns = [finalise(one.rows) for one in drained.values()]
         self._columns: dict[str, Column] = {}
         for name in columns[0] if columns else ():
-            # One more, which is what an index of -1 reads.
+            # One extra row, which an index of -1 reads.
             self._columns[name] = np.concatenate([*(each[name] for each in columns), [np.nan]])
         self._arrived = np.zeros(rows + 1, dtype=np.bool_)
         if columns:
@@ -65,7 +65,7 @@ class Reader:
         return np.full(len(index), np.nan) if known is None else known[index]
 
     def arrived(self, index: Index) -> NDArray[np.bool_]:
-        """Say of each row whether any element, finite or not, reached it in this step."""
+        """Say for each row whether any element, finite or not, reached it in this step."""
         return self._arrived[index]
 
     def norm(self, index: Index) -> Column:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _OUTPUT, _GRADIENT, _INPUT = (moments(stream) for stream in (Stream.OUTPUT, Stream.GRADIENT, Stream.INPUT))
 _WEIGHT, _WEIGHT_GRADIENT = (moments(stream) for stream in (Stream.WEIGHT, Stream.WEIGHT_GRADIENT))
 _NORM = "norm"
-"""The moment that is not read but follows from two others."""
+"""The moment that is not read but computed from two others."""
 
 
 def tap_names(taps: Sequence[Tap]) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def parameters_moved(rows: Mapping[str, ParameterRows], reader: Reader) -> bool:
     """
     index = reader.index((r.accumulator, r.update) for r in rows.values())
     arrived = reader.arrived(index)
-    # What an update made NaN was changed, too.
+    # A parameter that an update turned into NaN was changed as well.
     return bool(not arrived.any() or (reader.norm(index[arrived]) != 0).any())
 
 
@@ -197,5 +197,5 @@ def expected_gains(columns: Columns, taps: Sequence[Tap], structure: Structure, 
         (Quantity.EXPECTED_GAIN, [tap.fans.forward for tap in taps]),
         (Quantity.EXPECTED_BACKWARD_GAIN, [tap.fans.backward for tap in taps]),
     ):
-        # Where a layer has no weight to sum with, there is nothing to expect.
+        # Without a weight that sums there is no expectation.
         columns[quantity] = np.where([bool(tap.fans.forward) for tap in taps], np.array(terms) * variance, np.nan)

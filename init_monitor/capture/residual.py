@@ -1,6 +1,6 @@
-"""Residual additions and functional activations: what the probe points at, measured like everything else.
+"""Residual additions and functional activations: what the probe finds, measured like everything else.
 
-The probe hands over the very tensors that meet in an addition. Most of their numbers are known already: the skip is the
+The probe passes on the tensors that meet in an addition. Most of their numbers are known already: the skip is the
 sum of the block before or the output of a layer, the branch often is the output of a layer. What was measured is not
 measured again.
 """
@@ -36,7 +36,7 @@ class ResidualTap:
     """One residual addition: the site as last seen, and the rows of its terms.
 
     Attributes:
-        site: what the probe says of it.
+        site: what the probe says about it.
         skip, branch, sum: rows of the terms as they enter the sum, and of the sum.
         own: the rows that were made for it, by term; others belong to what measured the tensor first.
         depth: how many layers had been called before it.
@@ -71,7 +71,7 @@ class ResidualTaps:
         hooks.on_drop = self._move_up
 
     def _move_up(self, places: Sequence[int]) -> None:
-        """Count the layers before each addition anew, without those at ``places``."""
+        """Recount the layers before each addition, without those at ``places``."""
         for tap in self.order.values():
             tap.depth -= sum(place < tap.depth for place in places)
 
@@ -79,7 +79,7 @@ class ResidualTaps:
         """Measure one addition, right after it ran.
 
         Args:
-            site: what the probe says of it.
+            site: what the probe says about it.
             skip: the skip as it enters the sum.
             branch: the branch as it enters the sum.
             total: the sum.
@@ -95,14 +95,14 @@ class ResidualTaps:
         self.order[site.name] = tap
 
     def settle(self, sites: Sequence[ResidualSite]) -> None:
-        """Take over what is known of the additions only after the forward."""
+        """Take over what is known about the additions only after the forward."""
         for site in sites:
             tap = self.order.get(site.name)
             if tap is not None:
                 tap.site = site
 
     def forget(self, names: Collection[str]) -> None:
-        """Forget the additions of these names in this step: they turned out to be none of the network's."""
+        """Forget the additions of these names in this step: they turned out not to belong to the network."""
         if names:
             self.order = {name: tap for name, tap in self.order.items() if name not in names}
 

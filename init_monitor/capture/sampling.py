@@ -1,4 +1,4 @@
-"""A few elements that stand for all: for ``measure="staged"``, and for what is followed of a parameter."""
+"""A sample of a tensor's elements: for ``measure="staged"``, and for the updates of parameters."""
 
 from __future__ import annotations
 

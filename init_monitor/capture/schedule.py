@@ -1,4 +1,4 @@
-"""Which steps are measured: every step of the dense start, then one step in ``every_n_steps``."""
+"""Which steps are measured: every step of the dense start, then one in ``every_n_steps``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Schedule:
     def is_due(self, step: int, previous: int) -> bool:
         """Say whether ``step`` is sampled.
 
-        The axis may jump over a multiple of ``every_n_steps`` (several batches per optimizer step, a resumed run),
+        The axis may skip a multiple of ``every_n_steps`` (several batches per optimizer step, a resumed run),
         so the question is whether one lies in ``(previous, step]``.
 
         Args:
@@ -43,7 +43,7 @@ class Patience:
     """Counts the batches of a sampled step that ended without a step of an optimizer."""
 
     NOTICE = (
-        f"{LONGEST_STEP} batches went by without a step of an optimizer that the Trainer knows: they are not measured."
+        f"{LONGEST_STEP} batches passed without a step of an optimizer that the Trainer knows, so they are not measured."
         " Return the optimizer from configure_optimizers, and step the one from self.optimizers()."
     )
 
@@ -51,10 +51,10 @@ class Patience:
         self._batches = 0
 
     def renew(self) -> None:
-        """Start to count anew, at the begin of a sampled step."""
+        """Start counting again, at the beginning of a sampled step."""
         self._batches = 0
 
     def ends(self) -> bool:
-        """Count one more, and say whether they are too many."""
+        """Count one more, and say whether there are too many."""
         self._batches += 1
         return self._batches >= LONGEST_STEP

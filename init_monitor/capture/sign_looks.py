@@ -143,7 +143,7 @@ class SignLooks:
         if not looks:
             return None
         highs, lows = torch.cat([high for high, _, _ in looks]), torch.cat([low for _, low, _ in looks])
-        # A NaN says neither dead nor all positive: it counts as having seen both signs.
+        # A NaN proves neither dead nor all positive: it counts as having seen both signs.
         return torch.cat(((highs <= 0).logical_not_(), (lows > 0).logical_not_()))
 
     def add_to(self, windows: Mapping[TapKey, UnitWindow], device: torch.device, flags: NDArray[np.bool_]) -> None:

@@ -1,4 +1,4 @@
-"""A rehearsal: one forward and one backward of a network that does not train, everything put back afterwards."""
+"""A rehearsal: one forward and one backward of a network that does not train; everything is restored afterwards."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def rehearse(
         batch: a tensor, or ``(input, target)``, or a mapping of keyword arguments.
         loss_fn: see :func:`loss_of`.
         caller: what the user called, for error texts.
-        backward: go back from the loss as well; without it no gradient is measured.
+        backward: back-propagate as well; without it no gradient is measured.
 
     Raises:
-        InitMonitorError: there is nothing to go back from, or ``loss_fn`` returned no single number.
+        InitMonitorError: there is nothing to back-propagate from, or ``loss_fn`` returned no single number.
         TypeError: ``model`` is no module.
     """
     if not isinstance(model, nn.Module):
@@ -102,7 +102,7 @@ def forward(model: nn.Module, batch: Any) -> tuple[object, object]:  # noqa: ANN
 
 
 def loss_of(output: object, target: object, loss_fn: Callable[..., Tensor] | None, caller: str) -> Tensor:
-    """Return one number to go back from.
+    """Return one number to back-propagate from.
 
     Args:
         output: of the model.
@@ -144,10 +144,10 @@ def loss_of(output: object, target: object, loss_fn: Callable[..., Tensor] | Non
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Put gradients, buffers, modes and random state back on the way out."""
+    """Restore gradients, buffers, modes and random state on exit."""
     modes = {module: module.training for module in model.modules()}
     gradients = {parameter: parameter.grad for parameter in model.parameters()}
-    # By module and name: a forward may put another tensor in a buffer's place. A lazy one has no values yet.
+    # By module and name: a forward may replace a buffer by another tensor. A lazy one has no values yet.
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in modes

@@ -1,4 +1,4 @@
-"""What the training loop knows about a step and the tensors do not say."""
+"""What the training loop knows about a step and the tensors do not show."""
 
 from __future__ import annotations
 

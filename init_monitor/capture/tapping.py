@@ -52,9 +52,9 @@ class Received(NamedTuple):
 
     Attributes:
         tensor: the first floating tensor, which the layer works on; ``None`` if there is none.
-        asked: the tensors to ask for where they come from, that one first; empty if none was given as such.
+        asked: the tensors whose origin is looked up, that one first; empty if none was passed as such.
         origin: where ``tensor`` was measured, if it was.
-        data: where nothing is known, it is taken for the network's input.
+        data: treat it as the network's input where nothing is known.
     """
 
     tensor: Tensor | None
@@ -69,7 +69,7 @@ class Tapping:
     Args:
         exact: whole tensors, or a strided sample of each.
         max_taps: calls of layers beyond this many are not measured.
-        on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then left alone.
+        on_failure: told ``(layer name, error)`` when measuring a layer fails; that layer is then skipped.
 
     Attributes:
         accumulators: by device.
@@ -77,7 +77,7 @@ class Tapping:
         order: what was measured in this step, in execution order.
         dropped_calls: calls that were not measured because there are ``max_taps`` taps.
         failed: measuring a layer failed.
-        on_drop: told the positions of taps that turned out to be none of the network's.
+        on_drop: told the positions of taps that turned out not to belong to the network.
         paused: forwards are ignored.
         lineage: knows where tensors come from, while a forward runs; ``None`` if nothing does.
     """
@@ -115,14 +115,14 @@ class Tapping:
         return origin.rows if origin is not None and origin.same_values else None
 
     def remember(self, tensor: Tensor, rows: Rows) -> None:
-        """Tell that a tensor that no layer made was measured, so that it is not measured again."""
+        """Note that a tensor that no layer made was measured, so that it is not measured again."""
         self._origins.note(tensor, rows)
 
     def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
         """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
 
         def hook(gradient: Tensor) -> None:
-            # With gradients enabled this backward builds a graph itself (a gradient penalty): its gradients are a
+            # With gradients enabled this backward builds a graph of its own (a gradient penalty): its gradients are a
             # term of the loss, not the gradient of the loss.
             if torch.is_grad_enabled() or layer in self._switched_off:
                 return
@@ -144,7 +144,7 @@ class Tapping:
         return not self.paused and name not in self._switched_off and is_training_signal()
 
     def ignore(self, names: Collection[str]) -> None:
-        """Measure layers of these names no more, and forget what was measured of them in this step."""
+        """Stop measuring layers of these names, and forget what was measured of them in this step."""
         self._switched_off.update(names)
         self.drop(names)
 
@@ -158,21 +158,21 @@ class Tapping:
             self.on_drop(places)
 
     def find(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor came from; if it came out of a reentrant checkpoint, it has a gradient by now."""
+        """Return where a tensor came from; if it came out of a reentrant checkpoint, it requires a gradient by now."""
         origin = self._origins.find(tensor)
         if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
             self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
         return origin
 
     def switch_off(self, name: str, error: Exception) -> None:
-        """Leave a layer alone from now on, and tell why."""
+        """Skip a layer from now on, and report why."""
         if name not in self._switched_off:
             self._switched_off.add(name)
             self.failed = True
             self._on_failure(name, error)
 
     def rename(self, tap: Tap, path: str) -> None:
-        """Say which tensor of its layer's output a tap turned out to be."""
+        """Set which tensor of its layer's output a tap turned out to be."""
         old, tap.key = tap.key, tap.key._replace(path=path)
         for known in (self.taps, self.order):
             renamed = {tap.key if key == old else key: one for key, one in known.items()}
@@ -181,7 +181,7 @@ class Tapping:
         self._entered = [tap.key if key == old else key for key in self._entered]
 
     def enter(self, tap: Tap) -> None:
-        """Count a tap in, at its place in the execution order."""
+        """Add a tap at its position in the execution order."""
         self.order[tap.key] = tap
         self._entered.append(tap.key)
 

@@ -1,4 +1,4 @@
-"""What a table says of a number: the columns that quantities ask for, and their cells as text."""
+"""The columns of the tables that quantities define, and their cells as text."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def column_cells(table: Table, quantity: Quantity) -> list[str]:
 
 
 def _bounded(text: str, low: float) -> str:
-    """Return a share of units of which few positions were seen: so many at most, and what is certain of it."""
+    """Return a share of units that was seen on few positions: the observed share, and its lower bound."""
     return f"{100 * low:.1f}–{text}" if low > 0 else f"≤{text}"
 
 

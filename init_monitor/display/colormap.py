@@ -1,7 +1,7 @@
 """One colour map: even steps of perceived lightness from dark violet to pale yellow.
 
 Its anchors lie on a path in the OKLab colour space: lightness rises in equal steps, so equal differences look equal,
-also in grey print and for every kind of colour blindness; the hue turns along for those who see it.
+also in grey print and for every kind of colour blindness; the hue changes along with it.
 """
 
 from __future__ import annotations

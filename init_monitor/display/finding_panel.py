@@ -1,13 +1,14 @@
-"""A finding as a panel: what is wrong, what was expected, what to change, and code that can be copied from it."""
+"""A finding as a panel: what is wrong, what was expected, what to change, and code that can be copied."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
 
-from rich.box import HORIZONTALS, Box
 from rich.console import Group
-from rich.panel import Panel
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -24,46 +25,57 @@ if TYPE_CHECKING:
 
 SEVERITY_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
-_PLAIN_RULES = Box(" -- \n    \n -- \n    \n -- \n -- \n    \n -- \n", ascii=True)
 
-
-def findings_panel(finding: Finding, *, plain: bool = False) -> Panel:
-    """Return a panel without side edges, so that the code in it can be copied.
+def findings_panel(finding: Finding, *, plain: bool = False, whole: bool = False) -> Group:
+    """Return everything that a finding knows, between two rules; its code stands at the left edge, so that it can be copied.
 
     Args:
         finding: what was found.
         plain: draw in ASCII.
+        whole: do not break the lines of the code: where they are printed as they are.
     """
 
     def text(words: str, style: str = "") -> Text:
         return Text(shown(words, lines=True), style=style)
 
     style = SEVERITY_STYLES[finding.severity]
-    parts: list[RenderableType] = []
+    above: list[RenderableType] = []
     if finding.layers:
-        parts.append(text(layer_range([shown_name(name) for name in finding.shown_layers]), "bold"))
-    parts.append(text(finding.message))
+        above.append(text(layer_range([shown_name(name) for name in finding.shown_layers]), "bold"))
+    above.append(text(finding.message))
     if finding.evidence or finding.expected:
-        parts += [Text(""), _figures(finding)]
+        above += [Text(""), _figures(finding)]
     if finding.remedy_sentence:
-        parts += [Text(""), Text("What to do: ", style="bold").append_text(text(finding.remedy_sentence))]
+        above += [Text(""), Text("What to do: ", style="bold").append_text(text(finding.remedy_sentence))]
+    code: list[RenderableType] = []
     if finding.remedy_code:
-        parts += [Text(""), _Code(printable(finding.remedy_code.rstrip(), lines=True))]
-    if finding.source:
-        parts += [Text(""), text(f"Source: {finding.source}", "dim")]
+        lines = printable(finding.remedy_code.rstrip(), lines=True)
+        code = [Text(""), _Whole(lines) if whole else _Code(lines)]
+    below = [Text(""), text(f"Source: {finding.source}", "dim")] if finding.source else []
     title = text(f"{finding.severity}: {finding.code} {finding.rule}, step {finding.step:,}", style)
-    return Panel(
-        Group(*parts),
-        title=title,
-        title_align="left",
-        border_style=style,
-        box=_PLAIN_RULES if plain else HORIZONTALS,
-        padding=(0, 1),
+    line = "-" if plain else "─"
+    return Group(
+        Rule(title, align="left", style=style, characters=line),
+        *(Padding(part, (0, 2)) for part in above),
+        *code,
+        *(Padding(part, (0, 2)) for part in below),
+        Rule(style=style, characters=line),
     )
 
 
+class _Whole:
+    """Code as it is: a long line goes on beyond the edge, where a terminal goes on with it in the next line."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._code.splitlines():
+            yield from (Segment(line), Segment.line())
+
+
 class _Code:
-    """Code that can be copied at any width: a comment that is too long for a line goes on in a comment."""
+    """Code that can be copied at any width: a comment that is too long for a line continues in another comment."""
 
     def __init__(self, code: str) -> None:
         self._code = code

@@ -1,4 +1,4 @@
-"""Names and numbers as a terminal can show them: short, printable, and in ASCII where it has to be."""
+"""Names and numbers as a terminal can show them: short, printable, and in ASCII where necessary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from init_monitor.records.quoting import LONGEST_NAME, clipped, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SAMPLE = "█▌▐│…–─◀▶×²∂√≈"
+_SAMPLE = "█▌▐│▁▅…–─◀▶×²∂√≈"
 """What tables and findings contain beyond ASCII: an encoding that has all of it is shown as it is."""
 
 _ASCII = str.maketrans(
@@ -48,7 +48,7 @@ _ASCII = str.maketrans(
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_NAME + 1},}}")
 
 _CELLS_PER_COLUMN = 4
-"""Characters per column that a name may have, accents above other characters included: no script needs more."""
+"""Characters per column that a name may have, combining accents included: no script needs more."""
 
 _LISTED = 3
 """Up to this many layers are listed; more are given as a range."""
@@ -81,7 +81,7 @@ def spelled(text: str, encoding: str) -> str:
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    r"""Return words as a terminal can show them: nothing that it would obey, and no word that fills the screen.
+    r"""Return text as a terminal can show it: without control characters, and without a word that fills the screen.
 
     Args:
         text: anything, for instance the message of a finding, with names in it.
@@ -99,12 +99,12 @@ def shown_name(name: str) -> str:
 
 
 def shortened(name: str, width: int, mark: str = "…") -> str:
-    """Return ``name`` in at most ``width`` columns; its start tells the block, its end the layer, so both stay.
+    """Return ``name`` in at most ``width`` columns; its start names the block and its end the layer, so both are kept.
 
     >>> shortened("11.attention.output.dense", 14)
     '11.att…t.dense'
     """
-    # A character may have no width; still, a name of a thousand characters is not measured a thousand times.
+    # A character may have no width, but a name of a thousand characters is not measured a thousand times.
     name = clipped(name, max(_CELLS_PER_COLUMN * width, 2 * len(mark)), mark)
     if cell_len(name) <= width:
         return name
@@ -116,7 +116,7 @@ def shortened(name: str, width: int, mark: str = "…") -> str:
 
 
 def common_start(names: Sequence[str]) -> str:
-    """Return the dotted path that all names begin with, with its last dot: it tells no layer from another.
+    """Return the dotted path that all names begin with, with its last dot: it does not distinguish layers.
 
     >>> common_start(["model.net.0", "model.net.1"]), common_start(["net", "head"]), common_start(["net.0"])
     ('model.net.', '', 'net.')
@@ -131,7 +131,7 @@ def common_start(names: Sequence[str]) -> str:
 
 
 def compact(number: float, digits: int = 3) -> str:
-    """Return a few significant digits in few characters; NaN is not a number to show.
+    """Return a few significant digits in few characters; NaN becomes "n/a".
 
     >>> [compact(x) for x in (0.0, 1.0, -0.01234, 1.234e-05, 1234567.0, float("inf"), float("nan"))]
     ['0', '1', '-0.0123', '1.23e-5', '1.23e6', 'inf', 'n/a']

@@ -135,7 +135,7 @@ def _drawable(text: str) -> str:
 
 
 def _fitted(text: str, length: Callable[[str], float], room: float) -> str:
-    """Shorten a text in its middle to the room it has: a block is told by the start, a layer by the end of its name."""
+    """Shorten a text in its middle to fit: the start of a name tells the block, its end the layer."""
     if length(text) <= room:
         return text
     for kept in range(len(text) - 1, 1, -1):
@@ -175,7 +175,7 @@ def _spread(count: int, room: float, pitch: float) -> list[int]:
     stride = max(1, math.ceil((count - 1) / max(1, room // pitch)))
     chosen = list(range(0, count, stride))
     if chosen[-1] != count - 1:
-        # The one before the last gives way: it would be closer to it than the stride.
+        # The last but one is dropped if it is closer to the last than the stride.
         chosen[max(1, len(chosen) - 1) :] = [count - 1]
     return chosen
 
@@ -223,7 +223,7 @@ def _colour_bar(
     bar = np.repeat(colours(np.linspace(1.0, 0.0, area.height, dtype=np.float64))[:, None, :], _BAR_WIDTH, axis=1)
     image.paste(Image.fromarray(bar), (left, area.top))
     draw.rectangle((left - 1, area.top - 1, right, area.bottom), outline=_SOFT_INK)
-    # Its end lies over the numbers, its start may lie over the cells: there is room above both.
+    # Its end lies over the numbers, its start may lie over the cells: both leave room above.
     word = _fitted(quantity, font.getlength, image.width - area.left)
     draw.text((image.width - 8, area.top - 7), word, _SOFT_INK, font, anchor="rs")
     low, high = span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -12,10 +12,10 @@ from rich.text import Text
 from init_monitor.display.cells import giving_way, headings, number_cells
 from init_monitor.display.finding_panel import findings_panel
 from init_monitor.display.formatting import common_start, compact, shortened, shown_name
-from init_monitor.display.layer_status import Status, names_layer, statuses
-from init_monitor.display.log_bar import LogScale
+from init_monitor.display.layer_status import LEGEND, Status, names_layer, statuses
+from init_monitor.display.log_bar import BAR_WIDTH, LogScale
 from init_monitor.display.row_folding import folded
-from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, words
+from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, captions, ordinal_note, words
 from init_monitor.records import Of
 from init_monitor.records.quantities import Quantity
 
@@ -32,7 +32,7 @@ __all__ = ["TABLE_WIDTH", "findings_panel", "propagation_table"]
 _BAR = "bar"
 
 _LEAST_NAME = 16
-"""Room that names have at least before a column is left out."""
+"""The least room for names before a column is left out."""
 _ROOMY_NAME = 24
 """With less room for names than this, columns stand one space apart instead of two."""
 _LEAST_KIND = 4
@@ -92,36 +92,39 @@ def propagation_table(
             cells = numbers[run[0]] | {_BAR: scale.bar(layer.forward.std, drawing.marks)}
             rows.append(_Row(shown_name(layer.name), shown_name(kind), cells, verdicts[run[0]]))
     title = f"Signal propagation at step {record.step:,}: {len(layers):,} layers"
-    return _assembled(title, rows, scale, drawing, width)
+    table = _assembled(title, rows, scale, drawing, width)
+    notes = [LEGEND] if any(status.blamed for status in verdicts) else []
+    table.caption = captions([*notes, *ordinal_note(record.names)])
+    return table
 
 
 def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawing, width: int) -> Table:
-    columns, room, gap = _layout(rows, scale, width)
+    columns, room, gap = _layout(rows, width)
     layer_names = [row.name for row in rows if row.kind]
     start = ""
     if any(cell_len(name) > room for name in layer_names):
         start = common_start(layer_names)
         title += f" of {start[:-1]}" if start else ""
     table = blank_table(title, drawing, gap)
-    table.add_column(words("layer"), no_wrap=True)
+    table.add_column(words("layer"), no_wrap=True, vertical="bottom")
     for column in columns:
         is_bar = column == _BAR
-        header = scale.header() if is_bar else column
-        table.add_column(words(header), justify="left" if is_bar else "right", no_wrap=True)
-    table.add_column(words("status"), no_wrap=True)
+        header = _bar_header(scale) if is_bar else column
+        table.add_column(words(header), justify="left" if is_bar else "right", no_wrap=True, vertical="bottom")
+    table.add_column(words("status"), no_wrap=True, vertical="bottom")
     for row in rows:
         style = row.status.style
         cells = (words(row.cells[column], style if column == _BAR else "") for column in columns)
-        table.add_row(_label(row, start, room, drawing), *cells, words(row.status.word, style))
+        table.add_row(_label(row, start, room, drawing), *cells, words(row.status.marked, style))
     return table
 
 
-def _layout(rows: Sequence[_Row], scale: LogScale, width: int) -> tuple[list[str], int, int]:
+def _layout(rows: Sequence[_Row], width: int) -> tuple[list[str], int, int]:
     """Return the columns that fit, the room for names, and the spaces between columns."""
     longest = max((row.length for row in rows), default=0)
-    status = max([len("status"), *(len(row.status.word) for row in rows)])
+    status = max([len("status"), *(len(row.status.marked) for row in rows)])
     widths = {
-        column: max([len(scale.header() if column == _BAR else column), *(cell_len(row.cells[column]) for row in rows)])
+        column: max([BAR_WIDTH if column == _BAR else len(column), *(cell_len(row.cells[column]) for row in rows)])
         for column in _columns()
     }
     columns = _columns()
@@ -136,6 +139,11 @@ def _layout(rows: Sequence[_Row], scale: LogScale, width: int) -> tuple[list[str
     return columns, max(_LEAST_NAME, room(gap)), gap
 
 
+def _bar_header(scale: LogScale) -> str:
+    """Say what the bars show, and between which ends."""
+    return f"std, log\n{scale.header()}"
+
+
 def _label(row: _Row, start: str, room: int, drawing: Drawing) -> Text:
     """Name and, where there is room, kind."""
     name = shortened(row.name[len(start) :] if row.kind else row.name, room, drawing.dots)
@@ -145,7 +153,7 @@ def _label(row: _Row, start: str, room: int, drawing: Drawing) -> Text:
 
 
 def _columns() -> list[str]:
-    """Return the headers in order; the bar stands behind the number that it shows."""
+    """Return the headers in order; the bar comes after the number that it shows."""
     columns = []
     for quantity, heading in headings(Of.LAYER).items():
         columns += [heading.words, _BAR] if quantity is Quantity.VARIANCE else [heading.words]
@@ -156,8 +164,8 @@ def _fold_row(layers: Sequence[LayerRecord], verdicts: Sequence[Status], drawing
     """One line for many layers: how many, the range of their standard deviations, the worst status among them."""
     spread = [layer.forward.std for layer in layers if not math.isnan(layer.forward.std)]
     low, high = (compact(end(spread)) if spread else "n/a" for end in (min, max))
-    worst = max(verdicts, key=lambda status: status.rank)
+    worst = max(verdicts, key=lambda status: (status.rank, status.blamed))
     alike = sum(status.word == worst.word for status in verdicts)
     word = worst.word if alike == len(verdicts) else f"{alike} {worst.word}"
     cells = dict.fromkeys(_columns(), "") | {_BAR: low if low == high else f"{low}{drawing.dash}{high}"}
-    return _Row(f"{drawing.dots} {len(layers)} more layers", "", cells, Status(word, worst.style, worst.rank))
+    return _Row(f"{drawing.dots} {len(layers)} more layers", "", cells, replace(worst, word=word))

@@ -1,19 +1,20 @@
-"""A bar on a logarithmic scale that all rows share: growth over depth is seen before any number is read."""
+"""A bar on a logarithmic scale shared by all rows: growth over depth is visible before any number is read."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 BAR_WIDTH = 13
-"""Characters: a centre and six to each side; the widest that leaves room for the numbers in 100 columns."""
+"""Characters: a centre and six on each side; the widest that leaves room for the numbers in 100 columns."""
 
 _LEAST_DECADES = 1
-"""The scale reaches at least this many powers of ten to both sides of 1, so that an even network looks even."""
+"""The scale covers at least this many powers of ten on both sides of 1, so that an even network looks even."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class Marks:
     half_right: str
     beyond_left: str
     beyond_right: str
+    levels: str
 
 
-UNICODE_MARKS = Marks("│", "█", "▐", "▌", "◀", "▶")
-ASCII_MARKS = Marks("|", "#", "", "", "<", ">")
+UNICODE_MARKS = Marks("│", "█", "▐", "▌", "◀", "▶", "▁▂▃▄▅▆▇█")
+ASCII_MARKS = Marks("|", "#", "", "", "<", ">", ".:-=+*#@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class LogScale:
         """
         if math.isnan(value) or value < 0:
             return ""
-        decade = math.log10(value) if 0 < value < math.inf else math.copysign(math.inf, value - 1)
+        decade = _decade(value)
         left, right = self.neutral, BAR_WIDTH - 1 - self.neutral
         if decade < 0:
             cells = _cells(decade / self.low, left, marks.full, marks.half_left)[::-1]
@@ -86,9 +88,34 @@ class LogScale:
         return " " * left + marks.neutral + cells
 
     def header(self) -> str:
-        """Return what the two ends of the bars stand for, set to their width."""
+        """Return the labels of the two ends of the bars, padded to their width."""
         low, high = f"1e{self.low}", f"1e{self.high}"
         return low + high.rjust(BAR_WIDTH - len(low))
+
+
+def course(values: Sequence[float], scale: LogScale, marks: Marks = UNICODE_MARKS) -> str:
+    """Return how several values go on, first to last: a character each, as high (in ASCII, as dark) as the value is large.
+
+    Of more values than the bar is wide, the one farthest from 1 stands for its neighbours; NaN leaves a gap.
+
+    >>> course([1e-3, 1e-2, 1e-1, 1.0, 10.0], LogScale(-3, 1)), course([1e-3, 10.0], LogScale(-3, 1), ASCII_MARKS)
+    ('▁▃▅▆█', '.@')
+    """
+    parts = min(len(values), BAR_WIDTH)
+    edges = [round(i * len(values) / parts) for i in range(parts + 1)]
+    return "".join(_level(values[start:end], scale, marks.levels) for start, end in pairwise(edges))
+
+
+def _level(values: Sequence[float], scale: LogScale, levels: str) -> str:
+    known = [_decade(value) for value in values if value >= 0]
+    if not known:
+        return " "
+    share = (max(known, key=abs) - scale.low) / (scale.high - scale.low)
+    return levels[round(min(max(share, 0.0), 1.0) * (len(levels) - 1))]
+
+
+def _decade(value: float) -> float:
+    return math.log10(value) if 0 < value < math.inf else math.copysign(math.inf, value - 1)
 
 
 def _cells(share: float, room: int, full: str, half: str) -> str:

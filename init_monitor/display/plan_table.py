@@ -27,7 +27,7 @@ _KIND = 12
 """Characters of its kind."""
 _GAP = 2
 _LISTED = 3
-"""So many parameters that are left alone are named."""
+"""This many of the parameters that are left alone are named."""
 
 
 def plan_table(
@@ -72,7 +72,7 @@ def plan_table(
             f" {drawing.dots}" if len(left) > _LISTED else ""
         )
         lines.append(
-            f"Left as they are, because no layer that was called and that a recipe knows holds them: {named} ({len(left):,} in all)."
+            f"Left unchanged, because they belong to no layer that ran or that a recipe knows: {named} ({len(left):,} in all)."
         )
     yield from _drawn([table, Text(""), *map(Text, (*lines, verdict))], console, options)
 

@@ -1,7 +1,7 @@
 """The tables of ``docs/measures.md``, made from the table of quantities.
 
-``python -m init_monitor.display.quantity_docs docs/measures.md`` writes them anew between their marks; a test fails if
-that was forgotten.
+``python -m init_monitor.display.quantity_docs docs/measures.md`` rewrites them between their marks; a test fails if
+they are stale.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _range(quantity: Quantity) -> str:
 
 
 def _shown(quantity: Quantity) -> str:
-    """Where a person meets it: the tab's pages (that of a layer shows all of them), the tables, the plain scalars."""
+    """Where it is shown: the tab's pages (that of a layer shows all quantities), the tables, the plain scalars."""
     facts = quantity.facts
     places = list(dict.fromkeys(_PAGES[page] for page in facts.pages))
     if facts.in_events:

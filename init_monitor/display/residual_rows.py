@@ -1,4 +1,4 @@
-"""What there is to say of residual additions: their cells, and how the stream grows from block to block."""
+"""The rows of residual additions: their cells, and how the stream grows from block to block."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StreamGrowth:
     log10_of_run: float
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return the growth as a sentence."""
         sentence = f"Growth per block: {_power(self.log10_per_block)}× (geometric mean"
         sentence += f" of {self.blocks} block{'' if self.blocks == 1 else 's'})"
         if self.blocks == 1 or not self.run:
@@ -62,14 +62,14 @@ def residual_cells(record: StepRecord, structure: Structure) -> list[dict[str, s
 
 
 def kind_word(residual: Residual | None) -> str:
-    """Return the kind; of an addition outside the main stream, why it is outside."""
+    """Return the kind; for an addition outside the main stream, why it is outside."""
     if residual is None:
         return ""
     return " ".join(word for word in ("nested", "long") if getattr(residual, word)) or residual.kind
 
 
 def is_aside(residual: Residual | None) -> bool:
-    """Say whether an addition is no part of the main stream: inside a branch, or over other additions."""
+    """Say whether an addition lies outside the main stream: inside a branch, or over other additions."""
     return residual is not None and (residual.nested or residual.long)
 
 

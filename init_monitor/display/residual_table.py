@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from init_monitor.display.cells import giving_way, headings
 from init_monitor.display.finding_panel import SEVERITY_STYLES
-from init_monitor.display.formatting import common_start, compact, shortened, shown, shown_name
+from init_monitor.display.formatting import common_start, compact, shortened, shown_name
 from init_monitor.display.log_bar import LogScale
 from init_monitor.display.residual_rows import is_aside, residual_cells, stream_growth
 from init_monitor.display.row_folding import folded
-from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, words
+from init_monitor.display.table_style import PLAIN, TABLE_WIDTH, UNICODE, blank_table, captions, ordinal_note, words
 from init_monitor.records import Of
 from init_monitor.records.quantities import Quantity
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 _BAR = "bar"
 
 _LEAST_NAME = 16
-"""Room that long names have at least before a column is left out."""
+"""The least room for long names before a column is left out."""
 _WIDE_GAP = 2
 
 
@@ -89,13 +88,13 @@ def residual_table(
     growth = stream_growth(record, structure)
     title = f"Residual additions at step {record.step:,}: {len(cells):,}"
     table = _assembled(title, rows, scale, drawing, width)
-    table.caption = None if growth is None else Text(shown(f"{growth}."))
+    table.caption = captions([*([] if growth is None else [f"{growth}."]), *ordinal_note(record.residual_names)])
     return table
 
 
 def _assembled(title: str, rows: Sequence[_Row], scale: LogScale, drawing: Drawing, width: int) -> Table:
     names = [row.name for row in rows if not row.is_fold]
-    headers = _headers(scale.header())
+    headers = _headers(f"Var(sum), log\n{scale.header()}")
     start = common_start(names)
     columns, room, gap = _layout(rows, headers, width, max(map(cell_len, names), default=0) - cell_len(start))
     if all(cell_len(name) <= room for name in names):

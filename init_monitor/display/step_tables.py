@@ -46,7 +46,7 @@ def step_tables(record: StepRecord, structure: Structure, findings: Sequence[Fin
 def _layers(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> TextTable:
     headers = [heading.words for heading in headings(Of.LAYER).values()]
     rows = (
-        (name, *(cells[header] for header in headers), status.word)
+        (name, *(cells[header] for header in headers), status.spelled)
         for name, cells, status in zip(
             record.names, number_cells(record, Of.LAYER), statuses(record, structure, findings), strict=True
         )

@@ -1,4 +1,4 @@
-"""What to say of a run without findings: "healthy" only where it was seen to learn."""
+"""The verdict on a run without findings: "healthy" only where it was seen to learn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 STYLES = {Learning.LEARNS: "green", Learning.UNKNOWN: "", Learning.LEVEL: "yellow", Learning.BROKEN: "bold red"}
 
 
+NOTHING = "nothing was measured, so nothing is known of the network: no layer is watched (see include= and exclude=)"
+
+
 class Verdict(NamedTuple):
-    """What the loss says of a run.
+    """What the loss says about a run.
 
     Attributes:
         learning: in a word.
@@ -38,13 +41,15 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRecord]) -> Verdict:
-    """Return what the loss says of a run.
+    """Return what the loss says about a run.
 
     Args:
         losses: of all its steps.
         structure: its network.
         records: its last ones, or all.
     """
+    if records and not records[-1].names:
+        return Verdict(Learning.UNKNOWN, NOTHING)
     course = course_of(losses)
     learning = seen(course, structure, several=plays(records))
     if learning is Learning.LEARNS:

@@ -1,7 +1,7 @@
-"""What copies of a callback find, reachable from the callback they were copied from.
+"""What copies of a callback find, readable from the callback they were copied from.
 
-Libraries copy what they are given, ``Trainer(**copy.deepcopy(arguments))``, and train with the copy. The person holds the
-original and asks that one for its findings.
+Libraries copy what they are given, ``Trainer(**copy.deepcopy(arguments))``, and train with the copy. The user holds the
+original and asks it for its findings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Copies:
-    """One callback's place among its copies.
+    """The relation of one callback to its copies.
 
     Attributes:
         newest: the monitor of the copy that began to train last; ``None`` if none has.
@@ -23,7 +23,7 @@ class Copies:
         """Begin without copies.
 
         Args:
-            above: the places of what this callback is a copy of, the nearest first.
+            above: the same of what this callback is a copy of, the nearest first.
         """
         self.newest: Monitor | None = None
         self._above = above
@@ -33,7 +33,7 @@ class Copies:
         return Copies((self, *self._above))
 
     def tell(self, monitor: Monitor) -> None:
-        """Say that this callback trains: whatever it is a copy of can show what it finds."""
+        """Note that this callback trains, so that its originals can show what it finds."""
         for one in self._above:
             one.newest = monitor
 

@@ -1,4 +1,4 @@
-"""The adapter of the Hugging Face Trainer: translates its events into those of a watched loop, and nothing else.
+"""The adapter for the Hugging Face Trainer: translates its events into those of a watched loop, and nothing else.
 
 >>> from init_monitor.integrations.huggingface import InitMonitorCallback
 >>> monitor = InitMonitorCallback(every_n_steps=100)  # Trainer(model, args, ..., callbacks=[monitor])
@@ -50,16 +50,16 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, StepRecord
 
 STATE_FILE = "init_monitor.json"
-"""In a checkpoint's directory: what a resumed run goes on from."""
+"""In a checkpoint's directory: the state that a resumed run continues from."""
 
 EVENTS = Path("runs", "init_monitor")
-"""Where the event files go, below ``output_dir``: a directory of their own, because of two writers in one directory
+"""Where the event files go, below ``output_dir``: a directory of their own, because with two writers in one directory
 TensorBoard shows only one."""
 
 
 @dataclass(frozen=True)
 class _EventFiles:
-    """What the sinks take for a logger: it has a writer of event files, and a directory."""
+    """What the sinks accept as a logger: it has a writer of event files, and a directory."""
 
     experiment: SummaryWriter
     log_dir: str
@@ -73,7 +73,7 @@ class InitMonitorCallback(TrainerCallback):
     ``output_dir/init_monitor`` and, if ``report_to`` names TensorBoard, to ``output_dir/runs/init_monitor``. Every
     checkpoint gets the monitor's state; a run that is resumed from one in ``output_dir`` goes on with it.
 
-    The Trainer clips gradients before it tells its callbacks of a step: weight gradients are measured clipped, those of
+    The Trainer clips gradients before it notifies its callbacks of a step: weight gradients are measured clipped, those of
     the activations are not. It does not tell them that a training ended with an exception either: use the callback as a
     context manager around ``trainer.train()`` to have the model freed at once even then.
 
@@ -100,7 +100,7 @@ class InitMonitorCallback(TrainerCallback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free the model, whatever ended the training."""
+        """Free the model, however the training ended."""
         self.close()
 
     @property
@@ -139,7 +139,7 @@ class InitMonitorCallback(TrainerCallback):
         return Report() if self._watch is None else self._watch.report
 
     def close(self) -> None:
-        """Detach from the model and let the sinks finish. May be called at any time, and again."""
+        """Detach from the model and let the sinks finish. May be called at any time, and more than once."""
         self._open = False
         if self._loss_handle is not None:
             self._loss_handle.remove()
@@ -157,10 +157,10 @@ class InitMonitorCallback(TrainerCallback):
         control: TrainerControl,
         **others: Any,
     ) -> None:
-        """Choose the layers, open the sinks, and go on where a checkpoint was made."""
+        """Choose the layers, open the sinks, and continue where a checkpoint was made."""
         model: nn.Module = others["model"]
         optimizer: Optimizer | None = others.get("optimizer")
-        self.close()  # of a training that ended with an exception; the Trainer itself begins anew with a smaller batch
+        self.close()  # from a training that ended with an exception; the Trainer itself restarts with a smaller batch
         run = Run(
             loggers=self._loggers(args, first=state.is_world_process_zero),
             log_dir=_directory(args),
@@ -203,7 +203,7 @@ class InitMonitorCallback(TrainerCallback):
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor):
-            # A model that is told how many labels the step has returns its part of the sum over all micro-batches.
+            # A model that is given the number of labels in the step returns its part of the sum over all micro-batches.
             self._watch.note_loss(loss.detach(), mean=kwargs.get("num_items_in_batch") is None)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
@@ -220,7 +220,7 @@ class InitMonitorCallback(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
-        """Put the monitor's state beside the checkpoint's."""
+        """Save the monitor's state next to the checkpoint's."""
         place = _checkpoint(args, state)
         if self._watch is None or not state.is_world_process_zero or not place.is_dir():
             return
@@ -242,7 +242,7 @@ class InitMonitorCallback(TrainerCallback):
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            _warn(f"{path} cannot be read ({error}); known findings may be told again.")
+            _warn(f"{path} cannot be read ({error}); known findings may be reported again.")
             return
         self._watch.load_state_dict(saved)
 
@@ -261,7 +261,7 @@ def _directory(args: TrainingArguments) -> Path:
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    """Return the directory of the present step's checkpoint, as the Trainer names it."""
+    """Return the directory of the current step's checkpoint, as the Trainer names it."""
     return _directory(args) / f"checkpoint-{state.global_step}"
 
 

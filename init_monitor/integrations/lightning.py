@@ -12,7 +12,7 @@ from torch.optim import LBFGS
 
 from init_monitor.integrations.copies import Copies
 from init_monitor.integrations.lightning_base import Undecided, adopt, decide, require_lightning
-from init_monitor.integrations.places import place_of
+from init_monitor.integrations.places import run_place
 from init_monitor.integrations.steps_by_hand import StepsByHand
 from init_monitor.integrations.trainer_facts import loss_scale, optimizer_step, write_above_the_bar
 from init_monitor.monitor import Monitor
@@ -51,11 +51,13 @@ class InitMonitor(Callback):
         exclude: fnmatch pattern(s); layers whose name matches are not watched.
         rules: what judges the records; ``None`` for :data:`~init_monitor.rules.DEFAULT_RULES`.
         sinks: where records and findings go; ``None`` for console, every logger of the Trainer, and the run store.
-        on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``InitMonitorError``).
+        on_critical: ``"warn"``, ``"stop"`` (``trainer.should_stop``) or ``"raise"`` (``CriticalFindingError``, an
+            ``InitMonitorError``).
         per_layer_scalars: one TensorBoard scalar tag per layer and quantity.
         max_layers: how many layers are watched at most.
         window: sampled steps kept in ``records``.
         strict: raise what fails inside the monitor instead of switching it off with a warning.
+        verbose: print every layer and all that a finding knows, where ``sinks`` is ``None``.
 
     Raises:
         OptionError: if a value cannot be used.
@@ -76,6 +78,7 @@ class InitMonitor(Callback):
         max_layers: int = 512,
         window: int = 256,
         strict: bool = False,
+        verbose: bool = False,
     ) -> None:
         """Check the options; nothing is attached before a fit starts."""
         decide(InitMonitor)
@@ -93,6 +96,7 @@ class InitMonitor(Callback):
             max_layers=max_layers,
             window=window,
             strict=strict,
+            verbose=verbose,
         )
         self._monitor: Monitor | None = None
         self._past = Report()
@@ -164,7 +168,7 @@ class InitMonitor(Callback):
 
     @property
     def _shown(self) -> Monitor | None:
-        """What there is to show: this callback's own fit, else that of a copy which a library has made of it."""
+        """What there is to show: this callback's own fit, else that of a copy that a library made of it."""
         return self._copies.newest if self._monitor is None and not self._past.records else self._monitor
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,7 +182,7 @@ class InitMonitor(Callback):
         self.__dict__.update(state)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put the fit before aside: until this one trains, its state is what a checkpoint brought."""
+        """Drop the previous fit: until this one trains, the state is the checkpoint's."""
         if stage == "fit":
             self._past, self._monitor = self.report, None
 
@@ -187,7 +191,7 @@ class InitMonitor(Callback):
 
         Not before: a tuner runs its trials on the way here, and strategies that shard restore their checkpoints there.
         """
-        log_dir, runs_dir = place_of(trainer) if trainer.is_global_zero else (None, None)
+        log_dir, runs_dir = run_place(trainer) if trainer.is_global_zero else (None, None)
         run = Run(
             loggers=tuple(trainer.loggers),
             log_dir=log_dir,
@@ -236,8 +240,8 @@ class InitMonitor(Callback):
                     # By hand, the scaler may change its scale before the next backward of this batch.
                     self._monitor.end_backward(self._gradient_factor)
             if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
-                # What it evaluates again within its step is no further call of the layers but a further batch; its own
-                # arithmetic is none of the probe's business.
+                # A re-evaluation within its step is not another call of the layers but another batch; its own
+                # arithmetic must not be seen by the probe.
                 self._monitor.begin_batch(optimizer_step(trainer))
                 self._monitor.end_forward()
 
@@ -303,13 +307,13 @@ class InitMonitor(Callback):
             self._monitor.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no hook behind and let the sinks finish, whatever ended the training."""
+        """Leave no hook behind and let the sinks finish, however the training ended."""
         self._by_hand.leave()
         if self._monitor is not None:
             self._monitor.close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close what is still open, and forget a checkpoint that no training went on from (a tuner's own)."""
+        """Close what is still open, and forget a checkpoint that no training continued from (a tuner's own)."""
         self._by_hand.leave()
         self._resumed = {}
         if self._monitor is not None:
@@ -325,7 +329,7 @@ class InitMonitor(Callback):
 
 
 def decided() -> type[InitMonitor]:
-    """Return the callback's class, with the base classes that can be known by now."""
+    """Return the callback's class, with the base classes that are known by now."""
     adopt(InitMonitor)
     return InitMonitor
 

@@ -1,8 +1,8 @@
 """The base class of the callback: ``Callback`` of the Lightning that runs it.
 
 ``pytorch_lightning`` and ``lightning.pytorch`` are two packages with a ``Callback`` each, and both are installed wherever
-``lightning`` is. Which of them a program uses may not be known when the monitor is imported, which an alphabetical order
-of imports puts first. So the base is decided late: the class takes the ``Callback`` of each package that was imported so
+``lightning`` is. Which of them a program uses may not be known when the monitor is imported, since alphabetical order
+puts that import first. So the base is decided late: the class takes the ``Callback`` of each package that was imported so
 far, when it is defined, when it is asked for, and when an instance is made. Nothing is imported that the program did
 not ask for, unless it makes an instance before it imported any.
 """
@@ -18,7 +18,7 @@ _PACKAGES = ("pytorch_lightning", "lightning.pytorch")
 
 
 class Undecided:
-    """Stands in the place of ``Callback`` until a package was imported."""
+    """Stands in for ``Callback`` until a package is imported."""
 
 
 def require_lightning() -> None:

@@ -1,4 +1,4 @@
-"""Where the run of a Trainer is stored: in the folder of its logger, or in one of its own."""
+"""Where a Trainer's run is stored: in the folder of its logger, or in its own."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ FOLDER = "init_monitor_logs"
 """Below the Trainer's ``default_root_dir``: a folder for each fit, where no logger has one."""
 
 
-class Place(NamedTuple):
+class RunPlace(NamedTuple):
     """Where to store a run.
 
     Attributes:
         log_dir: the folder itself, if a logger has one for this run.
-        runs_dir: else where a new folder is to be made for it.
+        runs_dir: else where to create a new folder for it.
     """
 
     log_dir: Path | None = None
     runs_dir: Path | None = None
 
 
-def place_of(trainer: Trainer) -> Place:
+def run_place(trainer: Trainer) -> RunPlace:
     """Return where the run goes.
 
     The folder of the first logger that has one, or where the Trainer itself puts the checkpoints of such a logger
@@ -32,21 +32,21 @@ def place_of(trainer: Trainer) -> Place:
     the Trainer stores nothing then either.
     """
     if getattr(trainer, "fast_dev_run", False):
-        return Place()
+        return RunPlace()
     root = _local(getattr(trainer, "default_root_dir", None))
     for logger in trainer.loggers:
         folder = _local(_asked(logger, "log_dir"))
         if folder is not None:
-            return Place(log_dir=folder)
+            return RunPlace(log_dir=folder)
     for logger in trainer.loggers:
         save_dir = _local(_asked(logger, "save_dir")) or root
         name, version = _asked(logger, "name"), _asked(logger, "version")
         # Weights & Biases, MLflow and others know their run by an id.
         if save_dir is not None and isinstance(version, (str, int)) and str(version):
             own = version if isinstance(version, str) else f"version_{version}"
-            return Place(log_dir=save_dir / str(name or "") / own)
+            return RunPlace(log_dir=save_dir / str(name or "") / own)
         root = save_dir
-    return Place(runs_dir=None if root is None else root / FOLDER)
+    return RunPlace(runs_dir=None if root is None else root / FOLDER)
 
 
 def _asked(logger: object, attribute: str) -> object:

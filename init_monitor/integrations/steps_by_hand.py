@@ -1,4 +1,4 @@
-"""Steps of optimizers that Lightning is not asked to take."""
+"""Optimizer steps that bypass Lightning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StepsByHand:
         self.leave()
 
         def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            # Lightning always gives a closure, and tells of the step itself. (args[0] is the optimizer.)
+            # Lightning always passes a closure, and reports the step itself. (args[0] is the optimizer.)
             if kwargs.get("closure", args[1] if len(args) > 1 else None) is None:
                 self._stepped = True
                 measure(optimizer)

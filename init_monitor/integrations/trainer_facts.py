@@ -1,4 +1,4 @@
-"""What the callback asks of a Trainer, by what it has and not by its class."""
+"""What the callback reads from a Trainer, by its attributes and not by its class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def optimizer_step(trainer: Trainer) -> int:
 
 
 def loss_scale(trainer: Trainer) -> torch.Tensor | None:
-    """Return the gradient scaler's present scale on its device, or ``None`` without one."""
+    """Return the gradient scaler's current scale on its device, or ``None`` without one."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     scale = getattr(scaler, "_scale", None)  # get_scale() would wait for the device
     return None if scale is None else scale.double()

@@ -38,7 +38,7 @@ def style() -> str:
 
 
 def report_style() -> str:
-    """Return the style sheet of what stands around the pictures in a report."""
+    """Return the style sheet of the text around the pictures in a report."""
     return (STATIC / "report.css").read_text(encoding="utf-8")
 
 

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from init_monitor.records.quantities import Quantity
 
 BUDGET = 12 * 2**20
-"""Bytes of numbers in a file, before base64: what a mail server takes and a browser reads in a moment. Of a run that has
+"""Bytes of numbers in a file, before base64: what a mail server takes and a browser reads in a moment. If a run has
 more, steps are left out."""
 
 LEAST_COLUMNS = 50
-"""Steps that are kept however many layers there are: fewer do not show the course of a training."""
+"""Steps that are kept however many layers there are: fewer would not show the course of a training."""
 MOST_COLUMNS = 1_000
 """Steps that a screen has pixels for."""
 

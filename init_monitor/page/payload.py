@@ -1,4 +1,4 @@
-"""How a matrix travels to the browser: a header that can be read, then the numbers as they are.
+"""How a matrix is sent to the browser: a readable header, then the raw numbers.
 
 Four bytes (little-endian) give the length of a JSON header, which is padded with spaces so that the numbers after it
 begin at a multiple of four; then float32, little-endian, row by row. NaN and infinities survive, which JSON has no form

@@ -1,6 +1,6 @@
-"""A run whose words a browser can show: names and sentences without control characters, before anything is made of them.
+"""A run that a browser can show: names and sentences without control characters.
 
-The same name stands in tables, in the numbers of the page and in what the page asks for, so it is written out once, here.
+The same name is used in tables, in the page's data and in its requests, so it is escaped once, here.
 """
 
 from __future__ import annotations

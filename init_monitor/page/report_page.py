@@ -1,4 +1,4 @@
-"""The HTML of a report: what stands around the pictures."""
+"""The HTML of a report around the pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def report_page(
 ) -> str:
     """Return the file: findings, pictures, the tables of the last step, the network, settings and versions."""
     return document(
-        # What the browser's tab is called: one may have the reports of several runs open.
+        # The title of the browser tab: several reports may be open.
         f"{run.name} · Signal propagation",
         [run],
         before=findings_html(verdict, run.findings, loss_words(run.losses)),
@@ -68,7 +68,7 @@ def tables_html(tables: Sequence[TextTable]) -> str:
 
 
 def details_html(structure: Structure, settings: Mapping[str, object], versions: Mapping[str, str]) -> str:
-    """Return what is folded away: the network, the monitor's settings, the versions of the packages."""
+    """Return the collapsed part: the network, the monitor's settings, the versions of the packages."""
     parts = []
     if len(structure):
         parts.append(f"<details><summary>Network</summary><pre>{_text(str(structure))}</pre></details>")
@@ -81,7 +81,7 @@ def details_html(structure: Structure, settings: Mapping[str, object], versions:
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
-    """Return one table; on a narrow screen it is moved, not the page."""
+    """Return one table; on a narrow screen the table scrolls, not the page."""
     head = "".join(f"<th>{_text(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -70,7 +70,7 @@ def merged_names(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def assembled(points: Iterable[tuple[int, Sequence[str], Matrix]]) -> Series:
-    """Put vectors together; of several of one step the last counts.
+    """Merge vectors; of several for one step the last counts.
 
     Args:
         points: step, names and numbers (aligned with the names) of each vector, in the order they were written.

@@ -1,4 +1,4 @@
-"""A finding as the pages get it: its stored form, and its numbers in words."""
+"""A finding as the pages get it: its stored form, and its numbers with titles."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ For a whole network, which is run once on a batch to see where its residual addi
 
     zero_init_residual_  rescale_residual_  gpt_  fixup_  lsuv_
 
-For the forward of a network of your own: ``halved_sum``, ``rescaled_sum``, ``fixed_weight_sum``.
+For your own forward: ``halved_sum``, ``rescaled_sum``, ``fixed_weight_sum``.
 
 All of them write outside autograd; keep shape, dtype and device; draw from ``generator=`` if one is given; initialise
 a tied weight once; and leave frozen parameters (``requires_grad=False``) alone unless ``frozen=True``.

@@ -11,13 +11,13 @@ from torch.nn.utils import parametrize
 
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.recipes.biases import zero_biases
-from init_monitor.recipes.blocks import modules_by_name
 from init_monitor.recipes.embedding import embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.recurrent import gru_, lstm_, rnn_
 from init_monitor.recipes.variance_scaling import he_normal_, lecun_normal_, xavier_normal_
 from init_monitor.recipes.weights import weights_of
 from init_monitor.recipes.zero_ends import zero_layer
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -139,14 +139,14 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
         return f"nn.init.normal_({weight}, std={options['std']:.6g}, generator=generator)"
     plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention))
     if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
-        # torch.nn.init reads fan_out off the shape, which is not so with groups or a stride.
+        # torch.nn.init reads fan_out off the shape, which is wrong with groups or a stride.
         plain &= module.groups == 1 and math.prod(module.stride) == 1
     if plain and plan.recipe == "xavier_normal_":
         gain = f"gain={options['gain']:.6g}, " if "gain" in options else ""
         return f"nn.init.xavier_normal_({weight}, {gain}generator=generator)"
     if plain and options == {"nonlinearity": "relu"}:
         return f'nn.init.kaiming_normal_({weight}, nonlinearity="relu", generator=generator)'
-    # torch.nn.init has no gain for this activation, or takes this weight for another shape: the number itself.
+    # torch.nn.init has no gain for this activation, or misreads this weight's shape: the number itself.
     return f"nn.init.normal_({weight}, std={math.sqrt(plan.target_variance):.6g}, generator=generator)"
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from init_monitor.recipes.fill import fill
-from init_monitor.recipes.layer_kinds import CONVOLUTION, is_transposed_linear, mixing_layers
+from init_monitor.recipes.layer_kinds import CONVOLUTION, mixing_layers
+from init_monitor.structure.fans import is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ def zero_biases(target: Tensor | nn.Module, *, frozen: bool, recurse: bool = Tru
 def centre_biases(target: nn.Module, input_mean: float, *, frozen: bool, recurse: bool = True) -> None:
     """Set the biases of linear layers and convolutions so that an input of ``input_mean`` everywhere gives 0.
 
-    At the padded edge of a convolution the input is 0, and the bias takes out more than there is.
+    At the padded edge of a convolution the input is 0, and the bias subtracts too much.
     """
     for _, layer in mixing_layers(target, recurse=recurse):
         bias = layer.bias if isinstance(layer, (nn.Linear, CONVOLUTION)) or is_transposed_linear(layer) else None

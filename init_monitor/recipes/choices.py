@@ -1,4 +1,4 @@
-"""The closed choices of the recipes, and what each activation asks of the weights before it."""
+"""The closed choices of the recipes, and what each activation requires of the weights before it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def chosen(value: object, choices: type[Choice], recipe: str, argument: str) -> 
 
 
 def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = None) -> float:
-    """Return what the weight variance is multiplied by so that the activation that follows takes nothing away.
+    """Return the factor on the weight variance that makes up for the activation that follows.
 
     ``1 / E[f(z)²]`` for a standard normal z: 2 for ReLU (He et al. 2015, Eq. 10), 2/(1+a²) for a leaky ReLU (Eq. 15);
     1 by convention for tanh, sigmoid and none (Glorot & Bengio 2010).
@@ -59,7 +59,7 @@ def squared_gain(recipe: str, nonlinearity: object, negative_slope: object = Non
     known = activation_called(nonlinearity) if isinstance(nonlinearity, str) else None
     gains = None if known is None else variance_gains(known)
     if known is not None and known.name == "Sigmoid":
-        return 1.0  # so called by torch.nn.init, with gain 1 there as well
+        return 1.0  # a name that torch.nn.init uses, with gain 1 as well
     if gains is None:
         names = [row.functions[0] for row in ACTIVATIONS if variance_gains(row) and row.functions]
         refuse(

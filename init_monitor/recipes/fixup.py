@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from init_monitor.analysis.residual_blocks import output_layer
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.biases import zero_biases
-from init_monitor.recipes.blocks import modules_by_name, need_blocks, output_layer, structure_for, without_end
+from init_monitor.recipes.blocks import need_blocks, structure_for, without_end
 from init_monitor.recipes.choices import count
 from init_monitor.recipes.layer_kinds import is_shared
 from init_monitor.recipes.weights import weights_of
 from init_monitor.recipes.zero_ends import zero_layer
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +47,8 @@ def fixup_(
     """Apply Fixup: He everywhere, branches scaled by L^(-1/(2m-2)), the last layer of each branch and the output zero.
 
     L counts the residual branches of the network, m the weight layers of a branch. Biases are set to 0. The third part of
-    Fixup, a scalar bias before every layer and a scalar multiplier per branch, is a change of architecture that no
-    initialisation can make: add them to your blocks (they start at 0 and 1). Source: Zhang, Dauphin & Ma 2019, "Fixup
+    Fixup, a scalar bias before every layer and a scalar multiplier per branch, changes the architecture, which no
+    initialisation can do: add them to your blocks (they start at 0 and 1). Source: Zhang, Dauphin & Ma 2019, "Fixup
     initialization: residual learning without normalization", Section 3.
 
     Args:

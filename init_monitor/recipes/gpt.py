@@ -8,25 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from init_monitor.analysis.initialiser import GPT_STD, stream_std
+from init_monitor.analysis.residual_blocks import blocks_of
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.biases import zero_biases
-from init_monitor.recipes.blocks import blocks_of, modules_by_name, structure_for
+from init_monitor.recipes.blocks import structure_for
 from init_monitor.recipes.choices import count, positive
 from init_monitor.recipes.embedding import TABLES, embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.weights import weights_of
 from init_monitor.records import Role
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
     import torch
 
     from init_monitor.records import Structure
-
-GPT_STD = 0.02
-"""Radford et al. 2018, Section 4.1."""
-
-NARROWEST = 768
-"""Units of the narrowest stream that 0.02 was published for (GPT-1)."""
 
 
 def gpt_(
@@ -40,7 +37,7 @@ def gpt_(
     """Draw every weight and embedding from N(0, std²), and the layers that write into the stream from N(0, std²/n).
 
     n is the number of additions of their residual stream (2 per transformer block), so that the stream's variance does not
-    grow with the number of blocks. Biases are 0, normalisations as fresh. Sources: Radford et al. 2018, Section 4.1; 2019,
+    grow with the number of blocks. Biases are 0, normalisations as newly created. Sources: Radford et al. 2018, Section 4.1; 2019,
     Section 2.3.
 
     Left alone: recurrent layers, and parameters that belong to no layer (a learned position table made by hand).
@@ -105,8 +102,7 @@ def gpt_std(additions: int, std: float = GPT_STD) -> float:
 def width_std(width: int) -> float:
     """Return the standard deviation for a linear layer on a stream of that many units, before :func:`gpt_std` divides it.
 
-    0.02 is right for the widths it was chosen for; the narrower the layer, the more of the signal it would lose. There it
-    is sqrt(2/(5·width)), which meets 0.02 at a width of 1,000: Nguyen & Salazar 2019, Section 2.2 (SmallInit).
+    From 768 units on it is 0.02, below that sqrt(2/(5·width)): Nguyen & Salazar 2019, Section 2.2 (SmallInit).
 
     >>> width_std(768), f"{width_std(64):.4f}"
     (0.02, '0.0791')
@@ -114,11 +110,11 @@ def width_std(width: int) -> float:
     Raises:
         RecipeError: ``width`` is no whole number from 1.
     """
-    return GPT_STD if count("width_std", "width", width) >= NARROWEST else math.sqrt(2 / (5 * width))
+    return stream_std(count("width_std", "width", width))
 
 
 def _normalisations(model: nn.Module, *, frozen: bool) -> None:
     try:
         normalisation_defaults_(model, frozen=frozen)
-    except RecipeError:  # of a class of their own, without weights, or frozen: none to set
+    except RecipeError:  # a custom class, without weights, or frozen: nothing to set
         return

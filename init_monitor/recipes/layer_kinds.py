@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
+
+from init_monitor.structure.fans import is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +48,3 @@ def mixing_layers(target: nn.Module, *, recurse: bool) -> Iterator[tuple[str, nn
     for path, module in target.named_modules() if recurse else [("", target)]:
         if is_mixing(module):
             yield path, module
-
-
-def is_transposed_linear(module: nn.Module) -> bool:
-    """Say whether this is the linear layer of GPT-2 in transformers, which keeps its weight as [fan_in, fan_out]."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf") and isinstance(module.weight, Tensor)

@@ -99,7 +99,7 @@ def lsuv_(  # noqa: PLR0913 - each is a knob of the algorithm
 
 
 class _Scaling:
-    """Corrects each layer when the forward comes to it, while it is entered."""
+    """Corrects each layer when the forward reaches it, while used as a context manager."""
 
     def __init__(
         self, weights: dict[nn.Module, list[Weight]], names: dict[nn.Module, str], tolerance: float, attempts: int
@@ -120,7 +120,7 @@ class _Scaling:
             handle.remove()
 
     def check(self) -> None:
-        """Raise RecipeError if the forward came to none of the layers."""
+        """Raise RecipeError if the forward reached none of the layers."""
         if not self.variances:
             message = "lsuv_: the batch reached no linear or convolutional layer, so there is nothing to scale."
             raise RecipeError(message)
@@ -135,7 +135,7 @@ class _Scaling:
                 break
             for weight in self._weights[layer]:
                 weight.scale(variance**-0.5)
-            # The layer's own forward: calling the layer would call this hook again.
+            # The layer's own forward: calling the layer would run this hook again.
             output = layer.forward(*args, **kwargs)
         variance = self._variance(output, name)
         if abs(variance - 1) >= self._tolerance:

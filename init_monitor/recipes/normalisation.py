@@ -1,4 +1,4 @@
-"""Normalisation layers as they are when fresh: weight 1, bias 0, running mean 0, running variance 1."""
+"""Normalisation layers as newly created: weight 1, bias 0, running mean 0, running variance 1."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def normalisation_defaults_(target: Module, *, frozen: bool = False) -> Module:
     """Set every normalisation to weight 1 and bias 0 and forget its running statistics: nothing is drawn.
 
-    Meant are torch's own normalisations and classes derived from them; another class may mean something else by its
-    weight (1 + weight, for instance) and is left alone. Sources: Ioffe & Szegedy 2015, Algorithm 1; Ba et al. 2016.
+    This applies to torch's own normalisations and classes derived from them; another class may use its weight
+    differently (1 + weight, for instance) and is left alone. Sources: Ioffe & Szegedy 2015, Algorithm 1; Ba et al. 2016.
 
     >>> import torch
     >>> from torch import nn

@@ -34,7 +34,7 @@ def small_output_(
     True
 
     Args:
-        target: the output layer or its weight. A whole model would become small all over: give its last layer.
+        target: the output layer or its weight. A whole model would get small weights everywhere: pass its last layer.
         std: standard deviation, positive.
         generator: source of the random numbers; torch's own state is then left alone.
         frozen: initialise parameters that do not require a gradient, too.

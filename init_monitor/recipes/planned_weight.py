@@ -1,4 +1,4 @@
-"""The weight of a layer that its plan is about: which parameter it is, how it is spread now, and its fans."""
+"""The weight of a layer that its plan is about: which parameter it is, its variance now, and its fans."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def lstm_(
     """Initialise every LSTM: recurrent weights orthogonal, input weights Xavier, biases 0 but the forget gate's.
 
     Per gate, not per tensor: torch keeps four gates in one tensor, whose joint fan_out would make Xavier's variance too
-    small, and whose joint orthogonality says nothing of each. torch adds two biases; the forget bias is in the first.
+    small, and whose joint orthogonality says nothing about each. torch adds two biases; the forget bias is in the first.
     Sources: Saxe et al. 2014; Glorot & Bengio 2010, Eq. 16; Gers et al. 2000; Jozefowicz et al. 2015, Section 2.2.
 
     >>> import torch
@@ -130,7 +130,7 @@ def _found(
 
 
 def _check_whole(layer: nn.Module, recipe: str) -> None:
-    # Of a computed matrix only the parts are parameters, which mean something else: a length, a direction.
+    # Only the parts of a computed matrix are parameters, and they mean something else: a length, a direction.
     computed = [name for name in getattr(layer, "_flat_weights_names", _CELL) if name.startswith("weight")]
     computed = [name for name in computed if name not in layer._parameters]  # noqa: SLF001
     if computed:
@@ -151,7 +151,7 @@ def _initialise(layer: nn.Module, generator: torch.Generator | None, *, frozen: 
         elif name.startswith("weight_ih"):
             _per_gate(parameter, gates, partial(nn.init.xavier_uniform_, generator=generator), generator)
         elif name.startswith("weight_hr"):
-            # The projection of an LSTM's output (proj_size) is no gate.
+            # The projection of an LSTM's output (proj_size) is not a gate.
             _per_gate(parameter, 1, partial(nn.init.xavier_uniform_, generator=generator), generator)
         else:
             fill(parameter, nn.init.zeros_)

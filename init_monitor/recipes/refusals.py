@@ -55,7 +55,7 @@ def nothing(recipe: str, target: nn.Module, wanted: str, spared: int) -> None:
     if spared:
         message = (
             f"{recipe}: every {wanted} of {what} is frozen (requires_grad=False, {spared} in all), so there is nothing to"
-            " initialise. Pass frozen=True if they are meant."
+            " initialise. Pass frozen=True to include them."
         )
     else:
         message = f"{recipe}: {what} has no {wanted}, so there is nothing to initialise. Give a module that has one."

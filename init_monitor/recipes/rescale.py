@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from init_monitor.analysis.gains import gains_around
+from init_monitor.analysis.initialiser_choice import input_activation
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.biases import zero_biases
-from init_monitor.recipes.blocks import modules_by_name, need_blocks, structure_for
+from init_monitor.recipes.blocks import need_blocks, structure_for
 from init_monitor.recipes.choices import Spread, chosen, squared_gain
 from init_monitor.recipes.weights import weights_of
 from init_monitor.records import Role
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import torch
 
-    from init_monitor.recipes.blocks import Block
-    from init_monitor.records import Layer, Structure
+    from init_monitor.analysis.residual_blocks import Block
+    from init_monitor.records import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +64,11 @@ def rescale_residual_(
 
     - ``rescaled_sum`` in the forward (α_k and β_k): the weights are He's as they are, Var(x_k) is kept.
     - ``fixed_weight_sum`` (α_k and 1/sqrt(L)): variance (2/d)(L/(k+L))^(1/N) for each of N layers, Var(x_k) is kept.
-    - a plain ``x + F(x)``: α = 1 cannot be changed from here. Var(x_k) grows as (k+L)/L, so twofold over all L blocks
+    - a plain ``x + F(x)``: α = 1 cannot be changed from here. Var(x_k) grows as (k+L)/L, so it doubles over all L blocks
       instead of 2^L; each block still adds the same to the output. For branches without bias and normalisation, of ReLUs
       only, this *is* RescaleNet up to the factor 1/sqrt(2) on the output.
 
-    A weight layer whose input comes out of a ReLU gets 2/fan_in, any other 1/fan_in, so that He's part keeps the variance
+    A weight layer whose input comes out of a ReLU gets 2/fan_in, any other 1/fan_in, so that He's initialisation keeps the variance
     of x for branches that begin with an activation and for those that do not. Biases are set to 0. Source: Shao et al.
     2020, Eq. 6 and Appendix A.3, A.4 (with the exponent 1/N; the 2/N printed there does not give the stated variance).
 
@@ -92,14 +91,14 @@ def rescale_residual_(
     structure = structure_for(model, seen, recipe)
     blocks = need_blocks(structure, recipe)
     _check_scalable(blocks, structure, recipe)
-    modules, known, done = modules_by_name(model), structure.by_name(), []
+    modules, done = modules_by_name(model), []
     for block in blocks:
         alpha, beta = block.residual.skip_scale, block.residual.branch_scale
         factor = alpha / beta / math.sqrt(block.number - 1 + block.blocks)
         carriers = block.weights if where is Spread.EVEN else block.weights[-1:]
         for layer in block.weights:
             share = factor ** (1 / len(carriers)) if layer in carriers else 1.0
-            gain = squared_gain(recipe, input_activation(layer, known))
+            gain = squared_gain(recipe, input_activation(layer, structure))
             for weight in weights_of(modules[layer.module], recipe, frozen=frozen):
                 std = share * math.sqrt(gain / weight.fan_in)
                 weight.fill(partial(nn.init.normal_, std=std, generator=generator), generator)
@@ -142,16 +141,3 @@ def _check_scalable(blocks: tuple[Block, ...], structure: Structure, recipe: str
                     " factors. Put rescaled_sum into the forward instead."
                 )
                 raise RecipeError(message)
-
-
-def input_activation(layer: Layer, known: Mapping[str, Layer]) -> str:
-    """Return the activation that a layer's input comes out of, ``"linear"`` if it comes out of none that is known."""
-    feeding = [known[name] for name in layer.inputs if name in known]
-    if (
-        len(feeding) != 1
-        or not layer.direct
-        or feeding[0].role is not Role.ACTIVATION
-        or gains_around(feeding[0].kind) is None
-    ):
-        return "linear"
-    return feeding[0].kind

@@ -1,4 +1,4 @@
-"""Residual additions for the forward of a network of your own, which keep ``x + F(x)`` from doubling the variance."""
+"""Residual additions for your own forward, which keep ``x + F(x)`` from doubling the variance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rescale_factors(block: int, blocks: int) -> tuple[float, float]:
 
 
 def rescaled_sum(skip: Tensor, branch: Tensor, *, block: int, blocks: int) -> Tensor:
-    """Add as RescaleNet does, in a forward of your own: ``α_k x + β_k F(x)``.
+    """Add as RescaleNet does, in your own forward: ``α_k x + β_k F(x)``.
 
     Source: Shao et al. 2020, Eq. 6.
 
@@ -59,7 +59,7 @@ def fixed_weight_sum(skip: Tensor, branch: Tensor, *, block: int, blocks: int) -
 def halved_sum(skip: Tensor, branch: Tensor) -> Tensor:
     """Add two terms of equal variance and keep it: ``(x + F(x))/sqrt(2)``.
 
-    No choice of weights can do this to a plain ``x + F(x)``: it scales x, too. Source: Prince 2023, "Understanding deep
+    No choice of weights can do this for a plain ``x + F(x)``, since it scales x as well. Source: Prince 2023, "Understanding deep
     learning", Section 11.4.
     """
     total: Tensor = (skip + branch) * math.sqrt(0.5)

@@ -1,4 +1,4 @@
-"""Which layers a plan leaves as they are, and why: no recipe can write them, or somebody set them on purpose."""
+"""Which layers a plan leaves as they are, and why: no recipe can write them, or they were set on purpose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Layer
     from init_monitor.records.plan import LayerPlan
 
-GATE = "Its biases are all the same number other than 0, as in a gate that starts open: somebody chose that."
+GATE = "Its biases all have one value other than 0, as in a gate that starts open: that was set on purpose."
 
 _HOLDS_WITHIN = 0.1
 """A weight that is doubled must read as doubled, up to the rounding of half precision."""
@@ -55,7 +55,7 @@ def _is_gate(module: nn.Module) -> bool:
 
 
 def _holds_its_scale(module: nn.Module) -> bool:
-    """Say whether a parametrized weight can be given a scale: spectral normalisation takes it out again."""
+    """Say whether a parametrized weight can be given a scale: spectral normalisation removes that again."""
     if not parametrize.is_parametrized(module, "weight"):
         return True
     computing = cast("Any", copy.deepcopy(module.get_submodule("parametrizations.weight")))

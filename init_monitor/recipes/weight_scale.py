@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from init_monitor.analysis.start_faults import FAR, StartFault
-from init_monitor.recipes.blocks import modules_by_name
 from init_monitor.recipes.embedding import TABLES
 from init_monitor.recipes.planned_weight import fans_of, variance_of
 from init_monitor.records.plan import Place
+from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,19 +39,14 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
         module = modules[plan.layer]
         usual = [v for v in (plan.target_variance, default_variance(module)) if v > 0]
         now = plan.current_variance
-        if not plan.recipe or not usual or math.isnan(now):
-            continue
+        if not plan.recipe or not usual or not now > 0:
+            continue  # whether zeros are a fault is not a matter of scale
         if plan.place is Place.RECURRENT:
             # What is read and what is remembered are weighed apart; the one that is further off counts.
             held = [
                 variance_of(w, module) for n, w in module.named_parameters(recurse=False) if n.startswith("weight_")
             ]
-            now = max(held, key=lambda v: abs(math.log(v / max(usual))) if v else math.inf)
-        zero_is_healthy = plan.place in {Place.RESIDUAL_END, Place.OUTPUT} or plan.target_variance == 0
-        if now == 0:
-            if not zero_is_healthy and plan.place is not Place.EMBEDDING:
-                yield StartFault("weight", (plan.layer,), 2 * SMALL, "its weights are all zero or all one number")
-            continue
+            now = max((v for v in held if v > 0), key=lambda v: abs(math.log(v / max(usual))), default=now)
         above, below = math.log(now / max(usual)), math.log(min(usual) / now)
         if above > LARGE:
             says = f"its weights have {now / max(usual):.2g} times the variance of the largest usual start"

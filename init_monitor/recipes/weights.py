@@ -17,9 +17,9 @@ from torch.nn.utils import parametrize
 
 from init_monitor.errors import RecipeError
 from init_monitor.recipes.fill import assign_computed, fill
-from init_monitor.recipes.layer_kinds import CONVOLUTION, is_frozen_parameter, is_transposed_linear, mixing_layers
+from init_monitor.recipes.layer_kinds import CONVOLUTION, is_frozen_parameter, mixing_layers
 from init_monitor.recipes.refusals import check_lazy, check_module, check_values, nothing
-from init_monitor.structure.fans import fans_of
+from init_monitor.structure.fans import fans_of, is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

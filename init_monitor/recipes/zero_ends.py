@@ -9,10 +9,11 @@ from torch import nn
 
 from init_monitor.errors import InitMonitorWarning, RecipeError
 from init_monitor.recipes.biases import zero_biases
-from init_monitor.recipes.blocks import modules_by_name, need_blocks, structure_for, without_end
+from init_monitor.recipes.blocks import need_blocks, structure_for, without_end
 from init_monitor.recipes.fill import fill
 from init_monitor.recipes.layer_kinds import is_frozen_parameter
 from init_monitor.recipes.weights import weights_of
+from init_monitor.structure.layers import modules_by_name
 
 
 def zero_init_residual_(

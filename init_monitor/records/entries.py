@@ -42,7 +42,7 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Square root of the variance."""
+        """The square root of the variance."""
         return math.sqrt(self.variance) if self.variance >= 0 else math.nan
 
 

@@ -1,4 +1,4 @@
-"""What the numbers of a finding are called where a person reads them: one table, beside that of the quantities."""
+"""The titles of a finding's numbers, as a person reads them: one table, next to that of the quantities."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 TITLES = {
     "abs_max": "largest value",
     "at_first": "the same at first",
-    "between_sample_share": "what differs between samples",
+    "between_sample_share": "between-sample share",
     "correlation": "correlation",
     "dead_at_least": "dead units, at least",
-    "depth_at_limit": "depth at the format's end",
-    "detectable_rate": "rarest firing that would be seen",
+    "depth_at_limit": "depth at which the format ends",
+    "detectable_rate": "lowest rate that would be seen",
     "elements": "elements",
-    "entering_share": "what differs where they enter",
+    "entering_share": "between-sample share at the first layers",
     "first_loss": "first loss",
     "first_step": "turned at step",
     "gain": "gain of the layer before",
-    "gain_from_weights": "gain by the weights",
+    "gain_from_weights": "gain from the weights",
     "gradient_growth_per_block": "gradient growth",
     "gradient_passing": "gradient that passes",
     "growth_per_block": "growth",
@@ -44,7 +44,7 @@ TITLES = {
     "rise": "rise of the loss",
     "rising_pairs": "rising",
     "samples": "samples",
-    "share": "share that is left",
+    "share": "share left",
     "steps": "lasts for",
     "total_growth": "growth in all",
     "total_mismatch": "mismatch in all",
@@ -56,11 +56,11 @@ TITLES = {
     "worst_gain": "gain of the worst layer",
     "zero_layers": "layers of zeros",
 }
-"""Words of the rules: for what is no quantity, and where a quantity stands for one layer and not for a picture."""
+"""Titles for numbers that are no quantity, and for quantities whose title is about all layers, not one."""
 
 
 def evidence_title(name: str) -> str:
-    """Return the words for a name of :attr:`Finding.evidence`; of a rule of one's own, its name without underscores.
+    """Return the title of a name in :attr:`Finding.evidence`; for a custom rule, the name without underscores.
 
     >>> evidence_title("dead_fraction"), evidence_title("growth_per_layer"), evidence_title("my_own_ratio")
     ('dead units', 'growth', 'my own ratio')
@@ -73,7 +73,7 @@ def evidence_title(name: str) -> str:
 
 
 def figure_rows(finding: Finding) -> list[tuple[str, str, str]]:
-    """Return the numbers of a finding in words: what it is, what was measured, what was expected (empty where nothing)."""
+    """Return a finding's numbers as text: title, measured value, expected value (empty where there is none)."""
     names = dict.fromkeys((*finding.evidence, *finding.expected))
     return [
         (evidence_title(name), str(finding.evidence.get(name, "")), str(finding.expected.get(name, "")))
@@ -81,8 +81,28 @@ def figure_rows(finding: Finding) -> list[tuple[str, str, str]]:
     ]
 
 
+_SURE = {
+    "samples": "seen over {}",
+    "dead_at_least": "at least {}",
+    "records": "seen in {}",
+    "rising_pairs": "rising in {}",
+}
+"""What evidence says of how sure a finding is, in words."""
+
+
+def how_sure(finding: Finding) -> list[str]:
+    """Return what makes a finding sure: how many samples or steps it was seen in, and bounds.
+
+    >>> from init_monitor.records.finding import Figure, Finding, Severity
+    >>> evidence = {"share": Figure(0.5), "samples": Figure(256, "samples per unit")}
+    >>> how_sure(Finding("name", "IM000", Severity.INFO, (), 1, "…", evidence))
+    ['seen over 256 samples per unit']
+    """
+    return [words.format(finding.evidence[name]) for name, words in _SURE.items() if name in finding.evidence]
+
+
 def measured_at(finding: Finding) -> str:
-    """Return the head of the column of what was measured: the table beside it may be of another step.
+    """Return the heading of the measured values: the table next to them may be about another step.
 
     >>> from init_monitor.records.finding import Finding, Severity
     >>> measured_at(Finding("name", "IM000", Severity.INFO, (), 1200, "…"))

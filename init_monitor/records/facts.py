@@ -1,4 +1,4 @@
-"""What is known of a quantity: its words, its unit, how it is read, and where it is shown. The quantities are in ``quantities``."""
+"""What is known about a quantity: its words, its unit, how it is read, and where it is shown. The quantities are in ``quantities``."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Heading:
     Attributes:
         text: its header, on two lines where the numbers take less room.
         cell: what is written for a number.
-        gives_way: how soon a narrow terminal goes without it: 1 is the first to go; 0 stays.
+        gives_way: how soon a narrow terminal leaves it out: 1 is the first to go; 0 always stays.
     """
 
     text: str

@@ -127,7 +127,7 @@ class Finding:
 
     @property
     def takes_back(self) -> bool:
-        """Whether it takes back what the same rule said louder of the same layers: the run has left it behind."""
+        """Whether it takes back a more severe finding of the same rule on the same layers: the run has left that behind."""
         return TAKEN_BACK in self.evidence
 
 

@@ -49,10 +49,12 @@ class Layer:
         flat_below: True if the activation blocks the gradient of every negative input (ReLU).
         piecewise_linear: True if the activation is linear on each side of zero (ReLU, leaky ReLU).
         forward_terms, backward_terms: how many terms each output, and each input gradient, sums: the fans but for groups,
-            strides and transposed convolutions; 0 where that is not known.
+            strides and transposed convolutions; of one part (a gate, a query) where the weight has several; 0 if not known.
         activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
         one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
+        derived_from: class of ``torch.nn`` that its class is derived from; empty if it is one of those, or derived from none.
+        transformer: True for a linear layer of a transformer block: around attention, or along the stream it writes into.
     """
 
     name: str
@@ -76,6 +78,18 @@ class Layer:
     activation_slope: float | None = None
     one_value: bool = False
     direct: bool = True
+    derived_from: str = ""
+    transformer: bool = False
+
+    @property
+    def torch_kind(self) -> str:
+        """What it is to ``torch.nn``: the class there that its own is, or is derived from; its own name if there is none."""
+        return self.derived_from or self.kind
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it looks up rows of a table."""
+        return self.torch_kind in {"Embedding", "EmbeddingBag"}
 
     @property
     def shown(self) -> str:

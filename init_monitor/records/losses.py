@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_STEPS = 16_384
-"""Steps kept at most: 200 kB, and more than any picture of a curve has pixels."""
+"""Steps kept at most: 200 kB, and more points than any plot of the curve has pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +112,7 @@ class LossCurve:
         finite = np.flatnonzero(np.isfinite(self.values))
         after = int(finite[-1]) + 1 if len(finite) else 0
         first, kept = self.first_nonfinite, self._kept[after][0]
-        # Between the steps that are kept others were left out: the first that was not finite is remembered apart.
+        # Steps between the kept ones were dropped, so the first non-finite one is stored separately.
         known = first is not None and first <= kept and (not after or self._kept[after - 1][0] < first)
         return first if known else kept
 

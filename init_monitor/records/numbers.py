@@ -1,4 +1,4 @@
-"""Numbers as a person reads them in a sentence or beside it: one way of writing them for messages and for evidence."""
+"""Numbers as a person reads them: one way of writing them for messages and for evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts that follow from an object that never changes: worked out when first asked for, kept as long as the object lives.
+"""Facts derived from an object that never changes: computed when first needed, kept as long as the object lives.
 
 Rules ask many times for the same facts of one network and of one record; what depends on nothing else is made once.
 """
@@ -15,10 +15,10 @@ _KEPT = "_kept"
 
 
 class Keeping:
-    """An object that keeps what is made of it; neither a copy nor a pickle of it takes that along."""
+    """An object that caches what is derived from it; copies and pickles do not carry the cache along."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the object without what was made of it."""
+        """Return the state without the cache."""
         return {name: value for name, value in vars(self).items() if name != _KEPT}
 
 
@@ -28,7 +28,7 @@ Made = TypeVar("Made")
 
 
 def once(make: Callable[Concatenate[Of, More], Made]) -> Callable[Concatenate[Of, More], Made]:
-    """Have a function's result kept with its first argument, for each combination of the others.
+    """Cache a function's result on its first argument, for each combination of the others.
 
     Args:
         make: depends on its arguments alone; nobody changes what it returns. Arguments after the first are hashable, or keep
@@ -41,7 +41,7 @@ def once(make: Callable[Concatenate[Of, More], Made]) -> Callable[Concatenate[Of
         key = (make, *map(_key, args), *((name, _key(value)) for name, value in kwargs.items()))
         found = known.get(key)
         if found is None:
-            # The arguments, too: the identity of one that is gone is given to other objects.
+            # The arguments are kept as well: Python reuses the id of an object that is gone.
             found = known[key] = (make(of, *args, **kwargs), args, kwargs)
         return found[0]  # type: ignore[no-any-return]
 

@@ -28,13 +28,13 @@ _FUNCTION = re.compile(r"(@\d+)?/(?=[^/]+$)")
 """What follows the module's path in the name of an activation that its forward called as a function."""
 
 _DEEPEST = 50
-"""Modules within modules that are drawn as such; a path that claims more is one name."""
+"""Levels of nested modules that are drawn; a deeper path is shown as one name."""
 
 _ASCII = str.maketrans({"⊕": "+", "←": "<-", "→": "->", "×": "x"})
 
 
 class Part(Enum):
-    """What a line of the outline is about; an aside is a residual addition that is not part of the main stream."""
+    """What a line of the outline is about; an aside is a residual addition outside the main stream."""
 
     MODULE = "module"
     LAYER = "layer"
@@ -52,8 +52,8 @@ class Entry:
 
     Attributes:
         part: what it is about.
-        name: name below its parent; without characters that a terminal would obey.
-        note: what there is to say of it.
+        name: name below its parent; without control characters.
+        note: what is said about it.
         below: its children, in execution order.
     """
 

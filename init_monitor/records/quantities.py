@@ -1,4 +1,4 @@
-"""What is measured: the one table of quantities, each with all that is known of it. No torch in here.
+"""What is measured: the one table of quantities, with everything that is known about each. No torch in here.
 
 Titles, table columns, event tags, summary scalars, the list of the tab, the dashboard and ``docs/measures.md`` are made
 from it. Another quantity is another entry here, or, from outside the package, a call of
@@ -41,7 +41,7 @@ class Quantity(str, Enum):
     _value_: str
 
     def __new__(cls, name: str, facts: Facts = _NOTHING) -> Self:
-        """Make a member of its name and what is known of it."""
+        """Make a member from its name and what is known about it."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.facts = facts
@@ -55,7 +55,7 @@ class Quantity(str, Enum):
         """Return the column name."""
         return str.__str__(self)
 
-    # One entry in three or four lines, or nobody has an overview of the table.
+    # Three or four lines per entry, so that the table can be read at a glance.
     # fmt: off
 
     COUNT = "count", Facts(
@@ -70,7 +70,7 @@ class Quantity(str, Enum):
     VARIANCE = "variance", Facts(
         of=Of.LAYER, group=Group.SIGNAL, stream=Stream.OUTPUT, moment="variance", title="Forward variance",
         short="variance", unit="the activation's, squared", means="E[(x − E[x])²], correction 0",
-        explains="Variance of each layer's output. Even over depth is good; it may not vanish or explode.", centre=1.0,
+        explains="Variance of each layer's output. It should stay level over depth, neither vanish nor explode.", centre=1.0,
         guides=((1.0, "unit variance"),), summary=("log10_min", "log10_median", "log10_max"),
         pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of each layer's output",
         chart=("Signal", "Variance over depth (log10)"), heading=Heading("std", Cell.ROOT, gives_way=0),
@@ -111,7 +111,7 @@ class Quantity(str, Enum):
         short="gradient", unit="the gradient's, squared", means="variance of ∂loss/∂x, correction 0",
         explains="Variance of ∂loss/∂output. Its level depends on the loss; how it changes over depth is what counts.",
         summary=("log10_min", "log10_median", "log10_max"), pages=(Page.OVERVIEW, Page.PROPAGATION),
-        absent="No gradient reached a layer yet: it is measured at the first training step.",
+        absent="No gradient has reached a layer yet: gradients are measured from the first training step on.",
         picture="Backward: variance of the loss gradient at each layer's output",
         chart=("Signal", "Gradient variance over depth (log10)"), heading=Heading("grad std", Cell.ROOT, gives_way=4),
         in_events=True, compared="gradient variance",
@@ -153,7 +153,7 @@ class Quantity(str, Enum):
     )
     GAIN = "gain", Facts(
         of=Of.LAYER, group=Group.GAIN, title="Local gain", short="gain", means="Var(out) / E[in²] of one layer",
-        explains="Var(output)/E[input²] of one layer: whose fault a change of variance is.", centre=1.0,
+        explains="Var(output)/E[input²] of one layer: shows which layer changes the variance.", centre=1.0,
         summary=("median",), in_events=True,
     )
     EXPECTED_GAIN = "expected_gain", Facts(
@@ -191,7 +191,7 @@ class Quantity(str, Enum):
     UNIT_SAMPLES = "unit_samples", Facts(
         of=Of.LAYER, group=Group.UNITS, title="Positions per unit", short="positions per unit", unit="positions",
         form=Form.COUNT, means="positions per unit behind the claim",
-        explains="Samples and positions over which dead and always positive units were counted. Few of them tell little.",
+        explains="Samples and positions over which dead and always positive units were counted. Few positions say little.",
         healthy=(1000.0, math.inf), in_events=True,
     )
     SATURATED_FRACTION = "saturated_fraction", Facts(
@@ -203,7 +203,7 @@ class Quantity(str, Enum):
     BETWEEN_SAMPLE_SHARE = "between_sample_share", Facts(
         of=Of.LAYER, group=Group.LAYER, title="Between-sample share", short="between samples", form=Form.SHARE,
         means="variance between the samples' mean signals over the total: 0 if all samples look the same",
-        explains="Share of the variance that lies between samples. Near 0 the layer answers the same to every input.",
+        explains="Share of the variance that lies between samples. Near 0 the layer gives the same output for every input.",
         summary=("min",), in_events=True,
     )
     WEIGHT_COUNT = "weight_count", Facts(
@@ -276,7 +276,7 @@ class Quantity(str, Enum):
     RESIDUAL_GROWTH = "residual_growth", Facts(
         of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="growth", title="Growth", short="growth",
         means="Var(sum) / Var(x); 2 for an unscaled branch of the skip's variance",
-        explains="Variance of the sum over the variance of the skip. 2 in every block doubles the signal each time.",
+        explains="Variance of the sum over the variance of the skip. 2 means that each block doubles the variance.",
         centre=1.0, guides=((1.0, ""), (2.0, "doubles")), summary=("median", "max"),
         pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS), chart=("Residual blocks", "Growth per block"),
         heading=Heading("growth", gives_way=0), in_events=True, compared="residual growth",

@@ -1,6 +1,6 @@
-"""Foreign text as it may be shown: the name of a layer, a path, a cell of a file that anybody may have written.
+"""Text from outside, made safe to show: the name of a layer, a path, a cell of a file that anybody may have written.
 
-A name may hold what a terminal obeys (ESC), what turns a line around (U+202E), or no character at all (half of a
+A name may hold control characters (ESC), a direction override (U+202E), or no character at all (half of a
 surrogate pair). Every output goes through :func:`printable`: console, Markdown, HTML, and the numbers of the page.
 """
 
@@ -13,14 +13,14 @@ LONGEST_QUOTE = 80
 """Characters of a bad value that an error quotes: enough to find it."""
 
 LONGEST_PATH = 250
-"""Characters of a path that a message quotes: those that people make are shorter."""
+"""Characters of a path that a message quotes: ordinary paths are shorter."""
 
 _LONGEST_PRINTED_NUMBER = 1e15
 """From here on a whole number is quoted by its size: Python refuses to print one of more than 4,300 digits."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return ``text`` with everything that is not a character to look at written as Python writes it.
+    r"""Return ``text`` with every character that cannot be printed escaped as Python does.
 
     Args:
         text: anything.
@@ -38,7 +38,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def clipped(text: str, most: int = LONGEST_NAME, mark: str = "…") -> str:
-    """Return at most ``most`` characters of ``text``: its start and its end, which both tell.
+    """Return at most ``most`` characters of ``text``: its start and its end.
 
     >>> clipped("layers.0.attention.output", 13)
     'layers…output'

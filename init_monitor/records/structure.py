@@ -42,7 +42,7 @@ class Structure(Keeping):
     def calls_of(self, layer: Layer) -> tuple[Layer, ...]:
         """Return the calls of the module that ``layer`` is a call of, itself among them, in execution order.
 
-        They have their weights in common: what is changed for one of them is changed for all. Of a module that returns
+        They share their weights: a change for one of them is a change for all. For a module that returns
         several tensors they are those of the same tensor; a function without a weight stands for itself.
         """
         if "/" in layer.name:
@@ -63,6 +63,6 @@ class Structure(Keeping):
 
 
 def _apart(layer: Layer) -> tuple[str, str]:
-    """Return what tells the taps of one module apart, but for the call: its weight, and which output it is."""
+    """Return what distinguishes the taps of one module, apart from the call: its weight, and which output it is."""
     call, bracket, path = layer.name.removeprefix(layer.module).partition("[")
     return (call.partition("#")[0], bracket + path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 _broken: set[Facts] = set()
-"""Of registered quantities that could not be made; they are not tried again until they are registered anew."""
+"""Registered quantities that could not be computed; they are not tried again until they are registered again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,5 +129,5 @@ def known(quantity: Quantity | str) -> Quantity:
 
 @lru_cache(maxsize=16)
 def _index(names: tuple[str, ...]) -> Mapping[str, int]:
-    """Return the row of each name. A run has one tuple of names for most of its steps: it is looked through once."""
+    """Return the row of each name. Most steps of a run share one tuple of names, which is indexed once."""
     return {name: row for row, name in enumerate(names)}

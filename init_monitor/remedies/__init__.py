@@ -1,1 +1,1 @@
-"""What to do about a finding: code to paste, learning rates, and the phrases that findings are told in."""
+"""What to do about a finding: code to paste, learning rates, and the phrases that findings are written in."""

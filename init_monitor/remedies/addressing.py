@@ -1,4 +1,4 @@
-"""How pasted code addresses the modules of the model at hand: one by one, by a loop over names, or by class."""
+"""How pasted code addresses the modules of the user's model: one by one, by a loop over names, or by class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES_IN_A_LIST = 12
 layers of the class must stay as they are, by the pattern of their names."""
 
 EXCEPTIONS = 3
-"""Where nearly all layers of a class are meant, up to this many of it are left out by name."""
+"""Where nearly all layers of a class are meant, up to this many of them are excluded by name."""
 
 NAMES_IN_A_LINE = 4
 

@@ -1,7 +1,7 @@
 """Which other layers need the same remedy: repairing half of a badly initialised network does not help.
 
 A finding names the layers where the symptom shows. Its code also covers those whose weights are off in the same way
-without showing it: the first or last layer of a segment, a parallel path, a constant layer whose neighbour is random.
+without showing the symptom: the first or last layer of a segment, a parallel path, a constant layer next to a random one.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from init_monitor.records import History, Layer
 
-EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
-
 
 def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list[Layer]:
     """Return the named layers and those whose first weights are off in the same direction, in execution order.
@@ -41,7 +39,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
     given = dict(zip(first.names, first.column(Quantity.EXPECTED_GAIN).tolist(), strict=True))
     inside = {name for residual in history.structure.residuals for name in residual.layers}
     for layer in history.structure.layers:
-        if layer.role is not Role.WEIGHT or layer.normalised or layer.name in inside or layer.kind in EMBEDDINGS:
+        if layer.role is not Role.WEIGHT or layer.normalised or layer.name in inside or layer.is_embedding:
             continue
         excess = log_of(np.array([given.get(layer.name, math.nan), healthy_gain(layer)]))
         if direction * float(excess[0] - excess[1]) > math.log(BLAME_FACTOR):

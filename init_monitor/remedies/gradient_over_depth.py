@@ -1,4 +1,4 @@
-"""What is said about a gradient that grows or fades over depth: the finding of IM201 and IM202, and its remedy."""
+"""The finding of IM201 and IM202 about a gradient that grows or fades over depth, and its remedy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
     )
     message = _message(fault, history.last.optimizer, rule.healthy_update)
     if trained and worst is not None:
-        message += f" {segment.layers[worst].name} is off most. {made_by_training.told(history, direction=direction)}"
+        message += (
+            f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
+        )
     elif fault.severity > Severity.INFO and _came_later(change, history, direction):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
@@ -128,7 +130,7 @@ def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, 
         parts.append(f"In float16, gradients below {smallest} become 0, and these are below.")
     if not math.isnan(updates.ratio):
         parts.append(
-            f"The weights it concerns change by {phrases.part(updates.ratio)} their size per step"
+            f"These weights change by {phrases.part(updates.ratio)} their size per step"
             f" ({optimizer or 'optimizer'}){_comment(fault, optimizer, healthy_update)}"
         )
     epsilon = epsilon_of(optimizer) or 0
@@ -137,7 +139,7 @@ def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, 
         parts.append(
             f"Their gradient of {phrases.number(updates.rms)} is as small as the epsilon of {optimizer}"
             f" ({phrases.number(epsilon)}), which "
-            + ("therefore no longer makes up for it." if starved else "already shortens these steps.")
+            + ("therefore no longer compensates for it." if starved else "already shortens these steps.")
         )
     return " ".join(parts)
 
@@ -145,20 +147,20 @@ def _message(fault: GradientFault, optimizer: str, healthy_update: tuple[float, 
 def _comment(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
     if fault.severity is Severity.INFO:
         if not fault.updates.learns:
-            return ", much as those of the other layers do."
-        # Only where it was seen: updates of a healthy size may all the same come to nothing.
+            return ", much like those of the other layers."
+        # Only where it was seen: updates of a healthy size may still have no effect.
         return ", which is enough to learn." if fault.learning is Learning.LEARNS else ", which is a usual size."
-    level = " The loss has not left its level, and this may be why." if fault.learning is Learning.LEVEL else ""
+    level = " The loss has not left its level; this may be why." if fault.learning is Learning.LEVEL else ""
     return _reason(fault, optimizer, healthy_update) + level
 
 
 def _reason(fault: GradientFault, optimizer: str, healthy_update: tuple[float, float]) -> str:
-    """Return why weights move beside a faint gradient, where they do: without it the two contradict each other."""
+    """Return why weights move despite a faint gradient, where they do: otherwise the two seem to contradict each other."""
     updates, (low, high) = fault.updates, healthy_update
     if fault.direction > 0 or updates.ratio < low:
         return "."
     if updates.ratio > high and epsilon_of(optimizer) is not None:
-        return f": {optimizer} rescales a gradient however faint it is, so they are not too slow but too fast."
+        return f": {optimizer} rescales even a faint gradient, so they are not too small but too large."
     return f", those of the other layers by {phrases.number(updates.elsewhere)}." if updates.elsewhere > 0 else "."
 
 
@@ -180,7 +182,7 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
-        return snippets.advice(sentence, snippets.initialise(layers, among=history.structure.layers))
+        return snippets.advice(sentence, snippets.initialise(layers, among=history.structure))
     return _remedy_for_all(change, history.structure)
 
 

@@ -1,4 +1,4 @@
-"""What is said about a signal that grows or fades over depth: the findings of IM101 and IM102, and their remedy."""
+"""The findings of IM101 and IM102 about a signal that grows or fades over depth, and their remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer
 
 ONE_PLACE = 0.75
-"""A single level that makes this part of the whole change (in logarithm) is the place; the others are noise about it."""
+"""A single level that accounts for this fraction of the whole change (in logarithm) is the place; the rest is noise."""
 
 
 class _Rule(Protocol):
@@ -82,12 +82,12 @@ def _finding(
 
 
 def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, direction: int) -> tuple[bool, bool]:
-    """Say whether training made it, and whether it did so by the size of the weights."""
+    """Say whether training caused it, and whether through the size of the weights."""
     if change.since is not None:
         return True, True
     began = Signal(history.records[0], history.structure).of(change.segment)
     if change.silent_from is not None:
-        # A first record that shows nothing says nothing.
+        # A first record without numbers says nothing.
         return bool(np.nanmax(began.variance, initial=0.0) > 0) and began.silent_from() is None, False
     if change.worst is None:
         before = trend(began, direction=direction).total if direction < 0 else math.nan
@@ -131,9 +131,9 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
     if change.since is not None:
         layers = [segment.layers[i].name for i in change.blamed]
         return (
-            f"The weights of {phrases.names(layers)} have shrunk since step {change.since}: of the signal's variance they let"
-            f" through {phrases.number(change.total)} of what they did then, so that what differs between the samples hardly"
-            " reaches the end."
+            f"The weights of {phrases.names(layers)} have shrunk since step {change.since}: they now let through"
+            f" {phrases.number(change.total)} of the signal's variance that they let through then, so the differences between"
+            " samples hardly reach the end."
         )
     if change.limit is not None:
         full = segment.layers[change.limit]
@@ -151,19 +151,19 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
             f" {phrases.number(at.healthy()[change.worst])} keeps it{follows}."
         )
     else:
-        parts.append("No single layer is off: it comes from what lies between them (additions, biases, means).")
+        parts.append("No single layer is off: the change comes from what lies between them (additions, biases, means).")
     parts += _limit(change, at)
     return " ".join(parts)
 
 
 def _is_gradual(change: DepthChange, at: ForwardProfile) -> bool:
-    """Say whether the slope explains the change: then it has a pace, and goes on at it."""
+    """Say whether the slope explains the change: then it has a pace, and continues at that pace."""
     even = abs(math.log(change.growth)) * change.segment.depth
     return even >= abs(math.log(change.total)) / 2 and _one_place(change, at) is None
 
 
 def _one_place(change: DepthChange, at: ForwardProfile) -> int | None:
-    """Return the level at which nearly all of the change comes about; ``None`` if layers of several levels are to blame."""
+    """Return the level at which nearly all of the change happens; ``None`` if layers of several levels are to blame."""
     levels, profile = at.profile(1 if change.total > 1 else -1)
     steps = np.abs(np.diff(profile))
     blamed = {at.segment.levels[i] for i in change.blamed}
@@ -173,7 +173,7 @@ def _one_place(change: DepthChange, at: ForwardProfile) -> int | None:
 
 
 def _at_fault(change: DepthChange, signal: Signal) -> Sequence[int]:
-    """Return the positions of the layers to name: those that are off; else where it comes about; else all."""
+    """Return the positions of the layers to name: those that are off; else where the change happens; else all."""
     every = range(len(change.segment.layers))
     if change.blamed or change.total <= 0 or change.limit is not None:
         return change.blamed or every
@@ -218,22 +218,20 @@ def _remedy(layers: list[Layer], history: History, change: DepthChange, least_bl
             layers = affected_layers.constant_too(layers, history)
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        code = snippets.initialise(layers, among=structure.layers)
+        code = snippets.initialise(layers, among=structure)
         growing = residual_branches.unnormalised(structure)
         if len(growing) >= least_blocks:
             sentence += (
-                " No normalisation holds the residual additions: start their branches small, or they explode next."
+                " The residual additions are not normalised: start their branches small as well, or they explode next."
             )
             code = snippets.together(code, small_branches.start_small(growing, structure))
         return snippets.advice(sentence, code)
     if change.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
-    known = structure.by_name()
-    ends = [known[r.branch] for r in structure.residuals if r.branch in known and known[r.branch].weight]
     if structure.residuals:
         sentence = (
-            "Every residual addition adds the variance of its branch: start the branches at zero, normalise inside"
+            "Every residual addition adds the variance of its branch: start the branches at or near zero, normalise inside"
             " them, or multiply each sum by 1/sqrt(2)."
         )
-        return snippets.advice(sentence, snippets.initialise(ends, snippets.ZERO, among=structure.layers))
+        return snippets.advice(sentence, small_branches.start_small(structure.residuals, structure))
     return "Put a normalisation between these layers, and look at what happens to the signal between them."

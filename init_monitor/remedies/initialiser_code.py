@@ -1,4 +1,4 @@
-"""An initialiser as lines of torch code, for one layer: what it draws its weight from, and what becomes of its bias."""
+"""An initialiser as lines of torch code for one layer: for its weight and for its bias."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from init_monitor.analysis.activations import activation_called
 from init_monitor.analysis.gains import variance_gains
+from init_monitor.analysis.initialiser import fans_of
 from init_monitor.analysis.recurrent import GATES
 
 if TYPE_CHECKING:
@@ -64,13 +65,12 @@ def _he(nonlinearity: str, slope: float | None) -> str:
         # A random slope (RReLU) counts with its root mean square.
         slope = math.sqrt(2 / gain - 1) if slope is None else slope
         return f'nn.init.kaiming_normal_({{0}}, a={slope:.4g}, nonlinearity="leaky_relu")'
-    # torch.nn.init has no gain for it. What one output sums is the number of elements of weight[0].
+    # torch.nn.init has no gain for it. One output sums as many terms as weight[0] has elements.
     return f"nn.init.normal_({{0}}, std=({gain:.5g} / {{0}}[0].numel()) ** 0.5)"
 
 
 def _fans_are_those_of_the_shape(layer: Layer) -> bool:
-    told = (layer.forward_terms or layer.fan_in, layer.backward_terms or layer.fan_out)
-    return told == (layer.fan_in, layer.fan_out)
+    return fans_of(layer) == (layer.fan_in, layer.fan_out)
 
 
 def recurrent_lines(layer: Layer, module: str) -> list[str]:
@@ -80,7 +80,7 @@ def recurrent_lines(layer: Layer, module: str) -> list[str]:
         layer: the layer; its class says how many gates it has.
         module: the expression for its module.
     """
-    gates = GATES[layer.kind]
+    gates = GATES[layer.torch_kind]
     lines = [
         f"for name, parameter in {module}.named_parameters():",
         f"    for gate in parameter.data.chunk({gates}):",
@@ -91,6 +91,6 @@ def recurrent_lines(layer: Layer, module: str) -> list[str]:
         "        else:",
         "            nn.init.zeros_(gate)",
     ]
-    if layer.kind.startswith("LSTM"):
+    if layer.torch_kind.startswith("LSTM"):
         lines += ['    if "bias_ih" in name:', "        nn.init.ones_(parameter.data.chunk(4)[1])  # the forget gate"]
     return lines

@@ -1,4 +1,4 @@
-"""A better learning rate: the present one, times the factor that would give an update of a healthy size."""
+"""A better learning rate: the current one, times the factor that would give an update of a healthy size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALLEST_SHARE = 1e-6
 """If the rate had to shrink by more than this, the rate is not the cause: the gradient has exploded."""
 
 EXPLODED = (
-    "No learning rate makes up for a gradient of this size: first fix what the other findings name (initialisation, the"
+    "No learning rate can offset a gradient of this size: first fix what the other findings name (initialisation, the"
     " scale of the input), or clip the gradient."
 )
 
@@ -33,13 +33,13 @@ def slower(record: StepRecord, ratio: float) -> str:
     rate = _rate(record, ratio)
     if not math.isnan(rate) and rate < SMALLEST_SHARE * record.learning_rate:
         return EXPLODED
-    return _advice(sentence, " By the first of these steps that is about {}.", record, rate)
+    return _advice(sentence, " Judging by the first of these steps, that is about {}.", record, rate)
 
 
 def faster(record: StepRecord, ratio: float) -> str:
     """Return a remedy for steps that change the weights by ``ratio`` of their size, which is too little."""
     sentence = "Raise the learning rate until a step changes the weights by about a thousandth of their size."
-    return _advice(sentence, " By these steps that is about {}.", record, _rate(record, ratio))
+    return _advice(sentence, " Judging by these steps, that is about {}.", record, _rate(record, ratio))
 
 
 def rate_of_the_start(history: History) -> float:

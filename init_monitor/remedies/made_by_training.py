@@ -25,16 +25,16 @@ updates."""
 
 ORDERLY = 5.0
 """Factor by which a gain may have been off at the start for the weights to have been in order. Three times the standard
-deviation, which is nine times the variance, is how networks are made to explode."""
+deviation, which is nine times the variance, makes a network explode."""
 
 MOSTLY = 0.5
-"""Part of the shrinking, in logarithm, that weight decay has to account for to be its cause: most of it."""
+"""Fraction of the shrinking, in logarithm, that weight decay has to account for to be its cause: most of it."""
 
 HEAVY = 0.97
 """Momentum from which a single gradient acts on for more than thirty steps; 0.9 is usual, 0.95 in use."""
 
 SHRUNK = 3.0
-"""Factor by which the weights have shrunk where they themselves, rather than what they answer to, were made small."""
+"""Factor from which the weights themselves have shrunk, rather than their response to the input."""
 
 USUAL_DECAY = 1e-4
 """Weight decay of the ResNets (He et al. 2016): at a rate of 0.1 it takes 1e-5 of a weight per step."""
@@ -49,7 +49,7 @@ CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
 def made_by_training(first: Column, now: Column, healthy: Column, position: int, *, direction: int) -> bool:
     """Say whether what the weights give a signal was in order at the first record and is off at the last.
 
-    At least half of the deviation, in logarithm, must have come about since the first record: a gain that was a little off
+    At least half of the deviation, in logarithm, must have arisen since the first record: a gain that was a little off
     at the start and became hopeless counts as made by training, one that was hopeless at the start does not.
 
     Args:
@@ -75,15 +75,15 @@ def growth(history: History, layer: Layer) -> float:
 
 
 def told(history: History, *, direction: int, weights: bool = True) -> str:
-    """Return the sentence that says so: of the weights, or of what they make of the signal."""
+    """Return the sentence that says so, about the weights or about the signal."""
     if not weights:
-        return f"At step {history.records[0].step} it did not: training made it so."
+        return f"At step {history.records[0].step} it did not: training caused this."
     made = "large" if direction > 0 else "small"
-    return f"At step {history.records[0].step} its weights were in order: training made them too {made}."
+    return f"At step {history.records[0].step} its weights were fine: training made them too {made}."
 
 
 def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -> str:
-    """Return what to do about it, in a sentence and in code: about what it was that made it.
+    """Return what to do about it, in a sentence and in code, by its cause.
 
     Args:
         history: what was measured.
@@ -100,7 +100,7 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
         if math.isnan(rate):
             return f"Lower the learning rate or the weight decay.{FINE}"
         return snippets.advice(
-            f"{SLOWER} By the first step that was too large, a rate of about {rate:g} is right.",
+            f"{SLOWER} Judging by the first step that was too large, a rate of about {rate:g} is right.",
             optimizer_code(history.last.optimizer, rate),
         )
     sentence = f"{SLOWER[:-1]}, and clip the gradient."
@@ -111,13 +111,13 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     rate = learning_rate.rate_of_the_start(history)
     if math.isnan(rate):
         return snippets.advice(sentence, CLIP)
-    sentence += f" By the first step that was too large, a rate of about {rate:g} is right."
+    sentence += f" Judging by the first step that was too large, a rate of about {rate:g} is right."
     code = (optimizer_code(history.last.optimizer, rate), CLIP)
     return snippets.advice(sentence, "\n".join(line for line in code if line))
 
 
 def less_decay(history: History, ratio: float) -> str:
-    """Return the remedy for steps that change the weights by ``ratio`` where that is weight decay's doing; else nothing."""
+    """Return the remedy for steps that change the weights by ``ratio`` where weight decay causes them; else nothing."""
     decay = forces.decay_of(history)
     if decay is None or decay.explained < MOSTLY or not decay.per_step >= MOSTLY * ratio:
         return ""
@@ -136,21 +136,21 @@ def _less_decay(decay: forces.Decay, history: History) -> str:
     )
     sentence = (
         f"Lower the weight decay: the {decay.value:g} of {last.optimizer or 'the optimizer'} {does}{beside}, more than the"
-        f" loss gives back.{FINE} {USUAL_DECAY:g} is usual at this rate, and none on biases and normalisations."
+        f" loss gives back.{FINE} {USUAL_DECAY:g} is usual at this rate, with none on biases and normalisations."
     )
     code = optimizer_code(last.optimizer, last.learning_rate)
     return snippets.advice(sentence, code.replace(")  #", f", weight_decay={USUAL_DECAY:g})  #"))
 
 
 def _less_of_a_term(history: History, weights: Collection[str]) -> str:
-    """Return the remedy where neither a step nor the decay was too large: the loss itself asks for it."""
+    """Return the remedy where neither a step nor the decay was too large: the loss itself rewards it."""
     if forces.shrinking(history, weights or weights_of(history.structure)) >= SHRUNK:
         term = "a penalty on the weights (L1, L2) is the first to look at"
     else:
         term = "the KL term of a VAE, a sparsity or consistency penalty are the first to look at"
     return (
-        "No step was too large and no weight decay explains it, so the loss itself asks for it: a term that is served by a"
-        f" signal of 0 outweighs the rest; {term}. Give that term a smaller weight, or raise it slowly from 0, and sum or average"
+        "No step was too large and no weight decay explains it, so the loss itself rewards it: a term that a signal of 0"
+        f" satisfies outweighs the rest; {term}. Give that term a smaller weight, or raise it slowly from 0, and sum or average"
         f" both terms over the same elements. Else look at the data, for targets that do not depend on the input, or try a"
         f" smaller learning rate.{FINE}"
     )

@@ -18,7 +18,7 @@ _UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm"
 """Parts of class names whose functions have arguments without a finite value (0, negatives, large numbers)."""
 
 _SUMS_TO_ONE = ("softmax", "attention")
-"""Parts of class names of what divides by a sum of exponentials."""
+"""Parts of class names of functions that divide by a sum of exponentials."""
 
 
 class Cause(NamedTuple):
@@ -30,9 +30,9 @@ class Cause(NamedTuple):
 
 
 _ALL_MASKED = Cause(
-    "A softmax of finite numbers is finite: in some row every place is masked (-inf throughout, which gives 0/0), or a logit is"
+    "A softmax of finite numbers is finite: in some row every position is masked (-inf throughout, which gives 0/0), or a logit is"
     " infinite.",
-    "Let the mask leave at least one place in each row (an empty sample has none), or set the result of such rows to 0"
+    "Let the mask leave at least one position in each row (an empty sample has none), or set the result of such rows to 0"
     " (torch.where on the mask), and fill with a large negative number instead of -inf.",
 )
 
@@ -50,8 +50,8 @@ _FIRST = Cause(
 )
 
 _BETWEEN = Cause(
-    "What the watched layers before it gave is finite: it arose in this layer or in an operation just before it.",
-    "Look at what runs between these two layers: a division, a logarithm, a root, a mask that hides everything, a too large number.",
+    "The outputs of the watched layers before it are finite: it arose in this layer or in an operation just before it.",
+    "Look at what runs between these two layers: a division, a logarithm, a root, a mask that hides everything, a number that is too large.",
 )
 
 
@@ -107,7 +107,9 @@ def _overflow(reached: Column, grown: float, layer: Layer | None, history: Histo
     return Cause(
         why,
         "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",
-        snippets.initialise([layer]) if layer is not None and layer.role is Role.WEIGHT else "",
+        snippets.initialise([layer], among=history.structure)
+        if layer is not None and layer.role is Role.WEIGHT
+        else "",
     )
 
 
@@ -119,7 +121,7 @@ def _operation(layer: Layer | None, *, first: bool) -> Cause:
         return Cause(
             f"What it receives is finite; {layer.kind if layer else 'it'} has no finite value for some of it (zero, negative, too"
             " large).",
-            "Keep its argument away from there: add a small constant, or clamp it.",
+            "Keep its argument away from such values: add a small constant, or clamp it.",
         )
     if first:
         return _INPUT if layer is None or layer.role is Role.WEIGHT else _FIRST

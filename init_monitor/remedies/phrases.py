@@ -1,4 +1,4 @@
-"""How findings put numbers and names into words."""
+"""How findings write numbers and names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPWISE = (
 """What to do where a function in steps cuts the gradient off."""
 
 WORTH_SAYING = 3.0
-"""A limit that is this many times the present depth away is given as evidence only: nobody will build that network next."""
+"""A limit that is this many times the current depth away is given only as evidence: it is of no practical use."""
 
 
 def times(factor: float) -> str:
@@ -34,7 +34,7 @@ def times(factor: float) -> str:
 
 
 def part(share: float) -> str:
-    """Return how much of something a change is, to stand before its name.
+    """Return a factor as it stands before a noun.
 
     >>> part(0.02), part(309000.0)
     ('0.02 of', '309,000 times')
@@ -43,7 +43,7 @@ def part(share: float) -> str:
 
 
 def change(factor: float) -> str:
-    """Return a change as a person would say it.
+    """Return a change in words.
 
     >>> change(512.0), change(1 / 1024)
     ('grows 512×', 'shrinks to 1/1,020')

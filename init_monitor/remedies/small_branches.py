@@ -11,24 +11,34 @@ from init_monitor.remedies import snippets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.records import Residual, Structure
+    from init_monitor.records import Layer, Residual, Structure
 
 
 def start_small(residuals: Sequence[Residual], structure: Structure) -> str:
-    """Return code that starts every branch at zero; a branch that cannot (see :func:`end_of`) at 1/L of the variance.
+    """Return code that starts every branch small, each as the plan does.
+
+    A transformer's branches are re-drawn as a whole: small weights in their last layers do not compensate for large ones
+    before them. Every other end becomes zero, even behind a factor in the forward: what grows shows that the factor is not
+    small. A branch that ends in no layer with weights starts at 1/L of its variance.
 
     Args:
         residuals: the L additions of a stream.
         structure: the network.
     """
-    ends = [end_of(residual, structure) for residual in residuals]
-    last = [
-        next((x for x in reversed(layers_of(residual, structure)) if x.role is Role.WEIGHT and x.weight), None)
-        for residual, end in zip(residuals, ends, strict=True)
-        if end is None
-    ]
-    shrink = f"{{}}.data.mul_({len(residuals) ** -0.5:.4g})"
+    zeroed: list[Layer] = []
+    drawn: list[Layer] = []
+    shrunk: list[Layer] = []
+    for residual in residuals:
+        end = end_of(residual, structure)
+        weights = [x for x in layers_of(residual, structure) if x.role is Role.WEIGHT and x.weight]
+        if end is None:
+            shrunk += weights[-1:]
+        elif end.transformer:
+            drawn += [*weights, end]
+        else:
+            zeroed.append(end)
     return snippets.together(
-        snippets.initialise([end for end in ends if end is not None], snippets.ZERO),
-        snippets.initialise([layer for layer in last if layer is not None], shrink),
+        snippets.initialise(drawn, among=structure),
+        snippets.initialise(zeroed, snippets.ZERO),
+        snippets.initialise(shrunk, f"{{}}.data.mul_({len(residuals) ** -0.5:.4g})"),
     )

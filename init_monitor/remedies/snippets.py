@@ -1,51 +1,57 @@
-"""Code to paste: what a finding asks to change, written for the very modules of the model at hand."""
+"""Code to paste: what a finding asks to change, written for the modules of the user's model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from init_monitor.analysis.initialiser import Initialiser, activation_before, initialiser_for, output_of, place_of
+from init_monitor.analysis.attention_parts import parts_of
+from init_monitor.analysis.initialiser_choice import choice_for
 from init_monitor.analysis.recurrent import GATES
+from init_monitor.records import Structure
 from init_monitor.remedies.addressing import addressed, expression
-from init_monitor.remedies.initialiser_code import ONE, ZERO, Lines, lines_of, recurrent_lines
+from init_monitor.remedies.initialiser_code import ZERO, Lines, lines_of, recurrent_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from init_monitor.records import Layer
 
-__all__ = ["ONE", "ZERO", "advice", "choice_for", "expression", "initialise", "together"]
+__all__ = ["ZERO", "advice", "expression", "initialise", "together"]
 
 ONE_LINE_EACH = 3
 """Up to this many layers get a line each, which a person can check one by one."""
 
 IMPORT = "from torch import nn"
+NOTHING = Structure()
+"""A network of which nothing is known."""
 
 
-def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Layer] = ()) -> str:
-    """Return code that initialises the weights of ``layers`` anew and zeroes their biases, and touches no other.
+def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = NOTHING) -> str:
+    """Return code that re-initialises the weights of ``layers`` and zeroes their biases, and touches nothing else.
 
     Args:
         layers: weight layers; several calls of one module count once, layers without a known weight not at all.
         recipe: the initialiser for all of them, with ``{}`` for the weight; chosen per layer if empty.
-        among: the layers of the network, so that the healthy ones of the same class are left alone.
+        among: the network, which says where each layer stands and which others of its class are to be left alone.
 
     Returns:
         Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
     """
-    modules = {layer.module: layer for layer in reversed(tuple(layers)) if layer.weight or layer.kind in GATES}
-    recurrent = [layer for layer in modules.values() if layer.kind in GATES and not recipe]
-    among = tuple(among)
+    meant = tuple(part for layer in layers for part in parts_of(layer))
+    weights = {(x.module, x.weight): x for x in reversed(meant) if x.weight or x.torch_kind in GATES}
+    recurrent = [layer for layer in weights.values() if layer.torch_kind in GATES and not recipe]
     groups: dict[tuple[Lines, str, str], list[Layer]] = {}
-    for layer in sorted(modules.values(), key=lambda one: one.depth):
+    for layer in sorted(weights.values(), key=lambda one: one.depth):
         if layer not in recurrent:
             lines = Lines(recipe) if recipe else lines_of(choice_for(layer, among), layer)
             groups.setdefault((lines, _own_name(layer, layer.weight), layer.kind), []).append(layer)
-    if not modules:
+    if not weights:
         return ""
-    few = len(modules) <= ONE_LINE_EACH
+    few = len(weights) <= ONE_LINE_EACH
     code = [IMPORT, ""]
-    healthy = {layer.module: layer.kind for layer in among if layer.module not in modules}
+    named = {module for module, _ in weights}
+    every = [part for layer in among.layers for part in parts_of(layer)]
+    healthy = {layer.module: layer.kind for layer in every if layer.module not in named}
     # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
     for (lines, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
         if few or len(group) == 1:
@@ -56,21 +62,6 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Iterable[Lay
     for layer in recurrent:
         code += recurrent_lines(layer, expression(layer.module))
     return "\n".join(code)
-
-
-def choice_for(layer: Layer, among: Sequence[Layer] = ()) -> Initialiser:
-    """Return the initialiser that a finding gives to a layer.
-
-    It is that of the plan but for one place: a layer at the end of a residual branch, or in a transformer block, is taken
-    for a hidden one. Where the end of a branch is to start at zero, the rule says so.
-
-    Args:
-        layer: which.
-        among: the layers of its network.
-    """
-    known = {one.name: one for one in among}
-    place = place_of(layer, output_of(known.values()))
-    return initialiser_for(layer, place=place, before=activation_before(layer, known))
 
 
 def together(*codes: str) -> str:
@@ -113,7 +104,7 @@ def _loop(group: Sequence[Layer], lines: Lines, weight: str, spared: Sequence[st
 
 
 def standardise(layer: Layer, mean: float, std: float) -> str:
-    """Return code that standardises what ``layer`` receives, without a change of the forward.
+    """Return code that standardises the input of ``layer``, without changing the forward.
 
     Args:
         layer: a layer that takes the network's input as its first argument.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from init_monitor.analysis.activations import key_of
 from init_monitor.records import Figure
 from init_monitor.records.once import once
 
@@ -24,7 +25,7 @@ _CALL = re.compile(
 
 
 def spoken(finding: Finding, structure: Structure) -> Finding:
-    """Return the finding in the words of a person, its ``layers`` as they are; the same one if nothing is to change."""
+    """Return the finding with readable layer names in its sentences, its ``layers`` as they are; the same one if none change."""
     called = _called(structure)
     if not called:
         return finding
@@ -42,7 +43,7 @@ def spoken(finding: Finding, structure: Structure) -> Finding:
 
 @once
 def _called(structure: Structure) -> Mapping[str, str]:
-    """Return what a person calls those layers whose tap names are not for reading."""
+    """Return readable names for those layers whose tap names are not."""
     return MappingProxyType({layer.name: layer.shown for layer in structure.layers if layer.shown != layer.name})
 
 
@@ -54,12 +55,12 @@ def _in_words(text: str, called: Mapping[str, str]) -> str:
         begins = not found.start() or text[: found.start()].endswith((". ", "\n"))
         kind = found["kind"] or ""
         # "the ReLU called after `head` (ReLU)" says it twice.
-        kind = "" if (found["class"] or "").lower() == found["function"].replace("_", "").lower() else kind
+        kind = "" if key_of(found["class"] or "") == key_of(found["function"]) else kind
         return (shown[:1].upper() + shown[1:] if begins else shown) + kind
 
     return _CALL.sub(words, text) if "/" in text else text
 
 
 def _figures(figures: Mapping[str, Figure], called: Mapping[str, str]) -> Mapping[str, Figure]:
-    # A rule of one's own may give plain numbers.
+    # A custom rule may give plain numbers.
     return {name: Figure(figure, _in_words(getattr(figure, "unit", ""), called)) for name, figure in figures.items()}

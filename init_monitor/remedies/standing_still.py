@@ -1,4 +1,4 @@
-"""Why a network stands still, and what to do about it, in words."""
+"""Why a network does not move, and what to do about it, in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEDULE = """return {
 }"""
 
 SPENT = snippets.advice(
-    "Look at what the schedule counts: one that was made for epochs is used up in as many batches if it is stepped with every batch"
+    "Look at what the schedule counts: one made for epochs ends after as many batches if it is stepped with every batch"
     ' ("interval": "step"). Give it the number of steps of the whole training, or let it count epochs; ReduceLROnPlateau lowers the'
     ' learning rate of a loss that falls if its mode is "max".',
     SCHEDULE.replace(
@@ -40,23 +40,23 @@ SPENT = snippets.advice(
 )
 
 _FROZEN = Cause(
-    "All of them have requires_grad=False: what was to be frozen is a part, and the pattern fits everything.",
+    "All of them have requires_grad=False: probably only a part was to be frozen, and the pattern matches everything.",
     snippets.advice(
-        "Unfreeze what is to learn: set requires_grad of its parameters to True, before the optimizer is built. A loss that"
-        " had to be told requires_grad_() has no trainable parameter behind it.",
+        "Unfreeze what should learn: set requires_grad of its parameters to True, before the optimizer is built. A loss that"
+        " needed requires_grad_() has no trainable parameter behind it.",
         "print([name for name, p in model.named_parameters() if p.requires_grad])  # what is trainable",
     ),
 )
 
 _UNCONNECTED = Cause(
     "The loss is not connected with the network: it was made from numbers or from detached tensors.",
-    "Compute the loss from the very tensors that the network gives. Look for .item(), .detach(), .data, .numpy(), argmax,"
+    "Compute the loss from the tensors that the network returns. Look for .item(), .detach(), .data, .numpy(), argmax,"
     " torch.tensor(...) or torch.no_grad() between output and loss; requires_grad_() on the loss only hides the error.",
 )
 
 _NO_RATE = Cause(
-    "Either it was given as 0 (an integer division, an int() around it), or a schedule holds it there: a warm-up from 0 that moves"
-    " once per epoch stays at 0 for the whole of the first one.",
+    "Either it was set to 0 (an integer division, an int() around it), or a schedule holds it there: a warm-up from 0 that moves"
+    " once per epoch stays at 0 for the whole first epoch.",
     snippets.advice(
         'Give a schedule that counts steps "interval": "step" (by default Lightning moves it once per epoch), let it start above'
         " 0, or set the learning rate.",
@@ -65,18 +65,18 @@ _NO_RATE = Cause(
 )
 
 _AFTER_ALL = Cause(
-    "It is 0 at the last layer already: what makes the loss of the network's output lets no gradient through.",
-    "Look between the output and the loss. A clamp or another activation there: take it away. A softmax or a cross-entropy over"
+    "It is 0 at the last layer already: what computes the loss from the network's output lets no gradient through.",
+    "Look between the output and the loss. If there is a clamp or another activation, remove it. A softmax or a cross-entropy over"
     " one output is the same whatever goes in: give it a logit per class, or use a sigmoid (binary_cross_entropy_with_logits)"
     " and check dim. round, argmax and comparisons are not differentiable. Or a factor of 0, or a loss that is 0 by its margin.",
 )
 
 
 def cause_of(still: Still, place: Layer | None, history: History) -> Cause:
-    """Return why a network stands still.
+    """Return why a network does not move.
 
     Args:
-        still: how it does.
+        still: how it stands still.
         place: the layer where its gradient ends, if it ends at one.
         history: up to now.
     """
@@ -118,14 +118,14 @@ def _blocked(place: Layer, history: History) -> Cause:
     constant = table.at(place.name, Quantity.VARIANCE) == 0
     if activation is not None and activation.shape is Shape.DISTRIBUTION and constant:
         return Cause(
-            f"It ends at {named}, whose output is constant: a softmax over a single element is 1, whatever goes in.",
-            "Take the softmax away and use a sigmoid with the one output (binary_cross_entropy_with_logits does both), or give the"
+            f"It ends at {named}, whose output is constant: a softmax over a single element is 1 for every input.",
+            "Remove the softmax and use a sigmoid with the one output (binary_cross_entropy_with_logits does both), or give the"
             " network an output per class; otherwise take the softmax over the dimension that has several elements (dim=).",
         )
     if place.role is Role.NORMALISATION:
         return Cause(
             f"It ends at {named}, which normalises groups of one value each: its output does not depend on its input.",
-            "Normalise over more than one value (another number of groups, another dimension), or leave the normalisation out.",
+            "Normalise over more than one value (another number of groups, another dimension), or remove the normalisation.",
         )
     if place.role is Role.WEIGHT and history.last.parameter_table.by_name(Quantity.WEIGHT_NORM).get(place.weight) == 0:
         return Cause(
@@ -146,8 +146,8 @@ def _blocked(place: Layer, history: History) -> Cause:
     if at_end:
         return Cause(
             why,
-            f"Take it away: {named} is on the output of the network. Let the last layer give any number, and bring the targets to"
-            " its scale instead of the output to that of the targets.",
+            f"Take it away: {named} is on the output of the network. Let the last layer output any number, and scale the targets"
+            " to it, not the output to the targets.",
         )
     return Cause(
         why,
@@ -169,9 +169,9 @@ def _shrunk(history: History) -> Cause:
     share = float(np.max(moved[inside] / wanted[inside])) if inside.any() else 0.0
     why = (
         f"A step is {phrases.part(share) if share > 0 else '0 of'} what rate and gradient give: between backward and step the gradient,"
-        f" of norm {phrases.number(norm)}, is clipped (or divided) to next to nothing."
+        f" of norm {phrases.number(norm)}, is clipped (or divided) to almost nothing."
     )
-    sentence = "Clip at a norm that gradients have, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
+    sentence = "Clip at a typical gradient norm, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
     if epsilon_of(record.optimizer) is not None:
         sentence += " Or the optimizer's eps is far larger than the gradient: leave it at its default of 1e-8."
     return Cause(why, snippets.advice(sentence, "trainer = pl.Trainer(gradient_clip_val=1.0)"))
@@ -187,11 +187,11 @@ def _unmoved(history: History) -> Cause:
         return Cause(
             f"An update would be {phrases.part(float(np.median(wanted)))} the size of a weight, and {' and '.join(sorted(dtypes))} tells"
             f" numbers apart to {phrases.number(spacing)} of their size: it is rounded away.",
-            "Raise the learning rate, or keep the weights in float32 and compute in half precision beside them"
+            "Raise the learning rate, or keep the weights in float32 and compute in half precision (mixed precision)"
             ' (precision="bf16-mixed").',
         )
     return Cause(
         "The optimizer's step changes none of them.",
-        "Let the optimizer hold the parameters of this model and step: look at an optimizer_step that does not call"
+        "Give the optimizer the parameters of this model and let it step: look at an optimizer_step that does not call"
         " optimizer.step(closure=...), at a clip norm that is far too small, and at gradients that are set to 0 before the step.",
     )

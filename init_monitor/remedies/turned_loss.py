@@ -1,4 +1,4 @@
-"""What to say and to do where the loss is not finite, or rises: by how it came to that."""
+"""What to say and do where the loss is not finite, or rises, depending on how that happened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Turned(NamedTuple):
 
 
 def turned(first: int, history: History) -> Turned:
-    """Return how the loss came to step ``first``, from which on it is not finite, and what to do about it."""
+    """Return what led to step ``first``, from which on the loss is not finite, and what to do about it."""
     came = lead_up(history.losses, first)
     return Turned(_told(came, first), _remedy(came, first, history))
 
@@ -50,7 +50,7 @@ def _without_epsilon(history: History, dtype: str) -> Turned:
     epsilon = epsilon_of(record.optimizer) or 0.0
     smallest = phrases.number(FORMATS[dtype].smallest)
     why = (
-        f"The gradient of the step before was finite; the step of {record.optimizer} made it: its eps of {phrases.number(epsilon)} is 0"
+        f"The gradient of the step before was finite; the step of {record.optimizer} caused it: its eps of {phrases.number(epsilon)} is 0"
         f" in {dtype}, which ends at {smallest}, and a gradient that is (or squares to) 0 is divided by 0."
     )
     sentence = (
@@ -62,7 +62,7 @@ def _without_epsilon(history: History, dtype: str) -> Turned:
 
 
 def also_broken(first: int, history: History) -> str:
-    """Return the sentence about the weights that are not finite at a step after that; empty if there are none."""
+    """Return the sentence about weights that are not finite at a later step; empty if there are none."""
     weights = broken_weights(history.last) if history.last.step > first else ()
     if not weights:
         return ""
@@ -75,7 +75,7 @@ def _told(came: LeadUp, first: int) -> str:
     if came.rose:
         return f"It rose before, to {phrases.number(came.before)}: the steps were too large."
     return (
-        f"It was {phrases.number(came.before)} just before and not on its way up: the batch of step {first} made it, or an operation"
+        f"It was {phrases.number(came.before)} just before and not rising: the batch of step {first} made it, or an operation"
         " on the way from the output to the loss."
     )
 
@@ -88,8 +88,8 @@ def _remedy(came: LeadUp, first: int, history: History) -> tuple[str, str]:
         )
     where = f"the batch of step {first}" if came.known else "the batches"
     sentence = (
-        f"Look at {where} (missing values, nothing labelled, an empty sample) and at what the loss divides by, or takes the logarithm"
-        " or the root of: clamp that away from 0, or add an eps. Weights that are NaN stay so: go back to a checkpoint."
+        f"Look at {where} (missing values, no labels, an empty sample) and at what the loss divides by, or takes the logarithm"
+        " or the root of: clamp that away from 0, or add an eps. NaN weights stay NaN: go back to a checkpoint."
     )
     if any(layer.dtype == "float16" for layer in history.structure.layers):
         sentence += " In float16 a sum ends at 65,504: take the mean, and compute the loss in float32."

@@ -1,6 +1,6 @@
 """Rules: each judges the window of records for one phenomenon. Nothing in here measures or prints.
 
-A rule of your own is an object with ``code``, ``name`` and ``judge(history)``; hand it over with the others::
+A rule of your own is an object with ``code``, ``name`` and ``judge(history)``; pass it along with the others::
 
     InitMonitor(rules=(*DEFAULT_RULES, MyRule()))
 """

@@ -48,24 +48,24 @@ class DeadReLU:
 
     **Example.** A bias of −10 after a too large step: the layer outputs zeros for every sample.
 
-    **Remedy.** Initialise the layers anew with a zero bias and take a smaller learning rate; where the units fired at first, only
-    that; if they die again, an activation that lets negative inputs pass.
+    **Remedy.** Re-initialise the layers with a zero bias and use a smaller learning rate; where the units fired at first, only
+    the latter; if they die again, an activation that lets negative inputs pass.
 
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
             all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
-        critical: the same for critical: four fifths of the layer's capacity are gone. A whole layer is always critical.
+        critical: the same for critical: four fifths of the layer's capacity are gone. A layer that is dead as a whole is always critical.
         least_samples: positions per unit from which the share that was seen is taken as it is. A unit never seen active in n
             samples is active in fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand. With fewer samples the share
-            that is certain by then (95 %, pooled over the layer) counts: units that are merely rare show by falling silent
+            that is certain by then (95 %, pooled over the layer) counts: units that merely fire rarely show up by falling silent
             between the two halves of the window.
         chance_deviations: standard deviations by which dead units must outnumber all-positive ones. With zero-mean weights
             a one-sided unit is as likely on either side, so that depth alone brings both in equal numbers (measured on
             He-initialised layers of width 512 behind 1024 samples: 38 % and 38 %).
-        matched: share of the dead units that the all-positive ones must come to for chance to explain them: in a small
+        matched: share of the dead units that the all-positive ones must reach for chance to explain them: in a small
             layer, three standard deviations excuse everything.
-        few: dead units below which a share says nothing, unless it is all of the layer: of three units two or more are off
-            with a probability of 16 % if each is with one of a quarter.
+        few: dead units below which a share says nothing, unless it is the whole layer: of three units two or more are off
+            with probability 16 % if each is off with probability 25 %.
         cut: share of the logits that a rectifier behind the last layer sets to 0, from which it is told where a cross-entropy does not
             learn well: half, as zero-mean logits have it. It is told whichever units they are.
         records: sampled steps in a row that must show that.
@@ -148,7 +148,7 @@ class DeadReLU:
         )
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
@@ -166,17 +166,17 @@ class DeadReLU:
             evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")
         message = _message(worst, found, history)
         if self._died(worst, history):
-            message += f" At step {history.records[0].step} they fired: steps that were too large put them out."
+            message += f" At step {history.records[0].step} they fired: updates that were too large switched them off."
             remedy, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
             remedy = snippets.advice(f"{remedy} {LEAKY}", code)
         else:
             sentence = (
-                "Initialise the layers before these activations anew with a zero bias and take a smaller learning rate."
+                "Re-initialise the layers before these activations with a zero bias, and use a smaller learning rate."
                 f" {LEAKY}"
             )
             code = snippets.together(
-                snippets.initialise(weights_before(layers, history.structure), among=history.structure.layers),
-                snippets.initialise(norms_before(layers, history.structure), snippets.ONE),
+                snippets.initialise(weights_before(layers, history.structure), among=history.structure),
+                snippets.initialise(norms_before(layers, history.structure), among=history.structure),
             )
             remedy = snippets.advice(sentence, code)
         return Finding(
@@ -196,7 +196,7 @@ class DeadReLU:
         )
 
     def _died(self, worst: RectifierUnits, history: History) -> bool:
-        """Say whether most of the units that are dead fired at the first record, which shows more of them off, not fewer."""
+        """Say whether most of the dead units fired at the first record, which sees too few samples and so overstates dead units."""
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
 

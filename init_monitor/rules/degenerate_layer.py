@@ -1,4 +1,4 @@
-"""IM503: layers whose output cannot depend on what goes in."""
+"""IM503: layers whose output cannot depend on their input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer
 
 STRUCTURAL = frozenset({Cause.ONE_VALUE, Cause.DROPS_ALL})
-"""What the layer itself says, so that one look is enough; the others are seen in the values."""
+"""Causes that the layer itself shows, so that one record is enough; the others are seen in the values."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,24 @@ class DegenerateLayer:
 
     A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
     bias), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
-    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where nothing of the input arrives at the end of the network, or where
-    most parameters get no gradient because of it.
+    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where
+    nothing of the input arrives at the end of the network, or where most parameters get no gradient because of it. Attention over
+    a single position hands on what it weighs; where no weight is left without a gradient by that, it is information.
 
-    **Why.** Nothing passes such a layer, forward or back: what lies before it keeps its random weights. Nothing crashes, and the
+    **Why.** Nothing passes such a layer, forward or backward: what lies before it keeps its random weights. Nothing crashes, and the
     loss still falls to what the layers behind it can do without the input.
 
     **Example.** ``softmax(scores, dim=-1)`` on scores of shape [N, T, 1]; ``GroupNorm(64, 64)`` behind a global pooling;
-    ``Dropout(1.0)``, taken for the share to keep.
+    ``Dropout(1.0)``, mistaken for the share to keep.
 
-    **Remedy.** The dimension that was meant, more than one value per group, a dropout below 1; take an activation that is off
-    away from the output.
+    **Remedy.** The intended dimension, more than one value per group, a dropout below 1; remove an activation that is off
+    from the output.
 
     Attributes:
         records: sampled steps in a row that must show it where only the values tell (a batch may hold sequences of length 1).
         most: share of the trainable elements that get no gradient before such a layer, from which it is critical.
         gone: share of the variance that lies between samples, in the last layer with weights, at which nothing of the input
-            arrives: the samples differ by a thousandth of what is the same in all; rounding alone leaves 1e-7.
+            arrives: the samples differ by a thousandth of what they share; rounding alone leaves 1e-7.
     """
 
     code: ClassVar[str] = "IM503"
@@ -59,8 +60,8 @@ class DegenerateLayer:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per cause."""
         if history.last.optimizer and _nothing_learns(history):
-            return  # a standstill of everything: IM604 says so, and why
-        # A network that is looked at once, before it trains, is taken at that.
+            return  # if everything stands still, IM604 says so, and why
+        # A network checked once, before it trains, is judged by that.
         needed = self.records if history.last.optimizer else 1
         recent = history.records[-needed:]
         found = [
@@ -88,18 +89,23 @@ class DegenerateLayer:
         message = f"{first.name} ({first.kind}) {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
         if idle > 0:
             message += f" {phrases.percent(idle)} of the trainable elements lie before it and get no gradient."
+        passes = cause is Cause.ONE_PLACE and not ends and idle == 0 and not first.direct
+        if passes:
+            message += (
+                " What it weighs passes all the same, and every weight before it gets a gradient: nothing is lost."
+            )
         if len(layers) > 1:
             message += f" So do {phrases.names([layer.name for layer in layers[1:]])}."
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.CRITICAL if critical else Severity.WARNING,
+            severity=Severity.INFO if passes else Severity.CRITICAL if critical else Severity.WARNING,
             layers=tuple(layer.name for layer in layers),
             step=history.last.step,
             message=message,
             evidence={name: figure for name, figure in evidence.items() if math.isfinite(figure)},
             expected={"variance": Figure(1.0, "about")} if cause is Cause.ONE_VALUE else {},
-            remedy=_remedy(cause, first, ends=ends),
+            remedy=_ONE_POSITION if passes else _remedy(cause, first, ends=ends),
             source=self.source,
         )
 
@@ -136,11 +142,11 @@ def _said(cause: Cause, value: float) -> str:
         )
     if cause is Cause.ONE_VALUE:
         return (
-            "normalises groups of a single value: minus its mean nothing is left of it, so the output is the layer's bias"
-            " for every input, and no gradient passes it."
+            "normalises groups of a single value: without its mean nothing is left, so the output is the layer's bias"
+            " for every input, and no gradient passes."
         )
     if cause is Cause.DROPS_ALL:
-        return "drops everything: its p is the share that is dropped, not the one that is kept, and it is 1."
+        return "drops everything: p is the share that is dropped, not the share that is kept, and it is 1."
     return (
         f"is off for everything: it gives {phrases.number(value)} for all that it received, and no gradient passes it."
     )
@@ -152,19 +158,23 @@ def _remedy(cause: Cause, layer: Layer, *, ends: bool) -> str:
     return (ends and _AT_THE_END.get(cause)) or _INSIDE[cause]
 
 
+_ONE_POSITION = (
+    "Nothing has to change. With more than one position (a larger picture, a longer sequence) this attention chooses."
+)
+
 _GROUPS = (
     "Normalise where a group has more than one value: before the pooling that leaves one position, or with fewer groups"
-    " (GroupNorm(num_groups=8, ...)); or take the normalisation away."
+    " (GroupNorm(num_groups=8, ...)); or remove the normalisation."
 )
 
 _AT_THE_END = {
     Cause.ONE_PLACE: (
-        "Give the network one output per class, or take the softmax away and train its one output as a logit, with"
+        "Give the network one output per class, or remove the softmax and train its one output as a logit, with"
         " F.binary_cross_entropy_with_logits (a sigmoid gives the probability)."
     ),
     Cause.OFF: (
-        "Take this activation away from the output, or scale the targets to what it can give: an output has to be able to"
-        " reach every target, on both sides."
+        "Remove this activation from the output, or scale the targets to its range: an output has to be able to reach"
+        " every target, on both sides."
     ),
 }
 
@@ -174,12 +184,12 @@ _INSIDE = {
         " dim=-1."
     ),
     Cause.ONE_VALUE: (
-        "Take this normalisation away, or move it to where it has more than one value to normalise: before the layer that"
+        "Remove this normalisation, or move it to where it has more than one value to normalise: before the layer that"
         " leaves a single feature."
     ),
-    Cause.DROPS_ALL: "Give the dropout the share that is to be dropped: Dropout(p=0.1) keeps 90 %.",
+    Cause.DROPS_ALL: "Give the dropout the share to be dropped: Dropout(p=0.1) keeps 90 %.",
     Cause.OFF: (
-        "Take this activation away, or widen its bounds to the values that it receives; scale or normalise what goes into"
+        "Remove this activation, or widen its bounds to the values that it receives; scale or normalise what goes into"
         " it."
     ),
 }

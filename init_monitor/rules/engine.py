@@ -1,4 +1,4 @@
-"""Runs the rules, lets them yield to one another, and says nothing twice while it holds."""
+"""Runs the rules, lets them yield to one another, and reports nothing twice while it holds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from init_monitor.records import History
 
 CLEAR_STEPS = 3
-"""A rule has nothing open any more after so many sampled steps in a row without a finding: one quiet step may be a lucky
+"""A finding counts as gone after this many sampled steps in a row without it: one quiet step may be a lucky
 batch."""
 
 SPREAD = 0.5
-"""A finding is told again when new layers come to at least this share of those already told."""
+"""A finding is reported again when new layers amount to at least this share of those already reported."""
 
 
 def _warn(message: str) -> None:
@@ -33,13 +33,13 @@ def _warn(message: str) -> None:
 
 @dataclass(slots=True)
 class _Told:
-    """What has been said about one code: which layers at which severity, and for how long it has been quiet."""
+    """What has been reported under one code: which layers at which severity, and for how long it has been quiet."""
 
     told: dict[Severity, set[str]] = field(default_factory=dict)
     clear: int = 0
 
     def is_news(self, finding: Finding, *, spreads: bool) -> bool:
-        """Say whether the finding tells more than was told: worse, or spread to many more layers."""
+        """Say whether the finding is news: more severe, or spread to many more layers."""
         if not self.told or finding.severity > max(self.told):
             return True
         if not spreads:
@@ -49,7 +49,7 @@ class _Told:
         return bool(new) and len(new) >= SPREAD * len(known)
 
     def tell(self, finding: Finding, *, but: Collection[str] = ()) -> None:
-        """Take a finding as told, but for some of its layers."""
+        """Record a finding as reported, except for some of its layers."""
         self.told.setdefault(finding.severity, set()).update(name for name in finding.layers if name not in but)
 
 
@@ -95,7 +95,7 @@ class Engine:
         told_now: set[str] = set()
         for position, rule in enumerate(self.rules):
             news += self._news(rule, kept[position], told_now)
-        # Only now, so that what a rule yields and what it says of its own in one record do not silence each other.
+        # Only now, so that what a rule yields and what it reports itself in one record do not silence each other.
         for position, findings in own.items():
             said = {name for finding in kept[position] for name in finding.layers}
             for finding in findings:
@@ -112,7 +112,7 @@ class Engine:
         return any(ask(finding) for ask in asked if ask is not None)
 
     def _take_back(self, kept: dict[int, Sequence[Finding]], history: History) -> list[Finding]:
-        """Take findings about a start back to information once the run has left it behind, and say none louder from then on."""
+        """Take findings about a start back to information once the run has left it behind, and report none more severely from then on."""
         about = [position for position, rule in enumerate(self.rules) if hasattr(rule, "is_about_start")]
         if not (self._loud or any(kept.get(position) for position in about)) or not learns_well(history):
             return []
@@ -127,10 +127,10 @@ class Engine:
     def _news(self, rule: Rule, findings: Sequence[Finding], told_now: set[str]) -> list[Finding]:
         """Return those of a rule's findings that are news; ``told_now`` collects their codes over the rules."""
         news = []
-        # Worst first, so that a milder part of the same case is judged against what was just told.
+        # Worst first, so that a milder part of the same case is judged against what was just reported.
         for finding in sorted(findings, key=lambda f: -f.severity.rank):
             open_ = self._open.setdefault(finding.code, _Told())
-            # What stands beside news in one record belongs to it, however few layers it is about.
+            # Further findings of the same record belong to the news, however few layers they are about.
             # NaN is everywhere one step after it appeared: other layers are then no news.
             if finding.code in told_now or open_.is_news(finding, spreads=getattr(rule, "spreads", True)):
                 told_now.add(finding.code)
@@ -155,7 +155,7 @@ class Engine:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the open findings that :meth:`state_dict` returned, instead of the present ones."""
+        """Replace the open findings by those that :meth:`state_dict` returned."""
         self._open = {
             code: _Told({Severity(s): set(layers) for s, layers in case["told"].items()}, int(case["clear"]))
             for code, case in state["cases"].items()
@@ -203,7 +203,7 @@ class Engine:
                 if not isinstance(finding, Finding):
                     message = f"judge returned {finding!r} where a Finding was expected"
                     raise TypeError(message)  # noqa: TRY301 - handled like anything else a rule gets wrong
-        except Exception as error:  # whatever a rule does wrong must not end a training
+        except Exception as error:  # an error in a rule must not end a training
             if self.strict:
                 raise
             self._off.add(position)
@@ -224,8 +224,8 @@ def _left_behind(finding: Finding, history: History) -> Finding:
         severity=Severity.INFO,
         step=step,
         message=(
-            f"{finding.message} So it was at step {finding.step}; the loss has fallen from {course.first:.3g} to {course.last:.3g} since,"
-            f" and has left it behind."
+            f"{finding.message} This was so at step {finding.step}; the loss has fallen from {course.first:.3g} to {course.last:.3g} since,"
+            f" and has left that behind."
         ),
         evidence={
             **finding.evidence,

@@ -46,10 +46,10 @@ class ExplodingActivations:
             sqrt(5 · layers / width) (Hanin & Nica 2018, "Products of many large random matrices"), 0.7 for 50 layers of
             width 512, and ln 1e4 is 9.2.
         critical_change: the same for critical: the rms has grown 1e5-fold, and a unit signal is above float16's largest
-            number (65504). Overflow within as many further layers is critical, too.
+            number (65504). Overflow within as many more layers is critical, too.
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
         least_layers: shorter segments are only looked at for overflow: a slope through fewer weight layers says nothing
-            about depth, because one odd layer would be it.
+            about depth, because a single odd layer would determine it.
     """
 
     code: ClassVar[str] = "IM101"
@@ -75,7 +75,7 @@ class ExplodingActivations:
         yield from growth_over_depth.findings(self, changes, history, direction=1, least_blocks=self.least_layers)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _look(self, at: ForwardProfile) -> DepthChange | None:

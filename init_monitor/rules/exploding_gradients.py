@@ -45,7 +45,7 @@ class ExplodingGradients:
             He-initialised network its logarithm walks with a standard deviation of sqrt(5 · layers / width) (Hanin & Nica
             2018), 0.7 for 50 layers of width 512, and ln 1e4 is 9.2.
         critical_change: the same for critical, where no update says otherwise: the rms has grown 1e5-fold, more than float16
-            can hold beside a gradient of 1.
+            can hold next to a gradient of 1.
         blame_factor: how far off a layer's local backward gain may be: half-way to the factor 2 between He and Xavier.
         least_layers: shorter chains are not judged: a slope through fewer layers says nothing about depth.
         healthy_update: range of ‖Δw‖/‖w‖ of one step in which a weight learns: a decade and more around the 1e-3 that is
@@ -84,15 +84,15 @@ class ExplodingGradients:
             )
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, record: StepRecord, structure: Structure) -> Severity:
-        # What one place does has no depth to grow with: without updates to go by it is not the end of the training.
+        # A change at one place does not grow with depth: without updates that show it, it is not critical.
         severe = change.steady and math.log(change.total) >= math.log(self.critical_change)
         by_norm = Severity.CRITICAL if severe else Severity.WARNING
         if math.isnan(updates.ratio):
-            # Beside skip connections the chain is not the only way back: without updates it is not known to be lost.
+            # Next to skip connections the chain is not the only path back: without updates the gradient is not known to be lost.
             return Severity.WARNING if structure.residuals else by_norm
         if not record.optimizer or epsilon_of(record.optimizer) is None:
             return Severity.INFO if updates.even else by_norm

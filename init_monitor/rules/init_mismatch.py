@@ -47,7 +47,7 @@ class InitMismatch:
 
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
     outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
-    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are told, too.
+    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are reported as well.
     What IM101 and IM102 say about the same layers, at least as severely, is left to them.
 
     **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
@@ -73,11 +73,13 @@ class InitMismatch:
             such layers and the others.
         unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
             its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
-        large_embedding: variance of an embedding from which whatever is added to it is lost beside it: published ones start
+        large_embedding: variance of an embedding from which it drowns whatever is added to it: published ones start
             between 0.02² and 1.
         recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
             (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
             1e-3 it keeps a thirtieth.
+        without_gates: the largest where no gate holds the state (``nn.RNN``): above 1 its state is chaotic (Sompolinsky et al.
+            1988), and He's variance, the largest that is in use, gives 2.
         first_records: records for which the finding holds, as many as the default dense start; after them the weights are
             the training's.
     """
@@ -96,6 +98,7 @@ class InitMismatch:
     unknown_gains: tuple[float, float] = (1.0, 16.0)
     large_embedding: float = 25.0
     recurrent_gains: tuple[float, float] = (1e-3, 10.0)
+    without_gates: float = 2.5
     first_records: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -113,7 +116,7 @@ class InitMismatch:
             odd += found
             total = max(total, change)
             if any(other not in looks or not looks[other][0] for other in every[number].meets):
-                beside.update(one.layer.name for one in found)  # what another branch carries on is not lost
+                beside.update(one.layer.name for one in found)  # what another branch carries is not lost
         alone = self._embeddings(began) + self._recurrent(began)
         odd += [one for one in alone if one.layer.name not in history.covered]
         if odd:
@@ -122,7 +125,7 @@ class InitMismatch:
     def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
         """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
 
-        What others speak for (``covered``) counts for nothing.
+        Layers that other findings cover (``covered``) do not count.
         """
         signal = Signal(began.last, began.structure)
         given = signal.column(Quantity.EXPECTED_GAIN, segment)
@@ -160,7 +163,7 @@ class InitMismatch:
         found = []
         for layer in began.structure.layers:
             variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
-            if _is_embedding(layer) and not layer.normalised and variance >= self.large_embedding:
+            if layer.is_embedding and not layer.normalised and variance >= self.large_embedding:
                 found.append(_Odd(layer, variance, 1.0))
         return found
 
@@ -169,13 +172,13 @@ class InitMismatch:
         found: dict[str, _Odd] = {}
         low, high = self.recurrent_gains
         for layer in began.structure.layers:
-            gates = GATES.get(layer.kind)
+            gates = GATES.get(layer.torch_kind)
             for name in layer.parameters if gates else ():
                 if "weight_hh" not in name or gates is None:
                     continue
                 hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
                 gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
-                if gain >= high or 0 < gain <= low:
+                if gain >= (high if gates > 1 else self.without_gates) or 0 < gain <= low:
                     found.setdefault(layer.module, _Odd(layer, gain, 1.0))
         return list(found.values())
 
@@ -214,11 +217,9 @@ class InitMismatch:
                         affected_layers.off_too(
                             _without_embeddings(odd), history, direction=1 if worst.gain > worst.healthy else -1
                         ),
-                        among=history.structure.layers,
+                        among=history.structure,
                     ),
-                    snippets.initialise(
-                        [one.layer for one in odd if _is_embedding(one.layer)], "nn.init.normal_({}, std=0.02)"
-                    ),
+                    snippets.initialise([one.layer for one in odd if one.layer.is_embedding], among=history.structure),
                 ),
             ),
             source=gain_source(worst.layer.activation),
@@ -226,7 +227,7 @@ class InitMismatch:
 
 
 def _arriving(signal: Signal, segment: Segment) -> Column:
-    """Return, for layers with no known activation, the energy that the next layer receives over what they receive.
+    """Return, for layers with no known activation, the mean square that the next layer receives over what they receive.
 
     A factor that is written between two layers (30 in SIREN, 1/sqrt(fan_in) in the NTK parametrisation) belongs to the
     initialisation; NaN where nothing follows or nothing was measured.
@@ -292,9 +293,5 @@ def _of(record: StepRecord, name: str, quantity: Quantity) -> float:
     return float(record.column(quantity)[record.parameter_names.index(name)])
 
 
-def _is_embedding(layer: Layer) -> bool:
-    return layer.kind in {"Embedding", "EmbeddingBag"}
-
-
 def _without_embeddings(odd: Sequence[_Odd]) -> list[Layer]:
-    return [one.layer for one in odd if not _is_embedding(one.layer)]
+    return [one.layer for one in odd if not one.layer.is_embedding]

@@ -34,14 +34,14 @@ class Kind(Enum):
 
 
 class _Entry(NamedTuple):
-    """A weight layer that takes the network's input: what it gets, and what is wrong with it.
+    """A weight layer that takes the network's input: what it receives, and what is wrong with it.
 
     Attributes:
         layer: the first of its calls that takes the input.
         mean, std, peak: of what these calls get together.
         kind: what is wrong.
         severity: how bad.
-        alone: no call of it gets anything but the input.
+        alone: none of its calls receives anything but the input.
     """
 
     layer: Layer
@@ -61,13 +61,13 @@ class _Entry(NamedTuple):
 class InputScale:
     """IM701: the data that the first layers receive is far too large, too small, or far from centred.
 
-    Critical where no usual learning rate is left, or where it drives the activation behind it so far that hardly a gradient
+    Critical where no usual learning rate works, or where it drives the activation after it so far that hardly any gradient
     passes. Inputs in [0, 1], in [−1, 1], from 0 to 16, one-hot and sparse ones are healthy.
     If a normalisation follows directly, what it takes out is information: a BatchNorm everything, others the size but not the
     offset. Indices (of an embedding) have no scale.
 
     **Why.** The stable learning rate of SGD falls with the mean square of the input; one step of Adam moves an output of the
-    first layer by rate · Σ|x|. A small input drowns in the biases, and of one with a large mean nearly everything that enters
+    first layer by rate · Σ|x|. A small input drowns in the biases, and with a large mean nearly everything that enters
     is the same for every sample.
 
     **Example.** Pixels of 0 to 255: mean 33, standard deviation 79.
@@ -79,17 +79,17 @@ class InputScale:
         large: rms from which an input is too large. Digits of 0 … 16 (rms 8) and inputs of twice that train as standardised
             ones do; at 30 SGD with a rate of 0.1 no longer learns the digits (measured, MLP and CNN), and raw pixels of
             0 … 255 have 80 to 150.
-        large_critical: rms at which no usual learning rate of SGD is left: 0.01 and 0.1 gave NaN.
+        large_critical: rms at which no usual learning rate of SGD works: 0.01 and 0.1 gave NaN.
         large_critical_rescaled: the same for optimizers that rescale each gradient: Adam learned at 1e3, and at 1e5 its loss
             stayed above chance.
-        small: rms below which SGD learned nothing in 300 steps at any rate up to 0.1, and Adam an order less.
+        small: rms below which SGD learned nothing in 300 steps at any rate up to 0.1; for Adam it is ten times lower.
         small_critical: rms at which Adam with its default rate learned nothing either.
         small_peak: largest element of an input that is small as a whole. One-hot and sparse inputs have a small rms and
             elements of 1: they are healthy.
         uncentred: |mean| over standard deviation: the constant then carries 96 % of what enters, E[x]²/E[x²]. Images in
             [0, 1] have up to 3; digits shifted by 5 standard deviations had twice to five times the loss under Adam, and SGD
             at 0.1 learned nothing (measured, MLP and CNN).
-        records: sampled steps that must agree, if there are so many: the scale is the data's, not one batch's.
+        records: sampled steps that must agree, if there are that many: the scale is that of the data, not of one batch.
     """
 
     code: ClassVar[str] = "IM701"
@@ -112,7 +112,7 @@ class InputScale:
         entries: dict[str, _Entry] = {}
         for layer in history.structure.layers:
             if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
-                # A module that is called several times gets all of it, and what changes its input changes it in all calls.
+                # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
                 # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
                 calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
                 recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
@@ -156,7 +156,7 @@ class InputScale:
             return Severity.WARNING
         rescaled = epsilon_of(record.optimizer) is not None
         known = bool(record.optimizer)
-        # Without an optimizer (a check before training) only what none of them could cope with is critical.
+        # Without an optimizer (a check before training) only what no optimizer could handle is critical.
         limit = self.large_critical if known and not rescaled else self.large_critical_rescaled
         hopeless = rms >= limit or (kind is Kind.SMALL and rms <= self.small_critical)
         lost = kind is not Kind.SMALL and any(
@@ -174,7 +174,7 @@ def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, floa
         record.column(quantity)[list(rows)]
         for quantity in (Quantity.INPUT_MEAN, Quantity.INPUT_VARIANCE, Quantity.INPUT_ABS_MAX, Quantity.COUNT)
     )
-    # Each call makes as many numbers of each that it receives.
+    # Each call makes equally many numbers from each one that it receives.
     shares = made / made.sum() if len(rows) > 1 and made.sum() > 0 else np.full(len(rows), 1 / len(rows))
     mean = float(shares @ means)
     return mean, float(shares @ (variances + (means - mean) ** 2)), float(peaks.max())
@@ -207,10 +207,10 @@ def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
         f" {phrases.number(entry.peak)}, where about 0 and 1 are usual."
     )
     if severity is Severity.INFO:
-        return f"{text} The normalisation behind {entry.layer.name} takes it out again."
+        return f"{text} The normalisation behind {entry.layer.name} removes that again."
     if entry.kind is Kind.UNCENTRED:
         share = entry.mean**2 / (entry.mean**2 + entry.std**2)
-        return f"{text} The constant carries {phrases.percent(share)} of what enters; what differs between samples is the rest."
+        return f"{text} The mean makes up {phrases.percent(share)} of what enters; the rest is between-sample share."
     if entry.kind is Kind.SMALL:
         return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
     step = _step_taken(entry, record)
@@ -234,7 +234,7 @@ def _step_taken(entry: _Entry, record: StepRecord) -> str:
 
 def _remedy(found: Sequence[_Entry], severity: Severity) -> str:
     if severity is Severity.INFO:
-        return "Nothing has to change while the normalisation stays; standardised inputs make it independent of it."
+        return "Nothing has to change while the normalisation stays; standardised inputs do without it."
     sentence = (
         "Standardise the data where it is loaded, with the mean and standard deviation of the training set (per channel or"
         " feature where they differ), or let a BatchNorm see it first. With the numbers of this very input:"

@@ -1,4 +1,4 @@
-"""IM302: rectifiers that bend nothing, because each of their units saw one sign only."""
+"""IM302: rectifiers that act linearly, because each of their units saw one sign only."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearRegime:
-    """IM302: units whose pre-activation had the same sign for every sample, so that the activation bends nothing.
+    """IM302: units whose pre-activation had the same sign for every sample, so that the activation is linear for them.
 
     Both kinds count: units that are off (dead) and units that are always on. Where dead-relu (IM301) names a layer, at least as
-    severely, this rule leaves it to that one. A cut at zero of the network's output, which is always above it, has nothing to bend.
+    severely, this rule leaves it to that one. A clamp at zero of a network output that is always positive is not counted.
 
-    **Why.** For such a unit the activation bends nothing, and a stack of such layers is one linear map.
+    **Why.** For such a unit the activation does nothing, and a stack of such layers is one linear map.
 
     **Example.** 50 plain He-initialised layers: about 37 % at layer 20, 64 % at layer 50, before any training.
 
@@ -34,9 +34,9 @@ class LinearRegime:
     residual connections in deep networks. Where most units saw both signs at the first record: a smaller learning rate.
 
     Attributes:
-        info: share of dead plus all-positive units in a layer from which it is told: 50 He-initialised layers reach 64 %, so
+        info: share of dead plus all-positive units in a layer from which it is reported: 50 He-initialised layers reach 64 %, so
             this is worth knowing, not a fault.
-        warning: the same for a warning: the layer is a linear map but for a tenth of its units.
+        warning: the same for a warning: the layer is a linear map except for a tenth of its units.
         least_samples: positions per unit below which nothing is said, as for dead units.
     """
 
@@ -65,7 +65,7 @@ class LinearRegime:
                 yield self._finding(severity, found, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _was_bent(self, layer: Layer, history: History) -> bool:
@@ -80,13 +80,13 @@ class LinearRegime:
         message = (
             f"{phrases.percent(worst.one_sided)} of the units of {worst.layer.name} saw only one sign in"
             f" {worst.samples:,.0f} samples ({phrases.percent(worst.dead)} only negative,"
-            f" {phrases.percent(worst.all_positive)} only positive): for them the activation is a straight line."
+            f" {phrases.percent(worst.all_positive)} only positive): for them the activation is linear."
         )
         if len(found) > 1:
             message += phrases.at_least_in({units.layer.name: units.one_sided for units in found})
         sentence = (
             "Centre what these layers receive: zero biases, standardised inputs, or a normalisation before the"
-            " activation. In a deep plain network this comes with depth; residual connections help."
+            " activation. In a deep network without skip connections depth alone causes this; residual connections help."
         )
         code = ""
         trained = self._was_bent(worst.layer, history)
@@ -95,7 +95,7 @@ class LinearRegime:
             sentence, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
         elif severity > Severity.INFO:
             weights = weights_before(layers, history.structure)
-            code = snippets.initialise(weights, among=history.structure.layers)
+            code = snippets.initialise(weights, among=history.structure)
         return Finding(
             rule=self.name,
             code=self.code,

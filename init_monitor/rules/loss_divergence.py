@@ -1,4 +1,4 @@
-"""IM802: the loss is not finite any more, or rises for good."""
+"""IM802: the loss is no longer finite, or rises for good."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class LossDivergence:
     """IM802: the loss is NaN or infinite and stays so, or lies far above where it began and does not come back.
 
-    A loss that was not finite in single steps and is finite again (a gradient scaler skipped them, or the program did) is not
+    A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
     told. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
-    after it is not finite either. Where a layer is known to be the first (IM601), that says all of it.
+    after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
     **Why.** From there on nothing is learned; NaN in a weight never goes away.
 
-    **Example.** The mean over no labelled place, 0/0, in one batch of a hundred; a rate that rises by 6 % with every step.
+    **Example.** A mean over no labelled position, 0/0, in one batch of a hundred; a learning rate that rises by 6 % with every step.
 
     **Remedy.** If the loss rose before: a lower learning rate, a clipped gradient. If it did not: the batch of that step, and
     what the loss divides by, or takes the logarithm or root of.
@@ -38,11 +38,11 @@ class LossDivergence:
         rises: factor over the level at the start from which a loss that stays there is a warning: curricula, terms that fade in
             and noise stay below.
         lost: the same for critical.
-        steps: so many of the latest losses must all lie above, and as many must have come before: a spike after a first large
+        steps: this many of the latest losses must all lie above, and as many must have come before: a spike after a first large
             step falls again within them.
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
-            above it is a warning: no classifier has to be worse than one that knows nothing.
-        worse_steps: losses, at least, for that: a first rate that is too large is made up for within a few dozen.
+            above it is a warning: no classifier has to be worse than an untrained one.
+        worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
     """
 
     code: ClassVar[str] = "IM802"
@@ -65,7 +65,7 @@ class LossDivergence:
             yield found
 
     def leaves(self, finding: Finding, other: Finding, _: Structure) -> frozenset[str]:
-        """Return the whole network: a finding that names what overflowed, or the step that was too large, says it better."""
+        """Return all layers: a finding that names what overflowed, or the step that was too large, says it better."""
         return frozenset(finding.layers or ("",)) if other.severity >= finding.severity else frozenset()
 
     def _broken(self, history: History) -> Finding | None:
@@ -129,7 +129,7 @@ class LossDivergence:
         level, lowest = float(np.median(latest)), float(latest.min())
         if not start > 0 or lowest < self.rises / 2 * start or level < self.rises * start:
             return None
-        if level < best / 2:  # it comes back
+        if level < best / 2:  # it recovers
             return None
         severity = Severity.CRITICAL if level >= self.lost * start else Severity.WARNING
         rate = history.last.learning_rate

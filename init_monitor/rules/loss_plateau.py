@@ -24,18 +24,18 @@ EVERY_OTHER = (
 class LossPlateau:
     """IM801: the loss has not left its level for long; information, never more.
 
-    Medians over the first and the last steps are compared through the noise of the loss. A level loss is no fault by itself: that
-    of a GAN, a contrastive loss or a task of pure chance may stay, and some tasks are understood late. Where several optimizers
-    play against each other nothing is said, nor where another finding names what is wrong.
+    Medians over the first and the last steps are compared, given the noise of the loss. A level loss is not a fault in itself: that
+    of a GAN, a contrastive loss or a task of pure chance may stay, and some tasks are learned late. Where several optimizers
+    compete nothing is reported, nor where another finding names what is wrong.
 
-    **Why.** It is what a person looks for when nothing else is found, and it tells what a network that says nothing costs.
+    **Why.** It is what a person looks for when nothing else is found: the network does no better than at its start.
 
-    **Example.** Cross-entropy at 2.303 over ten classes for 200 steps; labels that were shuffled apart from their inputs.
+    **Example.** Cross-entropy at 2.303 over ten classes for 200 steps; labels that were shuffled independently of their inputs.
 
-    **Remedy.** Overfit one batch: what cannot do that has a fault in the network or in the rate, what can has one in the data.
+    **Remedy.** Overfit one batch: if that fails, the fault is in the network or the learning rate; if it works, it is in the data.
 
     Attributes:
-        steps: losses, at least, of which none is lower than chance makes it. Tasks of a few hundred samples that are learned at
+        steps: the fewest losses of which none is lower than chance makes it. Tasks of a few hundred samples that are learned at
             all are being learned by then.
     """
 
@@ -70,12 +70,12 @@ class LossPlateau:
             evidence={"loss": Figure(course.last, "over the last steps"), "steps": Figure(steps, "optimizer steps")},
             expected={"loss": Figure(course.first, "at the start, and falling")},
             remedy=(
-                "Train on one batch again and again: if the loss of that does not fall, look at the network and the learning rate;"
+                "Train on one batch repeatedly: if its loss does not fall, look at the network and the learning rate;"
                 " if it does, look at the data and the labels. A loss that is level by design needs nothing."
             ),
             source=self.source,
         )
 
     def leaves(self, finding: Finding, other: Finding, _: Structure) -> frozenset[str]:
-        """Return the whole network: whatever else is wrong explains a level loss."""
+        """Return all layers: whatever else is wrong explains a level loss."""
         return frozenset(finding.layers or ("",)) if other.severity > Severity.INFO else frozenset()

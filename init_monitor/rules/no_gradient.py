@@ -50,12 +50,12 @@ class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
     The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
-    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are left alone, and so are
+    multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
     those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient beside a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
-    where that says that it stops, and before a rectifier that IM301 calls critical.
+    where that finding says that the gradient stops, and before a rectifier that IM301 calls critical.
 
-    **Why.** Such parameters keep their random initial values. The loss falls all the same, so nothing else shows it.
+    **Why.** Such parameters keep their random initial values. The loss may still fall, so nothing else shows it.
 
     **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
 
@@ -66,8 +66,8 @@ class NoGradient:
         least_records: sampled steps in which a parameter got nothing, ever, while others did. A layer that is dropped in half
             of the steps is without a gradient in the first eight with a probability of 0.4 %; layers are rarely dropped in
             more than a fifth.
-        rare_records: the same for a module that never ran while its like did: of experts, one may not be chosen for long.
-        most: share of the trainable elements without one from which it is critical: what trains is no longer the network.
+        rare_records: the same for a module that never ran while similar ones did: an expert may not be chosen for long.
+        most: share of the trainable elements without a gradient from which it is critical: hardly anything of the network trains.
         small: share up to which a part that never ran is information: a pooler or an auxiliary head that came with the model
             (5 % in ALBERT, whose layers share their weights) harms nothing. A copy of a part that learns (a target network, a
             baseline) and an output that the loss does not use are information at any size below ``most``.
@@ -164,8 +164,8 @@ class NoGradient:
                     else " They look like a copy of a part that learns."
                 )
         sentence = (
-            "Hand all parameters to the optimizer, and build it after the whole model is built; what is to stay as it is"
-            " should say so with requires_grad_(False)."
+            "Pass all parameters to the optimizer, and build it after the whole model is built; freeze what should"
+            " not train with requires_grad_(False)."
         )
         code = optimizer_code(record.optimizer, record.learning_rate)
         return replace(
@@ -217,31 +217,31 @@ class NoGradient:
 
 
 _REASONS = {
-    Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut between.",
+    Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut in between.",
     Why.CUT: (
         "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
         " single element, which is always 1."
     ),
-    Why.LOOSE: "Their modules ran, but the loss does not use what comes of them.",
+    Why.LOOSE: "Their modules ran, but the loss does not use their output.",
     Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
 }
 
 _COPY = (
-    "They look like a copy of a part that learns, as a target network is, and what comes of them is detached.",
-    "Nothing has to change if that is meant; requires_grad_(False) says so, and leaves them out of the optimizer.",
+    "They look like a copy of a part that learns, such as a target network, and their output is detached.",
+    "Nothing has to change if that is intended; requires_grad_(False) makes it explicit and keeps them out of the optimizer.",
 )
 
 _REMEDIES = {
     Why.DETACHED: (
-        "Look after these layers for what cuts the graph: detach(), .data, torch.no_grad(), argmax, sample() instead of"
-        " rsample(), a conversion to numpy or a new torch.tensor(...). If they are to stay as they are, freeze them with requires_grad_(False)."
+        "Look for what cuts the graph after these layers: detach(), .data, torch.no_grad(), argmax, sample() instead of"
+        " rsample(), a conversion to numpy or a new torch.tensor(...). If they should not train, freeze them with requires_grad_(False)."
     ),
     Why.CUT: (
-        "Look at what their output is multiplied with: a factor, a mask or a weight of 0, an activation that is off, a"
+        "Look at what their output is multiplied by: a factor, a mask or a weight of 0, an activation that is off, a"
         " clamp; at the dimension of a softmax behind them (of what topk(1) or an index has left there is one element: take the softmax"
         f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it."
     ),
-    Why.LOOSE: "Let the loss use the output of these layers, or remove them, or freeze them with requires_grad_(False).",
+    Why.LOOSE: "Use the output of these layers in the loss, or remove them, or freeze them with requires_grad_(False).",
     Why.UNUSED: (
         "Call these modules in the forward, outside torch.no_grad(); or remove them, or freeze them with"
         " requires_grad_(False)."

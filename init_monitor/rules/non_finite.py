@@ -32,16 +32,16 @@ class _Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class NonFinite:
-    """IM601: the first layer with NaN or ±Inf, in the order the numbers flow: forward, then back, then the weights.
+    """IM601: the first layer with NaN or ±Inf, in the order in which values are computed: forward, backward, weights.
 
     Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
 
-    What is not finite and comes to nothing (logits that the network masks with -inf; the loss and every gradient are finite) is
-    information, too.
+    Non-finite values without consequence (logits that the network masks with -inf; the loss and every gradient are finite) are
+    information as well.
 
     **Why.** Everything after the first place follows from it, so the first place is the one to look at.
 
-    **Example.** float16 activations beyond 65,504; the logarithm of a probability that has become 0.
+    **Example.** float16 activations beyond 65,504; the logarithm of a probability that became 0.
 
     **Remedy.** By the likely cause, which the finding names: a format with more range, a guard for the operation, a clipped
     gradient, or back to a checkpoint from before.
@@ -100,7 +100,7 @@ class NonFinite:
                 Severity.WARNING,
                 f" It did so at {len(recent)} sampled steps in a row: a smaller loss scale does not help.",
             )
-        return Severity.INFO, " The gradient scaler skips this step and halves its scale: that is its normal work."
+        return Severity.INFO, " The gradient scaler skips this step and halves its scale, as it is meant to."
 
     def _backward(self, history: History) -> _Origin | None:
         record = history.last
@@ -167,7 +167,7 @@ def _forward(history: History, near: float) -> _Origin | None:
     name = record.names[i]
     layer = structure.by_name().get(name)
     if layer is not None and _on_purpose(i, record, layer):
-        cause = "The loss and every gradient are finite: a mask puts -inf before a softmax like that, or what is not finite is left out."
+        cause = "The loss and every gradient are finite, as when a mask puts -inf before a softmax, or non-finite values are left out."
         return _Origin(
             "Forward, the output of {} is the first that is",
             (name,),
@@ -189,16 +189,16 @@ def _forward(history: History, near: float) -> _Origin | None:
 
 
 def _on_purpose(i: int, record: StepRecord, layer: Layer) -> bool:
-    """Say whether what is not finite comes to nothing: a loss or a gradient that is not finite decides.
+    """Say whether non-finite values have no consequence: a non-finite loss or gradient decides.
 
-    Logits that the network itself masked with -inf stay -inf in a log_softmax. What a weight layer gives is no mask.
+    Logits that the network itself masked with -inf stay -inf in a log_softmax. The output of a weight layer is not a mask.
     """
     broken = _positive(record.column(Quantity.GRADIENT_NONFINITE_COUNT)).any()
     broken |= _positive(record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)).any()
     if layer.role in {Role.WEIGHT, Role.NORMALISATION} or broken:
         return False
     if not len(record.losses):
-        # The loss is not known: that a finite gradient came back to the layer says as much, or that it goes no further.
+        # If the loss is unknown, a finite gradient at the layer says as much, or that nothing after it is affected.
         alone = np.count_nonzero(_positive(record.column(Quantity.NONFINITE_COUNT))) == 1
         return bool(record.column(Quantity.GRADIENT_COUNT)[i] > 0) or (alone and i < len(record.names) - 1)
     return math.isfinite(record.loss)
@@ -213,7 +213,7 @@ def _parameters(history: History) -> _Origin | None:
     names = tuple(record.parameter_names[i] for i in bad)
     owners = {p for layer in structure.layers for p in (layer.weight, layer.bias)}
     seen = "its layer gave finite numbers" if names[0] in owners else "its layer is not watched"
-    cause = f"A step of the optimizer broke it, or it began so ({seen} at this step)."
+    cause = f"An optimizer step broke it, or it started like this ({seen} at this step)."
     sentence, code = "Go back to a checkpoint from before, lower the learning rate, clip the gradient.", ""
     if since := turned_loss.before(history):
         cause, (sentence, code) = f"{cause} {since.why}", since.remedy

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -16,18 +18,17 @@ if TYPE_CHECKING:
 
     from init_monitor.records import History, Layer, StepRecord, Structure
 
-EMBEDDINGS = frozenset({"Embedding", "EmbeddingBag"})
-
 
 @dataclass(frozen=True)
 class OutputScale:
     """IM703: the logits of a classifier are far too large at step 0, and its first loss is far above that of guessing, ln C.
 
     Judged on the first record, where the loss and the gradient of the logits both are those of a cross entropy: no element of
-    it is larger than its share of the batch. A regression whose targets are out of scale is none. Where something that names the
-    cause speaks (growth over depth, initial weights), this is left to it.
+    it is larger than its share of the batch. A regression with targets out of scale does not count. A network that has unlearned
+    its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large. Where
+    a finding that names the cause exists (growth over depth, initial weights), this one yields to it.
 
-    **Why.** The network starts sure of what chance made it choose. Until it has unlearnt that, which takes most of the first
+    **Why.** The network starts certain of random answers. Until it has unlearned that, which takes most of the first
     steps, it learns nothing about the classes, and every gradient is as much too large as the logits are.
 
     **Example.** A head that shares the weight of ``nn.Embedding``, which starts from N(0, 1): logits of standard deviation
@@ -38,9 +39,12 @@ class OutputScale:
 
     Attributes:
         excess: loss of guessing, ln C, times this, from which the first loss is far above it.
-        least: and by at least so much: two classes guess at 0.69, and 2 is a probability of 5 % for the right one.
+        least: and by at least this much: with two classes guessing costs 0.69, and a loss of 2.7 means 7 % for the right one.
+        hopeless: loss of guessing times this, from which it is a warning at once: most of a first epoch goes into unlearning it.
+        soon: losses after which it is a warning if the latest of them are still far above that of guessing; within the default
+            dense start.
         least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
-        sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is sure and
+        sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is certain and
             wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
         chance: how many times the variance that zero-mean weights give, fan_in · Var(W) · E[x²], the logits may have: more, and
             the weights were trained before (fine-tuning). Sharing the weight with the embedding gives 3.5.
@@ -55,6 +59,8 @@ class OutputScale:
 
     excess: float = 2.0
     least: float = 2.0
+    hopeless: float = 10.0
+    soon: int = 8
     least_std: float = 2.0
     sure: tuple[float, float] = (0.5, 2.1)
     chance: float = 5.0
@@ -65,8 +71,22 @@ class OutputScale:
         if first.step > 0 or not math.isfinite(first.loss):
             return
         found = [layer for layer in ends_of(history.structure) if self._is_sure(layer, first)]
-        if found:
-            yield self._finding(found[0], first, history)
+        if found and (severity := self._severity(found[0], first.loss, history)) is not None:
+            yield self._finding(found[0], first, history, severity)
+
+    def _severity(self, layer: Layer, start: float, history: History) -> Severity | None:
+        """Return how bad it is, by what the first steps came to; ``None`` while that is not known."""
+        if start >= self.hopeless * math.log(layer.fan_out) or not history.last.optimizer:
+            return Severity.WARNING
+        losses = history.losses.values[: self.soon]
+        if len(losses) < self.soon:
+            return None
+        stays = self._is_far(float(np.median(losses[-3:])), layer)
+        return Severity.WARNING if stays else Severity.INFO
+
+    def is_about_start(self, finding: Finding) -> bool:
+        """Say that all it tells is of the start."""
+        return finding.code == self.code
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers: any finding about the scale of what comes before the output explains that of the output."""
@@ -81,29 +101,32 @@ class OutputScale:
         peak = table.at(layer.name, Quantity.ABS_MAX)
         rows = table.at(layer.name, Quantity.COUNT) / classes
         sure = table.at(layer.name, Quantity.GRADIENT_ABS_MAX) * rows
-        guessing = math.log(classes)
-        far = first.loss >= max(self.excess * guessing, guessing + self.least)
-        # The right class is on average as likely any other: what is missing to the largest logit is of their own size.
+        guessing, far = math.log(classes), self._is_far(first.loss, layer)
+        # The right class is as likely as any other, so its logit falls short of the largest by about their own spread.
         theirs = std / 2 <= first.loss - guessing <= 2 * peak
         if not (far and theirs and std >= self.least_std and self.sure[0] <= sure <= self.sure[1]):
             return False
-        # Weights that were trained before answer to what they receive: they make more of it than chance, and are no start.
+        # Trained weights respond to their input: they amplify it more than random ones, and are not an initialisation.
         by_chance = table.at(layer.name, Quantity.EXPECTED_GAIN) * table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
         frozen = first.parameter_table.at(layer.weight, Quantity.TRAINABLE) == 0
         return not frozen and not by_chance * self.chance < std**2
 
-    def _finding(self, layer: Layer, first: StepRecord, history: History) -> Finding:
+    def _is_far(self, loss: float, layer: Layer) -> bool:
+        guessing = math.log(layer.fan_out)
+        return loss >= max(self.excess * guessing, guessing + self.least)
+
+    def _finding(self, layer: Layer, first: StepRecord, history: History, severity: Severity) -> Finding:
         table, structure = first.layer_table, history.structure
         std = math.sqrt(table.at(layer.name, Quantity.VARIANCE))
         guessing = math.log(layer.fan_out)
-        shared = [x for x in structure.layers if x.kind in EMBEDDINGS and x.weight and x.weight == layer.weight]
+        shared = [x for x in structure.layers if x.is_embedding and x.weight and x.weight == layer.weight]
         given = table.at(layer.name, Quantity.EXPECTED_GAIN)
         arriving = table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
         by_weight = not arriving > given
         message = (
             f"The first loss is {phrases.number(first.loss)}, where guessing among {layer.fan_out:,} classes costs"
             f" {phrases.number(guessing)}: the logits of {layer.shown} have a standard deviation of {phrases.number(std)}, so that"
-            " the network starts sure of what chance made it choose."
+            " the network starts certain of random answers."
         )
         if by_weight and given > 0:
             name = shared[0].weight if shared else layer.weight
@@ -114,11 +137,13 @@ class OutputScale:
             message += (
                 f" What it receives has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
             )
+        if severity is Severity.INFO:
+            message += f" After {self.soon} steps it is past that."
         names = dict.fromkeys([*(x.name for x in shared), layer.name])
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.WARNING,
+            severity=severity,
             layers=tuple(names),
             step=history.last.step,
             message=message,
@@ -132,7 +157,8 @@ class OutputScale:
                 if math.isfinite(figure)
             },
             expected={"first_loss": Figure(guessing, "ln C, about"), "logits_std": Figure(1.0, "or less")},
-            remedy=_remedy(layer, shared, structure, by_weight=by_weight),
+            remedy=("" if severity > Severity.INFO else "Nothing has to change for that. ")
+            + _remedy(layer, shared, structure, by_weight=by_weight),
             source=self.source,
         )
 
@@ -147,9 +173,9 @@ def _remedy(layer: Layer, shared: list[Layer], structure: Structure, *, by_weigh
         return snippets.advice(
             "Initialise the shared embedding with a standard deviation of 0.02, or scale the logits: multiply them by"
             " 1/sqrt(width).",
-            snippets.initialise(shared[:1], "nn.init.normal_({}, std=0.02)"),
+            snippets.initialise(shared[:1], among=structure),
         )
     return snippets.advice(
         "Initialise the output layer smaller, with Xavier's variance and a zero bias, before training.",
-        snippets.initialise([layer], among=structure.layers),
+        snippets.initialise([layer], among=structure),
     )

@@ -87,7 +87,7 @@ class ResidualGrowth:
         measured = Measured(history.last)
         start = starts_far_above(history)
         if start > 0 and learning_of(history) is not Learning.LEARNS:
-            # What followed from such a start (a signal that the first steps destroyed) is not the cause: the start stays it.
+            # A signal that the first steps destroyed is a consequence of such a start, not the cause.
             began = replace(history, records=history.records[:1])
             growing = self._growing(Measured(began.last), began)
             if any(one.severity > Severity.INFO for one in growing):
@@ -117,7 +117,7 @@ class ResidualGrowth:
     ) -> Severity | None:
         total = forward.steady_total
         lasting = forward.per_block >= self.lasting_growth and forward.later >= self.lasting_growth
-        # Slower, but over so many blocks that the later half alone does its part of a warning: no linear growth does.
+        # Slower, but over so many blocks that the later half alone reaches its share of a warning: linear growth never does.
         slow = (
             not normalised and total >= self.warning_change and forward.later_factor >= math.sqrt(self.warning_change)
         )
@@ -171,10 +171,10 @@ class ResidualGrowth:
         ratio = measured.median(Quantity.RESIDUAL_VARIANCE_RATIO, stream)
         if math.isfinite(ratio):
             parts.append(
-                f"A branch has {phrases.times(ratio)} the variance of its skip, and nothing on the way makes up for it."
+                f"A branch has {phrases.times(ratio)} the variance of its skip, and nothing along the stream compensates for it."
             )
         if backward.per_block >= self.lasting_growth:
-            parts.append(f"The gradient grows {phrases.times(backward.per_block)} per block on its way back, too.")
+            parts.append(f"The gradient also grows {phrases.times(backward.per_block)} per block on its way back.")
         return " ".join([*parts, *self._limit(growing)])
 
     def _limit(self, growing: _GrowingStream) -> list[str]:

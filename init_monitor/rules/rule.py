@@ -23,11 +23,11 @@ class Rule(Protocol):
       severe, this rule is silent about that layer (see :mod:`init_monitor.rules.yielding`).
     - ``speaks_for_all``: ``True`` if its findings are about the whole network, whatever layers they name: what yields to it
       then does so everywhere.
-    - ``leaves(finding, other, structure)``: which layers of its ``finding`` the finding ``other`` of such a rule speaks for,
+    - ``leaves(finding, other, structure)``: which layers of its ``finding`` are explained by the finding ``other`` of such a rule,
       where these are not simply the layers that both name.
     - ``is_about_start(finding)``: whether a finding of its own is about how the network started. Once the loss has left the start
       behind, it is taken back to information.
-    - ``spreads``: ``False`` if more layers are no news (NaN is everywhere one step after it appeared).
+    - ``spreads``: ``False`` if further layers are not news (NaN is everywhere one step after it appeared).
     """
 
     @property

@@ -44,7 +44,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class RulePage:
-    """What is to be said about a rule.
+    """The contents of a rule's page.
 
     Attributes:
         code: its stable code.

@@ -1,4 +1,4 @@
-"""IM702: all samples get the same representation; what differs between them does not reach the end of the network."""
+"""IM702: all samples get the same representation; their differences do not reach the end of the network."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 VANISHING, GROWTH, DIVERGED = "IM102", "IM401", "IM802"
 
 APART = (
-    " If representations are compared with each other, something has to keep them apart: negatives, a margin that can be"
-    " reached, a stop-gradient with a predictor, or a term for their variance."
+    " If representations are compared with each other, something has to keep them apart: negatives, a reachable"
+    " margin, a stop-gradient with a predictor, or a term for their variance."
 )
 
 
 @dataclass(frozen=True)
 class SampleCollapse:
-    """IM702: the variance between samples is next to nothing in the last layers, though the input varies.
+    """IM702: the variance between samples is almost zero in the last layers, although the input varies.
 
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
@@ -123,7 +123,7 @@ class SampleCollapse:
             yield self._made_by_training(lost, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes.
+        """Return the layers that another finding explains, judged by where their signal comes from.
 
         What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
         to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 where the loss has risen:
@@ -155,7 +155,7 @@ class SampleCollapse:
             remedy = APART
         else:
             message = (
-                f"{lost.into.shown} hears next to nothing of {names}: of the variance it receives {phrases.number(lost.share)} is"
+                f"{lost.into.shown} receives almost nothing from {names}: of the variance it receives {phrases.number(lost.share)} is"
                 f" theirs, the rest is noise or data of another kind. At step {step} their variance was"
                 f" {phrases.number(lost.before)}, now it is {phrases.number(lost.now)}: training has emptied this code."
             )
@@ -193,7 +193,7 @@ class SampleCollapse:
     def _severity(self, history: History, arriving: Sequence[float]) -> Severity | None:
         count = len(arriving)
         span = history.last.step - history.records[-count].step
-        # Below what can be measured, rounding rises and falls as it likes.
+        # Below what can be measured, rounding errors rise and fall at random.
         rising = rising_share(np.maximum(arriving, self.gone)) >= self.rising_pairs
         if count >= self.lasting_records and not rising:
             if span >= self.gone_steps and max(arriving) <= self.gone:
@@ -221,15 +221,15 @@ class SampleCollapse:
         )
         if trained and began is not None:
             evidence["at_first"] = Figure(began.arriving * began.entering, f"at step {history.records[0].step}")
-            message += f" At step {history.records[0].step} they did differ: training made it so."
+            message += f" At step {history.records[0].step} they did differ: training caused this."
             remedy = made_by_training.remedy(history, direction=-1)
         else:
-            # Where no gain is known (between sigmoids), all of the chain may have a part in it.
+            # Where no gain is known (between sigmoids), any layer of the chain may contribute.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
             culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight]
             culprits = affected_layers.off_too(culprits, history, direction=-1)
             message += (
-                f" {phrases.names([layer.name for layer in blamed])} let the signal fade beside the biases."
+                f" {phrases.names([layer.name for layer in blamed])} let the signal fade below the biases."
                 if blamed
                 else ""
             )
@@ -237,7 +237,7 @@ class SampleCollapse:
                 "Initialise these layers for the activation that follows them, with zero biases, so that the signal is not"
                 " smaller than the constants added to it; in a deep network add residual connections or normalisations."
             )
-            remedy = snippets.advice(sentence, snippets.initialise(culprits, among=history.structure.layers))
+            remedy = snippets.advice(sentence, snippets.initialise(culprits, among=history.structure))
         return Finding(
             rule=self.name,
             code=self.code,

@@ -136,12 +136,15 @@ class Saturation:
                 yield self._finding(found, last, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def is_about_start(self, finding: Finding) -> bool:
-        """Say whether a finding is about what the network started with: a run that learns well has left that behind."""
-        return "records" not in finding.evidence
+        """Say whether a finding is about what the network started with: a run that learns well has left that behind.
+
+        Not so attention that is still told, however well the rest of the network does without it.
+        """
+        return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
 
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]
@@ -240,17 +243,17 @@ def _message(place: _Saturated, gain: float, reading: Reading, history: History,
     if place.distribution:
         text = (
             f"{share} of the distributions of {layer.name} are saturated {since}, with 99 % on one class: the gradient"
-            f" through them is nearly 0, and {place.named} goes on choosing what chance made it choose."
+            f" through them is nearly 0, and {place.named} keeps its random choice."
         )
     else:
         text = f"{share} of the outputs of {layer.name} ({layer.kind}) are saturated {since}"
         lost = f": it lets {phrases.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
         text += f"{lost}."
     if place.late:
-        text += " Training made it so: steps that were too large threw its input far beyond the bend."
+        text += " Training caused this: steps that were too large pushed its input far beyond the knee."
     elif place.culprit is not None and not math.isnan(place.rms):
         knee = bounds_of(layer).knee
-        bend = f", and the activation bends at {phrases.number(knee)}" if math.isfinite(knee) else ""
+        bend = f", and the activation saturates from {phrases.number(knee)}" if math.isfinite(knee) else ""
         text += f" It receives an rms of {phrases.number(place.rms)} that {place.culprit.name} makes{bend}."
         arriving = reading.at(place.culprit.name, Quantity.INPUT_MEAN_SQUARE)
         if reading.passes_on(place.culprit):
@@ -286,8 +289,8 @@ def _remedy(found: Sequence[_Saturated], worst: _Saturated, reading: Reading, hi
             "Initialise the layers before these activations (and what else is too large) for the activation that follows."
         )
     code = snippets.together(
-        snippets.initialise(again, among=history.structure.layers),
-        snippets.initialise(norms, snippets.ONE),
+        snippets.initialise(again, among=history.structure),
+        snippets.initialise(norms, among=history.structure),
         *(snippets.standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
     )
     return snippets.advice(" ".join(sentences), code)

@@ -1,4 +1,4 @@
-"""IM402: a residual branch that adds nothing, and does not begin to."""
+"""IM402: a residual branch that adds nothing, and is not beginning to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SilentBranch:
 
     **Example.** A block in which the last *two* layers were set to zero: neither ever gets a gradient.
 
-    **Remedy.** Initialise the layers before the last one anew; hand the parameters to the optimizer; give a factor in front
+    **Remedy.** Re-initialise the layers before the last one; pass the parameters to the optimizer; give a factor in front
     of the branch a larger start.
 
     Attributes:
@@ -98,7 +98,7 @@ class SilentBranch:
                 if ratio >= self.silent_ratio:
                     del silent[name]
                 elif record.stepped and not math.isnan(ratio):
-                    # A step that changed no parameter gave the branch no chance; a NaN says nothing.
+                    # A step that changed no parameter gave the branch no chance to grow; NaN says nothing.
                     stretches[name].append((record, ratio))
             if not silent:
                 break
@@ -199,18 +199,18 @@ def _remedy(found: Sequence[_Silence], history: History) -> str:
             " learning rate for that factor, or weights that are not this small. If it is meant to be off, remove it."
         )
     if "no optimizer" in stuck:
-        return "Hand the parameters of these branches to the optimizer: build it after the whole model is built."
+        return "Pass the parameters of these branches to the optimizer: build it after the whole model is built."
     if "arrives" in stuck:
         return "Look at what follows: a factor of 0 that cannot learn, or a detach(), lets no gradient into the branch."
     sentence = (
         "Only the last layer of a branch may start at zero: with a second one at zero, or a dead activation before it, no"
-        " gradient reaches either. Initialise the layers before the last one anew."
+        " gradient reaches either. Re-initialise the layers before the last one."
     )
     again = [layer for s in found if s.stuck == stuck for layer in _before_the_end(s, history)]
     norms = [layer for layer in again if layer.role is Role.NORMALISATION]
     weights = [layer for layer in again if layer.role is Role.WEIGHT]
     code = snippets.together(
-        snippets.initialise(weights, among=history.structure.layers), snippets.initialise(norms, snippets.ONE)
+        snippets.initialise(weights, among=history.structure), snippets.initialise(norms, among=history.structure)
     )
     return snippets.advice(sentence, code)
 

@@ -35,10 +35,10 @@ class Standstill:
     The finding names the cause, by this evidence: no parameter is trainable; none has a gradient at all (the loss is not made
     from the network); every gradient is exactly zero, and the layer at which it ends (a rectifier that is off for everything, a
     clamp, a saturated output, a softmax over one element); a learning rate of zero; a gradient that is clipped to nothing; a
-    step that changes nothing. A network that learned at first and has had no gradient since is told from where on. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
-    standstill. It speaks for the whole network: what follows from it is not told beside it.
+    step that changes nothing. A network that learned at first and has had no gradient since is reported with that step. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
+    standstill. It is about the whole network: its consequences are not reported separately.
 
-    **Why.** Such a run can be left alone for days and will be what chance made it.
+    **Why.** Such a run can train for days and still be what it was at its random start.
 
     **Example.** A ReLU behind the only output of a regression; a warm-up from 0 whose schedule moves once per epoch;
     ``gradient_clip_val=1e-7`` before SGD; a loss made of ``.item()``.
@@ -49,11 +49,11 @@ class Standstill:
     Attributes:
         steps: optimizer steps, from the first of the run, that must all show it. A warm-up from 0 moves by its second step, and
             a head of zeros lets the gradient through after one.
-        least_records: so many of them must have been measured.
+        least_records: this many of them must have been measured.
         faint: ‖Δw‖/‖w‖ of one step, at most, of a gradient that was clipped away: a million such steps replace a weight once.
         shortfall: and its share of what rate and gradient give: clipping a gradient of norm 1,000 to 1, which is harmless, is
             not less.
-        spent: part of the largest learning rate that is next to none. A cosine is there for the last half per cent of its steps,
+        spent: fraction of the largest learning rate that counts as almost zero. A cosine is there for the last half per cent of its steps,
             three steps of a tenth are not.
         spent_steps: optimizer steps, and half of the run so far, for which it must be so; a run whose loss has not fallen yet is
             told at once, since a schedule that ends before that counts steps where epochs were meant.

@@ -1,4 +1,4 @@
-"""IM501: the units of a layer are all the same, and nothing will ever tell them apart."""
+"""IM501: the units of a layer are all the same, and will stay the same."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Symmetry:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         if (history.last.column(Quantity.WEIGHT_NONFINITE_COUNT) > 0).any():
-            return  # what is NaN everywhere is not alike, and IM601 tells it
+            return  # NaN everywhere is not equality, and IM601 reports it
         weights = _Weights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
@@ -79,7 +79,7 @@ class Symmetry:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
 
-        Layers of zeros that keep each other from learning are told beside it: they do so permanently.
+        Layers of zeros that keep each other from learning are reported in addition: they stay so.
         """
         del structure
         stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
@@ -87,7 +87,7 @@ class Symmetry:
 
     def _zeros(self, weights: _Weights, history: History) -> Iterator[Finding]:
         """Yield the finding about layers of zeros in a row that keep each other's gradient at zero."""
-        # Steps that moved nothing count, too: where these layers are all that is trained, nothing can move.
+        # Steps that moved nothing count as well: if only these layers are trained, nothing can move.
         records = history.records[-self.least_records :]
         if len(records) < self.least_records:
             return
@@ -161,8 +161,9 @@ class Symmetry:
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
             remedy=snippets.advice(
-                "Initialise these layers with random weights, before training; zeros are for biases.",
-                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure.layers),
+                "Initialise these layers with random weights, before training; zeros are for biases and for the last layer of a"
+                " residual branch.",
+                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure),
             ),
             source=self.source,
         )

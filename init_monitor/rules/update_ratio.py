@@ -1,4 +1,4 @@
-"""IM603: each step changes the weights by far too much, or by next to nothing, for long."""
+"""IM603: each step changes the weights by far too much, or by almost nothing, for long."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ LOST = (
 FEW_DIGITS = frozenset({"bfloat16", "float16"})
 """Formats to which an update of a healthy size may be too small to be added."""
 
-IN_MORE_DIGITS = "Keep the weights in float32 and compute in half precision beside them, or raise the learning rate."
+IN_MORE_DIGITS = (
+    "Keep the weights in float32 and compute in half precision (mixed precision), or raise the learning rate."
+)
 MIXED = 'trainer = pl.Trainer(precision="bf16-mixed")'
 
 
@@ -56,7 +58,7 @@ class UpdateRatio:
         too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
             usual learning rates (SGD up to 0.1, Adam up to 0.01) no step exceeded 0.2; at SGD's 10 and Adam's 0.1 three of
             the first ten passed 0.3 in nearly all.
-        often: so many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
+        often: this many of the latest records must show it: a first step of Adam (η / rms(w), whatever the gradient) or one
             spike may.
         latest: records that are looked at for too large updates: the default dense start, in which a broken network breaks.
         too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
@@ -65,7 +67,7 @@ class UpdateRatio:
         slow: the same in a run whose loss has not left its level: the lower end of what is usual.
         least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
             chance.
-        least_steps: optimizer steps that these must span. Momentum builds up within so many, and a warm-up shows its rise.
+        least_steps: optimizer steps that these must span. Momentum builds up within this many, and a warm-up shows its rise.
         largest_rate: if an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the
             gradient is what is too small: the network has converged, or its gradient vanishes (IM202).
         hopeless_rate: if it needed a larger one than this from the first step on, the gradient was lost before it arrived: a
@@ -136,7 +138,7 @@ class UpdateRatio:
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
-        # What nothing came of was too small, where it would be careful otherwise.
+        # Updates without effect were too small; with an effect they would only be careful.
         bar = self.slow if learning_of(history) is Learning.LEVEL else self.too_small
         now = pace_of(history.last, judged)
         if now is None or now.high >= bar:
@@ -163,7 +165,7 @@ class UpdateRatio:
         )
         if faint:
             message += (
-                f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate makes up for that."
+                f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
             )
         return replace(
             self._finding(
@@ -190,7 +192,7 @@ class UpdateRatio:
         if len(still) < self.least_records or still[0].step - still[-1].step < self.least_steps:
             return None
         paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
-        # A gradient of zero changes nothing in any format, and a step that the scaler skipped is not lost but left out.
+        # A zero gradient changes nothing in any format, and a step that the scaler skipped is not a lost update.
         scaled = any(record.loss_scaled for record in still)
         if len(held) != 1 or not held <= FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
             return None

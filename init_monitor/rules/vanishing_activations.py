@@ -36,7 +36,7 @@ class VanishingActivations:
     """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
 
     Judged on the outputs of the weight layers, within segments between normalisations. What fades in a short residual branch
-    counts with the skip beside it, and is a warning at most; a normalisation that follows makes up for it. Networks that are too
+    counts with the skip next to it, and is a warning at most; a normalisation that follows restores it. Networks that are too
     short for a slope are compared with themselves at the first record: their weights may have shrunk since.
 
     **Why.** Deep layers then see the same thing for every sample, and their gradient is too small to change anything.
@@ -45,7 +45,7 @@ class VanishingActivations:
     shows it.
 
     **Remedy.** Initialise for the activation that follows: He before ReLU. What was in order at the first record was made by
-    training: a smaller weight decay, a smaller learning rate, or a smaller weight of the loss term that asks for it.
+    training: a smaller weight decay, a smaller learning rate, or a smaller weight of the loss term that rewards it.
 
     Attributes:
         warning_change: variance factor over a segment from which fading is a warning: AlexNet's signal, eight layers in the
@@ -94,7 +94,7 @@ class VanishingActivations:
                 changes[-1] = None
         lost = {i for i, one in enumerate(changes) if one is not None and one.severity == Severity.CRITICAL}
         for i in lost:
-            # What another branch beside it carries on is not lost.
+            # What another branch next to it carries is not lost.
             change = changes[i]
             if change is not None and (not chains[i].meets <= lost or _is_passed(change, history)):
                 changes[i] = change._replace(severity=Severity.WARNING)
@@ -113,7 +113,7 @@ class VanishingActivations:
         return any(norms.get(name) == 0 and gradients.get(name, 0.0) > 0 for name in silent)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _shrunk(self, at: ForwardProfile, began: ForwardProfile, step: int, structure: Structure) -> DepthChange | None:
@@ -135,7 +135,7 @@ class VanishingActivations:
         if is_renewed(at, structure, self.renewed_variance):
             severity = Severity.INFO
         elif inside.issuperset(layer.name for layer in at.segment.layers):
-            severity = Severity.WARNING  # it only fades beside skip connections that carry it on
+            severity = Severity.WARNING  # it only fades next to skip connections that carry it past
         return depth_change(at, fading, severity, self.blame_factor)
 
 

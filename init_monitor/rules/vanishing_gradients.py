@@ -50,7 +50,7 @@ class VanishingGradients:
             initialisation of PyTorch, fades to 1/76,000, and learns; that of 20 layers of Xavier in front of ReLUs to
             1/430,000.
         critical_change: the same for critical, where no update says otherwise: the rms has faded to 1e-5, below float16's
-            smallest normal number beside a gradient of 1.
+            smallest normal number next to a gradient of 1.
         blame_factor: how far off a layer's local backward gain may be: half-way to the factor 2 between He and Xavier.
         least_layers: shorter chains are not judged: a slope through fewer layers says nothing about depth.
         healthy_update: range of ‖Δw‖/‖w‖ of one step in which a weight learns: a decade and more around the 1e-3 that is
@@ -104,29 +104,29 @@ class VanishingGradients:
         severity = self._severity(worst, updates, history, underflow=underflow)
         learning = learning_of(history)
         if severity is Severity.INFO and learning is Learning.LEVEL:
-            severity = Severity.WARNING  # whatever the updates are, nothing came of them, and this is why
+            severity = Severity.WARNING  # whatever the updates are, they had no effect, and this is why
         faint = history.structure.residuals and not worst.steady and not worst.silent
         if faint and severity > Severity.INFO and not self._lasts(history, worst.segment):
             # Behind a scale that starts near zero (LayerScale) the gradient is faint until training has raised it.
             severity = Severity.INFO
         faded = {number for number, chain in enumerate(chains) if any(change.segment is chain for change in seen)}
         if not worst.segment.meets <= faded:
-            severity = min(severity, Severity.WARNING)  # the gradient arrives in another branch that begins beside it
+            severity = min(severity, Severity.WARNING)  # the gradient arrives in another branch that begins next to it
         fault = GradientFault(worst, updates, severity, underflow, self.near_epsilon, learning)
         yield gradient_over_depth.finding(self, fault, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains from where their signal comes."""
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, history: History, *, underflow: bool) -> Severity:
         if change.silent or underflow:
             return Severity.CRITICAL
-        # What one place does has no depth to grow with: without updates to go by it is not the end of the training.
+        # A change at one place does not grow with depth: without updates that show it, it is not critical.
         severe = change.steady and -math.log(change.total) >= math.log(self.critical_change)
         by_norm = Severity.CRITICAL if severe else Severity.WARNING
         if math.isnan(updates.ratio):
-            # Beside skip connections the chain is not the only way back: without updates it is not known to be lost.
+            # Next to skip connections the chain is not the only path back: without updates the gradient is not known to be lost.
             return Severity.WARNING if history.structure.residuals else by_norm
         low, high = self.healthy_update
         epsilon = epsilon_of(history.last.optimizer) if history.last.optimizer else None

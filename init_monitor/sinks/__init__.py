@@ -30,11 +30,12 @@ __all__ = [  # noqa: PLE0604 - the names are resolved by __getattr__
 
 
 @kept_randomness()
-def default_sinks(*, quiet: bool = False, per_layer_scalars: bool = False) -> tuple[Sink, ...]:
+def default_sinks(*, quiet: bool = False, verbose: bool = False, per_layer_scalars: bool = False) -> tuple[Sink, ...]:
     """Return fresh sinks for one monitor: console, TensorBoard, every other logger, run store.
 
     Args:
         quiet: print nothing but warnings and critical findings.
+        verbose: print every layer and all that a finding knows.
         per_layer_scalars: also write one TensorBoard scalar per layer and quantity.
     """
     from init_monitor.sinks.console import ConsoleSink  # noqa: PLC0415 - rich and protobuf only when used
@@ -43,7 +44,7 @@ def default_sinks(*, quiet: bool = False, per_layer_scalars: bool = False) -> tu
     from init_monitor.sinks.tensorboard import TensorBoardSink  # noqa: PLC0415
 
     return (
-        ConsoleSink(quiet=quiet),
+        ConsoleSink(quiet=quiet, verbose=verbose),
         TensorBoardSink(per_layer_scalars=per_layer_scalars),
         LoggerSink(),
         RunStoreSink(),

@@ -1,4 +1,4 @@
-"""All sinks of a run as one: each is told in turn, and one that fails is left out from then on."""
+"""All sinks of a run as one: each is called in turn, and one that fails is dropped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Broadcast:
-    """Tells several sinks of a run.
+    """Passes a run on to several sinks.
 
     Args:
         on_failure: told ``(what, error)`` when a sink failed; it may raise.
@@ -35,13 +35,13 @@ class Broadcast:
 
     @kept_randomness()
     def emit(self, record: StepRecord, findings: tuple[Finding, ...], structure: Structure) -> None:
-        """Tell of one sampled step."""
+        """Pass on one sampled step."""
         for sink in tuple(self._sinks):
             self._tell(sink, sink.emit, record, findings, structure)
 
     @kept_randomness()
     def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
-        """Tell of the steps after the last sampled one, those that want to know."""
+        """Pass on the steps after the last sampled one, to sinks that take them."""
         for sink in tuple(self._sinks):
             if isinstance(sink, ConcludingSink):
                 self._tell(sink, sink.conclude, losses, findings)

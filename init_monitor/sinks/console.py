@@ -1,17 +1,21 @@
-"""The terminal: the tables when the start of the network is known, a panel per finding, one line at the end."""
+"""The terminal: few lines while nothing new happens; with ``verbose`` every table, and a panel per finding."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console
 from rich.text import Text
 
+from init_monitor.display.brief_findings import counted, tellings
+from init_monitor.display.brief_table import FEWER_KINDS, MOST_KINDS, brief_table
+from init_monitor.display.causes import causes, supersedes
 from init_monitor.display.finding_panel import SEVERITY_STYLES, findings_panel
 from init_monitor.display.formatting import has_unicode, spelled
 from init_monitor.display.layer_table import TABLE_WIDTH, propagation_table
@@ -20,6 +24,7 @@ from init_monitor.display.verdict import verdict_of
 from init_monitor.records import TAKEN_BACK, LossCurve, Severity, settled
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import printable
+from init_monitor.sinks.file_writer import writer_source
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
@@ -29,20 +34,37 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Finding, LossStretch, StepRecord, Structure
 
+    Part = tuple[RenderableType, bool]
+
+
+MOST_LINES = 25
+"""Lines of a run in which nothing new happens after its start: a screen."""
+_CLOSING_LINES = 1
+MOST_NEWS = 12
+"""Lines that something new takes later."""
+PATIENCE = 10.0
+"""Seconds that something critical waits for the end of the start, to be told with all else that is found there."""
+
 
 class ConsoleSink:
     """Prints what a person at the terminal should see, each distinct finding once.
+
+    A run takes at most :data:`MOST_LINES` lines until something new happens: when the start of the network is known, one
+    table of the kinds of layers with what was found so far, and a verdict at the end. Code stands at the left edge and is
+    never broken, so that it can be copied.
 
     Everything is rendered to text first and printed whole, above a live progress bar if there is one. In a terminal
     width and colours are the terminal's; elsewhere it is plain text of 100 columns, drawn in ASCII.
 
     Args:
         quiet: print nothing but warnings and critical findings.
+        verbose: print every layer, every residual addition, and everything that a finding knows, information included.
         console: where to print; ``None`` for standard output, looked up when something is printed.
     """
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, console: Console | None = None) -> None:
         self.quiet = quiet
+        self.verbose = verbose
         self._given = console
         self._begin(Run())
 
@@ -55,6 +77,10 @@ class ConsoleSink:
         self._has_table = False
         self._losses = LossCurve()
         self._findings: dict[tuple[str, Severity, tuple[str, ...]], Finding] = {}
+        self._waiting: list[Finding] = []
+        self._told: list[Finding] = []
+        self._began = time.monotonic()
+        self._said_more = False
 
     def open(self, run: Run) -> None:
         """Begin a run."""
@@ -71,62 +97,117 @@ class ConsoleSink:
         if self._finite is None or _is_finite(record):
             self._finite = self._last
         new = [finding for finding in findings if self._is_new(finding)]
-        if self._sampled >= self._run.dense_steps:
-            self._print_table()
-        self._tell(new)
+        self._tell(new, table=self._sampled >= self._run.dense_steps)
 
     def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
         """Print what the losses after the last sampled step show."""
         self._losses.add(losses)
-        self._tell([finding for finding in findings if self._is_new(finding)])
+        self._tell([finding for finding in findings if self._is_new(finding)], table=True)
 
     def close(self) -> None:
-        """Print the table if the run ended before it was due, and what to think of the run."""
+        """Print the table if the run ended before it was due, and the verdict on the run."""
         if self._last is not None:
-            self._print_table()
+            self._tell((), table=True)
             if not self.quiet:
-                for folder in self._run.stored:
-                    self._print(Text(f"Stored: init-monitor report {_as_typed(folder)}", style="dim"), whole=True)
+                if not self._said_more:
+                    self._print(self._more(()))
                 if self._run.unstored and not self._run.stored:
-                    self._print(Text(f"Not stored: {self._run.unstored}", style="dim"), whole=True)
+                    self._print([(Text(f"Not stored: {self._run.unstored}", style="dim"), True)])
                 for finding in filter(lambda one: one.takes_back, self._findings.values()):
-                    self._print(_taken_back(finding), whole=True)
-                self._print(self._verdict(*self._last), whole=True)
+                    self._print([(_taken_back(finding), True)])
+                self._print([(self._verdict(*self._last), True)])
         self._begin(Run())
 
-    def _tell(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            # What is taken back needs no panel of its own: a line at the end says so.
-            if not finding.takes_back and (not self.quiet or finding.severity >= Severity.WARNING):
-                self._print(findings_panel(finding, plain=self._plain()))
+    def _tell(self, findings: Sequence[Finding], *, table: bool) -> None:
+        """Print findings, after the table if it is due and was not printed yet."""
+        # A finding that is taken back needs no text of its own: a line at the end says so.
+        told = [one for one in findings if not one.takes_back and (not self.quiet or one.severity >= Severity.WARNING)]
+        if self.verbose:
+            if table:
+                self._print([(part, False) for part in self._tables()])
+            for finding in told:
+                self._print([(findings_panel(finding, plain=self._plain(), whole=True), False)])
+            return
+        self._waiting += [one for one in told if one.severity >= Severity.WARNING]
+        if table or self._has_table or self.quiet or self._cannot_wait():
+            self._tell_briefly()
+
+    def _cannot_wait(self) -> bool:
+        """Say whether something critical has waited long for the end of the start: a step may take minutes."""
+        if all(one.severity < Severity.CRITICAL for one in self._waiting):
+            return False
+        return time.monotonic() - self._began > PATIENCE
+
+    def _tell_briefly(self) -> None:
+        new, self._waiting = self._waiting, []
+        new = [one for one in new if not any(supersedes(other, one) for other in new)]
+        due, width = self._due(), self._console().width
+        chosen: list[Part] = []
+        room = MOST_LINES - _CLOSING_LINES if due else MOST_NEWS
+        more = self._more(new) if new and not self._said_more and not self.quiet else []
+        for pieces in tellings(new, width, self._told):
+            for kinds in (MOST_KINDS, *FEWER_KINDS) if due else (0,):
+                table = [] if due is None else [(self._brief_table(*due, kinds), False)]
+                gap = [("", True)] if new and (table or self._told) else []
+                chosen = [*table, *gap, *((piece.content, piece.whole) for piece in pieces), *more]
+                if len(self._rendered(chosen)) <= room:
+                    break
+            else:
+                continue
+            break
+        self._has_table = self._has_table or due is not None
+        self._told += new
+        self._print(chosen)
 
     def _is_new(self, finding: Finding) -> bool:
         key = (finding.code, finding.severity, finding.layers)
         return self._findings.setdefault(key, finding) is finding
 
-    def _print_table(self) -> None:
-        if self.quiet or self._has_table or self._finite is None:
-            return
+    def _due(self) -> tuple[StepRecord, Structure] | None:
+        # If everything has become NaN, the last step with numbers shows what led to it.
+        return None if self.quiet or self._has_table or not self._finite or not self._finite[0].names else self._finite
+
+    def _tables(self) -> list[RenderableType]:
+        due = self._due()
+        if due is None:
+            return []
         self._has_table = True
-        # Where everything has become NaN there is nothing to see: the last step with numbers shows how it came to that.
-        record, structure = self._finite
+        record, structure = due
         width, plain, findings = self._console().width, self._plain(), self._findings.values()
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
         if record.residual_names:
             content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
-        self._print(Group(*content))
+        return content
+
+    def _brief_table(self, record: StepRecord, structure: Structure, kinds: int) -> RenderableType:
+        width, plain, findings = self._console().width, self._plain(), self._findings.values()
+        return brief_table(record, structure, findings, width=width, plain=plain, kinds=kinds)
+
+    def _more(self, findings: Sequence[Finding]) -> list[Part]:
+        """Return where the rest is."""
+        self._said_more = True
+        folders = [f"init-monitor report {_as_typed(folder)}" for folder in self._run.stored]
+        if self.verbose:
+            return [(Text(f"Stored: {one}", style="dim"), True) for one in folders]
+        named = causes(findings)
+        explained = [f"init-monitor explain {named[0].findings[0].code}"] if named else []
+        tab = ["TensorBoard, tab Init Monitor"] if any(map(writer_source, self._run.loggers)) else []
+        ways = [*explained, *folders, *tab]
+        return [(Text(f"More: {' | '.join(ways)}", style="dim"), True)] if ways else []
 
     def _verdict(self, last: StepRecord, structure: Structure) -> Text:
-        watched = max([last.step, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
-        steps = f"{watched:,} step{'s' if watched != 1 else ''} watched ({self._sampled:,} measured)"
+        ran = max([last.step, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
+        steps = f"{ran:,} step{'s' if ran != 1 else ''} ({self._sampled:,} of them measured)"
         standing = settled(self._findings.values())
         counts = {severity: sum(f.severity is severity for f in standing) for severity in Severity}
         if not any(counts.values()):
             verdict = verdict_of(self._losses, structure, [last])
-            lead = f"healthy so far: {steps}, no findings" if verdict.healthy else f"no findings: {steps}"
-            return Text(f"Init Monitor: {lead}; {verdict.words}.", style=verdict.style)
+            lead = "healthy so far, no findings" if verdict.healthy else "no findings"
+            return Text(f"Init Monitor: {lead} in {steps}; {verdict.words}.", style=verdict.style)
         worst = max(finding.severity for finding in standing)
         named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
+        notes = counted([finding for finding in standing if finding.severity is Severity.INFO])
+        named += f" ({notes})" if notes and not self.verbose else ""
         return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])
 
     def _console(self) -> Console:
@@ -139,13 +220,21 @@ class ConsoleSink:
         console = self._console()
         return not has_unicode(console.encoding) or not console.is_terminal
 
-    def _print(self, content: RenderableType, *, whole: bool = False) -> None:
-        """Print; ``whole`` lines are not broken at the edge of the terminal, so that they can be copied."""
+    def _rendered(self, parts: Sequence[Part]) -> list[str]:
+        console, lines = self._console(), list[str]()
+        for content, whole in parts:
+            with console.capture() as capture:
+                console.print(content, highlight=False, soft_wrap=whole, crop=False)
+            # Rows are padded to the width of the table: not wanted in a log file.
+            lines += [line.rstrip() for line in capture.get().splitlines()]
+        return lines
+
+    def _print(self, parts: Sequence[Part]) -> None:
+        """Print in one go; ``whole`` parts are not broken at the edge of the terminal, so that they can be copied."""
+        lines = self._rendered(parts)
+        if not lines:
+            return
         console = self._console()
-        with console.capture() as capture:
-            console.print(content, highlight=False, soft_wrap=whole)
-        # Rows are padded to the width of the table: not wanted in a log file.
-        lines = [line.rstrip() for line in capture.get().splitlines()]
         text = spelled("\n".join(lines), console.encoding)
         if self._run.write is not None:
             self._run.write(text)
@@ -162,7 +251,7 @@ def _is_finite(record: StepRecord) -> bool:
 
 
 def _as_typed(folder: Path) -> str:
-    """Return a folder as one types it: as seen from where one is, quoted where a shell needs that."""
+    """Return a folder as it can be typed: relative to the working directory, quoted for a shell."""
     with suppress(ValueError, OSError):
         folder = folder.absolute().relative_to(Path.cwd())
     return shlex.quote(printable(str(folder)))
@@ -170,7 +259,9 @@ def _as_typed(folder: Path) -> str:
 
 def _taken_back(finding: Finding) -> Text:
     step = f"{finding.evidence[TAKEN_BACK]:.0f}"
-    return Text(f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left it behind.", style="dim")
+    return Text(
+        f"Taken back: {finding.code} {finding.rule} of step {step}: the loss has left that behind.", style="dim"
+    )
 
 
 def _counted(count: int, severity: Severity) -> str:

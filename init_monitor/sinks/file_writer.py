@@ -15,14 +15,14 @@ class FileWriter(Protocol):
         """Write one event that holds ``summary``."""
 
     def flush(self) -> None:
-        """Bring what was written to disk."""
+        """Flush what was written to disk."""
 
 
 def writer_source(logger: object) -> Callable[[], FileWriter | None] | None:
     """Return a function that gives the logger's event writer, or ``None`` if it has none.
 
     The writer is asked for again at every use, because a ``SummaryWriter`` that was closed in between opens a new
-    file, and because writing to one that was opened beside it would hide the logger's own events from TensorBoard.
+    file, and because writing to a second one would hide the logger's own events from TensorBoard.
     """
     try:
         experiment = getattr(logger, "experiment", None)

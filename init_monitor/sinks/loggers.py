@@ -1,4 +1,4 @@
-"""Summary scalars for the loggers that are not TensorBoard: CSV, Weights & Biases, MLflow and whatever else logs."""
+"""Summary scalars for the loggers that are not TensorBoard: CSV, Weights & Biases, MLflow and all others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LoggerSink:
         self._loggers = [logger for logger in self._loggers if self._send(logger, scalars, record.step)]
 
     def close(self) -> None:
-        """Let go of the loggers."""
+        """Release the loggers."""
         self._loggers = []
 
     def _send(self, logger: MetricLogger, scalars: dict[str, float], step: int) -> bool:
@@ -55,7 +55,7 @@ class LoggerSink:
         except Exception as error:  # noqa: BLE001 - a logger is foreign code, the training must not pay for it
             warnings.warn(
                 f"{type(logger).__name__} could not log at step {step} ({type(error).__name__}: {error}); "
-                "init_monitor sends it nothing more, everything else goes on",
+                "init_monitor sends it nothing more, everything else continues",
                 InitMonitorWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""The run store: everything that was measured, on disk beside the logs, for the report and for comparing runs."""
+"""The run store: everything that was measured, on disk next to the logs, for the report and for comparing runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RunStoreSink:
     """Writes ``<log_dir>/init_monitor/run.jsonl``.
 
-    Without a log directory it makes a folder for the run where the run says; if it names no place, nothing is stored.
+    Without a log directory it creates a folder where the run says; if the run names none, nothing is stored.
     If the disk refuses (read-only, full), it says so once and stops storing; the training goes on.
     """
 
@@ -74,8 +74,8 @@ class RunStoreSink:
         self._run.stored[:] = [folder for folder in self._run.stored if run_file(folder) != path]
         cause = (isinstance(error, OSError) and error.strerror) or str(error)
         warnings.warn(
-            f"the run cannot be stored in {quoted_path(path)} ({printable(cause)}); `init-monitor report` will have nothing to read, "
-            "the training and everything else go on",
+            f"the run cannot be stored in {quoted_path(path)} ({printable(cause)}); `init-monitor report` will have nothing to read; "
+            "the training and everything else continue",
             InitMonitorWarning,
             stacklevel=3,
         )

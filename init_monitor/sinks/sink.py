@@ -26,7 +26,7 @@ class Run:
         versions: package versions of the run.
         findings: what is known already: what was found before the training that is now resumed.
         write: prints a finished text above a live progress bar; ``None`` means standard output.
-        stored: where sinks have stored the run, for the one that says so at its end; a sink that stores adds its folder.
+        stored: where sinks have stored the run, for the closing line; a sink that stores adds its folder.
         unstored: what to say at the end if none has: how the run could be stored.
     """
 
@@ -59,7 +59,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class ConcludingSink(Protocol):
-    """A sink that also hears of the optimizer steps after the last sampled one, where their loss is known."""
+    """A sink that also takes the optimizer steps after the last sampled one, where their loss is known."""
 
     def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
         """Take the losses of those steps and the findings that are new by them. Called once, just before ``close``."""

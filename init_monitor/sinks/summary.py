@@ -1,4 +1,4 @@
-"""A step in a few plain scalars, for charts that know nothing of layers. Pure."""
+"""A step in a few plain scalars, for charts that know nothing about layers. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG10_CEILING = 77.1
 
 
 def _median(values: Column) -> float:
-    # The mean of the two middle ones may overflow: it is then infinite, which needs no warning.
+    # The mean of the two middle values may overflow to infinity, which needs no warning.
     with np.errstate(over="ignore"):
         return float(np.median(values))
 

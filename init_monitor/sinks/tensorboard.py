@@ -96,7 +96,7 @@ class TensorBoardSink:
         self._write(Summary(value=values), max(step, *losses.steps.tolist(), *(f.step for f in findings)), now)
 
     def close(self) -> None:
-        """Write the pictures and bring everything to disk."""
+        """Write the pictures and flush everything to disk."""
         if self._targets and self._last != _NOTHING:
             pictures = list(self._pictures())
             if pictures:
@@ -126,7 +126,7 @@ class TensorBoardSink:
                 continue
             warnings.warn(
                 f"the event file of {name} could not be written ({type(error).__name__}: {error}); "
-                "init_monitor sends it nothing more, everything else goes on",
+                "init_monitor sends it nothing more, everything else continues",
                 InitMonitorWarning,
                 stacklevel=4,
             )
@@ -155,7 +155,7 @@ class TensorBoardSink:
         yield events.document(LAYOUT_TAG, content, "layout", first=self._first(LAYOUT_TAG))
 
     def _found(self, *, changed: bool) -> Iterator[Summary.Value]:
-        # An empty list is written at the first step: "nothing found" differs from "nobody looked".
+        # An empty list is written at the first step: "nothing found" differs from "not examined".
         if changed or FINDINGS_TAG not in self._tags:
             content = {"findings": [finding_json(finding) for finding in settled(self._findings)]}
             yield events.document(FINDINGS_TAG, content, "findings", first=self._first(FINDINGS_TAG))

@@ -1,7 +1,7 @@
-"""What is computed after the network: the loss, a likelihood, or a record of the model's, inside the forward of a module.
+"""What is computed after the network, inside the forward of a module: the loss, a likelihood, or something only logged.
 
-A value belongs to it if all that was ever made of it ends in values that nothing reads and no module hands on: in single
-numbers, as a rule. What a layer reads, or a module returns as a tensor, is the network's.
+A value belongs to it if everything computed from it ends in values that nothing reads and no module returns: single
+numbers, as a rule. What a layer reads, or a module returns as a tensor, belongs to the network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Arithmetic(NamedTuple):
-    """What of a forward is no part of the network.
+    """The parts of a forward that do not belong to the network.
 
     Attributes:
         activations: names of activations that were called as functions.
@@ -29,7 +29,7 @@ class Arithmetic(NamedTuple):
 
 
 class Aftermath:
-    """Counts who reads what while a forward runs."""
+    """Counts the readers of each value while a forward runs."""
 
     def __init__(self) -> None:
         self._ends: set[Node] = set()
@@ -38,7 +38,7 @@ class Aftermath:
     def made(self, node: Node, *, outside: bool) -> None:
         """Note a value that a function made, and whether ``outside`` of every module.
 
-        There it is not looked at what it ends in, and single numbers that are read are terms of a loss.
+        Outside, what it ends in is not looked at, and single numbers that are read are terms of a loss.
         """
         _read(node, numbers=not outside)
         if not outside:
@@ -54,7 +54,7 @@ class Aftermath:
         return frozenset(maker for maker, count in self._readers.items() if count > 1)
 
     def values(self, stays: Callable[[Node], bool]) -> list[Node]:
-        """Return the values that belong to it; it is not looked for behind those that ``stay`` the network's.
+        """Return the values that belong to it; nothing behind those that ``stay`` the network's is searched.
 
         A sum of an input and what was computed from it stays, unless the input is what the loss compares with: then it is
         a term of a likelihood (``lgamma(counts + dispersion)``).

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     OnLeave = Callable[[nn.Module, Frame, object, object], None]
 
 _OWN_OF_TORCH = ("torch.nn.", "torch.ao.")
-"""Modules whose classes are from here do what their name says: they are measured as a whole."""
+"""Modules whose classes come from here are measured as a whole."""
 
 
 class ModuleCalls:
@@ -65,14 +65,14 @@ class ModuleCalls:
         self._outside = outside
         self._stack.clear()
         self._counts.clear()
-        if not self._traits:  # of the first forward: a model that is put together anew has another probe
+        if not self._traits:  # of the first forward: a rebuilt model has another probe
             # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
             self._hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
             with unseen():
                 self._traits = {id(module): _traits(name, module) for name, module in self.modules}
         enter, leave = Hook(self._enter), Hook(self._leave)
         for module in self._hooked:
-            # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
+            # A user's module may refuse a hook. Its calls are then not seen and count as its caller's.
             with suppress(Exception):
                 # Before the hooks that measure: they ask where an output comes from.
                 self._handles.append(
@@ -125,7 +125,7 @@ class ModuleCalls:
                 return
             own, stack = id(module), self._stack
             if not stack or (stack[-1][0] != own and all(identity != own for identity, _ in stack)):
-                return  # it was entered before the probe was
+                return  # it was entered before the probe
             while True:
                 identity, frame = stack.pop()
                 if identity == own:
@@ -137,7 +137,7 @@ class ModuleCalls:
 
 
 def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool, bool]:
-    """Return a module's name, and whether it is an activation of torch's, has parameters, is no class of torch's, and mixes."""
+    """Return a module's name, and whether it is a torch activation, has parameters, is not a torch class, and mixes units."""
     return (
         name,
         any(cls in NONLINEARITIES for cls in type(module).__mro__),

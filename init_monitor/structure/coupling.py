@@ -1,7 +1,7 @@
-"""Two streams that take turns, as in reversible networks: ``y1 = x1 + F(x2)``, ``y2 = x2 + G(y1)``.
+"""Two streams that alternate, as in reversible networks: ``y1 = x1 + F(x2)``, ``y2 = x2 + G(y1)``.
 
 Each sum's branch starts from the other stream, so that neither skip is an ancestor of its own branch by the rule that a
-stream is entered through its skip. What tells is that the branch comes from a sum whose own branch comes from the skip.
+stream is entered through its skip. The sign is that the branch comes from a sum whose own branch comes from the skip.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _comes_from(branch: Node, value: Node, owner: Frame) -> bool:
 
 
 def _apart(skip: Node, value: Node, owner: Frame) -> bool:
-    """Say whether neither stream was made from the other, but through sums."""
+    """Say whether neither stream was made from the other, except through sums."""
     own = back_to_value(skip).node
     if own is value:
         return False
@@ -64,7 +64,7 @@ def _is_real(states: int) -> bool:
 def _ancestors(start: Node, owner: Frame, *, oldest: int = 0) -> Iterator[tuple[Node, int]]:
     """Yield the values that a value was made from, latest first, with the states of the ways to each.
 
-    Sums are entered through their skips; values before number ``oldest`` are not looked for.
+    Sums are entered through their skips; values before number ``oldest`` are not visited.
     """
     states: dict[Node, int] = {start: 1}
     heap: list[tuple[int, Node]] = [(-start.index, start)]

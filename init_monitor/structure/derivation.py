@@ -25,7 +25,7 @@ _SIMPLE = {Family.NORMALISES: Kind.NORM, Family.ACTIVATES: Kind.ACTIVATION}
 
 _SMOOTHING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.POOL, Kind.JOIN, Kind.BIAS})
 _SMOOTHING_STEPS = 64
-"""Values looked at between a moving average and what it averages; several averages side by side need some twenty."""
+"""Values looked at between a moving average and what it averages; several averages in parallel need about twenty."""
 
 _NESTING = 3
 """Lists in lists that a function's arguments are searched through (torch.cat and LSTM weights need one)."""
@@ -48,7 +48,7 @@ def tensors_in(value: object, nesting: int = _NESTING) -> list[Tensor]:
 
 
 def tensors_given(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Tensor]:
-    """Return the tensors among the arguments of a call, in their order; what it writes to as ``out`` is none."""
+    """Return the tensors among the arguments of a call, in their order, without the ``out`` it writes to."""
     found: list[Tensor] = []
     for value in args:
         if isinstance(value, Tensor):
@@ -122,7 +122,7 @@ class Derivation:
     def _node(self, output: Tensor, args: Sequence[object], kwargs: Mapping[str, object]) -> Node:
         family = self._operation.family
         if family is Family.MAKES or not self._inputs:
-            # What code outside every module makes (noise for a generator) is an input of the modules it is given to.
+            # What code outside every module makes (noise for a generator) is an input of the modules that receive it.
             return self._source(stream=self._frame is self._graph.outside)
         if family is Family.CUTS or not self._nodes or not carries_values(output):
             return self._source(stream=any(node.stream for _, node in self._inputs))
@@ -141,7 +141,7 @@ class Derivation:
         if family is Family.CARRIES:
             return self._carry(output)
         if family is Family.SUBTRACTS and len(self._nodes) == 2 and is_smoothed(self._nodes[1], self._nodes[0]):  # noqa: PLR2004
-            # What a moving average leaves over (series decomposition): as far from a layer as the average itself.
+            # The remainder of a moving average (series decomposition) is no more of a layer than the average itself.
             return self._step(Kind.POOL, self._nodes[0], self._nodes[:1])
         if family in _ADDING:
             return self._add()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeGuard
 
 _Conv = nn.modules.conv._ConvNd  # noqa: SLF001 - the one common base of all convolutions
 _ConvTranspose = nn.modules.conv._ConvTransposeNd  # noqa: SLF001
@@ -53,6 +54,31 @@ def fans_of(module: nn.Module | None) -> Fans:
         math.prod(module.stride),
         transposed=isinstance(module, _ConvTranspose),
     )
+
+
+def is_transposed_linear(module: nn.Module | None) -> TypeGuard[nn.Linear]:
+    """Say whether this is the linear layer of GPT-2 in transformers, which keeps its weight as [fan_in, fan_out]."""
+    return (
+        type(module).__name__ == "Conv1D"
+        and hasattr(module, "nf")
+        and isinstance(getattr(module, "weight", None), Tensor)
+    )
+
+
+def terms_of_a_part(module: nn.Module | None) -> tuple[float, float]:
+    """Return how many terms each output and each input gradient of one part of a layer's weight sums; zeros if it has none.
+
+    The parts of an attention are query, key and value, those of a recurrent layer its gates. The layer's output is not
+    the sum of one of them, so these are no fans of the layer.
+    """
+    if isinstance(module, nn.MultiheadAttention):
+        return float(module.embed_dim), float(module.embed_dim)
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return float(module.input_size), float(module.hidden_size)
+    if is_transposed_linear(module):
+        into, out = module.weight.shape
+        return float(into), float(out)
+    return 0.0, 0.0
 
 
 def convolution_fans(channels: tuple[int, int], groups: int, area: int, stride: int, *, transposed: bool) -> Fans:

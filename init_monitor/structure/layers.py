@@ -51,7 +51,7 @@ PLUMBING: tuple[type[nn.Module], ...] = (
     nn.Fold,
     nn.Unfold,
 )
-"""Moves or thins the signal without computing anything: not a layer, only followed to see what feeds what."""
+"""Moves or thins out the signal without computing anything: not a layer, only followed to see what feeds what."""
 
 CONTAINERS: tuple[type[nn.Module], ...] = (
     nn.modules.loss._Loss,  # noqa: SLF001
@@ -61,10 +61,10 @@ CONTAINERS: tuple[type[nn.Module], ...] = (
     nn.ParameterList,
     nn.ParameterDict,
 )
-"""Hold layers or come after the last of them; empty ones have no children that would tell."""
+"""Hold layers or come after the last of them; an empty one has no children to recognise it by."""
 
 _HANGERS = frozenset({"parametrizations", "weight_fake_quant", "activation_post_process"})
-"""What torch.nn.utils.parametrize and quantisation-aware training hang on a layer does not turn it into a container."""
+"""Children that torch.nn.utils.parametrize and quantisation-aware training add to a layer do not make it a container."""
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _ROOT_WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
@@ -84,13 +84,23 @@ def plain_name(name: str, *, wrapped_root: bool = False) -> str:
     return ".".join(parts)
 
 
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every module by its path without what wrappers (torch.compile, DDP) put into it."""
+    wrapped = hasattr(model, "module") and isinstance(model.module, nn.Module)
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        # A wrapper and what it wraps share one name; the inner one comes last and is the layer.
+        found[plain_name(path, wrapped_root=wrapped and path != "")] = module
+    return found
+
+
 def role_of(module: nn.Module) -> Role | None:
     """Return what a module is for, or ``None`` if it is not a layer (a container, plumbing, a loss, a metric)."""
     if isinstance(module, nn.MultiheadAttention):
         return Role.WEIGHT
     if isinstance(module, _Dropout) and module.p >= 1:
-        return Role.OTHER  # it lets nothing through, so it is more than plumbing
-    # What torch hangs on a layer (a parametrization, an observer) does not turn it into a container.
+        return Role.OTHER  # nothing passes it, so it is more than plumbing
+    # Children that torch adds to a layer (a parametrization, an observer) do not make it a container.
     holds = any(name not in _HANGERS for name, _ in module.named_children()) and not acts_itself(module)
     if holds or _is_no_layer(module):
         return None
@@ -116,10 +126,10 @@ def _mixes(parameter: nn.Parameter) -> bool:
 
 
 def acts_itself(module: nn.Module) -> bool:
-    """Return True for a normalisation that goes on through dropout or an activation of its own, as timm's do."""
+    """Return True for a normalisation that applies a dropout or an activation of its own afterwards, as timm's do."""
     if not isinstance(module, NORMALISATIONS):
         return False
-    # Children with weights do other things than follow: they may compute the normalisation's own scale.
+    # Children with weights do not just come after it: they may compute the normalisation's own scale.
     known = [
         nonlinearity_of(child) is not None or not any(True for _ in child.parameters()) for child in module.children()
     ]
@@ -168,7 +178,7 @@ def select(
         if not _HANGERS.isdisjoint(path.split(".")):
             continue
         name = plain_name(path, wrapped_root=wrapped)
-        # A wrapper and what it wraps have one name: a wrapped leaf is the layer, its wrapper a mere container.
+        # A wrapper and what it wraps share one name: a wrapped leaf is the layer, its wrapper only a container.
         if name not in every or role_of(module) is not None:
             every[name] = module
     included, excluded = _patterns(include), _patterns(exclude)
@@ -182,10 +192,11 @@ def select(
     for option, patterns in (("include", included), ("exclude", excluded)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in candidates):
-                near = get_close_matches(pattern, candidates, n=3, cutoff=0.3) or list(candidates)[:3]
+                alone = option == "include" and not any(fnmatchcase(name, p) for p in included for name in candidates)
+                effect = "nothing is measured" if alone else "it has no effect"
                 notices.append(
                     f"{option} pattern {pattern!r} matches no layer of {type(model).__name__}"
-                    f" ({len(candidates)} layers, for instance {', '.join(map(repr, near)) or 'none'}); it has no effect."
+                    f" ({len(candidates)} layers); {effect}. {_nearest(pattern, list(candidates))}"
                 )
 
     def accepts(name: str) -> bool:
@@ -206,6 +217,16 @@ def select(
     if not chosen and not notices:
         notices.append(f"{type(model).__name__} has no layer to watch (no module with weights and no activation).")
     return Selection(chosen, tuple(notices), accepts)
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> str:
+    """Return what was probably meant: the nearest names, or with the wildcard the nearest part of the network."""
+    wanted = pattern.rstrip("*?.")
+    parts = dict.fromkeys(name.rsplit(".", i)[0] for i in range(3) for name in names) if wanted != pattern else {}
+    near = [f"{part}*" for part in get_close_matches(wanted, parts, n=1, cutoff=0.5)]
+    near = near or get_close_matches(pattern, names, n=3, cutoff=0.3)
+    listed = ", ".join(map(repr, near or names[:3])) or "none"
+    return f"Did you mean {listed}?" if near else f"Its layers are {listed}{' and so on' * (len(names) > 3)}."  # noqa: PLR2004
 
 
 def _about_scripted(names: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ _NESTING = 4
 def is_loss(module: nn.Module, output: object, known: Collection[int]) -> bool:
     """Return True for a module that makes single numbers, and has no trainable layer inside that could be a network's.
 
-    A weight of its own (class centres, proxies) does not turn a loss into a network. A critic is a network, because it
+    A weight of its own (class centres, proxies) does not make a loss a network. A critic is a network, because it
     consists of layers; a network with frozen weights that compares pictures is a loss.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where the two terms of a sum meet: back through the graph from both, to the nearest value that they have in common."""
+"""Where the two terms of a sum meet: back through the graph from both, to the nearest value they share."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _LIGHT_MAPS = 2
 _DEEPER = 2
 """A shortcut with an activation of its own before its one map (DPN) needs a branch of this many maps more."""
 WALK_LIMIT = 50_000
-"""Values looked at per term before it is left undecided: a bound on time that no known model reaches."""
+"""Values looked at per term before giving up: a bound on time that no known model reaches."""
 
 _TWO = 2
 
-# State of a way from a branch back to one of its ancestors, as bits of an index into a set of states.
+# State of a path from a branch back to one of its ancestors, as bits of an index into a set of states.
 REAL, _NONLINEAR, _SLICED = 1, 2, 4
 
 
 @dataclass(slots=True)
 class Step:
-    """One value on the way back from a skip.
+    """One value on the path back from a skip.
 
     ``sliced``: only a part of it reaches the skip; ``activated``: an activation lies between; ``pooled`` and ``mapped``:
     a reduction over positions, a map with weights or a normalisation does.
@@ -51,7 +51,7 @@ class Step:
 
 @dataclass(slots=True)
 class Meeting:
-    """Where two terms meet: the value, and all that was passed on the way back to it, latest first.
+    """Where two terms meet: the value, and everything passed on the path back to it, latest first.
 
     ``halved``: the value was split in two, one part for the skip and one for the branch.
     """
@@ -63,7 +63,7 @@ class Meeting:
     halved: bool = False
 
     def shared_map(self, owner: Frame) -> bool:
-        """Say whether one map of the owner's own made both the skip and what the branch starts from, side by side."""
+        """Say whether one map of the owner made both the skip and what the branch starts from."""
         whole = self.start.node
         while whole.kind is Kind.CARRY and whole.main is not None:
             whole = whole.main
@@ -105,7 +105,7 @@ def back_to_value(skip: Node) -> Step:
 def _fork(joined: Node) -> Node | None:
     """Return the one value that all joined parts come from by light maps without weights, ``None`` if there is none.
 
-    Two kinds of pooling side by side (Hiera) and a class token beside pooled positions (MViT) are such joins.
+    Two kinds of pooling in parallel (Hiera) and a class token next to pooled positions (MViT) are such joins.
     """
     if joined.operation not in _SIDE_BY_SIDE:
         return None
@@ -123,7 +123,7 @@ def _fork(joined: Node) -> Node | None:
 def _scope(owner: Frame, skip: Node, branch: Node) -> Frame:
     """Return the call in which a projection block must lie: the owner, or around it if the owner only adds.
 
-    So does one without a weight that mixes units: it may normalise the sum. Its block is what made both terms.
+    So does an owner without a weight that mixes units: it may normalise the sum. Its block is what made both terms.
     """
     scope = owner
     terms = _handed(owner, skip), _handed(owner, branch)
@@ -136,7 +136,7 @@ def _scope(owner: Frame, skip: Node, branch: Node) -> Frame:
 
 
 def _handed(owner: Frame, term: Node) -> Node:
-    """Return what a call was given that it moved, scaled or pooled before it added it."""
+    """Return the argument of a call that it moved, scaled or pooled before adding it."""
     node = term
     while node.main is not None and node.kind in _FITTED and owner.contains(node.frame):
         node = node.main
@@ -184,7 +184,7 @@ def _in_two(whole: Node) -> bool:
 
 
 def meet(skip: Node, branch: Node, owner: Frame, *, projection: bool) -> Meeting | None:
-    """Find the nearest value that the skip carries (or maps) and the branch comes from; judge the way between."""
+    """Find the nearest value that the skip carries (or maps) and the branch comes from; judge the path in between."""
     scope = _scope(owner, skip, branch) if projection else None
     steps = back(skip, light=projection)
     step = next(steps, None)
@@ -228,7 +228,7 @@ def _takes_a_shortcut(meeting: Meeting) -> bool:
 
 
 def _maps(meeting: Meeting) -> int:
-    """Return the most weighted maps on a way from where the terms meet to the branch."""
+    """Return the most weighted maps on any path from where the terms meet to the branch."""
     most = {meeting.start.node: 0}
     for node in reversed(meeting.way):
         counts = [most[parent] for parent in node.parents if parent in most]

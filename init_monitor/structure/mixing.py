@@ -56,7 +56,7 @@ def mixing_of(
     args: Sequence[object],
     kwargs: Mapping[str, object],
 ) -> Mixing | None:
-    """Return what a call mixes with what, ``None`` if no operand is a weight or none depends on the input."""
+    """Return the weight and the input that a call mixes, ``None`` if no operand is a weight or none depends on the input."""
     weight: tuple[Tensor, Node] | None = None
     asked = [(tensor, node) for tensor, node in inputs if node.stream]
     convolves = operation.name.startswith("conv")
@@ -84,11 +84,11 @@ def mixing_of(
 
 
 def weight_in(inputs: Sequence[tuple[Tensor, Node]]) -> int | None:
-    """Return the ``id`` of the first weight that is given together with something of the network's, if there is one."""
+    """Return the ``id`` of the first weight that is passed together with a value of the network, if there is one."""
     if not any(node.stream for _, node in inputs):
         return None
     for tensor, node in inputs:
-        # What cannot be measured at all (sparse) is told of by what it is.
+        # What cannot be measured at all (sparse) is reported by its kind.
         if node.param and not node.stream and tensor.layout == torch.strided and is_matrix(tensor.shape):
             found = _parameter_behind(node)
             return None if found is None else found[0]
@@ -146,7 +146,7 @@ def _of_convolution(name: str, weight: Tensor, args: Sequence[object], kwargs: M
 
 
 class _Einsum(NamedTuple):
-    """An equation, read: the letters of the weight with their sizes, those of the other operands, and of the output."""
+    """A parsed equation: the letters of the weight with their sizes, those of the other operands, and of the output."""
 
     weight: Mapping[str, int]
     others: str
@@ -174,7 +174,7 @@ def _sums_over(args: Sequence[object], weight: Tensor) -> bool:
 
 
 def _of_einsum(args: Sequence[object], weight: Tensor) -> Fans:
-    """Return the fans of an ``einsum``: what is summed over, and what the weight alone brings to the output."""
+    """Return the fans of an ``einsum``: what is summed over, and what only the weight adds to the output."""
     read = _read(args, weight)
     if read is None:
         return Fans()

@@ -19,7 +19,7 @@ class Frame:
         built_in_activation: True for an activation module of torch.nn (its call is tapped as a module).
         trainable: True if the module owns parameters, its own or its children's.
         mixes: True if one of these parameters is a weight that mixes units.
-        open: True if what it multiplies by its weights is to be seen: its class is not one of torch's own.
+        open: True if the functions that use its weights are to be watched: its class is not one of torch's own.
     """
 
     __slots__ = ("built_in_activation", "call", "depth", "mixes", "name", "open", "parent", "trainable")
@@ -73,7 +73,7 @@ class Kind(Enum):
     """A reduction over, or an interpolation between, positions that changes their number."""
     NORM = auto()
     ACTIVATION = auto()
-    """A nonlinearity of each element for itself."""
+    """An elementwise nonlinearity."""
     AFFINE = auto()
     """Linear in one value: linear, convolution, product with a parameter matrix."""
     PRODUCT = auto()
@@ -81,7 +81,7 @@ class Kind(Enum):
     OTHER = auto()
     """Anything else; taken for nonlinear."""
 
-    # There is one object of each: Enum's own hash is computed in Python, and sets of kinds are asked all the time.
+    # Each member is one object: Enum's own hash is computed in Python, and sets of kinds are searched all the time.
     __hash__ = object.__hash__
 
 
@@ -105,7 +105,7 @@ class Node:
         maker: what stands for the layer call that made it, ``None`` if no watched layer did.
         ends: see :mod:`init_monitor.structure.origins`; ``None`` until asked for.
         parameter: ``id`` of the parameter that it is, 0 for all others.
-        uses: how many values were made of it, and how many modules handed it on.
+        uses: how many values were made from it, and how many modules passed it on.
     """
 
     __slots__ = (

@@ -41,7 +41,7 @@ class Nonlinearity:
 
 
 def _from(row: Activation, module: nn.Module) -> Nonlinearity:
-    """Return what the table knows of an activation, with what the module itself says of it."""
+    """Return what the table knows about an activation, with the settings of the module."""
     knee = None if row.bounds is None else Knee(row.bounds.centre, row.bounds.reach)
     if isinstance(module, nn.Hardtanh) and knee is not None:
         low, high = float(module.min_val), float(module.max_val)
@@ -63,7 +63,7 @@ NONLINEARITIES: Mapping[type[nn.Module], Callable[[nn.Module], Nonlinearity]] = 
     for row in ACTIVATIONS
     if hasattr(nn, row.name) and row.shape is not Shape.IDENTITY
 }
-"""By the class of an activation module; nn.Identity does nothing and is no activation."""
+"""By the class of an activation module; nn.Identity does nothing and is not an activation."""
 
 
 def nonlinearity_of_function(name: str) -> Nonlinearity:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Family(Enum):
     """What a function does to the identity of its tensor inputs."""
 
-    # There is one object of each: Enum's own hash is computed in Python, and sets of families are asked all the time.
+    # Each member is one object: Enum's own hash is computed in Python, and sets of families are searched all the time.
     __hash__ = object.__hash__
 
     IGNORED = "tells something about a tensor and makes none"

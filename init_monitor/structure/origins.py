@@ -1,6 +1,6 @@
 """What a layer's input was computed from: the nearest layers before it, the network's input, or what the network holds.
 
-It is read off the probe's graph. The way back from a value ends at what a watched layer made and at what was made from
+It is read off the probe's graph. The path back from a value ends at what a watched layer made and at what was made from
 nothing; so an addition, a concatenation, a view or arithmetic in between loses nothing.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NOTHING: frozenset[Node] = frozenset()
 _PEELED = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 _WHOLE = frozenset({Kind.CARRY, Kind.POOL, Kind.BIAS})
-"""Steps after which a value still is what a layer made, moved, thinned, or with a parameter or constant added."""
+"""Steps after which a value still counts as what a layer made, moved, thinned out, or with a parameter or constant added."""
 
 
 class Origins(NamedTuple):
@@ -27,7 +27,7 @@ class Origins(NamedTuple):
         makers: what stands for the layer calls that it was computed from with no layer between, in execution order.
         data: some of it comes from an input of the model, through no layer.
         own: some of it comes from parameters, buffers or constants alone.
-        direct: the one of which it is the output as it is, moved, thinned, pooled or with a parameter added; else ``None``.
+        direct: the layer whose output it is, possibly moved, thinned out, pooled or with a parameter added; else ``None``.
     """
 
     makers: tuple[object, ...]
@@ -41,7 +41,7 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
 
     Args:
         nodes: the first is the one that the layer works on. Of the others (keys and values, a second operand, a mask)
-            only the layers count: a mask that is handed in does not make the layer a reader of the network's input.
+            only the layers count: a mask that is passed in does not make the layer a reader of the network's input.
     """
     if len(nodes) == 1 and nodes[0].maker is not None:
         return Origins((nodes[0].maker,), data=False, own=False, direct=nodes[0].maker)
@@ -97,7 +97,7 @@ def maker_before_factors(node: Node) -> object:
 
 
 def _is_data(end: Node) -> bool:
-    """Say whether a value made from nothing is an input: given to the model, or drawn at random where nothing else is."""
+    """Say whether a value made from nothing is an input: passed to the model, or drawn at random where nothing else is."""
     return end.stream or end.operation in DRAWS
 
 
@@ -106,7 +106,7 @@ def _is_end(node: Node) -> bool:
 
 
 def _behind(node: Node) -> tuple[Node, ...]:
-    """Return the parents to go on with.
+    """Return the parents to continue with.
 
     The skip of a residual addition that comes from the addition before it is left to that addition: the branch started
     from it, too. Else a layer at the end of a stream would name every branch of it.

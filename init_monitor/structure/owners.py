@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Held(NamedTuple):
-    """Where a parameter is: in which module, under which name, beside how many other weights."""
+    """Where a parameter is: in which module, under which name, next to how many other weights."""
 
     path: str
     module: nn.Module
@@ -48,7 +48,7 @@ class Owners:
         self._held = {}
 
     def site(self, mixing: Mixing, operation: str, caller: str, ordinals: dict[str, int]) -> MixingSite | None:
-        """Return what a layer that is a function call is called, ``None`` if the model does not hold its weight.
+        """Return the name of a layer that is a function call, ``None`` if the model does not hold its weight.
 
         It has the name of the weight: of the module that holds it where it is called ``weight``, or is all there is. A module
         that was called, too (an embedding whose weight the head shares), keeps its name for its own call: the function
@@ -58,7 +58,7 @@ class Owners:
             mixing: the call.
             operation: name of the function.
             caller: path of the module whose forward calls it.
-            ordinals: how many of a name there are so far; counted up where one is needed.
+            ordinals: how many there are of each name so far; incremented where a number is needed.
         """
         held = self._find(mixing.parameter)
         if held is None:

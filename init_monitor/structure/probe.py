@@ -1,8 +1,8 @@
-"""The probe: watches a forward of an unmodified model and tells of residual additions as they happen.
+"""The probe: watches a forward of an unmodified model and reports residual additions as they happen.
 
 It is a mode that sees every torch function and tensor method, together with hooks that see every module call. It makes
 no tensor that the model could see, draws no random number, waits for no device, and never raises into the model: what
-fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops looking.
+fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
 
 STOPPED = "The structure probe stopped"
-"""How a cause begins if it is a failure and not a limit of what can be seen."""
+"""How a cause begins if it is a failure rather than a limit of what can be seen."""
 
 
 class Probe(TorchFunctionMode):
@@ -102,7 +102,7 @@ class Probe(TorchFunctionMode):
         self._begin()
 
     def _begin(self) -> None:
-        # Buffers come and go (a running mean that is set anew); the id of one that is gone is given to other tensors.
+        # Buffers are replaced (a running mean that is reset), and the id of one that is gone is reused.
         held = (buffer for _, module in self._calls.modules for buffer in module._buffers.values())  # noqa: SLF001 - buffers() takes ten times as long
         graph = Provenance(frozenset(map(id, held)))
         self._owners.forget()
@@ -125,7 +125,7 @@ class Probe(TorchFunctionMode):
 
     @property
     def reduced(self) -> AbstractSet[object]:
-        """What stands for the layers of whose output a single number was made at once: terms of a loss."""
+        """What stands for the layers whose output was reduced to a single number at once: terms of a loss."""
         return self._trace.reduced
 
     @property
@@ -135,11 +135,11 @@ class Probe(TorchFunctionMode):
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """What of the forward was made for nothing but a loss, a likelihood or a record of the model's."""
+        """What in the forward was made only for a loss, a likelihood or a log."""
         return self._trace.after_the_network()
 
     def made(self, tensor: Tensor, maker: object) -> None:
-        """Say that a layer made ``tensor``; ``maker`` stands for the layer in what :meth:`origins` returns."""
+        """Note that a layer made ``tensor``; ``maker`` stands for the layer in what :meth:`origins` returns."""
         if self._watches():
             self._trace.graph.node_of(tensor).maker = maker
 
@@ -185,7 +185,7 @@ class Probe(TorchFunctionMode):
         self._calls.attach(self._trace.graph.outside)
         self._live = True
         if not self.settle():
-            return self  # still below a mode that was entered after it: it only has to be switched on again
+            return self  # still below a mode that was entered later: it only has to be switched on again
         super().__enter__()  # type: ignore[no-untyped-call]
         self._pushed = True
         return self
@@ -219,7 +219,7 @@ class Probe(TorchFunctionMode):
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        """Run a torch function, and note what it made of what."""
+        """Run a torch function, and note what it made from what."""
         kwargs = kwargs or {}
         if not self._live:
             return func(*args, **kwargs)
@@ -242,7 +242,7 @@ class Probe(TorchFunctionMode):
         return result
 
     def _concerned(self, func: Callable[..., object]) -> Operation | None:
-        """Return what a function does, if it is to be looked at now."""
+        """Return what a function does, if calls are being watched now."""
         operation = self._operations.get(func)
         if operation is None:
             operation = self._operations[func] = describe(func)

@@ -97,11 +97,11 @@ class Provenance:
         return node
 
     def bind(self, tensor: Tensor, node: Node) -> None:
-        """Say that ``node`` is the current version of ``tensor``."""
+        """Make ``node`` the current version of ``tensor``."""
         self._entries[id(tensor)] = _Entry(weakref.ref(tensor), version_of(tensor), node)
 
     def wrote(self, tensor: Tensor, node: Node) -> None:
-        """Say that ``tensor`` was written in place and is ``node`` now: its views and its base changed with it."""
+        """Note that ``tensor`` was written in place and is ``node`` now: its views and its base changed with it."""
         self._writes.setdefault(_storage_key(tensor), []).append(_Write(version_of(tensor), node, geometry(tensor)))
         self.bind(tensor, node)
 
@@ -140,7 +140,7 @@ class Provenance:
     def _behind(self, tensor: Tensor) -> list[Node]:
         """Ask autograd which known tensors a tensor was computed from, where the probe saw no function make it.
 
-        Scripted functions, extensions and function transforms make such tensors. It is asked only for them.
+        Scripted functions, extensions and function transforms make such tensors. Autograd is asked only about those.
         """
         if tensor.grad_fn is None:
             return []

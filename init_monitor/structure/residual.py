@@ -17,7 +17,7 @@ from init_monitor.structure.operations import NOISE
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ResidualForm:
     """What a residual addition was found to be.
 
     Attributes:
@@ -38,8 +38,8 @@ class Verdict:
     inner: tuple[int, ...]
 
 
-def judge(left: Node, right: Node, owner: Frame, *, subtracts: bool = False) -> Verdict | None:
-    """Return what the sum of two values of one shape is, ``None`` if it is not a residual addition."""
+def judge(left: Node, right: Node, owner: Frame, *, subtracts: bool = False) -> ResidualForm | None:
+    """Return the form of a sum of two values of one shape, ``None`` if it is not a residual addition."""
     orders = ((left, right, True),) if subtracts else ((left, right, True), (right, left, False))
     for projection in (False, True):
         for skip, branch, skip_is_left in orders:
@@ -47,11 +47,11 @@ def judge(left: Node, right: Node, owner: Frame, *, subtracts: bool = False) -> 
                 continue  # mean + deviation * noise, both computed from one value: a sample
             meeting = meet(skip, branch, owner, projection=projection)
             if meeting is not None:
-                return _verdict(meeting, owner, skip_is_left=skip_is_left, projection=projection)
+                return _form(meeting, owner, skip_is_left=skip_is_left, projection=projection)
     for skip, branch, skip_is_left in orders:
         if coupled(skip, branch, owner):
             meeting = Meeting(skip, branch, back_to_value(skip), [])
-            return _verdict(meeting, owner, skip_is_left=skip_is_left, projection=False)
+            return _form(meeting, owner, skip_is_left=skip_is_left, projection=False)
     return None
 
 
@@ -85,7 +85,7 @@ def _scale(term: Node, start: Node) -> float | None:
     return factor
 
 
-def _verdict(meeting: Meeting, owner: Frame, *, skip_is_left: bool, projection: bool) -> Verdict:
+def _form(meeting: Meeting, owner: Frame, *, skip_is_left: bool, projection: bool) -> ResidualForm:
     start = meeting.start.node
     reached = {start}
     inner: list[int] = []
@@ -98,7 +98,7 @@ def _verdict(meeting: Meeting, owner: Frame, *, skip_is_left: bool, projection: 
             inner.append(node.site)
             if not owner.contains(node.frame) or any(s.node is start for s in back(node, light=False)):
                 long = True
-    return Verdict(
+    return ResidualForm(
         skip_is_left=skip_is_left,
         projection=projection or meeting.shared_map(owner),
         skip_scale=_scale(meeting.skip, start),

@@ -29,7 +29,7 @@ class Streams:
     def sites(self) -> tuple[ResidualSite, ...]:
         """Return them in execution order, as known by now.
 
-        Where no addition follows, the sum counts with the factor with which all that reads it takes it:
+        Where no addition follows, the sum has the factor that all its readers apply to it:
         ``(x + F(x)) / sqrt(2)`` before the head is scaled like the sums before it.
         """
         found = list(self._sites)
@@ -68,7 +68,7 @@ class Streams:
         return site
 
     def used(self, node: Node) -> None:
-        """Note what a value that was just made does with the sums that it is made from."""
+        """Note what a new value does with the sums that it is made from."""
         for parent in node.parents:
             multiple = self._multiples.get(parent)
             if multiple is None:
@@ -83,7 +83,7 @@ class Streams:
                 self._uses.setdefault(number, set()).add(factor)
 
     def _in_stream(self, site: ResidualSite, skip: Node) -> ResidualSite:
-        """Tie an addition to the one before it in its stream, and tell that one what happened to its sum in between."""
+        """Link an addition to the one before it in its stream, and note there what happened to its sum in between."""
         factor: float | None = 1.0
         normalised = False
         node: Node | None = skip
@@ -98,7 +98,7 @@ class Streams:
         if node is None:
             return site
         before = self._sites[node.site]
-        # A later addition of the same stream knows better than one inside its branch: the last one to tell is right.
+        # A later addition of the same stream overrides one inside its branch.
         sum_scale = factor / site.skip_scale if factor is not None and site.skip_scale else 1.0
         if before.sum_scale != sum_scale or before.normalised is not normalised:
             self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)

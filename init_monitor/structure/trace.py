@@ -1,4 +1,4 @@
-"""What the functions of one forward made of what, call by call: the graph grows, and what is found in it is told."""
+"""What the functions of one forward made from what, call by call: the graph grows, and what is found in it is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import EACH, Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
 from init_monitor.structure.provenance import Provenance, version_of
-from init_monitor.structure.residual import Verdict, judge
+from init_monitor.structure.residual import ResidualForm, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.streams import Streams
 from init_monitor.structure.sums import Sum, find_sum
@@ -40,7 +40,7 @@ _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told of what is found: see :class:`init_monitor.structure.probe.Probe`."""
+    """Whom to tell what is found: see :class:`init_monitor.structure.probe.Probe`."""
 
     on_residual: OnResidual | None = None
     on_activation: OnActivation | None = None
@@ -53,7 +53,7 @@ class Listeners:
 class _Addition:
     """A residual addition that is about to run, with its terms as they are before it."""
 
-    verdict: Verdict
+    form: ResidualForm
     sum: Sum
     terms: tuple[Tensor, Tensor] | None
 
@@ -77,18 +77,18 @@ def _shares(tensor: Tensor, written: object) -> bool:
 
 
 class Trace:
-    """One forward, as far as it ran.
+    """One forward, as far as it has run.
 
     Args:
         graph: the nodes of its tensors.
         owners: which module holds which parameter.
-        listeners: who is told of what is found.
+        listeners: whom to tell what is found.
 
     Attributes:
         graph: the nodes of its tensors.
         activations: the activations that were called as functions, in execution order.
         mixings: the weights that were used by functions, in execution order.
-        reduced: what stands for the layers of whose output a single number was made at once.
+        reduced: what stands for the layers whose output was reduced to a single number at once.
     """
 
     def __init__(self, graph: Provenance, owners: Owners, listeners: Listeners) -> None:
@@ -115,7 +115,7 @@ class Trace:
         return self._after.shared()
 
     def after_the_network(self) -> Arithmetic:
-        """Return the activations and projection sums that are arithmetic of a loss, a likelihood or a record of the model's."""
+        """Return the activations and projection sums that only compute a loss, a likelihood or a log."""
         found = self._after.values(self._stays)
         return Arithmetic(
             activations=frozenset(self._activated[node] for node in found if node in self._activated),
@@ -144,7 +144,7 @@ class Trace:
         result: object,
         pending: Pending,
     ) -> None:
-        """Note what a call made, and tell what it was."""
+        """Note what a call made, and report it."""
         first = pending.inputs[0][0] if pending.inputs else None
         written = first is not None and version_of(first) != pending.version
         outputs = list(tensors_in(result))
@@ -157,7 +157,7 @@ class Trace:
             derivation = Derivation(self.graph, pending.frame, operation, inputs)
             overwritten = output is first and written
             if id(output) in passed_on and not overwritten:
-                continue  # handed back as it came, for instance by contiguous()
+                continue  # returned as it was, for instance by contiguous()
             if pending.addition is not None:
                 node = self._residual(operation, pending.addition, pending.frame, output)
             else:
@@ -178,7 +178,7 @@ class Trace:
         pending: Pending,
         tensors: tuple[Tensor | None, Tensor],
     ) -> None:
-        """Tell what a call was that made the second of two tensors of the first, ``None`` if that was overwritten."""
+        """Report a call that made the second of two tensors from the first, ``None`` if that was overwritten."""
         given, output = tensors
         if operation.name == "requires_grad":
             self._asks(output)
@@ -223,7 +223,7 @@ class Trace:
                 self._tell.on_loss(frame.name)
 
     def _asks(self, tensor: Tensor) -> None:
-        """Take a leaf that asks for its gradient for an input of what follows, though it was computed: from constants."""
+        """Treat a leaf that requires a gradient as an input of what follows, though it was computed from constants."""
         node = self.graph.node_of(tensor)
         if isinstance(tensor, nn.Parameter) or node.stream or any(end.maker is not None for end in ends_of(node)):
             return
@@ -232,13 +232,13 @@ class Trace:
         self.graph.bind(tensor, source)
 
     def _stays(self, node: Node) -> bool:
-        """Say whether a value is the network's whoever reads it: what a layer made, and the sum of a skip and its branch."""
+        """Say whether a value belongs to the network whoever reads it: a layer's output, or the sum of a skip and its branch."""
         if node.kind is Kind.RESIDUAL:
             return not self._streams.is_projection(node)
         return node.maker is not None and node not in self._activated
 
     def _hand_on(self, tensor: Tensor) -> None:
-        """Note that a module returns a value. A single number is a term of a loss as a rule, and no value of the network."""
+        """Note that a module returns a value. A single number is usually a term of a loss, not a value of the network."""
         if tensor.dim():
             self.graph.node_of(tensor).uses += 1
 
@@ -254,40 +254,40 @@ class Trace:
         found = find_sum(self.graph, frame, operation, args, kwargs)
         if found is None:
             return None
-        verdict = judge(found.left.node, found.right.node, frame, subtracts=found.subtracts)
-        if verdict is None:
+        form = judge(found.left.node, found.right.node, frame, subtracts=found.subtracts)
+        if form is None:
             return None
         if self._tell.on_residual is None:
-            return _Addition(verdict, found, None)
+            return _Addition(form, found, None)
         with unseen():
             terms = [found.left.read(), found.right.read()]
             if overwrites:
                 written = kwargs.get("out", args[0] if args else None)
                 terms = [term.clone() if _shares(term, written) else term for term in terms]
-        return _Addition(verdict, found, (terms[0], terms[1]))
+        return _Addition(form, found, (terms[0], terms[1]))
 
     def _residual(self, operation: Operation, addition: _Addition, frame: Frame, output: Tensor) -> Node:
-        left, right, verdict = addition.sum.left, addition.sum.right, addition.verdict
-        skip, branch = (left, right) if verdict.skip_is_left else (right, left)
+        left, right, form = addition.sum.left, addition.sum.right, addition.form
+        skip, branch = (left, right) if form.skip_is_left else (right, left)
         node = self.graph.make(operation.name, Kind.RESIDUAL, (left.node, right.node), frame, main=skip.node)
         name, ordinal = self._number(frame, "")
         site = ResidualSite(
             name=name,
             owner=frame.name,
             ordinal=ordinal,
-            kind="projection" if verdict.projection else "identity",
+            kind="projection" if form.projection else "identity",
             skip=self._origin(skip.node),
             branch=self._origin(branch.node),
-            skip_scale=verdict.skip_scale,
-            branch_scale=verdict.branch_scale,
-            long=verdict.long,
-            query=verdict.query,
+            skip_scale=form.skip_scale,
+            branch_scale=form.branch_scale,
+            long=form.long,
+            query=form.query,
             operation=operation.name,
             skip_maker=maker_before_factors(skip.node),
         )
-        site = self._streams.add(site, node, verdict.inner)
+        site = self._streams.add(site, node, form.inner)
         if self._tell.on_residual is not None and addition.terms is not None:
-            terms = addition.terms if verdict.skip_is_left else addition.terms[::-1]
+            terms = addition.terms if form.skip_is_left else addition.terms[::-1]
             self._tell.on_residual(site, terms[0], terms[1], output)
         return node
 
@@ -318,7 +318,7 @@ class Trace:
             self._tell.on_mixing(site, mixing.given, output)
 
     def _unknown(self, operation: Operation, pending: Pending) -> None:
-        """Tell of a weight that a function takes of which nothing is known."""
+        """Report a weight that an unknown function takes."""
         weight = None if self._tell.on_unknown is None else weight_in(pending.inputs)
         held = None if weight is None else self._owners.place_of(weight)
         if held is not None and self._tell.on_unknown is not None:

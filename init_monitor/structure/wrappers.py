@@ -1,4 +1,4 @@
-"""What frameworks put around a model and its optimizers: recognised by what they hold, whichever package they are from."""
+"""Wrappers that frameworks put around a model and its optimizers, recognised by what they hold, not by their package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEEPEST = 8
-"""Wrappers around one another that are looked through; no framework puts on more than three."""
+"""Nested wrappers that are looked through; no framework uses more than three."""
 
 _INSIDE = ("_original_module", "module")
 """Where Fabric and where DistributedDataParallel keep the module they were given."""

@@ -1,4 +1,4 @@
-"""What TensorBoard finds at its start. Nothing that goes wrong in here may stop it."""
+"""What TensorBoard loads at its start. No error in here may stop it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger("tensorboard")
 
 
 class InitMonitorLoader(base_plugin.TBLoader):  # type: ignore[misc]
-    """Makes the plugin, or says in one line of the log why there is none."""
+    """Creates the plugin, or logs in one line why there is none."""
 
     def fix_flags(self, flags: argparse.Namespace) -> None:
         """Ask TensorBoard to keep more than ten steps, unless the user chose a number."""
         try:
-            # The fast loader is told by the same flag.
+            # The fast loader reads the same flag.
             flags.samples_per_plugin = {PLUGIN_NAME: SAMPLES, **(flags.samples_per_plugin or {})}
         except Exception as error:  # noqa: BLE001 - whatever it is, TensorBoard must start
             _log.warning("init_monitor shows only a few steps: TensorBoard's flags could not be set (%s)", error)

@@ -55,7 +55,7 @@ def vector_of(value: object) -> Matrix | None:
 
 
 def names_in(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    """Return a list of names; whatever stands in the place of one still has its number."""
+    """Return a list of names; an invalid entry keeps its position."""
     found = content.get(field)
     names = found if isinstance(found, list) else ()
     return tuple(printable(one) if isinstance(one, str) else quoted(one) for one in names)
@@ -70,7 +70,7 @@ def described_parts(
         contents: layouts, oldest first.
         notices: gets a sentence about what had to be left out.
     """
-    # One in another place of the network has another name: the newest of each counts.
+    # A layer elsewhere in the network has another name: the newest of each counts.
     layers = {one.name: one for one in _restored(Layer, contents, "layers", notices)}
     residuals = {one.name: one for one in _restored(Residual, contents, "residuals", notices)}
     shown = structure_json(printable_structure(Structure(tuple(layers.values()), tuple(residuals.values()))))
@@ -113,7 +113,7 @@ def losses_in(contents: Sequence[Mapping[str, Any]], notices: list[str]) -> Loss
 
 
 def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
-    """Yield the quantities that are not known here, as the run itself describes them: somebody registered them there.
+    """Yield the quantities that are not known here, as the run describes them: they were registered there.
 
     Args:
         contents: what the metadata of each tag says.
@@ -129,7 +129,7 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
             continue
         try:
             facts = facts_from(_facts_of(said, name), of)
-        except ValueError:  # what is said does not go together: the numbers are shown all the same
+        except ValueError:  # the description contradicts itself: the numbers are shown anyway
             facts = facts_from({"title": name}, of)
         yield described(name, facts)
 
@@ -143,7 +143,7 @@ def _metadata(content: bytes) -> dict[str, Any]:
 
 
 def _facts_of(said: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what is said of a quantity, without what a page could not show."""
+    """Return the description of a quantity, without what a page could not show."""
     facts = said.get("quantity")
     kept = {key: one for key, one in facts.items() if _can_be_said(key, one)} if isinstance(facts, dict) else {}
     return {"title": name} | kept
@@ -166,7 +166,7 @@ def _written_out(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _restored(kind: Any, contents: Sequence[Mapping[str, Any]], field: str, notices: list[str]) -> list[Any]:  # noqa: ANN401
-    """Return what fits the format, and say how much does not and why the first does not."""
+    """Return what fits the format; a notice says how much does not, and why the first does not."""
     made, reasons = [], []
     for content in contents:
         entries = content.get(field, [])

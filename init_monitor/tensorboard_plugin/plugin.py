@@ -57,7 +57,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         self._reader = None if context.data_provider is None else EventReader(context.data_provider)
 
     def is_active(self) -> bool:
-        """Say no: TensorBoard itself looks whether a run has data of this plugin's name."""
+        """Return False: TensorBoard itself checks whether a run has data under this plugin's name."""
         return False
 
     def frontend_metadata(self) -> base_plugin.FrontendMetadata:
@@ -65,7 +65,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="Init Monitor")
 
     def get_plugin_apps(self) -> dict[str, App]:
-        """Return which function answers which address."""
+        """Return the function that answers each address."""
         return {
             "/static/*": self._static,
             "/runs": _answering(self._runs),
@@ -172,10 +172,10 @@ def _answering(answer: Callable[[Source, Request], dict[str, Any] | bytes]) -> A
             content = answer(source, request)
         except _RequestError as error:
             return _respond(request, json.dumps({"error": str(error)}), "application/json", 404)
-        except errors.PublicError:  # TensorBoard's own: it has an answer to each
+        except errors.PublicError:  # TensorBoard's own: it answers these itself
             raise
         except Exception as error:  # noqa: BLE001 - what one run makes of us must not take the application with it
-            # Not as exc_info: what the file holds would reach the terminal as it is.
+            # Not as exc_info: text from the file would reach the terminal unescaped.
             trace = printable(traceback.format_exc(), lines=True)
             _log.warning("init_monitor cannot answer %s (%s)\n%s", request.path, quoted(str(error)), trace)
             message = (

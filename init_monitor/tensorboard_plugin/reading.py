@@ -1,4 +1,4 @@
-"""What the sink wrote, read back through TensorBoard's data provider, whichever loader is behind it.
+"""What the sink wrote, read back through TensorBoard's data provider, whichever loader it uses.
 
 Steps may come twice, layers may come and go, another program may use our plugin name: what fits is shown, what does not
 is left out and said in a sentence.
@@ -49,7 +49,7 @@ REMEMBERED_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which experiment is asked for, and on whose behalf."""
+    """Which experiment is requested, and for whom."""
 
     context: Any
     experiment: str
@@ -110,7 +110,7 @@ class EventReader:
         return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
 
     def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
-        """Return what a run is made of and what was found in it, as JSON values, with what is odd in sentences."""
+        """Return a run's structure and findings as JSON values, with sentences about what is odd."""
         notices: list[str] = []
         layouts = self._documents(source, run, LAYOUT_TAG, notices)
         found = self._documents(source, run, FINDINGS_TAG, notices)
@@ -182,7 +182,7 @@ class EventReader:
                 downsample=ALL_POINTS,
                 run_tag_filter=providers.RunTagFilter(runs=[run], tags=[tag]),
             )
-        except errors.PublicError:  # the run is gone, or may not be read: TensorBoard has an answer to that
+        except errors.PublicError:  # the run is gone, or may not be read: TensorBoard answers that itself
             raise
         except Exception as error:  # noqa: BLE001 - a loader makes arrays of whatever a file holds
             notices.append(f"{tag} cannot be read ({type(error).__name__}: {_short(error)}); it is left out.")
@@ -260,7 +260,7 @@ def _weights(layer: dict[str, Any]) -> Iterator[str]:
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
-    """Return what orders names as a person counts: each piece of text with the number after it."""
+    """Return a sort key that orders numbers in names by value: each piece of text with the number after it."""
     return [(text, int(digits or -1)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name)]
 
 

@@ -1,55 +1,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from builders import history, in_a_row, linear, linears, only
+from gradients_over_depth import LAYERS, backward, judge, past, updates
 from hypothesis import given, settings, strategies as st
 
-from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records import Severity, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import ExplodingGradients, VanishingGradients
-
-if TYPE_CHECKING:
-    from init_monitor.records import History
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-
-
-BOTH = (ExplodingGradients(), VanishingGradients())
-
-
-LAYERS = 10
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def backward(growth: float, *, count: int = LAYERS, last: float = 1.0) -> list[float]:
-    """Return gradient variances by layer, in execution order, that grow so much per layer towards the input."""
-    return [last * growth ** (count - 1 - i) for i in range(count)]
-
-
-def past(growth: float, structure: Structure | None = None, *, last: float = 1.0, **fields: Any) -> History:
-    columns = {
-        Quantity.GRADIENT_VARIANCE: backward(growth, last=last),
-        Quantity.GRADIENT_COUNT: 1000.0,
-        Quantity.BACKWARD_GAIN: growth,
-        **fields.pop("columns", {}),
-    }
-    return history(structure or linears(LAYERS, dtype=fields.pop("dtype", "float32")), columns, **fields)
-
-
-def updates(ratio: float | list[float], rms: float | list[float] = 1e-3) -> dict[Quantity, Any]:
-    """Return parameter columns of weights with 100 elements each."""
-    return {
-        Quantity.UPDATE_RATIO: ratio,
-        Quantity.WEIGHT_COUNT: 100.0,
-        Quantity.WEIGHT_GRADIENT_NORM: 10.0 * np.asarray(rms),
-    }
 
 
 @pytest.mark.parametrize(("growth", "code"), [(16.0, "IM201"), (1 / 16, "IM202")])

@@ -7,40 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from builders import history, in_a_row, linear, linears, measure, norm, only
+from builders import history, in_a_row, is_complete, linear, linears, measure, norm, only
 from hypothesis import given, settings, strategies as st
+from signals_over_depth import BOTH, geometric, judge, network
 from torch import nn
 
-from init_monitor.records import Finding, History, Severity, Structure
+from init_monitor.records import History, Severity, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import ExplodingActivations, VanishingActivations
 
 if TYPE_CHECKING:
     from init_monitor.rules.rule import Rule
-
-BOTH = (ExplodingActivations(), VanishingActivations())
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def geometric(count: int, growth: float, *, start: float = 1.0) -> list[float]:
-    return [start * growth**i for i in range(1, count + 1)]
-
-
-def network(
-    depth: int, initialise: object, *, activation: type[nn.Module] | None = nn.ReLU, width: int = 512
-) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for i in range(depth):
-        layer = nn.Linear(width, width)
-        initialise(layer.weight)  # type: ignore[operator]
-        nn.init.zeros_(layer.bias)
-        modules.append(layer)
-        if activation is not None and i < depth - 1:
-            modules.append(activation())
-    return nn.Sequential(*modules)
 
 
 @pytest.fixture(autouse=True)
@@ -144,12 +120,7 @@ def test_layers_the_record_does_not_have_are_left_out() -> None:
 @pytest.mark.parametrize("growth", [100.0, 0.01])
 def test_every_finding_is_complete(growth: float) -> None:
     finding = only(judge(history(linears(6), {Quantity.VARIANCE: geometric(6, growth), Quantity.GAIN: growth})))
-    assert finding.message
-    assert finding.source
-    assert finding.remedy_sentence
-    compile(finding.remedy_code, "remedy", "exec")
-    assert set(finding.expected) <= set(finding.evidence)
-    assert all(type(v).__name__ == "Figure" for v in (*finding.evidence.values(), *finding.expected.values()))
+    is_complete(finding)
 
 
 profiles = st.lists(st.floats(-8, 8), min_size=4, max_size=24)

@@ -11,6 +11,7 @@ from torch import nn
 
 import init_monitor
 from init_monitor.analysis.activations import ACTIVATIONS, Activation, Shape
+from init_monitor.analysis.initialiser_choice import choice_for
 from init_monitor.recipes.apply import code_of
 from init_monitor.records import Role
 from init_monitor.remedies import snippets
@@ -52,11 +53,11 @@ def agree(model: nn.Module, x: torch.Tensor | None = None) -> None:
     plan, layers = looked_at(model, x)
     found = {layer.layer: layer for layer in plan.layers}
     for layer in layers:
-        planned, chosen = found[layer.module], snippets.choice_for(layer, plan.structure.layers)
+        planned, chosen = found[layer.module], choice_for(layer, plan.structure)
         assert (chosen.recipe, chosen.options, chosen.source) == (planned.recipe, planned.options, planned.source)
         assert chosen.variance == pytest.approx(planned.target_variance, rel=1e-9)
         assert chosen.reason == planned.reason
-    run(snippets.initialise(layers, among=plan.structure.layers), model)
+    run(snippets.initialise(layers, among=plan.structure), model)
     pasted = {layer.module: values_of(model, layer.module) for layer in layers}
     namespace: dict[str, object] = {}
     exec(compile(code_of(plan.layers, model), "plan", "exec"), namespace)  # noqa: S102 - the plan's own code
@@ -129,7 +130,7 @@ def test_they_agree_on_convolutions_whose_fans_the_shape_does_not_show(
 def test_they_agree_on_the_output_layer_which_starts_small_if_it_is_wide(answers: int, recipe: str) -> None:
     model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, answers))
     plan, layers = looked_at(model)
-    assert snippets.choice_for(layers[1], plan.structure.layers).recipe == plan.layers[1].recipe == recipe
+    assert choice_for(layers[1], plan.structure).recipe == plan.layers[1].recipe == recipe
     agree(model)
 
 
@@ -140,7 +141,7 @@ def test_without_a_bias_no_mean_is_taken_out(activation: type[nn.Module], option
     )
     plan, layers = looked_at(model)
     assert set(plan.layers[1].options) == options
-    assert snippets.choice_for(layers[1], plan.structure.layers).options == plan.layers[1].options
+    assert choice_for(layers[1], plan.structure).options == plan.layers[1].options
     plan.apply_()
     assert float(parameter(model[2]).var()) == pytest.approx(plan.layers[1].target_variance, rel=0.05)
 
@@ -159,8 +160,8 @@ def test_a_recurrent_layer_gets_the_same_from_both(kind: type[nn.Module]) -> Non
     model = Tagger()
     plan, layers = looked_at(model, torch.randn(5, 2, 32))
     recurrent = [layer for layer in layers if layer.module == "rnn"]
-    assert snippets.choice_for(recurrent[0], plan.structure.layers).recipe == plan.layers[0].recipe
-    run(snippets.initialise(recurrent, among=plan.structure.layers), model)
+    assert choice_for(recurrent[0], plan.structure).recipe == plan.layers[0].recipe
+    run(snippets.initialise(recurrent, among=plan.structure), model)
     pasted = {name: value.detach().clone() for name, value in model.rnn.named_parameters()}
     plan.apply_()
     for name, value in model.rnn.named_parameters():

@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everyone writes it
+from trainings import watch_own_loss
 
 import init_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from init_monitor.standalone import Watch
 
 D = 8
 
@@ -29,15 +32,8 @@ class Program(nn.Module):
         self.mean, self.deviation, self.decoder = (nn.Linear(D, D) for _ in range(3))
 
 
-def watched(model: Program, steps: int = 2) -> init_monitor.standalone.Watch:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as monitor:
-        for _ in range(steps):
-            with monitor.step():
-                optimizer.zero_grad()
-                model.loss(model).backward()
-                optimizer.step()
-    return monitor
+def watched(model: Program, steps: int = 2) -> Watch:
+    return watch_own_loss(model, torch.optim.SGD(model.parameters(), lr=1e-3), steps=steps)
 
 
 class Adds(nn.Module):

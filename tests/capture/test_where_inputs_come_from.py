@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everyone writes it
+from trainings import watch_own_loss
 
-import init_monitor
 from init_monitor.analysis.segments import segments
 from init_monitor.records import INPUT, PARAMETER, Role, Severity
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from init_monitor.records import Structure
+    from init_monitor.standalone import Watch
 
 D = 8
 
@@ -38,15 +39,8 @@ class Net(nn.Module):
         return output
 
 
-def trained(model: Net, *, steps: int = 1, lr: float = 1e-3) -> init_monitor.standalone.Watch:
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as monitor:
-        for _ in range(steps):
-            with monitor.step():
-                optimizer.zero_grad()
-                model.loss(model).backward()
-                optimizer.step()
-    return monitor
+def trained(model: Net, *, steps: int = 1, lr: float = 1e-3) -> Watch:
+    return watch_own_loss(model, torch.optim.Adam(model.parameters(), lr=lr), steps=steps)
 
 
 def inputs_of(structure: Structure) -> dict[str, tuple[str, ...]]:

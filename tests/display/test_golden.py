@@ -120,7 +120,7 @@ def told(name: str) -> tuple[str, Report]:
     findings: list[Finding] = []
     engine = Engine(DEFAULT_RULES, strict=True)
     text = io.StringIO()
-    sink = ConsoleSink(console=Console(file=text, width=100, color_system=None, force_terminal=False))
+    sink = ConsoleSink(verbose=True, console=Console(file=text, width=100, color_system=None, force_terminal=False))
     sink.open(Run(dense_steps=10))
     for step in range(STEPS):
         loss = math.nan if name == "nan_late" and step > 8 else 2.3 if stands_still else 2.3 * 0.9**step

@@ -51,7 +51,7 @@ def test_the_closing_line_of_a_run_says_healthy_where_it_learned(
     monitor = InitMonitor(rules=())
     fit(Classifier(mlp(2, 16), optimizer="Adam", lr=1e-2 if learns else 1e-9), data, monitor, steps=80, max_epochs=-1)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert ("healthy so far: 80 steps watched" in last) is learns
-    assert ("no findings; the loss fell from 2." in last) is learns
+    assert ("healthy so far, no findings in 80 steps" in last) is learns
+    assert ("measured); the loss fell from 2." in last) is learns
     assert ("the loss has not left its level" in last) is not learns
     assert monitor.report.verdict.startswith("Healthy: no finding in ") is learns

@@ -141,14 +141,14 @@ def test_a_folder_that_is_not_on_this_machine_is_none(tmp_path: Path, save_dir: 
 
 
 def test_a_logger_that_cannot_be_asked_costs_nothing(tmp_path: Path) -> None:
-    from init_monitor.integrations.places import Place, place_of
+    from init_monitor.integrations.places import RunPlace, run_place
 
     class Trainer:
         fast_dev_run = False
         default_root_dir = str(tmp_path)
         loggers = (Broken(None, "project", "a"),)
 
-    assert place_of(Trainer()) == Place(log_dir=tmp_path / "project/a")  # type: ignore[arg-type]
+    assert run_place(Trainer()) == RunPlace(log_dir=tmp_path / "project/a")  # type: ignore[arg-type]
 
 
 def test_a_trial_run_of_the_trainer_stores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_a_lightning_module_brings_its_own_batch(
     networks: str, factory: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", f"{networks}:{factory}"]) == 0
-    assert "xavier_normal_" in capsys.readouterr().out
+    assert "Signal propagation at step 0" in capsys.readouterr().out
 
 
 def test_the_code_and_the_report_are_given_when_asked_for(
@@ -151,7 +151,7 @@ def test_the_code_and_the_report_are_given_when_asked_for(
         ("{networks}:unfit", "unfit could not be run on its batch: RuntimeError: mat1 and mat2 shapes"),
         ("{networks}:lossless", "lossless returned a int as loss_fn, expected a function."),
         ("broken_import:make", "importing 'broken_import' raised ModuleNotFoundError: No module named"),
-        ("broken_import:make", "(broken_import.py, line 1). Mend that first."),
+        ("broken_import:make", "(broken_import.py, line 1). Fix that first."),
         ("{networks}:nothing", "returned Module without a batch: it has no example_input_array"),
     ],
 )

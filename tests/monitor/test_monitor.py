@@ -26,7 +26,7 @@ from init_monitor.capture.capture import Capture
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.residual import ResidualTaps
-from init_monitor.integrations.places import Place, place_of
+from init_monitor.integrations.places import RunPlace, run_place
 from init_monitor.measures import MOMENTS, Reduction
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import RunStoreSink
@@ -274,7 +274,7 @@ def test_the_run_is_stored_beside_the_first_logger_that_has_a_directory(tmp_path
     fit(Classifier(mlp(2, 8)), loader(8), InitMonitor(sinks=sinks, strict=True), steps=2, logger=loggers[1:])
     assert len(read_run(tmp_path / "somewhere/version_0").records) == 2
     trainer = SimpleNamespace(loggers=loggers, default_root_dir=str(tmp_path))
-    assert place_of(cast("Any", trainer)) == Place(log_dir=tmp_path / "somewhere/version_0")
+    assert run_place(cast("Any", trainer)) == RunPlace(log_dir=tmp_path / "somewhere/version_0")
 
 
 def test_a_state_that_cannot_be_saved_does_not_spoil_the_checkpoint(

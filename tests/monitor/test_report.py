@@ -192,7 +192,7 @@ def test_html_shows_names_messages_and_code_as_they_are() -> None:
     assert "if 1 < 2:\n    nn.init.kaiming_normal_(model[0].weight)" in words
     assert "fall: 0.001× per layer (expected 1× per layer)" in words
     assert "Source" not in words
-    assert words.count("vanishing") == 1
+    assert words.count("vanishing (at fault)") == 1
 
 
 def test_a_notebook_shows_the_body_of_the_page() -> None:

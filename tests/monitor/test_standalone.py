@@ -334,7 +334,7 @@ def test_the_console_is_the_sink_unless_others_are_given(capsys: pytest.CaptureF
         not_stored
         == "Not stored: watch(model, optimizer, log_dir=FOLDER) keeps the run for `init-monitor report FOLDER`."
     )
-    assert verdict.startswith("Init Monitor: no findings: 2 steps watched (2 measured); ")
+    assert verdict.startswith("Init Monitor: no findings in 2 steps (2 of them measured); ")
 
 
 def test_who_chooses_the_sinks_is_not_told_that_nothing_is_stored(capsys: pytest.CaptureFixture[str]) -> None:

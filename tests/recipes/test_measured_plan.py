@@ -242,3 +242,63 @@ def test_the_default_variance_is_torchs_own() -> None:
 def test_a_style_that_there_is_not_is_refused() -> None:
     with pytest.raises(OptionError, match=r'"measured" or "theory", got "textbook"|got \'textbook\''):
         init_monitor.recommend(stack(1), torch.randn(4, 64), style="textbook")  # type: ignore[arg-type]
+
+
+class Adapted(nn.Module):
+    """A frozen layer with a low-rank correction beside it, whose second factor starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(32, 32).requires_grad_(requires_grad=False)
+        self.down, self.up = nn.Linear(32, 4, bias=False), nn.Linear(4, 32, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.base(x) + 2.0 * self.up(self.down(x)))
+
+
+class Modulated(nn.Module):
+    """A branch whose shift, scale and gate come from a layer that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.body = nn.LayerNorm(32, elementwise_affine=False), nn.Linear(32, 32)
+        self.modulation = nn.Linear(32, 96)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift, scale, gate = self.modulation(x).chunk(3, -1)
+        return cast("Tensor", x + gate * self.body(self.norm(x) * (1 + scale) + shift))
+
+
+class Routed(nn.Module):
+    """Experts behind a router that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router, self.head = nn.Linear(32, 4), nn.Linear(32, 10)
+        self.experts = nn.ModuleList(nn.Linear(32, 32) for _ in range(4))
+        nn.init.zeros_(self.router.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.router(x).softmax(-1)
+        mixed = torch.stack([expert(x) for expert in self.experts], -1) @ weights[..., None]
+        return cast("Tensor", self.head(torch.relu(mixed.squeeze(-1))))
+
+
+@pytest.mark.parametrize("kind", [Adapted, Modulated, Routed])
+def test_zeros_that_get_a_gradient_are_a_start(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    plan = init_monitor.recommend(nn.Sequential(nn.Linear(8, 32), kind()), torch.randn(32, 8, generator=seeded(1)))
+    assert [layer.layer for layer in plan.layers if layer.recipe] == []
+
+
+def test_zeros_in_a_row_are_drawn() -> None:
+    torch.manual_seed(0)
+    model, x = stack(3), torch.randn(32, 64, generator=seeded(1))
+    with torch.no_grad():
+        model[2].weight.zero_()
+        model[4].weight.zero_()
+    changed = [layer.layer for layer in init_monitor.recommend(model, x).layers if layer.recipe]
+    assert {"2", "4"} <= set(changed)

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import pickle
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def test_reading_one_layer_of_512_makes_one_object(monkeypatch: pytest.MonkeyPat
     assert made == []
     assert layers["net.100"].forward.std == 1.0
     assert made == ["net.100"]
+
+
+def test_reading_one_layer_of_512_takes_less_than_a_tenth_of_a_millisecond() -> None:
+    layers = record(linears(512), {q: 1.0 for q in Quantity if q.facts.of is Of.LAYER}).layers
+    # The quickest of many: what else the machine does must not fail a test.
+    assert min(timeit.repeat(lambda: layers["net.100"], number=10, repeat=20)) / 10 < 1e-4
 
 
 def test_rows_are_a_mapping_like_any_other() -> None:

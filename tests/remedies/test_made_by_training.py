@@ -136,7 +136,7 @@ def test_the_code_of_a_remedy_leaves_every_healthy_layer_alone(layout: str) -> N
     with torch.no_grad():
         for weight in model.parameters():
             weight.fill_(7.0)
-    code = snippets.initialise([layer for layer in layers if layer.name in blamed], among=layers)
+    code = snippets.initialise([layer for layer in layers if layer.name in blamed], among=Structure(tuple(layers)))
     exec(compile(code, "remedy", "exec"), {"model": model})  # noqa: S102 - it is the code a user is asked to paste
     for name in names:
         touched = bool((parameter(model.get_submodule(name)) != 7).all())
@@ -192,7 +192,7 @@ def test_a_gradient_that_is_the_same_everywhere_is_not_called_zero() -> None:
 
 
 def test_updates_that_are_even_but_far_too_large_are_not_called_enough_to_learn() -> None:
-    for ratio, words in ((0.01, "a usual size"), (5.0, "much as those of the other layers")):
+    for ratio, words in ((0.01, "a usual size"), (5.0, "much like those of the other layers")):
         columns = gradients(6, 100.0, update_ratio=ratio, weight_gradient_norm=1.0, weight_count=100.0)
         finding = only(ExplodingGradients().judge(history(linears(6), columns, optimizer="Adam")))
         assert finding.severity is Severity.INFO

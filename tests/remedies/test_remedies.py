@@ -180,7 +180,7 @@ def test_layers_behind_a_sigmoid_keep_the_variance_and_lose_its_mean() -> None:
         replace(x, module=f"net.{x.module}", weight=f"net.{x.weight}", bias=f"net.{x.bias}") for x in structure.layers
     ]
     weights = [layer for layer in named if layer.role is Role.WEIGHT]
-    run(snippets.initialise(weights, among=named), model)
+    run(snippets.initialise(weights, among=replace(structure, layers=tuple(named))), model)
     x = torch.randn(512, 256)
     for module in model.net:
         x = module(x)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ import torch
 from builders import history, linear, measure, norm, only, parameter, rectifier
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader
+from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
 from init_monitor import InitMonitor
-from init_monitor.records import Finding, Severity, Structure
+from init_monitor.records import Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
@@ -24,32 +25,6 @@ if TYPE_CHECKING:
     from init_monitor.records import History
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-
-
-PAIR = Structure((linear(0, "net.0", activation="ReLU"), rectifier(1, "net.1", inputs=("net.0",))))
-
-
-def units(
-    dead: float, positive: float = 0.0, *, samples: float = 4096, structure: Structure = PAIR, **columns: Any
-) -> History:
-    return history(
-        structure,
-        {
-            Quantity.DEAD_FRACTION: dead,
-            Quantity.ALL_POSITIVE_FRACTION: positive,
-            Quantity.UNIT_SAMPLES: samples,
-            Quantity.UNIT_COUNT: 512,
-            **{Quantity(name): value for name, value in columns.items()},
-        },
-    )
-
-
-def dead(past: History) -> list[Finding]:
-    return list(DeadReLU().judge(past))
-
-
-def straight(past: History) -> list[Finding]:
-    return list(LinearRegime().judge(past))
 
 
 @pytest.mark.parametrize(

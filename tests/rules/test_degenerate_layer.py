@@ -50,6 +50,27 @@ def test_a_softmax_over_one_place_is_named_with_the_dimension_to_take() -> None:
     assert not [f for f in trained(Pooled(1), 12, 8) if f.severity > Severity.INFO]
 
 
+class Attention(nn.Module):
+    """One layer makes query, key and value of the positions that it is given; the rest of a block around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed, self.head = nn.Linear(8, 24), nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, key, value = self.mixed(x).chunk(3, -1)
+        x = x + torch.softmax(query @ key.transpose(-2, -1) / 8**0.5, -1) @ value
+        out: torch.Tensor = self.head(x.mean(1))
+        return out
+
+
+def test_attention_over_one_position_loses_nothing() -> None:
+    finding = only(f for f in trained(Attention(), 1, 8) if f.code == "IM503")
+    assert finding.severity is Severity.INFO
+    assert "nothing is lost" in finding.message
+    assert not [f for f in trained(Attention(), 5, 8) if f.code == "IM503"]
+
+
 def test_a_normalisation_of_single_values_is_named_at_once() -> None:
     pool = nn.AdaptiveAvgPool2d(1)
     finding = next(f for f in trained(images(pool, nn.GroupNorm(8, 8), nn.ReLU()), 1, 8, 8) if f.code == "IM503")
@@ -116,7 +137,7 @@ def test_an_activation_that_is_off_for_everything(
     found = list(DegenerateLayer().judge(history(Structure(layers), *[columns] * records, optimizer="Adam")))
     assert bool(found) is expected
     if expected and ends:
-        assert "Take this activation away" in only(found).remedy
+        assert "Remove this activation" in only(found).remedy
 
 
 def test_a_finding_explains_what_lies_behind_it_and_nothing_beside() -> None:

@@ -8,37 +8,14 @@ import pytest
 import torch
 from builders import history, in_a_row, linear, linears, measure, norm, only, parameter, record
 from models import Block, add
+from signals_over_depth import geometric, judge, network
 from torch import nn
 
 import init_monitor
 from init_monitor.analysis.residual_correction import by_additions
-from init_monitor.records import Finding, History, LossCurve, LossStretch, Residual, Severity, Structure
+from init_monitor.records import History, LossCurve, LossStretch, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import ExplodingActivations, VanishingActivations
-
-BOTH = (ExplodingActivations(), VanishingActivations())
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def geometric(count: int, growth: float, *, start: float = 1.0) -> list[float]:
-    return [start * growth**i for i in range(1, count + 1)]
-
-
-def network(
-    depth: int, initialise: object, *, activation: type[nn.Module] | None = nn.ReLU, width: int = 512
-) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for i in range(depth):
-        layer = nn.Linear(width, width)
-        initialise(layer.weight)  # type: ignore[operator]
-        nn.init.zeros_(layer.bias)
-        modules.append(layer)
-        if activation is not None and i < depth - 1:
-            modules.append(activation())
-    return nn.Sequential(*modules)
+from init_monitor.rules import ExplodingActivations
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +65,7 @@ def test_a_bias_on_a_faint_input_is_not_growth() -> None:
 
 def test_layers_of_good_gain_leave_the_blame_to_the_segment_and_name_the_additions() -> None:
     structure = linears(20)
-    grown = Structure(structure.layers, (Residual("#1", "", "identity", "net.0", "net.1"),))
+    grown = Structure(structure.layers, (Residual("#1", "", "identity", "net.0", "net.1", layers=("net.1",)),))
     past = history(grown, {Quantity.VARIANCE: geometric(20, 2.0), Quantity.GAIN: 1.0})
     finding = only(judge(past))
     assert finding.layers == structure.names

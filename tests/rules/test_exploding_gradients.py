@@ -1,45 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
-from builders import history, linears, measure, only
+from builders import linears, measure, only
+from gradients_over_depth import LAYERS, judge, past
 from torch import nn
 
-from init_monitor.records import Finding, Residual, Severity, Structure
+from init_monitor.records import Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import ExplodingGradients, VanishingGradients
 
-if TYPE_CHECKING:
-    from init_monitor.records import History
-
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-
-
-BOTH = (ExplodingGradients(), VanishingGradients())
-
-
-LAYERS = 10
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def backward(growth: float, *, count: int = LAYERS, last: float = 1.0) -> list[float]:
-    """Return gradient variances by layer, in execution order, that grow so much per layer towards the input."""
-    return [last * growth ** (count - 1 - i) for i in range(count)]
-
-
-def past(growth: float, structure: Structure | None = None, *, last: float = 1.0, **fields: Any) -> History:
-    columns = {
-        Quantity.GRADIENT_VARIANCE: backward(growth, last=last),
-        Quantity.GRADIENT_COUNT: 1000.0,
-        Quantity.BACKWARD_GAIN: growth,
-        **fields.pop("columns", {}),
-    }
-    return history(structure or linears(LAYERS, dtype=fields.pop("dtype", "float32")), columns, **fields)
 
 
 def test_layers_of_good_gain_leave_the_blame_to_those_affected() -> None:

@@ -1,50 +1,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from builders import history, linear, measure, only, rectifier
+from builders import linear, measure, only, rectifier
+from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
-from init_monitor.records import Finding, Severity, Structure
-from init_monitor.records.quantities import Quantity
+from init_monitor.records import Severity, Structure
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
-
-if TYPE_CHECKING:
-    from init_monitor.records import History
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
 
-PAIR = Structure((linear(0, "net.0", activation="ReLU"), rectifier(1, "net.1", inputs=("net.0",))))
 HIDDEN = Structure((*PAIR.layers, linear(2, "net.2", inputs=("net.1",))))
 """The same with a layer that reads what the rectifier makes."""
-
-
-def units(
-    dead: float, positive: float = 0.0, *, samples: float = 4096, structure: Structure = PAIR, **columns: Any
-) -> History:
-    return history(
-        structure,
-        {
-            Quantity.DEAD_FRACTION: dead,
-            Quantity.ALL_POSITIVE_FRACTION: positive,
-            Quantity.UNIT_SAMPLES: samples,
-            Quantity.UNIT_COUNT: 512,
-            **{Quantity(name): value for name, value in columns.items()},
-        },
-    )
-
-
-def dead(past: History) -> list[Finding]:
-    return list(DeadReLU().judge(past))
-
-
-def straight(past: History) -> list[Finding]:
-    return list(LinearRegime().judge(past))
 
 
 def test_the_reference_network_of_fifty_he_layers_has_no_dead_layers_but_a_linear_regime() -> None:

@@ -111,7 +111,7 @@ def test_an_output_that_the_loss_does_not_use_matters_by_its_size(count: float, 
     given = {"structure": net, "arrived": [1.0, 1.0, 1.0, NAN], "weight_count": counts}
     finding = only(judge(*[[1.0, 1.0, 1.0, NAN]] * 8, **given))
     assert (finding.severity, finding.layers) == (severity, ("pooler",))
-    assert "the loss does not use what comes of them" in finding.message
+    assert "the loss does not use their output" in finding.message
 
 
 def test_a_pooler_beside_a_head_that_cannot_be_traced_is_not_called_detached() -> None:

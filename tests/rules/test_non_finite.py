@@ -205,7 +205,7 @@ def test_a_row_that_is_masked_altogether_is_named() -> None:
     fit(AllMasked(), loader(16), monitor, steps=3)
     finding = next(one for one in monitor.findings if one.code == "IM601")
     assert (finding.severity, finding.layers) == (CRITICAL, ("softmax",))
-    assert "every place is masked" in finding.message
+    assert "every position is masked" in finding.message
     assert "mask" in finding.remedy
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 import init_monitor
 from init_monitor import InitMonitor
-from init_monitor.records import Finding, History, LossStretch, Severity
+from init_monitor.records import Finding, History, LossCurve, LossStretch, Severity
 from init_monitor.rules import OutputScale
 
 RULE = OutputScale()
@@ -29,18 +29,33 @@ def classifier(std: float, width: int = 64, classes: int = 10) -> nn.Sequential:
 
 def found(net: nn.Module, *, rules: tuple[OutputScale, ...] = (RULE,)) -> list[Finding]:
     monitor = InitMonitor(sinks=(), strict=True, rules=rules)
-    fit(Classifier(net, optimizer="Adam", lr=1e-4), loader(64), monitor, steps=3)
+    fit(Classifier(net, optimizer="Adam", lr=1e-4), loader(64, samples=1024), monitor, steps=9)
     return monitor.findings
 
 
 def test_a_head_that_starts_too_large_is_named_with_its_logits_and_the_loss_of_guessing() -> None:
     finding = only(found(classifier(1.0)))
-    assert (finding.code, finding.severity, finding.step, finding.layers) == ("IM703", Severity.WARNING, 0, ("net.1",))
+    assert (finding.code, finding.severity, finding.step, finding.layers) == ("IM703", Severity.WARNING, 7, ("net.1",))
     assert finding.expected["first_loss"] == pytest.approx(math.log(10))
     assert finding.evidence["logits_std"] == pytest.approx(8.0, rel=0.1)  # sqrt(64) of a normalised input
     assert "guessing among 10 classes" in finding.message
     assert "net.1.weight makes them" in finding.message
     assert "xavier" in finding.remedy_code
+
+
+def test_a_loss_that_is_hopelessly_large_is_told_at_once() -> None:
+    finding = only(found(classifier(4.0)))
+    assert (finding.severity, finding.step) == (Severity.WARNING, 0)
+
+
+def test_a_start_that_is_unlearnt_at_once_is_information() -> None:
+    monitor = InitMonitor(sinks=(), strict=True, rules=(RULE,))
+    fit(Classifier(classifier(1.0), optimizer="Adam", lr=1e-4), loader(64), monitor, steps=1)
+    first, curve = monitor.records[0], LossCurve()
+    curve.add(LossStretch.of(enumerate([first.loss, 9.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.9])))
+    finding = only(list(RULE.judge(History([first], monitor.structure, losses=curve))))
+    assert finding.severity is Severity.INFO
+    assert "past that" in finding.message
 
 
 @pytest.mark.parametrize("std", [0.02, 0.125, 0.2])
@@ -101,7 +116,7 @@ def test_what_names_the_cause_of_large_logits_is_told_alone() -> None:
 
 def test_a_first_record_of_a_later_step_says_nothing() -> None:
     monitor = InitMonitor(sinks=(), strict=True, rules=(RULE,))
-    fit(Classifier(classifier(1.0), optimizer="Adam", lr=1e-4), loader(64), monitor, steps=1)
+    fit(Classifier(classifier(4.0), optimizer="Adam", lr=1e-4), loader(64), monitor, steps=1)
     first = monitor.records[0]
     assert list(RULE.judge(History([first], monitor.structure)))
     assert not list(RULE.judge(History([replace(first, step=5)], monitor.structure)))

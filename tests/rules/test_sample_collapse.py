@@ -146,7 +146,7 @@ def test_a_collapse_that_training_made_is_a_matter_of_the_learning_rate() -> Non
     assert judged(healthy, *gone[:2]) == []
     finding = only(judged(healthy, *gone))
     assert finding.layers == ("net.3", "net.4", "net.5")
-    assert "training made it so" in finding.message
+    assert "training caused this" in finding.message
     assert "learning rate" in finding.remedy_sentence
 
 
@@ -271,4 +271,4 @@ def test_a_signal_that_had_faded_at_the_start_is_not_said_to_have_been_fine() ->
     collapsed = [finding for finding in monitor.findings if finding.code == "IM702"]
     assert any(finding.code == "IM102" and finding.step == 0 for finding in monitor.findings)
     assert collapsed
-    assert all("were fine" not in f.remedy and "training made it so" not in f.message for f in collapsed)
+    assert all("were fine" not in f.remedy and "training caused this" not in f.message for f in collapsed)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from builders import chain, linear, norm, only, parameter, record
 from hypothesis import given, strategies as st
+from silent_blocks import DENSE, NO_GRADIENT, SAMPLED, quiet, silent
 from torch import nn
 
 import init_monitor
@@ -21,7 +22,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.rules import SilentBranch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from init_monitor.rules.rule import Rule
 
@@ -29,48 +30,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
-
-
-def quiet(past: History) -> list[Finding]:
-    return list(SilentBranch().judge(past))
-
-
-DENSE = tuple(range(10))
-
-
-SAMPLED = (*DENSE, 50, 100)
-"""The steps a Trainer with the default options has sampled after step 100."""
-
-
-def silent(
-    ratios: Sequence[float] | float = 0.0,
-    steps: Sequence[int] = SAMPLED,
-    *,
-    structure: Structure | None = None,
-    gradient: object = 1.0,
-    update: object = 1e-3,
-    columns: Mapping[Quantity, object] | None = None,
-    stepped: bool = True,
-) -> History:
-    """Return a window in which the first of two blocks has these ratios, and the second is loud."""
-    structure = structure or chain(2)
-    records = []
-    for i, step in enumerate(steps):
-        ratio = ratios if isinstance(ratios, float) else ratios[i]
-        made: dict[Quantity, object] = {
-            Quantity.RESIDUAL_VARIANCE_RATIO: [ratio, 1.0],
-            Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: 1.0,
-            Quantity.WEIGHT_NORM: 1.0,
-            Quantity.WEIGHT_GRADIENT_NORM: gradient,
-            Quantity.UPDATE_RATIO: update,
-            **(columns or {}),
-        }
-        records.append(record(structure, made, step=step, stepped=stepped))
-    return History(records, structure)
-
-
-NO_GRADIENT = (0.0, 0.0, 1.0, 1.0)
-"""Of the four weights of two blocks: the first block's get none."""
 
 
 def test_a_zero_initialised_branch_is_healthy_at_step_0_and_during_the_dense_start() -> None:
@@ -171,7 +130,7 @@ def test_weights_that_no_optimizer_changes_are_a_warning(update: float) -> None:
     finding = only(quiet(silent(update=(update, update, 1e-3, 1e-3))))
     assert finding.severity is Severity.WARNING
     assert "no optimizer changes them" in finding.message
-    assert "Hand the parameters of these branches to the optimizer" in finding.remedy
+    assert "Pass the parameters of these branches to the optimizer" in finding.remedy
 
 
 def test_where_nothing_moves_the_branch_is_not_singled_out() -> None:

@@ -96,7 +96,7 @@ def test_a_gradient_that_is_clipped_to_nothing_is_told_from_a_rate_that_is_small
     clipped = columns(gradient=[0.5, 2.0, 1.0], update=[1e-9, 2e-9, 1e-9])
     finding = only(judge(clipped))
     assert "Next to nothing has moved" in finding.message
-    assert "Clip at a norm that gradients have" in finding.remedy
+    assert "Clip at a typical gradient norm" in finding.remedy
     assert judge(columns(update=1e-9), learning_rate=1e-9) == [], "that is what the rate gives; IM603 tells it"
     assert judge(columns(update=1e-5), learning_rate=0.1) == [], "clipping by a factor of ten thousand may be meant"
     adam = only(judge(columns(update=1e-9), optimizer="AdamW", learning_rate=1e-3))
@@ -192,7 +192,7 @@ class Functional(nn.Module):
     ("change", "words"),
     [
         (F.relu, "Take the ReLU called in `net` away"),
-        (lambda x: x.clamp(0, 1), "A clamp or another activation there: take it away"),
+        (lambda x: x.clamp(0, 1), "If there is a clamp or another activation, remove it"),
         (torch.round, "round, argmax and comparisons are not differentiable"),
         (lambda x: x * 0, "a factor of 0"),
     ],

@@ -97,7 +97,7 @@ def test_saturation_knows_which_of_its_findings_are_about_the_start() -> None:
 
 def test_the_console_says_so_in_one_line_at_the_end() -> None:
     printed: list[str] = []
-    sink = ConsoleSink()
+    sink = ConsoleSink(verbose=True)
     sink.open(Run(dense_steps=10, write=printed.append))
     loud, back = told(FALLING)
     for finding in (loud, back):
@@ -105,7 +105,7 @@ def test_the_console_says_so_in_one_line_at_the_end() -> None:
         sink.emit(given, (finding,), NET)
     sink.close()
     assert sum("starts-badly" in text for text in printed) == 2, "the panel, and the line at the end"
-    assert printed[-2] == "Taken back: X303 starts-badly of step 0: the loss has left it behind."
+    assert printed[-2] == "Taken back: X303 starts-badly of step 0: the loss has left that behind."
     assert "1 note in" in printed[-1]
 
 

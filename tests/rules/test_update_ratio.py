@@ -59,7 +59,7 @@ def test_three_steps_that_replace_the_weights_are_a_warning_with_a_learning_rate
 
 def test_a_gradient_that_exploded_is_not_told_to_learn_at_a_rate_of_next_to_nothing() -> None:
     finding = only(judge(*[1e24] * 4, learning_rate=0.1))
-    assert finding.remedy.startswith("No learning rate makes up for a gradient of this size: first fix")
+    assert finding.remedy.startswith("No learning rate can offset a gradient of this size: first fix")
     assert finding.remedy_code == ""
     assert "lr=" in only(judge(*[3e3] * 4, learning_rate=0.1)).remedy_code
 

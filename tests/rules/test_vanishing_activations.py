@@ -3,36 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import history, linears, measure, only, parameter
+from signals_over_depth import geometric, judge, network
 from torch import nn
 
 import init_monitor
-from init_monitor.records import Finding, History, Severity
+from init_monitor.records import Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import ExplodingActivations, VanishingActivations
-
-BOTH = (ExplodingActivations(), VanishingActivations())
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def geometric(count: int, growth: float, *, start: float = 1.0) -> list[float]:
-    return [start * growth**i for i in range(1, count + 1)]
-
-
-def network(
-    depth: int, initialise: object, *, activation: type[nn.Module] | None = nn.ReLU, width: int = 512
-) -> nn.Sequential:
-    modules: list[nn.Module] = []
-    for i in range(depth):
-        layer = nn.Linear(width, width)
-        initialise(layer.weight)  # type: ignore[operator]
-        nn.init.zeros_(layer.bias)
-        modules.append(layer)
-        if activation is not None and i < depth - 1:
-            modules.append(activation())
-    return nn.Sequential(*modules)
 
 
 @pytest.fixture(autouse=True)

@@ -2,60 +2,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from builders import history, linears, measure, only
+from gradients_over_depth import LAYERS, backward, judge, past, updates
 from models import Block, add
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 import init_monitor
 from init_monitor.analysis.residual_correction import on_the_stream
-from init_monitor.records import Finding, LossCurve, LossStretch, Severity, Structure
+from init_monitor.records import Finding, LossCurve, LossStretch, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import ExplodingGradients, VanishingGradients
-
-if TYPE_CHECKING:
-    from init_monitor.records import History
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-
-
-BOTH = (ExplodingGradients(), VanishingGradients())
-
-
-LAYERS = 10
-
-
-def judge(past: History) -> list[Finding]:
-    return [finding for rule in BOTH for finding in rule.judge(past)]
-
-
-def backward(growth: float, *, count: int = LAYERS, last: float = 1.0) -> list[float]:
-    """Return gradient variances by layer, in execution order, that grow so much per layer towards the input."""
-    return [last * growth ** (count - 1 - i) for i in range(count)]
-
-
-def past(growth: float, structure: Structure | None = None, *, last: float = 1.0, **fields: Any) -> History:
-    columns = {
-        Quantity.GRADIENT_VARIANCE: backward(growth, last=last),
-        Quantity.GRADIENT_COUNT: 1000.0,
-        Quantity.BACKWARD_GAIN: growth,
-        **fields.pop("columns", {}),
-    }
-    return history(structure or linears(LAYERS, dtype=fields.pop("dtype", "float32")), columns, **fields)
-
-
-def updates(ratio: float | list[float], rms: float | list[float] = 1e-3) -> dict[Quantity, Any]:
-    """Return parameter columns of weights with 100 elements each."""
-    return {
-        Quantity.UPDATE_RATIO: ratio,
-        Quantity.WEIGHT_COUNT: 100.0,
-        Quantity.WEIGHT_GRADIENT_NORM: 10.0 * np.asarray(rms),
-    }
 
 
 def test_xavier_relu_layers_vanish_backward_by_half_per_layer_and_he_layers_do_not() -> None:
@@ -194,9 +157,9 @@ def test_beside_skip_connections_only_updates_make_a_faint_gradient_critical(
     ("optimizer", "ratio", "rms", "said", "unsaid"),
     [
         # Weights that are replaced beside a gradient that has faded: the reason stands beside it.
-        ("Adam", 0.147, 1e-3, "Adam rescales a gradient however faint it is", "as small as the epsilon"),
-        ("Adam", 0.147, 1e-9, "already shortens these steps", "no longer makes up for it"),
-        ("Adam", 1e-7, 1e-10, "no longer makes up for it", "rescales a gradient"),
+        ("Adam", 0.147, 1e-3, "Adam rescales even a faint gradient", "as small as the epsilon"),
+        ("Adam", 0.147, 1e-9, "already shortens these steps", "no longer compensates for it"),
+        ("Adam", 1e-7, 1e-10, "no longer compensates for it", "rescales a gradient"),
         ("SGD", [1e-3] * 5 + [0.5] * 5, 1e-3, "those of the other layers by 0.5", "rescales"),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_logger_that_raises_is_dropped_after_one_warning_and_the_others_go_on(
     sink.open(Run(loggers=(before, broken, after)))
     message = (
         "Raises could not log at step 0 (ConnectionError: server is gone); "
-        "init_monitor sends it nothing more, everything else goes on"
+        "init_monitor sends it nothing more, everything else continues"
     )
     with pytest.warns(InitMonitorWarning) as caught:
         emit_steps(sink, 0, 1, 2)
@@ -212,7 +212,7 @@ def test_a_log_directory_that_cannot_be_made_is_one_warning_with_path_and_cause(
     (tmp_path / "init_monitor").write_text("")
     message = switched_off(RunStoreSink(), Run(log_dir=tmp_path))
     assert message.startswith(f"the run cannot be stored in {run_file(tmp_path)} (File exists); ")
-    assert message.endswith("the training and everything else go on")
+    assert message.endswith("the training and everything else continue")
 
 
 def test_a_read_only_directory_is_one_warning_with_path_and_cause(

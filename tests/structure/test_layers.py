@@ -174,8 +174,21 @@ def test_patterns_choose_layers_and_exact_names_also_containers(include: Any, ex
 def test_a_pattern_without_effect_is_told_with_the_nearest_names() -> None:
     notices = select(Net(), "blocks.*", ["haed", "zzz"], 512).notices
     assert len(notices) == 2
-    assert notices[0].startswith("exclude pattern 'haed' matches no layer of Net (7 layers, for instance 'head'")
-    assert "'stem.0', 'stem.1', 'blocks.0.0'); it has no effect" in notices[1]
+    assert (
+        notices[0]
+        == "exclude pattern 'haed' matches no layer of Net (7 layers); it has no effect. Did you mean 'head'?"
+    )
+    assert notices[1].endswith("it has no effect. Its layers are 'stem.0', 'stem.1', 'blocks.0.0' and so on.")
+
+
+def test_where_nothing_is_left_to_watch_the_notice_says_so_and_what_was_probably_meant() -> None:
+    (notice,) = select(Net(), "blocs*", None, 512).notices
+    assert (
+        notice
+        == "include pattern 'blocs*' matches no layer of Net (7 layers); nothing is measured. Did you mean 'blocks*'?"
+    )
+    (notice,) = select(Net(), ("stemm.0", "head"), None, 512).notices
+    assert "it has no effect. Did you mean 'stem.0'" in notice
 
 
 def test_of_too_many_layers_the_first_are_watched_and_a_notice_says_so() -> None:
@@ -189,7 +202,7 @@ def test_a_model_without_layers_is_told() -> None:
     selection = select(nn.Sequential(nn.Flatten()), None, None, 3)
     assert not selection.layers
     assert selection.notices[0].startswith("Sequential has no layer to watch")
-    assert "for instance none" in select(nn.Sequential(), "a", None, 3).notices[0]
+    assert "Its layers are none." in select(nn.Sequential(), "a", None, 3).notices[0]
 
 
 def test_a_single_layer_is_a_model_too() -> None:

@@ -1,5 +1,5 @@
 /**
- * The page: holds the choices, brings the context up to date, and lets the view draw at the next frame.
+ * The page: holds the choices, updates the context, and lets the view draw at the next frame.
  * @module
  */
 
@@ -37,7 +37,7 @@ const MAKERS = {
 /** Playing takes about this long, however many steps there are. */
 const PLAY_SECONDS = 12;
 const FRAME_MS = 60;
-/** The address is written when the person rests: browsers refuse more than 100 changes in half a minute. */
+/** The address is written once input pauses: browsers refuse more than 100 changes in half a minute. */
 const LINK_REST_MS = 400;
 
 const GUIDE = `from init_monitor import InitMonitor
@@ -186,7 +186,7 @@ export function startApp(root, source, host) {
   host.onDark((dark) => {
     root.classList.toggle("dark", dark);
     readTheme(root, dark);
-    // What was drawn has the old colours.
+    // What is drawn still has the old colours.
     viewName = "";
     ask();
   });
@@ -200,8 +200,8 @@ export function startApp(root, source, host) {
 function empty() {
   return nothing(
     "No run here was watched yet",
-    "TensorBoard found no numbers of init_monitor in this log directory. Add the monitor to your training; they appear here after its first step.",
+    "TensorBoard found no init_monitor data in this log directory. Add the monitor to your training; they appear here after its first step.",
     h("pre", {}, h("code", {}, GUIDE)),
-    "If a training is running already: it writes through the Trainer's TensorBoardLogger, so check that it has one, and that TensorBoard was started on its log directory.",
+    "If a training is already running: it writes through the Trainer's TensorBoardLogger, so check that it has one, and that TensorBoard was started on its log directory.",
   );
 }

@@ -12,7 +12,7 @@ import { font, theme } from "./surface.js";
 const TICK = 11;
 
 /**
- * Numbers at the left, with faint lines across.
+ * Numbers on the left, with faint lines across.
  * @param {CanvasRenderingContext2D} g
  * @param {Box} box
  * @param {import("./scales.js").Scale} scale
@@ -55,7 +55,7 @@ export function stepAxis(g, box, steps, at) {
 }
 
 /**
- * Layer names at the left, without what they have in common.
+ * Layer names on the left, without their common part.
  * @param {CanvasRenderingContext2D} g
  * @param {Box} box
  * @param {string[]} names
@@ -92,7 +92,7 @@ export function nameRoom(names, most) {
   ruler ??= /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
   ruler.font = font(TICK);
   const short = shortNames(names);
-  // Names of one network look alike: a few hundred of them tell how long they get.
+  // Names within a network look alike: a few hundred of them show how long they get.
   const stride = Math.ceil(names.length / 300);
   let room = 0;
   for (let i = 0; i < names.length; i += stride) {

@@ -1,5 +1,5 @@
 /**
- * Elements in one expression. Text is always set as text, so that a layer may be called anything.
+ * Elements in one expression. Text is always set as text, so that a layer may have any name.
  * @module
  */
 
@@ -37,8 +37,8 @@ export function fill(element, ...children) {
 const shownKeys = new WeakMap();
 
 /**
- * Replace what is inside only where it would be otherwise: while time passes, a button that is pressed down must still be
- * there when it is let go, or there is no click. The focus stays on the button at the same place.
+ * Replace the children only if they would change: during playback, a button that is pressed down must still be
+ * there when it is released, or there is no click. The focus stays on the button at the same position.
  * @param {Element} element
  * @param {unknown} key all that the inside is made of
  * @param {() => (Node | null)[]} make

@@ -24,7 +24,7 @@ export function findingsView(ctx) {
   const chips = h("div.chips", { role: "group", "aria-label": "Severity" });
   const list = h("div.findings");
   const element = h("div.view.narrow", {}, h("header.view-head", {}, h("h2", {}, "Findings"), chips), list);
-  /** Which ones the person opened or closed. @type {Map<string, boolean>} */
+  /** Which ones the user opened or closed. @type {Map<string, boolean>} */
   const opened = new Map();
 
   function toggle(/** @type {string} */ severity) {
@@ -90,8 +90,8 @@ function why(outline, ctx) {
   if (!outline) return ctx.session.busy() ? "Loading …" : "This run could not be read.";
   if (outline.findings.length) return "All findings of this run are filtered out.";
   return outline.looked
-    ? "No findings: every rule was asked, none had a complaint."
-    : "Nothing was judged yet: the rules are asked at the first sampled step.";
+    ? "No findings: all rules were checked and none fired."
+    : "Nothing was judged yet: the rules run at the first sampled step.";
 }
 
 /**
@@ -125,7 +125,7 @@ function entry(ctx, run, finding, opened, first) {
   return details;
 }
 
-/** The layers as a person calls them. @param {Finding} finding */
+/** The layers in readable form. @param {Finding} finding */
 function called(finding) {
   return finding.places?.length ? finding.places : finding.layers;
 }

@@ -79,7 +79,7 @@ export function shortNames(names) {
 }
 
 /**
- * Shorten in the middle to the room there is: a block is told by the start, a layer by the end of its name.
+ * Shorten in the middle to fit: the start of a name tells the block, its end the layer.
  * @param {string} text
  * @param {number} room in pixels
  * @param {(text: string) => number} measure

@@ -1,7 +1,7 @@
 /**
- * Around the page: TensorBoard's frame, or nothing at all.
+ * What surrounds the page: TensorBoard's frame, or nothing.
  *
- * The frame is of the same origin, so its address and the class of its body can be read; that it reloaded is told through
+ * The frame has the same origin, so its address and the class of its body can be read; a reload is announced through
  * a message port, in the form of TensorBoard's experimental plugin library.
  * @module
  */
@@ -18,7 +18,7 @@ export function tensorboardHost() {
     whole: true,
     readLink: () => readHash(outer.location.hash, PREFIX),
     writeLink(link) {
-      // Another tab of TensorBoard is on top: the address is not ours to write.
+      // Another tab of TensorBoard is active: the address must not be changed.
       if (hashTab(outer.location.hash) !== TAB) return;
       const hash = `#${TAB}${hashOf(link, PREFIX)}`;
       if (hash !== outer.location.hash) outer.history.replaceState(outer.history.state, "", hash);
@@ -46,7 +46,7 @@ export function tensorboardHost() {
 }
 
 /**
- * A page of its own: the address is its own, and the system says whether it is dark.
+ * A standalone page: it owns the address, and the system says whether it is dark.
  * @returns {Host}
  */
 export function pageHost() {
@@ -56,7 +56,7 @@ export function pageHost() {
     readLink: () => readHash(location.hash, ""),
     writeLink(link) {
       const hash = hashOf(link, "");
-      // A file opened in a frame may not write its address; the page works all the same.
+      // A file opened in a frame may not write its address; the page works without.
       try {
         history.replaceState(null, "", hash ? `#${hash.slice(1)}` : "#");
       } catch {
@@ -88,7 +88,7 @@ function readHash(hash, prefix) {
       const key = decodeURIComponent(part.slice(0, at));
       if (key.startsWith(prefix)) link[key.slice(prefix.length)] = decodeURIComponent(part.slice(at + 1));
     } catch {
-      // Half a character: somebody cut the link. The rest of it still counts.
+      // Half a character: the link was cut. The rest still counts.
     }
   }
   return link;

@@ -12,7 +12,7 @@ export async function render() {
   const style = /** @type {HTMLLinkElement} */ (
     h("link", { rel: "stylesheet", href: new URL("./style.css", import.meta.url).href })
   );
-  // The colours of the canvases come from the style sheet: it has to be there first.
+  // The colours of the canvases come from the style sheet, so it has to load first.
   const styled = new Promise((done) => {
     style.onload = style.onerror = done;
   });

@@ -66,7 +66,7 @@ export function keyboard(ctx, { layers, play, filter, help }) {
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const leap = event.shiftKey ? LEAP : 1;
-    // A button that has the focus is pressed by space and Enter itself.
+    // Space and Enter press a focused button anyway.
     const pressed = target.matches?.("button, summary, a");
     /** @type {Record<string, () => void>} */
     const acts = {

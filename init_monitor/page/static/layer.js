@@ -1,5 +1,5 @@
 /**
- * Everything there is to know of one layer, over steps.
+ * Everything that is known about one layer, over steps.
  * @module
  */
 
@@ -28,7 +28,7 @@ export function layerView(ctx) {
   const made = new Map();
   /** @type {string[]} */
   let order = [];
-  /** What the page was drawn from: where only the step is another, only the cursors move. @type {unknown[]} */
+  /** What the page was drawn from: if only the step changed, only the cursors move. @type {unknown[]} */
   let drawn = [];
 
   const known = () => {
@@ -172,7 +172,7 @@ function chartsOf(ctx, all) {
       if (numbers.every((one) => one !== one)) return;
       const quantity = every.find((one) => one.id === id);
       if (!quantity) return;
-      // Counts that are 0 throughout say nothing that their absence does not.
+      // Counts that are 0 throughout add nothing, so they are left out.
       if (quantity.form === "count" && numbers.every((one) => !(one > 0))) return;
       const key = `${id}\n${name}`;
       const one = shown.get(key) ?? { quantity, name, rows: ctx.runs.map(() => null) };

@@ -218,7 +218,7 @@ export function lineChart({ label, height, onHover, onPick }) {
       g.fillStyle = soft;
       g.textAlign = "right";
       g.textBaseline = share > 0.9 ? "top" : "bottom";
-      // A rim in the colour of the page keeps the words readable where lines cross them.
+      // An outline in the page's colour keeps the words readable where lines cross them.
       g.strokeStyle = paper;
       g.lineWidth = 4;
       g.strokeText(text, box.left + box.width - 2, share > 0.9 ? y + 3 : y - 3);

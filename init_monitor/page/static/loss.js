@@ -46,7 +46,7 @@ function lossAt(losses, step) {
 }
 
 /**
- * What stands beside the slider: the loss at the selected step, and where it broke.
+ * The text next to the slider: the loss at the selected step, and where it became non-finite.
  * @param {Context} ctx
  */
 export function lossWords(ctx) {
@@ -117,7 +117,7 @@ export function lossStrip(ctx, choose) {
     const { faint, line: ruled } = theme();
     line(g, 0, HEIGHT - 0.5, width, HEIGHT - 0.5, faint);
     for (const edge of axis.edges(width)) line(g, edge, 0, edge, HEIGHT, ruled, [2, 3]);
-    // The run in focus lies over the others.
+    // The run in focus is drawn on top.
     for (const one of [...curves].sort((a, b) => Number(a.focused) - Number(b.focused))) curve(g, one, width);
     above();
   }
@@ -182,7 +182,7 @@ export function lossStrip(ctx, choose) {
 
   return {
     element,
-    /** The ends of the range, beside the line. */
+    /** The ends of the range, next to the line. */
     scale,
     update() {
       curves = ctx.runs.flatMap((run) => {

@@ -1,5 +1,5 @@
 /**
- * What follows from the choices and the numbers: which runs, which step, which layers. Pure, but for what it remembers.
+ * What follows from the choices and the numbers: which runs, which step, which layers. Pure, except for caches.
  * @module
  */
 
@@ -13,7 +13,7 @@ import { runStyle } from "./palette.js";
 /** @typedef {import("./session.js").Session} Session */
 /** @typedef {RunEntry & {colour: string, dash: number[]}} ShownRun */
 
-/** Runs that are shown before the person chooses. */
+/** Runs that are shown before the user chooses. */
 const SHOWN_AT_FIRST = 5;
 
 /**
@@ -57,7 +57,7 @@ export function stepsOf(run, session) {
 }
 
 /**
- * A test of names against the filter; a filter that is no regular expression lets everything through and is reported.
+ * A test of names against the filter; a filter that is not a regular expression matches everything and is reported.
  * @param {string} filter
  * @returns {{test: (name: string) => boolean, error: string}}
  */
@@ -121,7 +121,7 @@ export function ownerOf(outline, name) {
 const mainKept = new WeakMap();
 
 /**
- * Rows of the weights: biases and scales beside them begin at 0 or 1, and would be every other line of the picture.
+ * Rows of the weights: biases and scales start at 0 or 1, and would be every other line of the picture.
  * @param {Outline | null} outline @param {Series} series @param {number[]} rows
  */
 export function mainParameters(outline, series, rows) {
@@ -173,7 +173,7 @@ export function mergedNames(lists) {
 }
 
 /**
- * One number per name at a step; what was measured last, if the run goes on; NaN before its first step.
+ * One number per name at a step: the last measured one, while the run continues; NaN before its first step.
  * @param {Series | null} series @param {string[]} names @param {number} step
  */
 export function profile(series, names, step) {
@@ -189,7 +189,7 @@ export function profile(series, names, step) {
 }
 
 /**
- * The worst first.
+ * The most severe first.
  * @param {import("./types.js").Finding[]} findings
  */
 export function bySeverity(findings) {

@@ -105,14 +105,14 @@ function verdictOf(ctx, outline) {
         turned !== null
           ? `No findings, but the loss is not finite from step ${formatStep(turned)}.`
           : outline.looked
-            ? "No findings: every rule was asked, none had a complaint."
+            ? "No findings: all rules were checked and none fired."
             : "Nothing was judged yet.",
       );
   return [
     h(
       "div.verdict-line",
       {},
-      // The pictures below are of one run, whose name stands nowhere else if several are shown.
+      // The pictures below show one run; if several are selected, its name is shown nowhere else.
       ctx.runs.length > 1 ? h("b", {}, outline.run) : null,
       ...(pills.length
         ? pills
@@ -195,7 +195,7 @@ export function mapCard(ctx, first, runName) {
 
   function find() {
     series = runName() ? ctx.session.series(runName(), quantity.id) : null;
-    seen(); // fetched along, so that it is there when somebody points
+    seen(); // fetched as well, so that it is there for the pointer
     rows = series ? rowsOf(series, ctx.state.filter, ctx.test) : [];
     if (series && quantity.of === "parameters") rows = mainParameters(outlineOf(), series, rows);
   }
@@ -259,7 +259,7 @@ function absent(ctx, run, quantity, series) {
 }
 
 /**
- * What stands where nothing can be drawn yet.
+ * The text where nothing can be drawn yet.
  * @param {Context} ctx
  */
 export function mapNothing(ctx) {

@@ -74,7 +74,7 @@ const GREY = {
   ]),
 };
 
-/** What the person can choose. */
+/** What the user can choose. */
 export const PALETTES = { auto: "Colours by meaning", even: "Violet to yellow", grey: "Grey" };
 
 /** Beyond every scale: infinite. */
@@ -129,7 +129,7 @@ function mixed(anchors, share) {
   );
 }
 
-/** Wong (Nature Methods 8, 441, 2011), darkened or lightened until a line is seen on the page. */
+/** Wong (Nature Methods 8, 441, 2011), darkened or lightened until a line is visible on the page. */
 const RUNS = {
   light: ["#0072b2", "#d55e00", "#009e73", "#b0508a", "#8a6d00", "#2a8fc4", "#555555"],
   dark: ["#56b4e9", "#f0883e", "#35c79a", "#e08fbf", "#e6c229", "#9ecbff", "#bbbbbb"],
@@ -138,7 +138,7 @@ const RUNS = {
 const DASHES = [[], [6, 3], [2, 3]];
 
 /**
- * Colour and dash of the k-th run; dashes tell runs apart when the colours come again.
+ * Colour and dash of the k-th run; dashes distinguish runs when colours repeat.
  * @param {number} k
  * @param {boolean} dark
  */

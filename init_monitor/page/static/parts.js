@@ -1,5 +1,5 @@
 /**
- * Pieces that several views are made of: a titled card, the box that follows the pointer, words for what is missing.
+ * Pieces that several views use: a titled card, the box that follows the pointer, words for what is missing.
  * @module
  */
 

@@ -1,5 +1,5 @@
 /**
- * The binary form that matrices travel in: see page/payload.py, which writes it.
+ * The binary form of matrices: see page/payload.py, which writes it.
  * @module
  */
 

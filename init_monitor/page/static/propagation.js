@@ -25,7 +25,7 @@ const ALIKE = 0.5;
 const ranges = new WeakMap();
 
 /**
- * Extremes over all steps, so that the axis stands still while time passes.
+ * Extremes over all steps, so that the axis stays fixed during playback.
  * @param {Series} series @param {number[]} rows
  */
 export function rangeOf(series, rows) {
@@ -67,7 +67,7 @@ function usualRange(series, rows) {
 }
 
 /**
- * The range of an axis that stands still while time passes, but for what is out of the ordinary at the step itself. A run
+ * The range of an axis that stays fixed during playback, except for outliers at the step itself. A run
  * that ended in NaN does not stretch it for the others.
  * @param {Context} ctx @param {(Series | null)[]} all @param {ArrayLike<number>[]} now
  */
@@ -251,7 +251,7 @@ function finiteAt(series, column) {
 }
 
 /**
- * Where every run that is shown has become NaN: a way back to where there is something to see.
+ * Where every shown run has become NaN: a link back to the last step with numbers.
  * @param {Context} ctx @param {(Series | null)[]} all
  */
 export function wayBack(ctx, all) {
@@ -269,10 +269,10 @@ export function wayBack(ctx, all) {
   return h(
     "p.way-back",
     {},
-    "Nothing is finite any more at this step. ",
+    "Nothing is finite at this step. ",
     found.length
       ? h("button.link", { type: "button", onclick: () => ctx.set({ step }) }, `Go back to step ${formatStep(step)}`)
-      : "Nothing was before, either.",
+      : "Nothing was finite before, either.",
   );
 }
 

@@ -15,7 +15,7 @@
  * @property {"diverging" | "sequential" | "share"} palette
  * @property {number | null} centre what a healthy network shows, where that is one number
  * @property {[number, number] | null} bounds ends of its axis, where it has ends
- * @property {[number | null, number | null] | null} healthy what nobody needs to look at
+ * @property {[number | null, number | null] | null} healthy the healthy range
  * @property {{value: number, label: string}[]} guides values that a chart marks
  * @property {string[]} pages where it is shown, besides the page of a layer
  * @property {string} explains
@@ -27,14 +27,14 @@
 let known = new Map();
 
 /**
- * Take over the list that came with the runs.
+ * Use the list that came with the runs.
  * @param {Quantity[]} quantities
  */
 export function learnQuantities(quantities) {
   known = new Map(quantities.map((one) => [one.id, one]));
 }
 
-/** Every quantity: those of the overview first, which matter most. */
+/** Every quantity, those of the overview first. */
 export function everyQuantity() {
   const all = [...known.values()];
   const first = (/** @type {Quantity} */ one) => one.pages.includes("overview");
@@ -75,7 +75,7 @@ export function quantityOf(id) {
   );
 }
 
-/** Positions of a unit below which nobody can call it dead. */
+/** Positions per unit below which a unit is not called dead. */
 export function fewPositions() {
   return quantityOf("unit_samples").healthy?.[0] ?? 0;
 }

@@ -1,5 +1,5 @@
 /**
- * The HTML report calls `renderReport`: the same page, with the numbers that lie in the file.
+ * The HTML report calls `renderReport`: the same page, with the numbers that are in the file.
  * @module
  */
 

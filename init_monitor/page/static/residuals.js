@@ -51,7 +51,7 @@ export function residualsView(ctx) {
   );
   const holder = card(
     "Residual blocks",
-    "Each block adds a branch F to its skip x. Hollow marks are blocks beside the main stream (nested, or with a long skip).",
+    "Each block adds a branch F to its skip x. Hollow marks are blocks outside the main stream (nested, or with a long skip).",
     {
       png: () =>
         savePng(
@@ -102,7 +102,7 @@ export function residualsView(ctx) {
                 "No residual blocks",
                 ctx.state.filter
                   ? "No block of these runs fits the filter."
-                  : "No addition of a skip and a branch was seen in these networks. If yours has one inside a fused or scripted block, name it with monitor.register_residual(module).",
+                  : "No addition of a skip and a branch was seen in these networks. One inside a fused or scripted block cannot be seen.",
               ),
         );
         return;

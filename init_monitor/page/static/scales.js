@@ -144,7 +144,7 @@ export function scaleOf(quantity, wanted, range, most, { colour = false } = {}) 
 }
 
 /**
- * Indices to label: every so-manyth from the first on, and the last. No two of them are closer than `pitch`, but for the
+ * Indices to label: every n-th from the first on, and the last. No two of them are closer than `pitch`, except the
  * first and the last themselves.
  * @param {number} count
  * @param {number} room from the first to the last
@@ -155,7 +155,7 @@ export function spread(count, room, pitch) {
   const last = count - 1;
   const stride = Math.min(last, Math.max(1, Math.ceil((pitch * last) / Math.max(room, 1) - 1e-9)));
   const indices = [];
-  // The last is labelled whatever comes; what would stand too close before it gives way.
+  // The last is always labelled; one too close before it is dropped.
   for (let i = 0; i <= last - stride; i += stride) indices.push(i);
   return [...indices, last];
 }

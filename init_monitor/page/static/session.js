@@ -1,6 +1,6 @@
 /**
  * What has been fetched so far. Asking for something that is not there yet fetches it and returns null; `onChange` is
- * called when it has come. While a run that grew is fetched anew, the old numbers stay.
+ * called when it has arrived. While a run that grew is fetched again, the old numbers stay.
  * @module
  */
 
@@ -13,7 +13,7 @@ import { learnQuantities } from "./quantities.js";
 
 /**
  * @typedef {object} Kept
- * @property {unknown} value null until it has come
+ * @property {unknown} value null until it has arrived
  * @property {number} version of the run it belongs to
  * @property {boolean} asked
  */
@@ -69,7 +69,7 @@ export function createSession(source, onChange) {
 
   return {
     live: source.live,
-    /** The runs there are, null until they have come. */
+    /** The runs, null until they have arrived. */
     entries: () => entries,
     /** What went wrong last, empty if nothing did. */
     trouble: () => trouble,

@@ -1,5 +1,5 @@
 /**
- * What the person chose, and the link that brings it back.
+ * What the user chose, and the link that restores it.
  * @module
  */
 
@@ -57,7 +57,7 @@ export function fromLink(link) {
   if (link.runs !== undefined) {
     const names = link.runs.split(",").filter(Boolean);
     const runs = names.flatMap(decoded);
-    // A link to no run shows none; one whose every name is broken shows what it would without them.
+    // A link to no run shows none; one in which every name is broken shows the default.
     state.runs = runs.length || !names.length ? runs : null;
   }
   const step = Number(link.step);

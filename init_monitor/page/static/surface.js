@@ -31,7 +31,7 @@ import { h } from "./dom.js";
 /**
  * @param {object} options
  * @param {number} options.height in CSS pixels
- * @param {string} options.label what is shown, for people who do not see it
+ * @param {string} options.label what is shown, for people who cannot see it
  * @param {(g: CanvasRenderingContext2D, width: number, height: number) => void} options.draw
  * @param {(x: number, y: number) => void} [options.onMove]
  * @param {() => void} [options.onLeave]

@@ -1,11 +1,11 @@
 /**
- * Where a step lies beside the slider, whose places are the measured steps, one as far from the next as any other.
+ * Where a step lies along the slider, whose positions are the measured steps, evenly spaced.
  * @module
  */
 
 import { columnAt } from "./payload.js";
 
-/** Half the width of the slider's thumb: its middle goes from here to as far before the other end. */
+/** Half the width of the slider's thumb: its middle moves between this distance from either end. */
 const THUMB = 8;
 /** Steps before the first and after the last measured one get as much room as they are, within these shares. */
 const LEAST = 0.04;
@@ -32,7 +32,7 @@ export function axisOf(timeline, lists) {
   const from = timeline[0] ?? first;
   const until = timeline[timeline.length - 1] ?? last;
   const span = Math.max(1, last - first);
-  // One measured step has no room of its own: what is drawn takes all there is.
+  // A single measured step takes no room: the drawing takes all of it.
   const single = timeline.length < 2;
   const head = single ? 0 : room((from - first) / span);
   const tail = single ? 0 : room((last - until) / span);

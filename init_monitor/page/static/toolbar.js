@@ -1,5 +1,5 @@
 /**
- * What stands above every view: the pages, the runs, the filter, and the step with its slider.
+ * The bar above every view: the pages, the runs, the filter, and the step with its slider.
  * @module
  */
 
@@ -74,7 +74,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
 
   /** @param {number} place */
   function choose(place) {
-    // The right end is the newest step, whatever comes: the page goes on following.
+    // The right end is the newest step: the page keeps following it.
     const last = place >= ctx.timeline.length - 1;
     ctx.set({ step: last && ctx.session.live ? null : ctx.timeline[place] });
   }
@@ -86,7 +86,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     ctx.set({ runs: next });
   }
 
-  /** Of many runs the list shows two lines: the one in focus is brought into sight, once. */
+  /** The list of runs shows two lines: the one in focus is scrolled into view, once. */
   let sighted = "";
   function sight() {
     const name = ctx.focus?.name ?? "";
@@ -221,7 +221,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
       live.textContent = ctx.state.step === null ? "following" : "follow newest";
       live.setAttribute("aria-pressed", String(ctx.state.step === null));
       live.title =
-        ctx.state.step === null ? "The newest step is shown as it comes" : "Show the newest step, and go on with it";
+        ctx.state.step === null ? "The newest step is shown as it arrives" : "Show the newest step, and keep following it";
       trouble.textContent = ctx.session.trouble();
       trouble.hidden = !ctx.session.trouble();
       this.playing();

@@ -1,5 +1,5 @@
 /**
- * The shapes that the modules hand to each other. Nothing runs in here.
+ * The shapes that the modules pass to each other. There is no code in here.
  * @module
  */
 
@@ -53,9 +53,9 @@
  * @property {string[]} layers
  * @property {number} step
  * @property {string} message
- * @property {string[]} [places] the layers as a person calls them; empty where that is the same
- * @property {[string, string, string][]} figures in words: what it is, what was measured, what was expected
- * @property {string} measured head of the column of what was measured
+ * @property {string[]} [places] the layers in readable form; empty where that is the same
+ * @property {[string, string, string][]} figures in words: title, measured, expected
+ * @property {string} measured heading of the measured column
  * @property {string} remedy
  * @property {string} source
  */
@@ -109,7 +109,7 @@
  */
 
 /**
- * What the person chose; it fits into a link.
+ * What the user chose; it fits into a link.
  * @typedef {object} State
  * @property {string} view
  * @property {string[] | null} runs shown runs, null for the default

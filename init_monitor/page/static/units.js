@@ -1,5 +1,5 @@
 /**
- * What became of every rectifier's units: dead, always positive, or doing their work.
+ * The state of every rectifier's units: dead, always positive, or active.
  * @module
  */
 
@@ -16,7 +16,7 @@ import { theme } from "./surface.js";
 
 /** @typedef {import("./types.js").Context} Context */
 
-/** Dead, always positive, both signs: told apart by lightness alone, too. */
+/** Dead, always positive, both signs: distinguishable by lightness alone. */
 const COLOURS = {
   light: ["#5b1a75", "#e69f00", "#d9e2ea", BEYOND.light],
   dark: ["#c9a0e0", "#e69f00", "#3a424c", BEYOND.dark],
@@ -41,7 +41,7 @@ export function unitsView(ctx) {
       h(
         "p.explains",
         {},
-        "Over the window of samples seen so far, is a unit's pre-activation always negative, always positive, or both? Only the last kind bends anything.",
+        "Over the window of samples seen so far, is a unit's pre-activation always negative, always positive, or both? Only the last kind is nonlinear.",
       ),
     ),
     legend,
@@ -126,7 +126,7 @@ function runBars(ctx, run) {
       const first = Float32Array.from(known, (i) => lost[i]);
       const second = Float32Array.from(known, (i) => linear[i] || 0);
       const rest = first.map((one, i) => Math.max(0, 1 - one - second[i]));
-      // A NaN is neither dead nor always positive, but a layer that puts it out does not work.
+      // NaN is neither dead nor always positive, but a layer that outputs it does not work.
       const lies = (/** @type {number} */ i) => broken[known[i]] > 0;
       parts = [first, second, rest.map((one, i) => (lies(i) ? 0 : one)), rest.map((one, i) => (lies(i) ? one : 0))];
       const seen = profile(ctx.session.series(run, "unit_samples"), names, ctx.step).filter((one) => one === one);
@@ -141,7 +141,7 @@ function runBars(ctx, run) {
                 "No units to judge",
                 ctx.state.filter
                   ? "No rectifier fits the filter."
-                  : "This network has no rectifier, or too few samples were seen for anyone to call a unit dead.",
+                  : "This network has no rectifier, or too few samples were seen to call a unit dead.",
               ),
         );
         return;
