@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
-ROUNDING = 1e-6
-"""Part of a gradient's mean square that rounding leaves of a mean that is 0."""
-
 LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
 
 
@@ -69,6 +66,7 @@ class DeadReLU:
         cut: share of the logits that a rectifier behind the last layer sets to 0, from which it is told where a cross-entropy does not
             learn well: half, as zero-mean logits have it. It is told whichever units they are.
         records: sampled steps in a row that must show that.
+        rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
     """
 
     code: ClassVar[str] = "IM301"
@@ -84,6 +82,7 @@ class DeadReLU:
     few: int = 4
     cut: float = 0.5
     records: int = 3
+    rounding: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
@@ -123,8 +122,8 @@ class DeadReLU:
         )
         # Over the classes the gradient of a cross-entropy adds up to 0; no element of it is above the share of its row.
         softmax = (
-            0 <= square - variance <= ROUNDING * square
-            and sureness(replace(head, name=layer.name), record) <= 1.0 + ROUNDING
+            0 <= square - variance <= self.rounding * square
+            and sureness(replace(head, name=layer.name), record) <= 1 + self.rounding
         )
         return softmax and table.at(layer.name, Quantity.ZERO_FRACTION) >= self.cut
 

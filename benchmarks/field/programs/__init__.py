@@ -14,6 +14,7 @@ from benchmarks.field.programs import (
     inputs,
     numbers,
     objectives,
+    public_reports,
     rates,
     reported_networks,
     reported_programs,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.field.case import Case
 
 MODULES = (
-    *(reported_networks, reported_programs),
+    *(reported_networks, reported_programs, public_reports),
     *(connections, schedules, rates, inputs, numbers, dead_ends, scales, objectives, representations),
     *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_parts, healthy_games),
 )
