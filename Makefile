@@ -53,6 +53,7 @@ bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchm
 	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
 	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
+	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks-cpu.md --docs docs/distributed.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
 	$(BIN)/python benchmarks/page.py --out benchmarks/results/page-cpu.md

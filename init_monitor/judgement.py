@@ -46,7 +46,7 @@ class Judgement:
         self._guard = guard
         self._engine = Engine(options.chosen_rules, strict=options.strict, notify=notices.tell)
         self._sinks = Broadcast(notices.failed)
-        self._said: Mapping[str, Any] = self._engine.state_dict()
+        self._said: Mapping[str, Any] = {}
 
     def open_sinks(self, run: Run) -> None:
         """Begin a run with the sinks that were asked for."""
@@ -103,7 +103,8 @@ class Judgement:
         said = b""
         with self._guard("telling the other processes"):
             cases = self._engine.state_dict()
-            if new or cases != self._said:
+            # A judge that has found nothing yet has nothing to send.
+            if new or (cases != self._said and (self._said or any(cases.values()))):
                 # Whatever mapping a rule put its numbers into.
                 plain = [replace(one, evidence=dict(one.evidence), expected=dict(one.expected)) for one in new]
                 said, self._said = pickle.dumps((plain, cases)), cases

@@ -26,10 +26,10 @@ TRIAL_SEED = 0
 """Seed of the weights that are tried out, drawn from a generator of its own."""
 
 ROUNDS = 3
-"""Times that what a change brings to light may be changed, too."""
+"""How often faults that a change reveals may be changed as well."""
 
 WORST = 100.0
-"""What a fault counts at most: e^100 times is as bad as nothing at all."""
+"""The most that a fault counts: e^100 is as bad as no signal at all."""
 
 KEPT = "Kept: the signal, the gradient and its own scale are healthy as they are."
 
@@ -47,7 +47,7 @@ class _Looked(NamedTuple):
 
 @contextmanager
 def carried_out(plans: Sequence[LayerPlan], model: nn.Module) -> Iterator[None]:
-    """Initialise a model by its plans for a while, and put every weight and buffer back."""
+    """Initialise a model by its plans temporarily, and restore every weight and buffer."""
     tensors = [*model.parameters(), *model.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
@@ -99,7 +99,7 @@ def needed(
     textbook: Sequence[LayerPlan],
     seen: Rehearsal,
 ) -> tuple[LayerPlan, ...]:
-    """Return the plan with every layer kept that is healthy, or that the textbook would not mend.
+    """Return the plan in which every layer is kept that is healthy, or that the textbook would not improve.
 
     Args:
         model: the network; put back after every trial.

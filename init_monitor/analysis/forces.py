@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import weights_of
+from init_monitor.analysis.segments import bounded_exp
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def decay_of(history: History, weights: Collection[str] = ()) -> Decay | None:
 
 def shrinking(history: History, weights: Collection[str]) -> float:
     """Return how many times smaller the weights are, by their norm together, than at the first record; NaN if unknown."""
-    return math.exp(_log_norm(history.records[0], weights) - _log_norm(history.last, weights))
+    return bounded_exp(_log_norm(history.records[0], weights) - _log_norm(history.last, weights))
 
 
 def _persistence(record: StepRecord) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 SHORT_BRANCH = 8
-"""Weight layers up to which a branch is only a detour beside the stream: attention has four, an inverted bottleneck
+"""Weight layers up to which a branch is only a detour next to the stream: attention has four, an inverted bottleneck
 three. A longer branch is judged like a chain of its own."""
 
 
@@ -38,7 +38,7 @@ def on_the_stream(record: StepRecord, structure: Structure) -> Column:
 
 @once
 def beside_the_branch(record: StepRecord, structure: Structure) -> Column:
-    """Return, for each layer of a short residual branch, the log variance of the skip beside it; else NaN.
+    """Return, for each layer of a short residual branch, the log variance of the skip next to it; else NaN.
 
     A signal that shrinks inside such a branch is not lost: the skip carries it past.
     """

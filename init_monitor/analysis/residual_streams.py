@@ -24,7 +24,7 @@ class Stream(Keeping):
     """Residual additions in a row: the skip of each is the sum of the one before.
 
     Attributes:
-        residuals: in execution order; the first starts where a layer or a normalisation made the skip anew.
+        residuals: in execution order; the first starts where a layer or a normalisation made a new skip.
     """
 
     residuals: tuple[Residual, ...]

@@ -76,7 +76,7 @@ def segments(structure: Structure, *, through_normalisation: bool = False) -> tu
 
     Args:
         structure: the network.
-        through_normalisation: do not start anew at a normalisation, nor where branches meet (gradients are not renewed
+        through_normalisation: do not start a new segment at a normalisation, nor where branches meet (gradients are not renewed
             there: what comes back goes on into each branch).
     """
     places: dict[str, _Position] = {}

@@ -1,4 +1,4 @@
-"""What is off in a network before its first step, measured: by chain, by residual stream, by weight.
+"""What is measured to be off in a network before its first step: by chain, by residual stream, by weight.
 
 A plan changes only what one of these names, and only if the change brings it nearer to what is healthy.
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Key = tuple[str | int, ...]
-"""Names a measured tensor in words that all processes use."""
+"""A name of a measured tensor that all processes share."""
 
 LAYER = "layer"
 """The first word of the keys of a layer's tensors; then come the parts of its tap's key, and which of them it is."""

@@ -1,4 +1,4 @@
-"""Where this process keeps what all of them name alike: its own numbers out, and those of all in their place."""
+"""Where this process keeps the shared tensors: its own numbers are read from there, and merged ones written back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Address(NamedTuple):
 
 
 class Directory:
-    """The addresses of one capture, gone through again only when there are new ones."""
+    """The addresses of one capture, collected again only when there are new ones."""
 
     def __init__(self) -> None:
         self._signature: Hashable = None
@@ -54,7 +54,7 @@ class Directory:
         self._catalogue = Catalogue(())
 
     def renew(self, signature: Hashable, addresses: Callable[[], Mapping[Key, Address]]) -> None:
-        """Look up all addresses, if anything has changed that the signature speaks of."""
+        """Look up all addresses, if the signature has changed."""
         if signature == self._signature:
             return
         found = addresses()

@@ -1,7 +1,7 @@
-"""How several processes put a step together, as questions to whoever carries them from one to another.
+"""How several processes merge a step, as questions to whatever transports them.
 
 Who runs it sends back the answers: torch.distributed in a training, a list of all processes in a test. Every process asks
-the same questions in the same order, whatever happened to it, for what comes next follows from what all have heard. The
+the same questions in the same order, whatever happened on it, since what comes next follows from the answers. The
 arrays are as long as the network has layers and units, however many processes there are.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class How(Enum):
-    """What is to become of the arrays of all processes: one of their size, or (gathered) all of them."""
+    """How the arrays of all processes are combined: into one of their size, or (gathered) all of them."""
 
     SUM = "sum"
     LARGEST = "largest"
@@ -44,7 +44,7 @@ class How(Enum):
 
 
 class Question(NamedTuple):
-    """An array, and what is to become of it; ``source`` says whose counts, where it is from one."""
+    """An array, and how it is combined; ``source`` says whose counts, where it comes from one process."""
 
     how: How
     array: NDArray[Any]
@@ -96,7 +96,7 @@ class Outcome:
 
 
 class _Agreed(NamedTuple):
-    """What all processes have heard first.
+    """The first answers that all processes have.
 
     Attributes:
         judge: see :class:`Outcome`.
@@ -120,7 +120,7 @@ def exchange(rank: int, known: Catalogue | None, share: Share | None, losses: Lo
     Args:
         rank: number of this process.
         known: the catalogue of the step before.
-        share: what this process measured; ``None`` if it has nothing to tell. It takes part all the same.
+        share: what this process measured; ``None`` if it has nothing to tell. It takes part anyway.
         losses: of the optimizer steps since the record before, in this process.
 
     Returns:
@@ -128,7 +128,7 @@ def exchange(rank: int, known: Catalogue | None, share: Share | None, losses: Lo
     """
     proposed = None
     if share is not None:
-        # What was known is kept where it will do, so that layers that run now and then do not change it.
+        # A known catalogue that covers everything is kept, so that layers that run only at times do not change it.
         proposed = known if known is not None and known.covers(share.catalogue) else share.catalogue
     (heard,) = yield [Question(How.LARGEST, _said(rank, proposed, share, losses))]
     agreed = _agreed(heard)

@@ -1,4 +1,4 @@
-"""What one process measured in a step, as arrays that sums, maxima and bits of all processes can be made of."""
+"""What one process measured in a step, as arrays that can be reduced by sum, maximum and bitwise or."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADDED = (COUNT, ZEROS, NONFINITE, SATURATED)
 """Columns of a row that are sums."""
 
 TURN = 1 << 20
-"""More taps than a process ever has: its number times this, plus a place in its order, says both at once."""
+"""More taps than a process ever has: the rank times this, plus a position in its order, encodes both."""
 
 MOST_LOSSES = 1 << 20
 """Optimizer steps between two records whose losses are put together at most (16 MB); of more, the last ones."""
@@ -86,7 +86,7 @@ class Together(NamedTuple):
 
 
 def nothing(sizes: Sizes, losses: int) -> Parcel:
-    """Return the parcel of a process that has nothing to tell."""
+    """Return the parcel of a process that has nothing to report."""
     rows, slots, units, signs, taps = sizes
     none = np.zeros(rows)
     return Parcel(

@@ -1,11 +1,11 @@
-"""Looks between the sampled steps: only the signs of rectifiers, and only while too few positions of their units were seen.
+"""Looks between the sampled steps, only at the signs of rectifiers, and only while too few positions per unit were seen.
 
 With the default schedule a batch of 16 shows each unit 16 positions per sampled step, and a share of dead units takes about a
 thousand. So the layers whose output a rectifier received are looked at on further steps: one operation per rectifier (the
-smallest and the largest value of each unit), no copy to the host before the next sampled step makes one anyway. First every
-step, until there is enough for a verdict; then as seldom as brings so many again within :data:`SPAN` steps.
+smallest and the largest value of each unit), no copy to the host before the next sampled step, which makes one anyway. First every
+step, until there is enough for a verdict; then as rarely as still gives this many within :data:`SPAN` steps.
 
-In a training by several processes nothing is looked at: each would see its own batches, and the records are those of all.
+With several processes nothing is looked at: each would see only its own batches, while records are about all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from init_monitor.capture.unit_window import UnitWindow
 
 ENOUGH = 1000
-"""Positions per unit from which a share of dead units is told (:data:`init_monitor.analysis.rectifiers.LEAST_SAMPLES`)."""
+"""Positions per unit from which a share of dead units is reported (:data:`init_monitor.analysis.rectifiers.LEAST_SAMPLES`)."""
 
 SPAN = 500
 """Optimizer steps within which as many positions are to be seen again, later on. For a batch of 16 that is one step in eight,
@@ -40,7 +40,7 @@ which is where looking costs less than 2 % of even a small network's step. What 
 
 @dataclass(slots=True)
 class _Watched:
-    """A rectifier that too little is known of, and what was seen of it since the last sampled step.
+    """A rectifier with too few positions, and what was seen of it since the last sampled step.
 
     Attributes:
         tap: of the rectifier.
@@ -70,7 +70,7 @@ class SignLooks:
         paused: Callable[[], bool],
         on_failure: Callable[[str, Exception], None],
     ) -> None:
-        """Look at nothing yet."""
+        """Start with nothing to look at."""
         self._every = every_n_steps
         self._span = max(SPAN, 4 * every_n_steps)
         self._longest = longest
@@ -92,7 +92,7 @@ class SignLooks:
         """Choose the rectifiers to look at after a sampled step.
 
         Args:
-            model: a compiled one is left alone: its graphs would be left for every look.
+            model: a compiled one is skipped, since each look would leave its graphs.
             order: the taps of the step.
             windows: what is known of their units.
             step: the step.

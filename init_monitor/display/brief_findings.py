@@ -1,4 +1,4 @@
-"""Findings in a paragraph each: what, where, how sure, what to do first; code at the left edge, so that it can be copied."""
+"""One paragraph per finding: what, where, how certain, what to do first; code at the left edge, so that it can be copied."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Piece:
 
 
 def tellings(findings: Iterable[Finding], width: int, told: Sequence[Finding] = ()) -> Iterator[list[Piece]]:
-    """Tell findings in ever fewer words, those of one cause together and with one remedy.
+    """Report findings in fewer and fewer words, those of one cause together and with one remedy.
 
-    What is worst, and what can be done about it, is always told. The others lose their numbers first, then all but their
+    The worst finding and its remedy are always reported. The others lose their numbers first, then all but their
     first sentence, then all but their names.
 
     Args:
@@ -111,7 +111,7 @@ def _told(cause: Cause, detail: _Detail, width: int, told: Sequence[Finding]) ->
     if before is not None:
         yield _prose(_TO_DO.copy().append(f"as for {before.code} of step {before.step:,}."), width)
         return
-    # An empty line less, and still the same program.
+    # One empty line less, and the same program.
     lines = [line for line in printable(cause.code, lines=True).splitlines() if line.strip()]
     fits = len(lines) <= detail.code
     yield _prose(
@@ -135,7 +135,7 @@ def _first(message: str, sentences: int | None) -> str:
 
 
 def _measured(finding: Finding) -> str:
-    """Return the number that the finding stands on, what was expected, and what makes it sure; empty if there is none."""
+    """Return the number behind the finding, the expected one, and what makes it certain; empty if there is none."""
     name = next((name for name in finding.evidence if name in finding.expected), "")
     said = f"{evidence_title(name)} {finding.evidence[name]} (expected: {finding.expected[name]})" if name else ""
     parts = [said, *how_sure(finding)] if said else how_sure(finding)

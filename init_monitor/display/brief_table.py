@@ -1,4 +1,4 @@
-"""The short table: every kind of layer in a row, with its range, and a small picture of its course over depth."""
+"""The short table: one row per kind of layer, with its range and a small plot of its course over depth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST_KINDS = 9
 """Rows of layers, where there is room."""
 FEWER_KINDS = (5, 3)
-"""Rows of layers beside much else."""
+"""Rows of layers when much else is printed."""
 MOST_ADDITIONS = 2
 """Rows of residual additions."""
 

@@ -1,4 +1,4 @@
-"""Where a signal that explodes or vanishes has got to: not only at the layers at fault. Pure.
+"""How far a signal that explodes or vanishes is carried beyond the layers at fault. Pure.
 
 Forward it is carried from a layer at fault to what follows, up to the next normalisation; a gradient is carried towards
 the input, and no normalisation stops it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, Layer, StepRecord, Structure
 
 CARRIED = frozenset({"exploding-activations", "vanishing-activations", "exploding-gradients", "vanishing-gradients"})
-"""Rules that speak of a signal, not of a layer alone."""
+"""Rules about a signal, not about a single layer."""
 
 
 def places_of(finding: Finding, record: StepRecord, structure: Structure) -> list[int]:

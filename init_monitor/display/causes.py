@@ -1,4 +1,4 @@
-"""Findings that one thing mends belong together: their remedy is said once. Pure."""
+"""Findings that one change fixes belong together: their remedy is printed once. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Cause:
 
 
 def causes(findings: Iterable[Finding]) -> list[Cause]:
-    """Return findings by cause: the worst cause first; of equally bad ones those that code mends, then the oldest.
+    """Return findings by cause: the worst cause first; among equally bad ones those with code first, then the oldest.
 
     Two have one cause if the code of one is all in that of the other, or if neither has code and they ask for the same.
     """
@@ -42,7 +42,7 @@ def causes(findings: Iterable[Finding]) -> list[Cause]:
 
 
 def same_remedy(one: Finding, other: Finding) -> bool:
-    """Say whether what mends one of two findings mends the other too."""
+    """Say whether the remedy of one of two findings also fixes the other."""
     first, second = statements(one.remedy_code), statements(other.remedy_code)
     if first and second:
         return first <= second or second <= first

@@ -1,6 +1,6 @@
-"""Many layers in few rows: those that differ only in a number of their names stand together. Pure.
+"""Many layers in few rows: those whose names differ only in a number share a row. Pure.
 
-A network is folded no further than it has to be: every layer for itself; blocks of one list (``blocks.3.fc1`` →
+A network is folded no further than necessary: single layers; blocks of one list (``blocks.3.fc1`` →
 ``blocks.0…11.fc1``); numbers within words (``conv1``, ``layer2``); kinds under each of the network's parts; kinds.
 """
 

@@ -39,7 +39,7 @@ class Status:
         word: in a word or two.
         style: its colour.
         rank: how bad it is: -1 for healthy, then the ranks of the severities.
-        blamed: a finding names the layer (or a weight of it): the mark of its own beside the word.
+        blamed: a finding names the layer (or a weight of it): the mark next to the word.
     """
 
     word: str
@@ -59,7 +59,7 @@ class Status:
 
 
 MARK = "!"
-"""Stands behind the status of a layer that a finding names."""
+"""Follows the status of a layer that a finding names."""
 LEGEND = f"{MARK} at fault; the status of the others is that of the signal there."
 
 HEALTHY = Status("healthy", "green", -1)
@@ -80,7 +80,7 @@ def status_of(layer: LayerRecord, known: Layer | None, findings: Sequence[Findin
 def statuses(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> list[Status]:
     """Return the status of each layer, in execution order.
 
-    What explodes or vanishes is the signal, and a finding names the layers that make it do so: others on its way have
+    What explodes or vanishes is the signal, and a finding names the layers that cause it: others along its path have
     its status too, without the mark (:mod:`init_monitor.display.carried`).
     """
     known, layers = structure.by_name(), list(record)

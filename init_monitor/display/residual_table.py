@@ -124,7 +124,7 @@ def _headers(bar: str) -> dict[str, str]:
 
 
 def _layout(rows: Sequence[_Row], headers: dict[str, str], width: int, longest: int) -> tuple[list[str], int, int]:
-    """Return the columns that fit beside names of this length, the room for names, and the spaces between columns."""
+    """Return the columns that fit next to names of this length, the room for names, and the spaces between columns."""
     widths = {
         column: max(map(cell_len, (*header.split("\n"), *(row.cells.get(column, "") for row in rows))))
         for column, header in headers.items()

@@ -18,7 +18,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("one_read.c")
 
 LIBRARY = "one_read.so"
-"""What it is called beside its source in a wheel; ctypes does not mind the ending on any system."""
+"""Its name next to its source in a wheel; ctypes accepts the ending on every system."""
 
 OFF = "INIT_MONITOR_NO_NATIVE"
 """If this variable of the environment is set (and not ``0``), nothing is compiled."""

@@ -127,7 +127,7 @@ def library() -> Callable[..., int] | None:
 
 
 def _path() -> Path | None:
-    """Return where the library is: beside its source in a wheel; a checkout's is compiled where it is missing."""
+    """Return where the library is: next to its source in a wheel; a checkout compiles it if it is missing."""
     shipped = compiling.SOURCE.with_name(compiling.LIBRARY)
     if shipped.is_file():
         return shipped

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from init_monitor.records.plan import LayerPlan
 
 LARGE = math.log(30.0)
-"""A variance from this factor above the largest usual one on is far off: its rms is 5 times too large. Nobody starts there:
+"""A variance from this factor above the largest usual one on is far off: its rms is 5 times too large. No initialisation in use starts there:
 the largest gain in use, a sigmoid's, is 3.4 times He's."""
 
 SMALL = math.log(1000.0)
@@ -42,7 +42,7 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
         if not plan.recipe or not usual or not now > 0:
             continue  # whether zeros are a fault is not a matter of scale
         if plan.place is Place.RECURRENT:
-            # What is read and what is remembered are weighed apart; the one that is further off counts.
+            # Input and recurrent weights are judged separately; the one that is further off counts.
             held = [
                 variance_of(w, module) for n, w in module.named_parameters(recurse=False) if n.startswith("weight_")
             ]

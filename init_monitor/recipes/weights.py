@@ -161,7 +161,7 @@ def _of_layer(path: str, layer: nn.Module, recipe: str) -> Iterator[tuple[Weight
     weight = layer._parameters.get("weight")  # noqa: SLF001 - a weight that is no parameter must be told apart
     if weight is None:
         message = (
-            f"{recipe}: {name} is not a parameter (the older torch.nn.utils.weight_norm computes it anew at each forward)."
+            f"{recipe}: {name} is not a parameter (the older torch.nn.utils.weight_norm recomputes it at each forward)."
             " Use torch.nn.utils.parametrizations instead, which can be given a value."
         )
         raise RecipeError(message)

@@ -51,7 +51,7 @@ TITLES = {
     "variance": "variance",
     "unit_spread": "difference between units",
     "variance_between_samples": "variance between samples",
-    "variance_ratio": "branch beside skip",
+    "variance_ratio": "branch over skip",
     "weight_gradient_rms": "rms of the weights' gradient",
     "worst_gain": "gain of the worst layer",
     "zero_layers": "layers of zeros",

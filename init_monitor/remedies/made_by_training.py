@@ -130,7 +130,7 @@ def _less_decay(decay: forces.Decay, history: History) -> str:
     if math.isfinite(decay.per_step):
         does = f"takes {phrases.percent(min(decay.per_step, 1.0))} off each weight per step"
     else:
-        does = f"is {phrases.part(decay.of_the_gradient)} the gradient of the loss, beside which it is added"
+        does = f"is {phrases.part(decay.of_the_gradient)} the gradient of the loss, to which it is added"
     beside = (
         f" (decay · ‖w‖ is {phrases.times(decay.of_the_gradient)} ‖gradient‖)" if math.isfinite(decay.per_step) else ""
     )

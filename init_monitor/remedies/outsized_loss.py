@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History
 
 OUTSIZED = 30.0
-"""A first loss above this is not that of a network that knows nothing: guessing among a million classes costs 14, the squared
+"""A first loss above this is not that of an untrained network: guessing among a million classes costs 14, the squared
 error of standardised targets is about 1."""
 
 

@@ -187,7 +187,7 @@ def _unmoved(history: History) -> Cause:
         return Cause(
             f"An update would be {phrases.part(float(np.median(wanted)))} the size of a weight, and {' and '.join(sorted(dtypes))} tells"
             f" numbers apart to {phrases.number(spacing)} of their size: it is rounded away.",
-            "Raise the learning rate, or keep the weights in float32 and compute in half precision (mixed precision)"
+            "Raise the learning rate, or keep the weights in float32 and compute in half precision"
             ' (precision="bf16-mixed").',
         )
     return Cause(

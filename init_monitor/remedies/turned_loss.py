@@ -54,8 +54,8 @@ def _without_epsilon(history: History, dtype: str) -> Turned:
         f" in {dtype}, which ends at {smallest}, and a gradient that is (or squares to) 0 is divided by 0."
     )
     sentence = (
-        f"Give the optimizer an eps that {dtype} can hold (1e-4), or keep the weights in float32 and compute in half precision beside"
-        ' them (precision="16-mixed" or "bf16-mixed").'
+        f"Give the optimizer an eps that {dtype} can hold (1e-4), or keep the weights in float32 and compute in half precision"
+        ' (precision="16-mixed" or "bf16-mixed").'
     )
     code = optimizer_code(record.optimizer, record.learning_rate, ", eps=1e-4")
     return Turned(why, (sentence, code))

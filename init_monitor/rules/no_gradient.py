@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import numpy as np
-
 from init_monitor.analysis import paths
 from init_monitor.analysis.gradient_flow import (
     Executed,
@@ -17,23 +15,18 @@ from init_monitor.analysis.gradient_flow import (
     parameters_of,
 )
 from init_monitor.analysis.optimizers import optimizer_code
+from init_monitor.analysis.resting import fed_by_zeros, without_gradient
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies.without_gradient import COPY, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, StepRecord, Structure
+    from init_monitor.records import History, Structure
 
 DEAD = "IM301"
-
-
-class _Rest(NamedTuple):
-    """In how many records a parameter had no gradient, and whether it was one of zeros."""
-
-    records: int
-    zero: bool
 
 
 class _Idle(NamedTuple):
@@ -51,7 +44,7 @@ class NoGradient:
 
     The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
-    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient beside a
+    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient next to a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
     where that finding says that the gradient stops, and before a rectifier that IM301 calls critical.
 
@@ -124,14 +117,14 @@ class NoGradient:
 
     def _idle(self, history: History, executed: Executed) -> list[_Idle]:
         """Return the parameters that got no gradient in any record in which they were measured."""
-        silent = _without_gradient(history.records, self.least_records)
+        silent = without_gradient(history.records, self.least_records)
         if not silent:
             return []
         record = history.last
         counts = dict(zip(record.parameter_names, record.column(Quantity.WEIGHT_COUNT).tolist(), strict=True))
         trained = dict(zip(record.parameter_names, record.column(Quantity.TRAINABLE).tolist(), strict=True))
         total = sum(count for name, count in counts.items() if trained[name] != 0 and count == count) or 1.0  # noqa: PLR0124 - not NaN
-        left = _fed_by_zeros(history) | {
+        left = fed_by_zeros(history) | {
             name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
         }
         learning = frozenset(record.parameter_names) - frozenset(silent)
@@ -185,13 +178,11 @@ class NoGradient:
             severity = Severity.CRITICAL
         elif (why is Why.LOOSE and share < self.most) or (why is Why.UNUSED and share < self.small):
             severity = Severity.INFO
-        reason, remedy = _REASONS[why], _REMEDIES[why]
-        if severity is Severity.INFO and why is Why.DETACHED:
-            reason, remedy = _COPY
+        told = COPY if severity is Severity.INFO and why is Why.DETACHED else TOLD[why]
         verb = "has" if len(names) == 1 else "have"
         message = (
             f"{phrases.names(names)} {verb} had no gradient in any of {records} sampled steps, while other parameters"
-            f" had one ({phrases.percent(share)} of all trainable elements). {reason}"
+            f" had one ({phrases.percent(share)} of all trainable elements). {told.reason}"
         )
         measured = {
             "records": Figure(records, "sampled steps without a gradient"),
@@ -201,7 +192,7 @@ class NoGradient:
             self._finding(severity, names, history, message),
             evidence=measured | ({"weight_gradient_norm": Figure(0.0)} if why is Why.CUT else {}),
             expected={"records": Figure(0, "sampled steps without a gradient")},
-            remedy=remedy,
+            remedy=told.remedy,
         )
 
     def _finding(self, severity: Severity, parameters: Sequence[str], history: History, message: str) -> Finding:
@@ -214,73 +205,3 @@ class NoGradient:
             message=message,
             source=self.source,
         )
-
-
-_REASONS = {
-    Why.DETACHED: "They ran and what comes after them learns, but no gradient comes back: the graph is cut in between.",
-    Why.CUT: (
-        "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
-        " single element, which is always 1."
-    ),
-    Why.LOOSE: "Their modules ran, but the loss does not use their output.",
-    Why.UNUSED: "Their modules were not seen to run, or ran under torch.no_grad().",
-}
-
-_COPY = (
-    "They look like a copy of a part that learns, such as a target network, and their output is detached.",
-    "Nothing has to change if that is intended; requires_grad_(False) makes it explicit and keeps them out of the optimizer.",
-)
-
-_REMEDIES = {
-    Why.DETACHED: (
-        "Look for what cuts the graph after these layers: detach(), .data, torch.no_grad(), argmax, sample() instead of"
-        " rsample(), a conversion to numpy or a new torch.tensor(...). If they should not train, freeze them with requires_grad_(False)."
-    ),
-    Why.CUT: (
-        "Look at what their output is multiplied by: a factor, a mask or a weight of 0, an activation that is off, a"
-        " clamp; at the dimension of a softmax behind them (of what topk(1) or an index has left there is one element: take the softmax"
-        f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it."
-    ),
-    Why.LOOSE: "Use the output of these layers in the loss, or remove them, or freeze them with requires_grad_(False).",
-    Why.UNUSED: (
-        "Call these modules in the forward, outside torch.no_grad(); or remove them, or freeze them with"
-        " requires_grad_(False)."
-    ),
-}
-
-
-def _without_gradient(records: Sequence[StepRecord], least: int) -> dict[str, _Rest]:
-    """Return the trainable parameters that had no gradient in any record that has them, if there are ``least`` of these.
-
-    A record counts only if some other parameter got a gradient in it. What had a gradient once (an expert that was
-    chosen, a branch that died since) is used by the loss.
-    """
-    resting = dict.fromkeys(records[-1].parameter_names, _Rest(0, zero=False))
-    for record in reversed(records):
-        norms, moved = record.column(Quantity.WEIGHT_GRADIENT_NORM), record.column(Quantity.UPDATE_RATIO)
-        if not (norms > 0).any():
-            continue
-        # A sparse gradient is not measured: what moved without one had it.
-        none = np.isnan(norms) & ~(moved > 0)
-        rests = (record.column(Quantity.TRAINABLE) != 0) & (none | (norms == 0))
-        for name, here, missing in zip(record.parameter_names, rests.tolist(), none.tolist(), strict=True):
-            if name in resting and here:
-                resting[name] = _Rest(resting[name].records + 1, zero=resting[name].zero or not missing)
-            else:
-                resting.pop(name, None)
-        if not resting:
-            break
-    return {name: rest for name, rest in resting.items() if rest.records >= least}
-
-
-def _fed_by_zeros(history: History) -> frozenset[str]:
-    """Return the parameters of layers that receive only zeros, and of normalisations that receive a constant."""
-    record = history.last
-    received = dict(zip(record.names, record.column(Quantity.INPUT_MEAN_SQUARE).tolist(), strict=True))
-    variance = dict(zip(record.names, record.column(Quantity.VARIANCE).tolist(), strict=True))
-    return frozenset(
-        name
-        for layer in history.structure.layers
-        if received.get(layer.name) == 0 or (layer.role is Role.NORMALISATION and variance.get(layer.name) == 0)
-        for name in parameters_of(layer)
-    )

@@ -79,7 +79,7 @@ class SampleCollapse:
         lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
             differ by a thirtieth of what they did. A network that learns spreads its outputs.
         lost_share: share of the output's variance that may then be left of it.
-        code_factor: by which the variance of a code must have fallen that a layer gets beside noise (a variational
+        code_factor: by which the variance of a code must have fallen that a layer gets together with noise (a variational
             autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
             grows towards that of the noise.
         faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to

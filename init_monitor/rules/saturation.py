@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
 from init_monitor.analysis.learning import course_of
-from init_monitor.records import INPUT, Figure, Finding, Role, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.remedies.saturated import Saturated, message, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,37 +20,6 @@ if TYPE_CHECKING:
 
 
 ATTENTION_SOURCE = "Vaswani et al. 2017, 'Attention is all you need', 3.2.1"
-
-
-class _Saturated(NamedTuple):
-    """One saturated activation.
-
-    Attributes:
-        layer: the activation.
-        share: saturated elements (of a softmax: distributions).
-        rms, passing: of its input, and the part of a gradient's mean square that gets through (NaN if unknown).
-        severity: how bad.
-        culprit: the weight layer (or normalisation) that feeds it, if known.
-        distribution: it is a softmax.
-        late: training made it.
-    """
-
-    layer: Layer
-    share: float
-    rms: float
-    passing: float
-    severity: Severity
-    culprit: Layer | None
-    distribution: bool = False
-    late: bool = False
-
-    @property
-    def named(self) -> str:
-        """What is at fault: the layer that makes it so, or the module (an attention) that calls the softmax."""
-        if self.culprit is not None:
-            return self.culprit.name
-        own = self.layer.module if "/" in self.layer.name else self.layer.module.rpartition(".")[0]
-        return own or self.layer.name if self.distribution else self.layer.name
 
 
 @dataclass(frozen=True)
@@ -118,7 +87,7 @@ class Saturation:
         first, last = (Reading(record, structure) for record in (history.records[0], history.last))
         early = history.records[0].step < self.start and is_fresh(history.records[0], structure)
         recent = [Reading(record, structure) for record in history.records[-self.late_records :]]
-        places: list[_Saturated] = []
+        places: list[Saturated] = []
         for layer in structure.layers:
             if layer.role is not Role.ACTIVATION or not math.isfinite(last.share(layer)):
                 continue
@@ -178,7 +147,7 @@ class Saturation:
         course = course_of(history.losses)
         return first.share(layer) < self.late_share and course.last >= course.start
 
-    def _finding(self, found: Sequence[_Saturated], reading: Reading, history: History) -> Finding:
+    def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
         worst = max(found, key=lambda place: (place.severity.rank, place.share))
         bounds = bounds_of(worst.layer)
         evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
@@ -204,16 +173,16 @@ class Saturation:
             severity=worst.severity,
             layers=tuple(dict.fromkeys(place.named for place in order)),
             step=history.last.step,
-            message=_message(worst, gain, reading, history, [p.layer.name for p in order if p is not worst]),
+            message=message(worst, gain, reading, history, [p.layer.name for p in order if p is not worst]),
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(order, worst, reading, history),
-            source=ATTENTION_SOURCE if _is_attention(worst) else self.source,
+            remedy=remedy(order, worst, reading, history),
+            source=ATTENTION_SOURCE if worst.is_attention else self.source,
         )
 
 
-def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) -> _Saturated:
-    return _Saturated(
+def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) -> Saturated:
+    return Saturated(
         layer,
         reading.share(layer),
         reading.root(layer, Quantity.MEAN_SQUARE),
@@ -225,72 +194,9 @@ def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) ->
     )
 
 
-def _of(place: _Saturated) -> str:
+def _of(place: Saturated) -> str:
     return "of the distributions" if place.distribution else "of the elements"
 
 
-def _is_attention(place: _Saturated) -> bool:
-    return place.distribution and place.culprit is None
-
-
-def _gain(place: _Saturated, reading: Reading) -> float:
+def _gain(place: Saturated, reading: Reading) -> float:
     return math.nan if place.culprit is None else reading.at(place.culprit.name, Quantity.GAIN)
-
-
-def _message(place: _Saturated, gain: float, reading: Reading, history: History, others: Sequence[str]) -> str:
-    layer, share = place.layer, phrases.percent(place.share)
-    since = f"at step {history.last.step}" if place.late else "from the start"
-    if place.distribution:
-        text = (
-            f"{share} of the distributions of {layer.name} are saturated {since}, with 99 % on one class: the gradient"
-            f" through them is nearly 0, and {place.named} keeps its random choice."
-        )
-    else:
-        text = f"{share} of the outputs of {layer.name} ({layer.kind}) are saturated {since}"
-        lost = f": it lets {phrases.percent(place.passing)} of the gradient pass" if place.passing < 1 else ""
-        text += f"{lost}."
-    if place.late:
-        text += " Training caused this: steps that were too large pushed its input far beyond the knee."
-    elif place.culprit is not None and not math.isnan(place.rms):
-        knee = bounds_of(layer).knee
-        bend = f", and the activation saturates from {phrases.number(knee)}" if math.isfinite(knee) else ""
-        text += f" It receives an rms of {phrases.number(place.rms)} that {place.culprit.name} makes{bend}."
-        arriving = reading.at(place.culprit.name, Quantity.INPUT_MEAN_SQUARE)
-        if reading.passes_on(place.culprit):
-            text += f" What {place.culprit.name} gets has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
-        elif gain > 1:
-            text += f" {place.culprit.name} multiplies what it gets by {phrases.number(gain)}, where 1 keeps it."
-    return text + (f" So are {phrases.names(others)}." if others else "")
-
-
-def _remedy(found: Sequence[_Saturated], worst: _Saturated, reading: Reading, history: History) -> str:
-    if worst.late:
-        return made_by_training.remedy(history, direction=1)
-    culprits = list({p.culprit.name: p.culprit for p in found if p.culprit is not None}.values())
-    norms = [layer for layer in culprits if layer.role is Role.NORMALISATION]
-    weights = [layer for layer in culprits if layer.role is Role.WEIGHT]
-    if not culprits:
-        if _is_attention(worst):
-            return (
-                "Divide the logits by the square root of the dimension they sum over before the softmax:"
-                " scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])."
-            )
-        return "Scale what this activation receives down to an rms of 1, or normalise before it."
-    by_data = {x.name for x in weights if INPUT in x.inputs and reading.passes_on(x)}
-    std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
-    inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
-    again = [x for x in weights if x not in inputs]
-    again = affected_layers.off_too(again, history, direction=1) if again else again
-    sentences = []
-    if inputs:
-        sentences.append("Standardise the input, with the mean and standard deviation of the training set.")
-    if again or norms:
-        sentences.append(
-            "Initialise the layers before these activations (and what else is too large) for the activation that follows."
-        )
-    code = snippets.together(
-        snippets.initialise(again, among=history.structure),
-        snippets.initialise(norms, among=history.structure),
-        *(snippets.standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
-    )
-    return snippets.advice(" ".join(sentences), code)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, pairs_in_a_row
+from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
@@ -60,13 +58,13 @@ class Symmetry:
         """Return at most one finding."""
         if (history.last.column(Quantity.WEIGHT_NONFINITE_COUNT) > 0).any():
             return  # NaN everywhere is not equality, and IM601 reports it
-        weights = _Weights(history.last, self.alike, self.constant)
+        weights = UnitWeights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
         if not weights.symmetric:
             return
         kept = self._kept(weights.symmetric, history)
-        found = _constants_in_a_row(weights, history.structure) | kept
+        found = constants_in_a_row(weights, history.structure) | kept
         if not found:
             return
         layers = [x for x in history.structure.layers if found.intersection((x.weight, *x.parameters))]
@@ -85,7 +83,7 @@ class Symmetry:
         stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
         return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
 
-    def _zeros(self, weights: _Weights, history: History) -> Iterator[Finding]:
+    def _zeros(self, weights: UnitWeights, history: History) -> Iterator[Finding]:
         """Yield the finding about layers of zeros in a row that keep each other's gradient at zero."""
         # Steps that moved nothing count as well: if only these layers are trained, nothing can move.
         records = history.records[-self.least_records :]
@@ -93,16 +91,8 @@ class Symmetry:
             return
         stuck = set(weights.zero)
         for record in records:
-            stuck &= _Weights(record, self.alike, self.constant).zero
-        readers = _readers(history.structure)
-        paired = {
-            name
-            for layer in history.structure.layers
-            if layer.weight in stuck
-            for after in _weights_after(layer, readers)
-            if after.weight in stuck
-            for name in (layer.weight, after.weight)
-        }
+            stuck &= UnitWeights(record, self.alike, self.constant).zero
+        paired = pairs_in_a_row(stuck, history.structure)
         layers = [x for x in history.structure.layers if x.weight in paired]
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
@@ -126,7 +116,7 @@ class Symmetry:
         kept = set(symmetric)
         moved = dict.fromkeys(kept, 0.0)
         for record in records:
-            here = _Weights(record, self.alike, self.constant)
+            here = UnitWeights(record, self.alike, self.constant)
             kept &= here.symmetric
             for name in kept:
                 moved[name] += here.update(name)
@@ -167,90 +157,6 @@ class Symmetry:
             ),
             source=self.source,
         )
-
-
-class _Weights:
-    """The parameters of one record whose units are all alike, or all zero and without a gradient."""
-
-    def __init__(self, record: StepRecord, alike: float, constant: float) -> None:
-        self._constant = constant
-        self._where = {name: i for i, name in enumerate(record.parameter_names)}
-        self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
-        self._norm = record.column(Quantity.WEIGHT_NORM)
-        self._count = record.column(Quantity.WEIGHT_COUNT)
-        self._variance = record.column(Quantity.WEIGHT_VARIANCE)
-        self._update = record.column(Quantity.UPDATE_RATIO)
-        trained = record.column(Quantity.TRAINABLE) != 0
-        same = (self._spread <= alike) & trained & (self._norm > 0)
-        self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
-        zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
-        self.zero = frozenset(name for name, i in self._where.items() if zero[i])
-
-    def update(self, name: str) -> float:
-        """Return ‖Δw‖/‖w‖, 0 where it was not measured."""
-        return float(np.nan_to_num(self._update[self._where[name]]))
-
-    def spread(self, layer: Layer) -> float:
-        """Return the largest spread that one of a layer's parameters has; 0 where none has one."""
-        at = [self._spread[self._where[n]] for n in (layer.weight, *layer.parameters) if n in self.symmetric]
-        return float(max(at, default=0.0))
-
-    def constant(self, name: str) -> bool:
-        """Say whether all elements of a parameter are one number."""
-        i = self._where[name]
-        square = self._norm[i] ** 2 / self._count[i]
-        return bool(self._variance[i] <= self._constant * square)
-
-    def incoming(self, layer: Layer) -> float:
-        """Return from how many units each unit of a layer takes: fan_in without the kernel's area; NaN if unknown."""
-        i = self._where.get(layer.weight)
-        if i is None or not (layer.fan_in and layer.fan_out and self._count[i] > 0):
-            return math.nan
-        units = self._count[i] / layer.fan_in
-        return float(layer.fan_in / (layer.fan_out / units))
-
-
-def _constants_in_a_row(weights: _Weights, structure: Structure) -> set[str]:
-    """Return the weights whose units are alike and that are read by layers of one number only, with those layers'.
-
-    Depthwise layers do not count: their units read different channels.
-    """
-    readers, known = _readers(structure), structure.by_name()
-    found: set[str] = set()
-    for layer in structure.layers:
-        if layer.role is not Role.WEIGHT or layer.weight not in weights.symmetric or not weights.incoming(layer) > 1:
-            continue
-        after = _weights_after(layer, readers)
-        if after and all(
-            x.weight in weights.symmetric and weights.constant(x.weight) and _fed_by_one(x, known) for x in after
-        ):
-            found |= {layer.weight, *(x.weight for x in after)}
-    return found
-
-
-def _readers(structure: Structure) -> dict[str, list[Layer]]:
-    readers: dict[str, list[Layer]] = {}
-    for layer in structure.layers:
-        for name in layer.inputs:
-            readers.setdefault(name, []).append(layer)
-    return readers
-
-
-def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]:
-    """Return the weight layers that read a layer's output, through activations and normalisations."""
-    after: list[Layer] = []
-    open_layers, seen = [layer], {layer.name}
-    while open_layers:
-        for reader in readers.get(open_layers.pop().name, []):
-            if reader.name in seen:
-                continue
-            seen.add(reader.name)
-            (after if reader.role is Role.WEIGHT else open_layers).append(reader)
-    return after
-
-
-def _fed_by_one(layer: Layer, known: Mapping[str, Layer]) -> bool:
-    return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
 
 
 def _at(record: StepRecord, name: str, quantity: Quantity) -> float:

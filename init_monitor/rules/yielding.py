@@ -83,7 +83,7 @@ def remaining(  # noqa: PLR0913 - what a judgement is made of
     *,
     everywhere: Collection[str] = (),
 ) -> Sequence[Finding]:
-    """Return what a rule still has to say beside the findings of the rules it yields to.
+    """Return what a rule still has to report besides the findings of the rules it yields to.
 
     Args:
         rule: the rule.

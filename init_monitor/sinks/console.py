@@ -41,9 +41,9 @@ MOST_LINES = 25
 """Lines of a run in which nothing new happens after its start: a screen."""
 _CLOSING_LINES = 1
 MOST_NEWS = 12
-"""Lines that something new takes later."""
+"""Lines for something new later."""
 PATIENCE = 10.0
-"""Seconds that something critical waits for the end of the start, to be told with all else that is found there."""
+"""Seconds that a critical finding waits for the end of the start, to be printed with everything else found there."""
 
 
 class ConsoleSink:

@@ -213,7 +213,7 @@ _FOLLOWING: dict[str, tuple[tuple[str, ...], Callable[..., Column]]] = {
         ("weight_count", "weight_mean", "weight_variance"),
         lambda count, mean, variance: np.sqrt(count * _mean_square(mean, variance)),
     ),
-    # As far as the gradient's mean is small beside it.
+    # As far as the gradient's mean is small compared with it.
     "weight_gradient_norm": (
         ("weight_count", "weight_gradient_variance"),
         lambda count, variance: np.sqrt(count * variance),

@@ -140,7 +140,7 @@ class _Stretch:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it is the same training as the stretch before: one that begins at step 0 begins anew."""
+        """Whether it is the same training as the stretch before: one that begins at step 0 is a new one."""
         first = self.header.first_step
         if first is None:
             first = self.records[0].step if self.records else 1

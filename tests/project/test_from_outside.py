@@ -86,7 +86,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     register("crest", CREST)
     monitor = InitMonitor(
         rules=(*DEFAULT_RULES, HighCrest()),
-        sinks=[ConsoleSink(), TensorBoardSink(custom_scalars=True), LoggerSink(), RunStoreSink()],
+        sinks=[ConsoleSink(verbose=True), TensorBoardSink(custom_scalars=True), LoggerSink(), RunStoreSink()],
     )
     torch.manual_seed(0)
     inputs = torch.randn(128, 64)

@@ -64,11 +64,11 @@ def test_the_remedy_for_weights_that_training_spoiled_is_the_learning_rate(rule:
         }
 
     spoiled = only(rule.judge(history(structure, columns(1.0), columns(factor))))  # type: ignore[attr-defined]
-    assert "At step 0 its weights were in order" in spoiled.message
+    assert "At step 0 its weights were fine" in spoiled.message
     assert "learning rate" in spoiled.remedy_sentence
     assert "nn.init" not in spoiled.remedy
     born = only(rule.judge(history(structure, columns(factor), columns(factor))))  # type: ignore[attr-defined]
-    assert "in order" not in born.message
+    assert "were fine" not in born.message
     assert "nn.init" in born.remedy_code
 
 

@@ -78,7 +78,7 @@ BEFORE = [1.0 if i > 1 else NAN for i in range(4)]
 def test_a_cut_graph_is_critical_if_half_of_the_network_is_behind_it() -> None:
     finding = only(judge(*[[NAN, NAN, 1.0, 1.0]] * 8, structure=CUT, arrived=BEFORE))
     assert (finding.severity, finding.layers) == (CRITICAL, ("net.0", "net.1"))
-    assert "the graph is cut between" in finding.message
+    assert "the graph is cut in between" in finding.message
     assert "detach()" in finding.remedy
     assert finding.evidence["elements"] == 0.5
     small = only(judge(*[[NAN, NAN, 1, 1]] * 8, structure=CUT, arrived=BEFORE, weight_count=[1.0, 1.0, 100.0, 100.0]))
@@ -281,7 +281,7 @@ def test_a_real_training_names_what_lies_before_a_detach() -> None:
     torch.manual_seed(0)
     finding = only(found(Classifier(Net("detached"))))
     assert (finding.layers, finding.severity) == (("net.first",), WARNING)
-    assert "the graph is cut between" in finding.message
+    assert "the graph is cut in between" in finding.message
 
 
 def test_a_real_training_of_the_same_network_without_fault_is_silent() -> None:

@@ -176,7 +176,7 @@ def test_an_activation_on_the_output_that_is_off_for_everything_is_to_be_taken_a
     assert finding.step == 7
     assert finding.layers == ("net.3",)
     assert "net.3" in finding.remedy
-    assert "Take net.3" in finding.remedy_sentence
+    assert "Take it away: net.3" in finding.remedy_sentence
 
 
 class Functional(nn.Module):
@@ -191,7 +191,7 @@ class Functional(nn.Module):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (F.relu, "Take the ReLU called in `net` away"),
+        (F.relu, "Take it away: the ReLU called in `net`"),
         (lambda x: x.clamp(0, 1), "If there is a clamp or another activation, remove it"),
         (torch.round, "round, argmax and comparisons are not differentiable"),
         (lambda x: x * 0, "a factor of 0"),
@@ -274,7 +274,7 @@ def test_sgd_with_a_tiny_clip_stands_still(clip: str) -> None:
     options = {"gradient_clip_val": 1e-7 if clip == "norm" else 1e-9, "gradient_clip_algorithm": clip}
     monitor = watched(Classifier(mlp(2, 16), lr=0.1), **options)
     assert loud(monitor) == ["IM604"]
-    assert "Clip at a norm" in monitor.findings[-1].remedy_sentence
+    assert "Clip at a typical gradient norm" in monitor.findings[-1].remedy_sentence
     assert loud(watched(Classifier(mlp(2, 16), lr=0.1), gradient_clip_val=1.0)) == []
 
 

@@ -273,7 +273,7 @@ def test_without_loggers_and_directory_the_default_sinks_only_print(capsys: pyte
             sink.open(Run())
             sink.emit(record(NET, {Quantity.VARIANCE: 1.0, Quantity.COUNT: 8.0}), (), NET)
             sink.close()
-    assert "no findings: 1 step watched" in capsys.readouterr().out
+    assert "no findings in 1 step" in capsys.readouterr().out
 
 
 def test_importing_the_sinks_is_cheap_and_using_them_needs_no_torch() -> None:

@@ -1,0 +1,125 @@
+"""Weights whose units are all alike, and which layers with such weights follow one another."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from init_monitor.records import Layer, StepRecord, Structure
+
+
+class UnitWeights:
+    """The parameters of one record whose units are all alike, or all zero and without a gradient.
+
+    Attributes:
+        symmetric: names of the trained ones whose units are alike and not zero.
+        zero: names of the trained ones that are all zero and whose gradient is.
+    """
+
+    def __init__(self, record: StepRecord, alike: float, constant: float) -> None:
+        """Compare the units of every parameter.
+
+        Args:
+            record: what was measured.
+            alike: spread of the units up to which they count as the same.
+            constant: Var(w)/E[w²] up to which all elements count as one number.
+        """
+        self._constant = constant
+        self._where = {name: i for i, name in enumerate(record.parameter_names)}
+        self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
+        self._norm = record.column(Quantity.WEIGHT_NORM)
+        self._count = record.column(Quantity.WEIGHT_COUNT)
+        self._variance = record.column(Quantity.WEIGHT_VARIANCE)
+        self._update = record.column(Quantity.UPDATE_RATIO)
+        trained = record.column(Quantity.TRAINABLE) != 0
+        same = (self._spread <= alike) & trained & (self._norm > 0)
+        self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
+        zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
+        self.zero = frozenset(name for name, i in self._where.items() if zero[i])
+
+    def update(self, name: str) -> float:
+        """Return ‖Δw‖/‖w‖, 0 where it was not measured."""
+        return float(np.nan_to_num(self._update[self._where[name]]))
+
+    def spread(self, layer: Layer) -> float:
+        """Return the largest spread that one of a layer's parameters has; 0 where none has one."""
+        at = [self._spread[self._where[n]] for n in (layer.weight, *layer.parameters) if n in self.symmetric]
+        return float(max(at, default=0.0))
+
+    def constant(self, name: str) -> bool:
+        """Say whether all elements of a parameter are one number."""
+        i = self._where[name]
+        square = self._norm[i] ** 2 / self._count[i]
+        return bool(self._variance[i] <= self._constant * square)
+
+    def incoming(self, layer: Layer) -> float:
+        """Return from how many units each unit of a layer takes: fan_in without the kernel's area; NaN if unknown."""
+        i = self._where.get(layer.weight)
+        if i is None or not (layer.fan_in and layer.fan_out and self._count[i] > 0):
+            return math.nan
+        units = self._count[i] / layer.fan_in
+        return float(layer.fan_in / (layer.fan_out / units))
+
+
+def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
+    """Return the weights whose units are alike and that are read by layers of one number only, with those layers'.
+
+    Depthwise layers do not count: their units read different channels.
+    """
+    readers, known = _readers(structure), structure.by_name()
+    found: set[str] = set()
+    for layer in structure.layers:
+        if layer.role is not Role.WEIGHT or layer.weight not in weights.symmetric or not weights.incoming(layer) > 1:
+            continue
+        after = _weights_after(layer, readers)
+        if after and all(
+            x.weight in weights.symmetric and weights.constant(x.weight) and _fed_by_one(x, known) for x in after
+        ):
+            found |= {layer.weight, *(x.weight for x in after)}
+    return found
+
+
+def pairs_in_a_row(chosen: Collection[str], structure: Structure) -> set[str]:
+    """Return those of the weights of which one layer reads what another makes."""
+    readers = _readers(structure)
+    return {
+        name
+        for layer in structure.layers
+        if layer.weight in chosen
+        for after in _weights_after(layer, readers)
+        if after.weight in chosen
+        for name in (layer.weight, after.weight)
+    }
+
+
+def _readers(structure: Structure) -> dict[str, list[Layer]]:
+    readers: dict[str, list[Layer]] = {}
+    for layer in structure.layers:
+        for name in layer.inputs:
+            readers.setdefault(name, []).append(layer)
+    return readers
+
+
+def _weights_after(layer: Layer, readers: dict[str, list[Layer]]) -> list[Layer]:
+    """Return the weight layers that read a layer's output, through activations and normalisations."""
+    after: list[Layer] = []
+    open_layers, seen = [layer], {layer.name}
+    while open_layers:
+        for reader in readers.get(open_layers.pop().name, []):
+            if reader.name in seen:
+                continue
+            seen.add(reader.name)
+            (after if reader.role is Role.WEIGHT else open_layers).append(reader)
+    return after
+
+
+def _fed_by_one(layer: Layer, known: Mapping[str, Layer]) -> bool:
+    return layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known

@@ -1,0 +1,46 @@
+"""Why parameters get no gradient, and what to do about it, in words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from init_monitor.analysis.gradient_flow import Why
+from init_monitor.remedies import phrases
+
+
+class Told(NamedTuple):
+    """A reason and a remedy, in sentences."""
+
+    reason: str
+    remedy: str
+
+
+TOLD = {
+    Why.DETACHED: Told(
+        "They ran and what comes after them learns, but no gradient comes back: the graph is cut in between.",
+        "Look for what cuts the graph after these layers: detach(), .data, torch.no_grad(), argmax, sample() instead of"
+        " rsample(), a conversion to numpy or a new torch.tensor(...). If they should not train, freeze them with requires_grad_(False).",
+    ),
+    Why.CUT: Told(
+        "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
+        " single element, which is always 1.",
+        "Look at what their output is multiplied by: a factor, a mask or a weight of 0, an activation that is off, a"
+        f" clamp; at the dimension of a softmax behind them (topk(1) or an index leaves one element: take the softmax"
+        f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it.",
+    ),
+    Why.LOOSE: Told(
+        "Their modules ran, but the loss does not use their output.",
+        "Use the output of these layers in the loss, or remove them, or freeze them with requires_grad_(False).",
+    ),
+    Why.UNUSED: Told(
+        "Their modules were not seen to run, or ran under torch.no_grad().",
+        "Call these modules in the forward, outside torch.no_grad(); or remove them, or freeze them with"
+        " requires_grad_(False).",
+    ),
+}
+
+COPY = Told(
+    "They look like a copy of a part that learns, such as a target network, and their output is detached.",
+    "Nothing has to change if that is intended; requires_grad_(False) makes it explicit and keeps them out of the optimizer.",
+)
+"""Of a part that a learning one is copied to."""
