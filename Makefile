@@ -18,7 +18,7 @@ MODEL_PACKAGES := torchvision timm
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs clean
+.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -32,6 +32,13 @@ test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, imp
 
 test-gpu: $(VENV)/.dev ## the tests that need a CUDA device (elsewhere each says that it was skipped, and why)
 	$(BIN)/python -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
+
+loggers: $(VENV)/.dev ## Weights & Biases offline and MLflow with a file store, in an environment of their own below build
+	@test -x build/loggers/bin/python || $(BIN)/python -m venv build/loggers
+	@echo "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
+		> "$$(build/loggers/bin/python -c 'import site; print(site.getsitepackages()[0])')/project.pth"
+	@build/loggers/bin/python -m pip install --disable-pip-version-check --quiet --quiet wandb mlflow-skinny
+	build/loggers/bin/python -m pytest -m loggers tests/real_loggers $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
 	$(BIN)/ruff check .
@@ -86,7 +93,10 @@ build: $(VENV)/.dev ## make the wheel and the source archive in dist/
 	$(BIN)/hatchling build
 
 docs: $(VENV)/.docs ## make the documentation pages in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/.docs ## show the documentation in a browser, and follow changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from init_monitor.records import Finding, History, LossStretch, StepRecord, settled
+from init_monitor.records import Finding, History, LossStretch, StepRecord, Structure, settled
+from init_monitor.report import Report
 from init_monitor.rules.engine import Engine
 from init_monitor.sinks import default_sinks
 from init_monitor.sinks.broadcast import Broadcast
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from init_monitor.guard import Guard
     from init_monitor.notices import Notices
     from init_monitor.options import Options
-    from init_monitor.records import LossCurve, Structure
+    from init_monitor.records import LossCurve
     from init_monitor.sinks.sink import Run, Sink
     from init_monitor.training_loss import TrainingLoss
 
@@ -46,6 +47,7 @@ class Judgement:
         self._guard = guard
         self._engine = Engine(options.chosen_rules, strict=options.strict, notify=notices.tell)
         self._sinks = Broadcast(notices.failed)
+        self._structure = Structure()
         self._said: Mapping[str, Any] = {}
 
     def open_sinks(self, run: Run) -> None:
@@ -54,7 +56,19 @@ class Judgement:
         if self._options.sinks is None:
             with self._guard("making the sinks"):
                 sinks = default_sinks(verbose=self._options.verbose, per_layer_scalars=self._options.per_layer_scalars)
-        self._sinks.open(sinks, run)
+        self._sinks.open(sinks, replace(run, page=lambda: self._page(run)))
+
+    def _page(self, run: Run) -> str:
+        """Return the HTML report of the run so far."""
+        report = Report.of(
+            tuple(self.records),
+            self.findings,
+            self._structure,
+            run.settings,
+            versions=run.versions,
+            losses=self._loss.curve,
+        )
+        return report.to_html(name="this run" if run.log_dir is None else run.log_dir.name)
 
     def close_sinks(self) -> None:
         """End the run."""
@@ -68,6 +82,7 @@ class Judgement:
             structure: of the network.
             ranks: the processes of the training.
         """
+        self._structure = structure
         new = self._judged_by_one(record, structure, ranks)
         if record is not None:
             self._sinks.emit(record, new, structure)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import nn
 
 from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
 from init_monitor.capture.single_pass import Rehearsal, rehearse
@@ -18,7 +19,7 @@ from init_monitor.recipes.weight_scale import far_weights
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from init_monitor.records.plan import LayerPlan
 
@@ -30,6 +31,8 @@ ROUNDS = 3
 
 WORST = 100.0
 """The most that a fault counts: e^100 is as bad as no signal at all."""
+
+_Dropout = nn.modules.dropout._DropoutNd  # noqa: SLF001 - the one common base of all kinds
 
 KEPT = "Kept: the signal, the gradient and its own scale are healthy as they are."
 
@@ -89,7 +92,7 @@ class Trials:
     def judged(self, seen: Rehearsal) -> _Looked:
         """Return what is off with the network as it is at this moment."""
         weights = far_weights(assign(self._model, seen.structure), self._model)
-        return _Looked((*weights, *start_faults(seen.record, seen.structure)))
+        return _Looked((*weights, *start_faults(seen.record, seen.structure, noisy=_drops_units(self._model))))
 
 
 def needed(
@@ -121,7 +124,11 @@ def _search(trials: Trials, before: _Looked, can: set[str]) -> tuple[dict[str, s
     best, now = before, before
     tried: dict[str, str] = {}
     for _ in range(ROUNDS):
-        wanted = {m: fault.says for fault in now.faults for m in fault.modules if m in can and m not in tried}
+        wanted = dict[str, str]()
+        for fault in now.faults:
+            for module in fault.modules:
+                if module in can and module not in tried:
+                    wanted.setdefault(module, fault.says)  # the first that was looked at is the nearest to the cause
         if not wanted:
             break
         tried |= wanted
@@ -149,6 +156,10 @@ def _decided(plan: LayerPlan, changed: Mapping[str, str], dropped: Mapping[str, 
     if plan.layer in dropped:
         reason = f"Kept: {dropped[plan.layer]}, but {plan.recipe} was tried and measured to make it no better."
     return replace(plan, recipe="", options={}, target_variance=math.nan, reason=reason, source="")
+
+
+def _drops_units(model: nn.Module) -> bool:
+    return any(isinstance(module, _Dropout) and module.p > 0 for module in model.modules())
 
 
 def _sentence(clause: str) -> str:

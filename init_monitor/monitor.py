@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.capture.hearing import hear
 from init_monitor.capture.ranks import Ranks
 from init_monitor.capture.schedule import Patience, Schedule
 from init_monitor.capture.step_facts import StepFacts
@@ -280,18 +281,17 @@ class Monitor:
                 share = self._capture.share(measured) if self._ranks.size > 1 else None
                 self._open = False
         self._facts = StepFacts(step=-1)
-        # Unconditional: all ranks get here at the same steps, whatever happened on each.
         losses = LossStretch()
         if measured is not None:
             with self.guard("reading the losses"), unseen():
                 losses = self.loss.read(measured.losses)
-        given = self._ranks.put_together(share, losses)
+        heard = hear(self._ranks, share, losses, (self._capture, measured), self.guard)
         if measured is None or self._capture is None:
             return None
         with self.guard("making the record"), unseen():
-            losses = self.loss.keep(losses if given is None else given.losses())
+            losses = self.loss.keep(losses if heard is None else heard.outcome.losses())
             facts = facts._replace(losses=losses, loss_by_optimizer=self.loss.by_optimizer)
-            record = self._capture.record(measured, facts, None if given is None else given.together())
+            record = self._capture.record(measured, facts, heard)
             self.records.append(record)
             if self._capture.dropped_calls:
                 self._notices.tell(TOO_MANY_CALLS.format(self.options.max_layers))

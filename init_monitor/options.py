@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -75,6 +76,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        for name in ("include", "exclude", "rules", "sinks"):
+            object.__setattr__(self, name, _without_omegaconf(getattr(self, name)))
         for name, least in (("every_n_steps", 1), ("dense_steps", 0), ("max_layers", 1), ("window", 1)):
             _check_whole(name, getattr(self, name), least)
         _check_choice("measure", self.measure, Measure)
@@ -120,10 +123,18 @@ class Options:
                 value = [rule.code for rule in self.chosen_rules]
             elif field.name == "sinks":
                 value = None if value is None else [type(sink).__name__ for sink in value]
-            elif isinstance(value, tuple):
-                value = list(value)
+            elif isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, str):
+                value = [*value] if isinstance(value, Sequence) else sorted(value)
             plain[field.name] = value
         return plain
+
+
+def _without_omegaconf(value: Any) -> Any:  # noqa: ANN401 - any list of a configuration
+    """Return a list of Hydra's as a list of Python's: in its own, a rule (a dataclass) is no rule but its fields."""
+    omegaconf = sys.modules.get("omegaconf")
+    if omegaconf is not None and isinstance(value, omegaconf.ListConfig):
+        return omegaconf.OmegaConf.to_object(value)
+    return value
 
 
 def _refuse(name: str, expected: str, got: object) -> None:

@@ -12,6 +12,7 @@ from init_monitor.measured_plan import carried_out, needed
 from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.recipes.apply import carry_out, code_of
 from init_monitor.recipes.assignment import assign
+from init_monitor.remedies.phrases import number
 from init_monitor.structure.layers import plain_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Style = Literal["measured", "theory"]
 MEASURED, THEORY = STYLES = get_args(Style)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class InitPlan:
     """How each layer of a network should be initialised; made by :func:`recommend`. It prints as a table.
 
@@ -102,13 +103,21 @@ class InitPlan:
 
         yield from plan_table(self.layers, self.left, self.verdict, console, options)
 
+    def __repr__(self) -> str:
+        """Say how large it is and how far the network is from it, in a line."""
+        return f"InitPlan({len(self)} layers: {self.verdict.rstrip('.')})"
+
+    def _repr_html_(self) -> str:
+        """Show the plan in a notebook."""
+        return _html(self)
+
     @kept_randomness()
     def __str__(self) -> str:
         """Return the plan as plain text."""
         return _printed(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison:
     """The signal before and after a plan, layer by layer. It prints as a table.
 
@@ -146,6 +155,15 @@ class Comparison:
         from init_monitor.display.plan_table import comparison_table  # noqa: PLC0415 - printing only
 
         yield from comparison_table(self.before.record, self.after.record, console, options)
+
+    def __repr__(self) -> str:
+        """Say by how much the signal varies over depth before and after, in a line."""
+        before, after = (number(self.range_of(one)) for one in (self.before, self.after))
+        return f"Comparison(the variance of the signal ranges over {before}× before and {after}× after)"
+
+    def _repr_html_(self) -> str:
+        """Show the comparison in a notebook."""
+        return _html(self)
 
     @kept_randomness()
     def __str__(self) -> str:
@@ -211,6 +229,12 @@ def _left(model: nn.Module, plans: tuple[LayerPlan, ...]) -> tuple[str, ...]:
         for name in names
         if name not in tied and not any(name.startswith(f"{layer}.") or not layer for layer in planned)
     )
+
+
+def _html(what: InitPlan | Comparison) -> str:
+    from init_monitor.display.notebook import html_of  # noqa: PLC0415 - printing only
+
+    return html_of(what)
 
 
 def _printed(what: InitPlan | Comparison) -> str:

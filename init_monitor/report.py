@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, StepRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """A run so far: the records that are still in the window, every finding, and the network.
 
@@ -57,6 +57,10 @@ class Report:
         """Make a report of what a monitor holds."""
         curve = LossCurve() if losses is None else losses
         return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions), curve)
+
+    def __repr__(self) -> str:
+        """Say what to think of the run, in a line."""
+        return f"<Report: {self.verdict}>"
 
     @property
     def verdict(self) -> str:

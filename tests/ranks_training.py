@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from models import Block, Classifier, add, fit
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
@@ -115,11 +116,67 @@ class Skips(nn.Module):
         """Go through the third layer on the second process only, from the second call on."""
         self.calls = getattr(self, "calls", 0) + 1
         hidden = self.first(x)
-        # All processes see it once: what was never seen has no place to be kept.
+        # All processes see it once; Dropped has layers that some never see.
         if RANK or self.calls == 1:
             hidden = self.third(hidden)
         output: torch.Tensor = self.head(hidden)
         return output
+
+
+KEPT: dict[str, torch.Tensor] = {}
+"""The values of the last forward of :class:`Dropped`, with their gradients."""
+
+
+def kept(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Keep a value and its gradient."""
+    value.retain_grad()
+    KEPT[name] = value
+    return value
+
+
+class Scaled(nn.Module):
+    """``factor * x + F(x)``."""
+
+    def __init__(self, name: str, factor: float) -> None:
+        super().__init__()
+        self.name, self.factor, self.map = name, factor, nn.Linear(16, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add."""
+        x = kept(f"{self.name} skip", x)
+        branch = kept(f"{self.name} branch", self.map(x))
+        return kept(f"{self.name} sum", (x if self.factor == 1 else x * self.factor) + branch)
+
+
+class Dropped(nn.Module):
+    """Residual blocks that each process drops in its own way, as stochastic depth does, and layers that only one has."""
+
+    RUN = ((0, 1, 3), (0, 2, 3))
+    """The blocks that run on each process: the second only on the first, the third only on the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.stem, self.head = nn.Linear(16, 16), nn.Linear(16, 10)
+        self.blocks = nn.ModuleList(Scaled(f"blocks.{i}", 0.5 if i == 3 else 1.0) for i in range(4))
+        self.either = nn.ModuleList(nn.Linear(16, 16) for _ in range(2))
+        self.rare = nn.Linear(16, 16)
+        self.free = nn.Parameter(torch.randn(16, 16) / 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Go through this process's blocks."""
+        KEPT.clear()
+        x = kept("stem", self.stem(x))
+        for i in self.RUN[RANK]:
+            x = self.blocks[i](x)
+        x = kept("either skip", x)
+        x = kept("either sum", x + kept("either branch", self.either[RANK](x)))
+        x = kept("received", torch.tanh(x))
+        if RANK:
+            rare = kept("rare", self.rare(x))
+            x = kept("free", nn.functional.linear(rare, self.free))
+        KEPT["last"] = x
+        return kept("head", self.head(x))
 
 
 class Sharded(Classifier):
@@ -252,6 +309,35 @@ def decisions() -> None:
     trained("shown", Classifier(exploding(), lr=1e-9), wide(), strategy="ddp", monitor=shown, logger=CSVLogger(OUT))
 
 
+def dropped() -> None:
+    """A loop of its own, in which the processes run different layers from the first step on."""
+    other = None
+    if "LOCAL_RANK" not in os.environ:
+        other = subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {"LOCAL_RANK": "1"})
+    distributed.init_process_group("gloo", init_method=f"file://{OUT / 'meeting'}", rank=RANK, world_size=2)
+    model = Dropped()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    seen = watch(model, optimizer=optimizer, sinks=(), dense_steps=3)
+    seen.join_ranks(2)
+    with seen:
+        for x, y in list(share(samples(), BATCH // 2))[:2]:
+            with seen.step():
+                loss = nn.functional.cross_entropy(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    layers = {layer.name: [list(layer.inputs), layer.kind, str(layer.role)] for layer in seen.structure.layers}
+    blocks = {one.name: [one.branch, list(one.layers)] for one in seen.structure.residuals}
+    wrote("dropped", seen.records, seen.findings, seen.notices, [], layers=layers, blocks=blocks)
+    # Each process goes back from the mean of its own half.
+    values = {name: (value.detach(), value.grad / 2) for name, value in KEPT.items() if value.grad is not None}
+    torch.save(values, OUT / f"dropped.{RANK}.pt")
+    distributed.destroy_process_group()
+    if other is not None and other.wait():
+        message = "the second process failed"
+        raise RuntimeError(message)
+
+
 def shards() -> None:
     """FSDP 2 through Lightning; FSDP 1, which Lightning has on GPUs only, in a loop of its own."""
     both = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
@@ -300,4 +386,4 @@ def spawned() -> None:
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (replicas, decisions, shards, single, broken, spawned)}[sys.argv[1]]()
+    {f.__name__: f for f in (replicas, decisions, dropped, shards, single, broken, spawned)}[sys.argv[1]]()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.capture.catalogue import LAYER
 from init_monitor.capture.directory import Address, Directory
+from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
 from init_monitor.capture.measured import Measured
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from init_monitor.capture.catalogue import Key
+    from init_monitor.capture.executions import Execution
+    from init_monitor.capture.hearing import Heard
     from init_monitor.capture.residual import ResidualTap
-    from init_monitor.capture.share import Share, Together
+    from init_monitor.capture.share import Share
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
 
@@ -210,24 +213,28 @@ class Capture:
         """Return what this process measured in a step as other processes of the training can read it."""
         rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
         self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
-        return self._directory.share(measured.drained, measured.order)
+        return self._directory.share(measured.drained, measured.order)._replace(
+            ties=ties(self._hooks.order, self._probe.residuals.order)
+        )
 
-    def record(self, measured: Measured, facts: StepFacts, together: Together | None = None) -> StepRecord:
+    def executed(self, measured: Measured) -> tuple[Execution, Share]:
+        """Return what this process executed in a step, and the numbers of what each layer and addition got."""
+        ran, added = self._hooks.order, self._probe.residuals.order
+        return execution_of(ran, added), share_of(ran, added, measured.drained)
+
+    def record(self, measured: Measured, facts: StepFacts, heard: Heard | None = None) -> StepRecord:
         """Return what was measured in a step as a record.
 
         Args:
             measured: by this process.
             facts: what the training loop knows.
-            together: what all processes measured, if there are several.
+            heard: the step of all processes, if there are several.
         """
-        if together is not None:
-            self._directory.take_over(together, measured.drained)
-            # What only other ranks executed in this step (a branch, a layer that this rank dropped) is part of the step; and the
-            # order is that of the ranks, so that every rank writes the same record.
-            self._hooks.order = {key: self._hooks.taps[key] for key in together.order if key in self._hooks.taps}
-        reader = Reader(measured.drained)
-        taps = list(self._hooks.order.values())
-        additions = list(self._probe.residuals.order.values())
+        if heard is not None:
+            self._directory.take_over(heard.outcome.together(), measured.drained)
+        step = step_of_all(heard and heard.executed, self._hooks, self._probe.residuals.order)
+        taps, additions = step.taps, step.sums
+        reader = Reader({**measured.drained, **step.numbers})
         chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
@@ -237,7 +244,7 @@ class Capture:
             self.looks.add_to(self._windows, accumulator.device, read.flags)
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
-        if together is None:  # each process looks by itself, and records are the same for all of them
+        if heard is None:  # each process looks by itself, and records are the same for all of them
             self.looks.choose(self.model, taps, self._windows, facts.step)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))

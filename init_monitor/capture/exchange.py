@@ -68,6 +68,7 @@ class Outcome:
         first, steps: the optimizer steps whose losses are in it.
         sums, squares, extremes, signs: of all processes.
         error: why this process could not take its part.
+        alike: all processes that have something to tell executed the same.
     """
 
     judge: int | None
@@ -79,6 +80,7 @@ class Outcome:
     extremes: Numbers
     signs: NDArray[np.uint8]
     error: Exception | None = None
+    alike: bool = True
 
     def losses(self) -> LossStretch:
         """Return the losses of the steps since the record before."""
@@ -101,6 +103,7 @@ class _Agreed(NamedTuple):
     Attributes:
         judge: see :class:`Outcome`.
         same: all that have something to tell propose the same catalogue.
+        alike: see :class:`Outcome`.
         sizes: of it.
         longest: bytes of the longest catalogue of a process, encoded.
         first, steps: the optimizer steps whose losses are known to any.
@@ -108,6 +111,7 @@ class _Agreed(NamedTuple):
 
     judge: int | None
     same: bool
+    alike: bool
     sizes: Sizes
     longest: int
     first: int
@@ -154,7 +158,19 @@ def exchange(rank: int, known: Catalogue | None, share: Share | None, losses: Lo
     ]
     sums, extremes, signs = answers
     (squares,) = yield [Question(How.SUM, deviations(parcel, mean_of(sums, sizes.rows)))]
-    return Outcome(agreed.judge, catalogue, agreed.first, agreed.steps, sums, squares, extremes, signs, error)
+    return Outcome(
+        agreed.judge, catalogue, agreed.first, agreed.steps, sums, squares, extremes, signs, error, agreed.alike
+    )
+
+
+def letters(own: bytes) -> Asking:
+    """Return what every process wrote, in their order; nothing of one that has nothing to say."""
+    (length,) = yield [Question(How.LARGEST, np.array([len(own)], np.int64))]
+    letter = np.zeros(8 + int(length[0]), np.uint8)
+    letter[: 8 + len(own)] = np.frombuffer(len(own).to_bytes(8, "little") + own, np.uint8)
+    (heard,) = yield [Question(How.ALL, letter)]
+    packed_ones = [one.tobytes() for one in heard]
+    return [one[8 : 8 + int.from_bytes(one[:8], "little")] for one in packed_ones]
 
 
 def verdict(judge: int, said: bytes) -> Asking:
@@ -172,19 +188,20 @@ def verdict(judge: int, said: bytes) -> Asking:
 def _said(rank: int, proposed: Catalogue | None, share: Share | None, losses: LossStretch) -> NDArray[np.int64]:
     first, last = (-int(losses.steps[0]), int(losses.steps[-1])) if len(losses) else (NOBODY, NOBODY)
     if proposed is None or share is None:
-        return np.array([NOBODY, NOBODY, NOBODY, *[0] * len(Sizes()), 0, first, last], np.int64)
-    length = len(share.catalogue.encoded)
-    return np.array([-rank, proposed.digest, -proposed.digest, *proposed.sizes, length, first, last], np.int64)
+        return np.array([*[NOBODY] * 5, *[0] * len(Sizes()), 0, first, last], np.int64)
+    digests = proposed.digest, -proposed.digest, share.ties, -share.ties
+    return np.array([-rank, *digests, *proposed.sizes, len(share.catalogue.encoded), first, last], np.int64)
 
 
 def _agreed(heard: NDArray[np.int64]) -> _Agreed:
-    judge, digest, opposite, *numbers = heard.tolist()
+    judge, digest, opposite, ties, untied, *numbers = heard.tolist()
     *sizes, longest, first, last = numbers
     known = last > NOBODY
     steps = min(last + first + 1, MOST_LOSSES) if known else 0
     return _Agreed(
         judge=None if judge == NOBODY else -judge,
         same=judge == NOBODY or digest == -opposite,
+        alike=judge == NOBODY or ties == -untied,
         sizes=Sizes(*sizes),
         longest=longest,
         first=last - steps + 1 if known else 0,

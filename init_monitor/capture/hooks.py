@@ -119,6 +119,11 @@ class LayerHooks(Tapping):
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
 
     @property
+    def by_name(self) -> Mapping[str, nn.Module]:
+        """The modules that are watched."""
+        return self._layers
+
+    @property
     def layers(self) -> Collection[str]:
         """The names of the modules that are watched."""
         return self._layers.keys()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from init_monitor.capture.exchange import How, exchange, verdict
+from init_monitor.capture.exchange import How, exchange, letters, verdict
+from init_monitor.records import LossStretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from init_monitor.capture.catalogue import Catalogue
     from init_monitor.capture.exchange import Asking, Outcome, Question
     from init_monitor.capture.share import Share
-    from init_monitor.records import LossStretch
 
 PATIENCE = dt.timedelta(minutes=5)
 """How long a rank waits for the others at a sampled step. They meet at every backward, so that a wait of minutes means
@@ -47,6 +47,7 @@ class Ranks:
         self._notify = notify
         self._group: Any = None
         self._catalogue: Catalogue | None = None
+        self._executed: Catalogue | None = None
         self.size, self.rank = 1, 0
         self.judge: int | None = 0
 
@@ -73,6 +74,18 @@ class Ranks:
         if outcome is not None:
             self._catalogue, self.judge = outcome.catalogue, outcome.judge
         return outcome
+
+    def put_executions_together(self, share: Share | None, told: bytes) -> tuple[Outcome, list[bytes]] | None:
+        """Return what all ranks measured where they did not execute the same, and what each tells of what it executed.
+
+        ``None`` if they could not be reached. All ranks come here at the same steps; never raises.
+        """
+        outcome: Outcome | None = self._ask(exchange(self.rank, self._executed, share, LossStretch()))
+        heard: list[bytes] | None = None if outcome is None else self._ask(letters(told))
+        if outcome is None or heard is None:
+            return None
+        self._executed = outcome.catalogue
+        return outcome, heard
 
     def hear(self, said: bytes) -> bytes | None:
         """Return what the rank that judges says; ``None`` if it could not be reached. Blocks until it has; never raises."""
@@ -113,7 +126,7 @@ class Ranks:
         )
 
     def _forget(self) -> None:
-        self._group, self._catalogue = None, None
+        self._group, self._catalogue, self._executed = None, None, None
         self.size, self.rank, self.judge = 1, 0, 0
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from init_monitor.capture.reader import ratio
-from init_monitor.capture.taps import Rows
+from init_monitor.capture.taps import Rows, sole_sources
 from init_monitor.capture.unit_columns import unit_columns
 from init_monitor.records import INPUT, PARAMETER, Layer, Role, Structure
 from init_monitor.records.facts import Stream
@@ -52,7 +51,7 @@ def layer_columns(
     gradient = reader.index((tap.rows.accumulator, tap.rows.backward) for tap in taps)
     for by_moment, index in ((_OUTPUT, output), (_GRADIENT, gradient)):
         columns.update({quantity: reader.column(index, moment) for moment, quantity in by_moment.items()})
-    _local_gains(columns, taps, reader, Counter([*(tap.source for tap in taps if tap.source is not None), *skips]))
+    _local_gains(columns, taps, reader, sole_sources(taps, skips))
     bent = [i for i, tap in enumerate(taps) if tap.nonlinearity is not None and tap.nonlinearity.knee is not None]
     shares = reader.column(output[bent], "saturated_fraction")
     columns[Quantity.SATURATED_FRACTION][bent] = shares * [taps[i].per_distribution for i in bent]
@@ -60,19 +59,14 @@ def layer_columns(
     return columns
 
 
-def _local_gains(columns: Columns, taps: Sequence[Tap], reader: Reader, consumers: Counter[Rows]) -> None:
+def _local_gains(columns: Columns, taps: Sequence[Tap], reader: Reader, sole: Sequence[bool]) -> None:
     mixing = [i for i, tap in enumerate(taps) if tap.role is Role.WEIGHT]
     sources = [taps[i].source or Rows(taps[i].rows.accumulator, taps[i].arrived) for i in mixing]
     received = reader.index((source.accumulator, source.forward) for source in sources)
     for moment, quantity in _INPUT.items():
         columns[quantity][mixing] = reader.column(received, moment)
     columns[Quantity.GAIN][mixing] = ratio(columns[Quantity.VARIANCE][mixing], reader.column(received, "mean_square"))
-    # With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
-    alone = [
-        (i, source)
-        for i, source in zip(mixing, sources, strict=True)
-        if taps[i].source_is_layer and consumers[source] == 1
-    ]
+    alone = [(i, source) for i, source in zip(mixing, sources, strict=True) if sole[i]]
     places = [i for i, _ in alone]
     arriving = reader.column(reader.index((source.accumulator, source.backward) for _, source in alone), "variance")
     columns[Quantity.BACKWARD_GAIN][places] = ratio(arriving, columns[Quantity.GRADIENT_MEAN_SQUARE][places])

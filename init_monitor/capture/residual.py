@@ -41,6 +41,7 @@ class ResidualTap:
         own: the rows that were made for it, by term; others belong to what measured the tensor first.
         depth: how many layers had been called before it.
         dtype: format of the sum.
+        before: rows of the skip before its factor, where that was looked for already.
     """
 
     site: ResidualSite
@@ -50,6 +51,7 @@ class ResidualTap:
     own: dict[str, Rows] = field(default_factory=dict)
     depth: int = 0
     dtype: str = "float32"
+    before: Rows | None = None
 
 
 class ResidualTaps:
@@ -135,7 +137,7 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
     )
     skip_gradient, at_branch, at_sum = (
         reader.column(reader.index((rows.accumulator, rows.backward) for rows in term), "variance")
-        for term in (_before_factors(taps, residuals), [tap.branch for tap in taps], [tap.sum for tap in taps])
+        for term in (rows_before_factors(taps, residuals), [tap.branch for tap in taps], [tap.sum for tap in taps])
     )
     sum_scale = np.array([_square(residual.sum_scale) for residual in residuals])
     skip_gradient = skip_gradient / _scales_before(residuals)
@@ -164,7 +166,7 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
     return columns
 
 
-def _before_factors(taps: Sequence[ResidualTap], residuals: Sequence[Residual]) -> list[Rows]:
+def rows_before_factors(taps: Sequence[ResidualTap], residuals: Sequence[Residual]) -> list[Rows]:
     """Return the rows of each skip as it was before a factor.
 
     Where αx enters, it is an intermediate with the gradient of the sum; x itself is the sum of the block before, or the
@@ -173,8 +175,8 @@ def _before_factors(taps: Sequence[ResidualTap], residuals: Sequence[Residual]) 
     by_name = {residual.name: tap for tap, residual in zip(taps, residuals, strict=True)}
     found = []
     for tap, residual in zip(taps, residuals, strict=True):
-        rows = tap.skip
-        if residual.skip_scale != 1.0:
+        rows = tap.skip if tap.before is None else tap.before
+        if residual.skip_scale != 1.0 and tap.before is None:
             before, maker = by_name.get(residual.follows), tap.site.skip_maker
             nothing = Rows(rows.accumulator)
             rows = before.sum if before is not None else maker.rows if isinstance(maker, Tap) else nothing

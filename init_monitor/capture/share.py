@@ -39,6 +39,7 @@ class Share(NamedTuple):
         order: which taps ran, in execution order.
         units: of some tensors.
         seen: samples, and positions per unit, of those tensors.
+        ties: a digest of what ran and of what fed what, of 62 bits.
     """
 
     catalogue: Catalogue
@@ -46,6 +47,7 @@ class Share(NamedTuple):
     order: Sequence[TapKey] = ()
     units: Mapping[Slot, UnitReading] = {}
     seen: Mapping[Key, tuple[int, int]] = {}
+    ties: int = 0
 
 
 class Parcel(NamedTuple):

@@ -221,7 +221,12 @@ class Tapping:
             if len(self.taps) >= self._max_taps:
                 self.dropped_calls += 1
                 return None
-            tap = self.taps[what.key] = self._new_tap(what, output)
+            accumulator = self.accumulator(output.device)
+            rows = Rows(accumulator, accumulator.new_row(), accumulator.new_row())
+            tap = self.taps[what.key] = new_tap(what, rows)
+            if tap.nonlinearity is not None and tap.nonlinearity.distribution and output.dim():
+                dim = getattr(what.module, "dim", None)
+                tap.per_distribution = output.shape[-1 if dim is None else dim]
         origin = got.origin
         upstream = None if origin is None or origin.tap is None else origin.tap.layout
         tap.source, tap.source_is_layer = None, False
@@ -236,28 +241,6 @@ class Tapping:
                 tap.layout = layout_of(what.module, output, upstream)
         tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
         tap.dtype = name_of(output.dtype)
-        return tap
-
-    def _new_tap(self, what: Call, output: Tensor) -> Tap:
-        module, accumulator = what.module, self.accumulator(output.device)
-        nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
-        role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
-        if what.site is not None:
-            nonlinearity, role = None, Role.WEIGHT
-        tap = Tap(
-            key=what.key,
-            module=module,
-            owner=what.owner,
-            kind=what.kind,
-            role=role,
-            nonlinearity=nonlinearity,
-            rows=Rows(accumulator, accumulator.new_row(), accumulator.new_row()),
-            own=what.site,
-            fans=fans_of(module) if what.site is None else what.site.fans,
-        )
-        if nonlinearity is not None and nonlinearity.distribution and output.dim():
-            dim = getattr(module, "dim", None)
-            tap.per_distribution = output.shape[-1 if dim is None else dim]
         return tap
 
     def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
@@ -282,3 +265,23 @@ class Tapping:
         call = self._calls[name]
         self._calls[name] += 1
         return call
+
+
+def new_tap(what: Call, rows: Rows) -> Tap:
+    """Return the tap of a call that was not met before, whose numbers go to ``rows``."""
+    module = what.module
+    nonlinearity = nonlinearity_of_function(what.kind) if module is None else nonlinearity_of(module)
+    role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
+    if what.site is not None:
+        nonlinearity, role = None, Role.WEIGHT
+    return Tap(
+        key=what.key,
+        module=module,
+        owner=what.owner,
+        kind=what.kind,
+        role=role,
+        nonlinearity=nonlinearity,
+        rows=rows,
+        own=what.site,
+        fans=fans_of(module) if what.site is None else what.site.fans,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,8 @@ from init_monitor.structure.fans import Fans
 from init_monitor.structure.provenance import version_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor, nn
 
     from init_monitor.capture.accumulator import Accumulator
@@ -124,3 +127,12 @@ class Origins:
         origin = entry[1]
         unchanged = origin.same_values and origin.version == version_of(tensor)
         return origin._replace(same_values=unchanged)
+
+
+def sole_sources(taps: Sequence[Tap], skips: Sequence[Rows]) -> list[bool]:
+    """Say of each tap whether the layer that it received from was read by it alone.
+
+    With a second consumer (or a skip) the gradient at the source is a sum, of which this layer made only a part.
+    """
+    consumers = Counter([*(tap.source for tap in taps if tap.source is not None), *skips])
+    return [tap.source is not None and tap.source_is_layer and consumers[tap.source] == 1 for tap in taps]

@@ -61,7 +61,7 @@ def supersedes(finding: Finding, lesser: Finding) -> bool:
 def statements(code: str) -> frozenset[str]:
     r"""Return what a piece of code does, line by line: without imports, comments and empty lines.
 
-    >>> sorted(statements("from torch import nn\\n\\nx = 1  \\n# why\\n"))
+    >>> sorted(statements("from torch import nn\n\nx = 1  \n# why\n"))
     ['x = 1']
     """
     lines = (line.rstrip() for line in code.splitlines())

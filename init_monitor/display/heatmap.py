@@ -44,6 +44,8 @@ _DECADE_PITCH = 26
 _HATCH_PITCH = 7
 """Pixels between two hatching lines: seen as hatching, also in a cell of a few pixels."""
 
+_STEP_AXIS = "optimizer step (a column per measured step: not to scale)"
+
 _LEAST_DECADES = 6
 """The colours span at least this many powers of ten, so that noise of an even network looks even: a change of four is
 where a rule begins to warn."""
@@ -208,7 +210,7 @@ def _step_axis(
         draw.line((x, area.bottom + 1, x, area.bottom + 5), fill=_SOFT_INK)
         draw.text((x, area.bottom + 8), f"{steps[i]:,}", _INK, font, anchor="mt")
     middle = (area.left + area.right) / 2
-    draw.text((middle, area.bottom + 30), "optimizer step (one column per sampled step)", _SOFT_INK, font, anchor="mt")
+    draw.text((middle, area.bottom + 30), _STEP_AXIS, _SOFT_INK, font, anchor="mt")
 
 
 def _colour_bar(

@@ -45,8 +45,9 @@ def step_tables(record: StepRecord, structure: Structure, findings: Sequence[Fin
 
 def _layers(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> TextTable:
     headers = [heading.words for heading in headings(Of.LAYER).values()]
+    known = structure.by_name()
     rows = (
-        (name, *(cells[header] for header in headers), status.spelled)
+        (name, known[name].kind if name in known else "", *(cells[header] for header in headers), status.spelled)
         for name, cells, status in zip(
             record.names, number_cells(record, Of.LAYER), statuses(record, structure, findings), strict=True
         )
@@ -54,9 +55,9 @@ def _layers(record: StepRecord, structure: Structure, findings: Sequence[Finding
     return TextTable(
         "layers",
         f"Layers at step {record.step}",
-        ("layer", *headers, "status"),
+        ("layer", "kind", *headers, "status"),
         tuple(rows),
-        frozenset({"layer", "status"}),
+        frozenset({"layer", "kind", "status"}),
     )
 
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 MOST_POINTS = 2_000
 """Points that a page gets of one curve: about what a screen has pixels for."""
 
+_LOG_FROM = 100.0
+"""Largest loss over smallest from which a curve is drawn on a logarithmic scale: the end of it would lie on the axis."""
+_WIDE, _HIGH = 1000, 100
+"""Units of the small picture."""
+
 _PER_PART = 3
 """Of each part of a long curve the smallest, the largest and the first non-finite loss stay, so that no spike is lost."""
 
@@ -50,6 +55,31 @@ def loss_words(losses: LossCurve) -> str:
     if losses.first_nonfinite is not None:
         return f"{told} It was not finite at step {losses.first_nonfinite}, and became finite again."
     return told
+
+
+def loss_picture(losses: LossCurve) -> str:
+    """Return the curve as a small SVG picture; empty with fewer than two finite losses.
+
+    It is drawn on a logarithmic scale where the losses are positive and spread over more than two decades.
+    """
+    whole = losses.since(0)
+    chosen = _chosen(whole.values) if len(whole) else np.array([], np.intp)
+    steps, values = whole.steps[chosen].astype(np.float64), whole.values[chosen].astype(np.float64)
+    finite = np.isfinite(values)
+    steps, values = steps[finite], values[finite]
+    if len(values) < 2:  # noqa: PLR2004 - a line has two ends
+        return ""
+    if values.min() > 0 and values.max() / values.min() > _LOG_FROM:
+        values = np.log10(values)
+    across, down = np.ptp(steps) or 1.0, np.ptp(values) or 1.0
+    points = " L".join(
+        f"{_WIDE * (step - steps[0]) / across:.1f},{_HIGH * (values.max() - value) / down:.1f}"
+        for step, value in zip(steps, values, strict=True)
+    )
+    return (
+        f'<svg class="course" viewBox="0 0 {_WIDE} {_HIGH}" preserveAspectRatio="none" role="img" '
+        f'aria-label="training loss"><path d="M{points}"/></svg>'
+    )
 
 
 def _number(value: float) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import json
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from init_monitor.display.causes import same_remedy
 from init_monitor.page.bundle import report_style
 from init_monitor.page.document import document
-from init_monitor.page.loss_line import loss_words
+from init_monitor.page.loss_line import loss_picture, loss_words
 from init_monitor.page.printable import printable_finding
-from init_monitor.records.evidence import figure_rows, measured_at
+from init_monitor.records.finding_html import finding_html, shown
 from init_monitor.records.quoting import printable
 from init_monitor.store import json_value
 
@@ -34,35 +36,57 @@ def report_page(
         # The title of the browser tab: several reports may be open.
         f"{run.name} · Signal propagation",
         [run],
-        before=findings_html(verdict, run.findings, loss_words(run.losses)),
+        before=findings_html(
+            verdict, run.findings, loss_words(run.losses), about=_about(run, versions) + loss_picture(run.losses)
+        ),
         after=tables_html(tables) + details_html(run.structure, settings, versions),
         css=report_style(),
     )
 
 
-def findings_html(verdict: str, findings: Sequence[Finding], loss: str = "") -> str:
-    """Return the heading, the verdict, what the loss did, and a section per finding."""
-    parts = ["<h1>Signal propagation</h1>", f"<p>{_text(verdict)}</p>"]
-    parts += [f"<p>{_text(loss)}</p>"] if loss else []
-    for finding in map(printable_finding, findings):
-        figures = "".join(f"<li>{_text(_figure(*row))}</li>" for row in figure_rows(finding))
-        layers = f"<p>Layers: {_text(', '.join(finding.shown_layers))}</p>" if finding.layers else ""
-        code = f"<pre>{_text(finding.remedy_code)}</pre>" if finding.remedy_code else ""
-        parts.append(
-            f'<section class="{finding.severity}"><h2>{_text(f"{finding.code} {finding.rule}")}'
-            f" <small>{finding.severity}, step {finding.step}</small></h2>"
-            f"<p>{_text(finding.message)}</p>{layers}"
-            f"{_measured(finding, figures)}<p>{_text(finding.remedy_sentence)}</p>{code}"
-            f"<p><small>{_text(finding.source)}</small></p></section>"
-        )
+def findings_html(verdict: str, findings: Sequence[Finding], loss: str = "", *, about: str = "") -> str:
+    """Return the heading, the verdict, what the loss did, and a section per finding.
+
+    Args:
+        verdict: in a sentence.
+        findings: to show.
+        loss: what it did, in words.
+        about: HTML of what was run, below the heading.
+    """
+    parts = ["<h1>Signal propagation</h1>", about, f"<p><strong>{shown(verdict)}</strong></p>"]
+    parts += [f"<p>{shown(loss)}</p>"] if loss else []
+    for i, finding in enumerate(findings):
+        before = next((one for one in findings[:i] if finding.remedy_code and same_remedy(one, finding)), None)
+        mended_by = "" if before is None else before.code
+        parts.append(finding_html(printable_finding(finding), mended_by=mended_by))
     return "".join(parts)
+
+
+def _about(run: ShownRun, versions: Mapping[str, str]) -> str:
+    """Return what was run, when, and by which programs."""
+    lines = [f"<strong>{shown(run.name)}</strong>"]
+    if run.records:
+        first, last = (_when(record.time) for record in (run.records[0], run.records[-1]))
+        lines.append(shown(first if first == last else f"{first} to {last}"))
+        steps, layers = len(run.records), len(run.records[-1].names)
+        lines.append(
+            f"{steps:,} measured step{'s' * (steps != 1)} up to step {run.records[-1].step:,}, {layers:,} layers"
+        )
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    lines += [shown(programs)] if programs else []
+    return "".join(f'<p class="about">{line}</p>' for line in lines)
+
+
+def _when(seconds: float) -> str:
+    """Return a time as UTC: a report is read elsewhere."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def tables_html(tables: Sequence[TextTable]) -> str:
     """Return the tables, each under its title."""
     return "".join(
-        f"<h2>{_text(table.title)}</h2>{table_html(table.columns, table.rows, table.kind)}"
-        + (f"<p>{_text(table.caption)}</p>" if table.caption else "")
+        f"<h2>{shown(table.title)}</h2>{table_html(table.columns, table.rows, table.kind)}"
+        + (f"<p>{shown(table.caption)}</p>" if table.caption else "")
         for table in tables
     )
 
@@ -71,7 +95,7 @@ def details_html(structure: Structure, settings: Mapping[str, object], versions:
     """Return the collapsed part: the network, the monitor's settings, the versions of the packages."""
     parts = []
     if len(structure):
-        parts.append(f"<details><summary>Network</summary><pre>{_text(str(structure))}</pre></details>")
+        parts.append(f"<details><summary>Network</summary><pre>{shown(str(structure))}</pre></details>")
     for title, values in (("Settings", settings), ("Versions", versions)):
         rows = [(str(key), json.dumps(json_value(value), ensure_ascii=False)) for key, value in values.items()]
         if rows:
@@ -82,20 +106,7 @@ def details_html(structure: Structure, settings: Mapping[str, object], versions:
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
     """Return one table; on a narrow screen the table scrolls, not the page."""
-    head = "".join(f"<th>{_text(column)}</th>" for column in columns)
+    head = "".join(f"<th>{shown(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows)
     table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="wide">{table}</div>'
-
-
-def _text(text: str) -> str:
-    return html.escape(printable(text, lines=True))
-
-
-def _measured(finding: Finding, figures: str) -> str:
-    head = measured_at(finding)
-    return f"<p>{head[:1].upper()}{head[1:]}:</p><ul>{figures}</ul>" if figures else ""
-
-
-def _figure(title: str, measured: str, expected: str) -> str:
-    return f"{title}: {measured or 'nothing'}" + (f" (expected {expected})" if expected else "")

@@ -80,7 +80,7 @@ class Figure(float):
         return f"Figure({float(self)!r}, {self.unit!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Finding:
     """One thing that is wrong: what was measured, what should be, who is to blame, and what to change.
 
@@ -110,6 +110,22 @@ class Finding:
     source: str = ""
     places: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Say what was found and where, in a line.
+
+        >>> Finding("dead-relu", "IM301", Severity.WARNING, ("act.0", "act.1"), 3, "…")
+        <IM301 dead-relu, warning at step 3 in act.0, act.1>
+        """
+        few = self.layers[:_FEW]
+        where = ", ".join(few) + (f" and {len(self.layers) - len(few)} more" if len(self.layers) > len(few) else "")
+        return f"<{self.code} {self.rule}, {self.severity} at step {self.step}{' in ' + where if few else ''}>"
+
+    def _repr_html_(self) -> str:
+        """Show the finding in a notebook."""
+        from init_monitor.records.finding_html import finding_html  # noqa: PLC0415 - printing only
+
+        return finding_html(self, styled=True)
+
     @property
     def shown_layers(self) -> tuple[str, ...]:
         """What a person calls the layers at fault."""
@@ -130,6 +146,9 @@ class Finding:
         """Whether it takes back a more severe finding of the same rule on the same layers: the run has left that behind."""
         return TAKEN_BACK in self.evidence
 
+
+_FEW = 3
+"""Layers that a ``repr`` names."""
 
 TAKEN_BACK = "taken_back"
 """Evidence of a finding that takes an earlier one back: the step at which that was told."""

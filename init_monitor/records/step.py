@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from init_monitor.records.quantities import Quantity
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StepRecord(Keeping):
     """Everything measured at one sampled optimizer step.
 
@@ -87,6 +87,11 @@ class StepRecord(Keeping):
     def column(self, quantity: Quantity | str) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
         return self.table(known(quantity).facts.of).column(quantity)
+
+    def __repr__(self) -> str:
+        """Say which step it is and how much was measured, in a line."""
+        sizes = f"{len(self.names)} layers, {len(self.parameter_names)} parameters, {len(self.residual_names)} residual additions"
+        return f"<StepRecord of step {self.step}: {sizes}>"
 
     @property
     def names(self) -> tuple[str, ...]:

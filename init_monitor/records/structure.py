@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from init_monitor.records.once import Keeping, once
 from init_monitor.records.outline import outline_text, rendered
+from init_monitor.records.quoting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 
     from init_monitor.records.layer import Layer, Residual
 
+_SHORT_OUTLINE = 40
+"""Lines of an outline that a notebook shows unfolded."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Structure(Keeping):
     """The network as it was executed: layers in execution order, and its residual additions.
 
@@ -56,6 +61,20 @@ class Structure(Keeping):
     def __str__(self) -> str:
         """Return the network as an indented outline."""
         return outline_text(self.layers, self.residuals)
+
+    def __repr__(self) -> str:
+        """Say how large it is, in a line.
+
+        >>> Structure()
+        Structure(0 layers, 0 residual additions)
+        """
+        return f"Structure({len(self.layers)} layers, {len(self.residuals)} residual additions)"
+
+    def _repr_html_(self) -> str:
+        """Show the network in a notebook: the outline, folded away where it is long."""
+        text = html.escape(printable(str(self), lines=True))
+        opened = " open" if text.count("\n") <= _SHORT_OUTLINE else ""
+        return f"<details{opened}><summary>{html.escape(repr(self))}</summary><pre>{text}</pre></details>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Draw the network as a tree."""

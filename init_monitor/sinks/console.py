@@ -25,6 +25,7 @@ from init_monitor.records import TAKEN_BACK, LossCurve, Severity, settled
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import printable
 from init_monitor.sinks.file_writer import writer_source
+from init_monitor.sinks.live_block import LiveBlock
 from init_monitor.sinks.sink import Run
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class ConsoleSink:
     never broken, so that it can be copied.
 
     Everything is rendered to text first and printed whole, above a live progress bar if there is one. In a terminal
-    width and colours are the terminal's; elsewhere it is plain text of 100 columns, drawn in ASCII.
+    width and colours are the terminal's; elsewhere it is plain text of 100 columns, drawn in ASCII. In a notebook all of a
+    run stands in one block, which goes along with the training.
 
     Args:
         quiet: print nothing but warnings and critical findings.
@@ -79,12 +81,14 @@ class ConsoleSink:
         self._findings: dict[tuple[str, Severity, tuple[str, ...]], Finding] = {}
         self._waiting: list[Finding] = []
         self._told: list[Finding] = []
+        self._block: LiveBlock | None = None
         self._began = time.monotonic()
         self._said_more = False
 
     def open(self, run: Run) -> None:
         """Begin a run."""
         self._begin(run)
+        self._block = None if self._given is not None else LiveBlock.here()
         for finding in run.findings:
             self._is_new(finding)
 
@@ -98,6 +102,8 @@ class ConsoleSink:
             self._finite = self._last
         new = [finding for finding in findings if self._is_new(finding)]
         self._tell(new, table=self._sampled >= self._run.dense_steps)
+        if self._block is not None and not self.quiet:
+            self._block.say(f"Init Monitor: watching, {self._steps()} so far.")
 
     def conclude(self, losses: LossStretch, findings: tuple[Finding, ...]) -> None:
         """Print what the losses after the last sampled step show."""
@@ -195,9 +201,13 @@ class ConsoleSink:
         ways = [*explained, *folders, *tab]
         return [(Text(f"More: {' | '.join(ways)}", style="dim"), True)] if ways else []
 
+    def _steps(self) -> str:
+        last = -1 if self._last is None else self._last[0].step
+        ran = max([last, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
+        return f"{ran:,} step{'s' if ran != 1 else ''} ({self._sampled:,} of them measured)"
+
     def _verdict(self, last: StepRecord, structure: Structure) -> Text:
-        ran = max([last.step, *self._losses.steps[-1:].tolist()]) - self._first_step + 1
-        steps = f"{ran:,} step{'s' if ran != 1 else ''} ({self._sampled:,} of them measured)"
+        steps = self._steps()
         standing = settled(self._findings.values())
         counts = {severity: sum(f.severity is severity for f in standing) for severity in Severity}
         if not any(counts.values()):
@@ -213,6 +223,8 @@ class ConsoleSink:
     def _console(self) -> Console:
         if self._given is not None:
             return self._given
+        if self._block is not None:
+            return self._block.console
         terminal = bool(sys.stdout and sys.stdout.isatty())
         return Console(width=None if terminal else TABLE_WIDTH, force_jupyter=False, highlight=False)
 
@@ -231,6 +243,9 @@ class ConsoleSink:
 
     def _print(self, parts: Sequence[Part]) -> None:
         """Print in one go; ``whole`` parts are not broken at the edge of the terminal, so that they can be copied."""
+        if self._block is not None:
+            self._block.add(parts)
+            return
         lines = self._rendered(parts)
         if not lines:
             return

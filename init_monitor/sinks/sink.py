@@ -26,6 +26,7 @@ class Run:
         versions: package versions of the run.
         findings: what is known already: what was found before the training that is now resumed.
         write: prints a finished text above a live progress bar; ``None`` means standard output.
+        page: makes the HTML report of the run so far, for a logger that keeps files; ``None`` if nobody can.
         stored: where sinks have stored the run, for the closing line; a sink that stores adds its folder.
         unstored: what to say at the end if none has: how the run could be stored.
     """
@@ -39,6 +40,7 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     write: Callable[[str], None] | None = None
+    page: Callable[[], str] | None = None
     stored: list[Path] = field(default_factory=list)
     unstored: str = ""
 

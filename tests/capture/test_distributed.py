@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies as st
 from torch import distributed
 
+from init_monitor.capture.executions import in_one_order
 from init_monitor.capture.ranks import Ranks
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
@@ -148,6 +150,126 @@ def test_a_layer_that_only_one_rank_called_is_part_of_the_step_on_both(measured:
         count = dict(zip(names[0], columns["count"], strict=True))
         assert count["net.third"] == 16 * 16, "the samples of the second rank alone"
         assert count["net.first"] == 32 * 16
+
+
+@pytest.fixture(scope="module")
+def dropped(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what both processes wrote of the step in which they ran different layers, and the values of each."""
+    out = tmp_path_factory.mktemp("dropped")
+    done = run("dropped", out)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    said = [json.loads((out / f"dropped.{rank}.json").read_text()) for rank in (0, 1)]
+    return said, [torch.load(out / f"dropped.{rank}.pt") for rank in (0, 1)]
+
+
+def numbers(said: dict[str, Any], which: int) -> dict[str, dict[str, float]]:
+    """Return the numbers of each layer (0) or residual addition (2) by name."""
+    names = said["names"][which]
+    columns = {quantity: values for quantity, values in said["columns"].items() if len(values) == len(names)}
+    return {name: {quantity: values[i] for quantity, values in columns.items()} for i, name in enumerate(names)}
+
+
+def whole(values: list[dict[str, Any]], name: str, *, gradient: bool = False) -> torch.Tensor:
+    """Return a value, or its gradient, of all processes that had it."""
+    return torch.cat([one[name][int(gradient)] for one in values if name in one]).double()
+
+
+@pytest.mark.slow
+def test_where_the_ranks_run_different_layers_both_write_the_same_of_all_of_them(
+    dropped: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+) -> None:
+    (first, second), _ = dropped
+    for key in ("names", "layers", "blocks", "findings", "steps"):
+        assert first[key] == second[key], key
+    assert first["notices"] == second["notices"] == []
+    for quantity, values in first["columns"].items():
+        np.testing.assert_array_equal(values, second["columns"][quantity], err_msg=quantity)
+    assert first["names"][0] == [
+        "stem", "blocks.0.map", "blocks.1.map", "blocks.2.map", "blocks.3.map", "either.0", "either.1", "/tanh#1", "rare",
+        "free", "head",
+    ]  # fmt: skip
+    assert first["names"][2] == ["blocks.0#1", "blocks.1#1", "blocks.2#1", "blocks.3#1", "#1", "#2"]
+
+
+@given(whole=st.lists(st.integers(0, 30), unique=True), data=st.data())
+def test_parts_of_one_order_are_put_together_in_that_order(whole: list[int], data: st.DataObject) -> None:
+    parts = [[name for name in whole if data.draw(st.booleans())] for _ in range(3)]
+    found = in_one_order(parts)
+    assert sorted(found) == sorted(set().union(*parts))
+    for part in parts:
+        assert [name for name in found if name in part] == part
+
+
+def test_orders_that_contradict_each_other_lose_nothing() -> None:
+    assert in_one_order([["a", "b", "c"], ["c", "a", "d"]]) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.slow
+def test_inputs_of_a_layer_are_those_of_all_ranks_that_ran_it(
+    dropped: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+) -> None:
+    layers = dropped[0][0]["layers"]
+    assert layers["blocks.3.map"][0] == ["blocks.1.map", "blocks.2.map"]
+    assert layers["rare"] == [["/tanh#1"], "Linear", "weight"]
+    assert layers["free"][0] == ["rare"]
+    assert layers["head"][0] == ["/tanh#1", "free"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layer", "made", "received"),
+    [
+        ("blocks.0.map", "blocks.0 branch", "blocks.0 skip"),
+        ("blocks.1.map", "blocks.1 branch", "blocks.1 skip"),
+        ("blocks.2.map", "blocks.2 branch", "blocks.2 skip"),
+        ("blocks.3.map", "blocks.3 branch", "blocks.3 skip"),
+        ("rare", "rare", "received"),
+        ("free", "free", "rare"),
+        ("head", "head", "last"),
+    ],
+)
+def test_gains_of_a_layer_are_of_what_it_received_where_it_ran(
+    dropped: tuple[list[dict[str, Any]], list[dict[str, Any]]], layer: str, made: str, received: str
+) -> None:
+    said, values = dropped
+    found = numbers(said[0], 0)[layer]
+    ran = [one for one in values if made in one]
+    output, given = whole(ran, made), whole(ran, received)
+    arrived = whole(ran, made, gradient=True)
+    assert found["count"] == output.numel()
+    assert found["variance"] == pytest.approx(float(output.var(correction=0)), rel=1e-5)
+    assert found["input_mean_square"] == pytest.approx(float(given.square().mean()), rel=1e-5)
+    assert found["gain"] == pytest.approx(float(output.var(correction=0) / given.square().mean()), rel=1e-5)
+    assert found["gradient_mean_square"] == pytest.approx(float(arrived.square().mean()), rel=1e-5)
+    if layer in {"rare", "free", "head"}:  # what the blocks receive goes on over their skip as well
+        back = whole(ran, received, gradient=True).var(correction=0) / arrived.square().mean()
+        assert found["backward_gain"] == pytest.approx(float(back), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("addition", "block", "ranks"),
+    [
+        ("blocks.0#1", "blocks.0", 2),
+        ("blocks.1#1", "blocks.1", 2),
+        ("blocks.2#1", "blocks.2", 2),
+        ("blocks.3#1", "blocks.3", 2),
+        ("#1", "either", 0),
+        ("#2", "either", 1),
+    ],
+)
+def test_residual_additions_are_measured_where_they_ran(
+    dropped: tuple[list[dict[str, Any]], list[dict[str, Any]]], addition: str, block: str, ranks: int
+) -> None:
+    said, values = dropped
+    found = numbers(said[0], 2)[addition]
+    chosen = values if ranks == 2 else values[ranks : ranks + 1]
+    skip, branch, total = (whole(chosen, f"{block} {term}") for term in ("skip", "branch", "sum"))
+    for quantity, value in (("skip_var", skip), ("branch_var", branch), ("sum_var", total)):
+        assert found[f"residual_{quantity}"] == pytest.approx(float(value.var(correction=0)), rel=1e-4), quantity
+    back, at_sum = (whole(chosen, f"{block} {term}", gradient=True).var(correction=0) for term in ("skip", "sum"))
+    assert found["residual_skip_gradient_var"] == pytest.approx(float(back), rel=1e-4)
+    assert found["residual_backward_growth"] == pytest.approx(float(back / at_sum), rel=1e-4)
 
 
 @pytest.mark.slow

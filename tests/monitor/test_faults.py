@@ -43,6 +43,7 @@ SPARED = (
     "capture.hooks.LayerHooks._pass_on",
     "structure.calls.ModuleCalls._enter",
     "structure.calls.ModuleCalls._leave",
+    "capture.hearing.hear",
     "capture.ranks.Ranks.put_together",
     "capture.ranks.Ranks.hear",
     "standalone.Watch.",

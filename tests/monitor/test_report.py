@@ -23,6 +23,7 @@ from torch import nn
 
 import init_monitor
 from init_monitor import Figure, Finding, Report, Severity, StepRecord, Structure
+from init_monitor.records import LossCurve, LossStretch
 from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, SCHEMA_VERSION, Quantity
 from init_monitor.store.lines import finding_from, structure_from
 
@@ -111,9 +112,9 @@ def test_markdown_has_the_verdict_each_finding_with_code_and_a_row_per_layer() -
     table = lines[lines.index("## Layers at step 50") + 2 :]
     # A cell ends at a bar that is not escaped: every row has as many cells as the header.
     cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert cells == [8] * (2 + 3)
-    assert table[2] == "| net.0 | 0.5 | 1 | 3.25 | 0.001 | n/a | healthy |"
-    assert table[3] == "| net.1 | 0.5 | 2 | 3.25 | 0.001 | 12.5 | healthy |"
+    assert cells == [9] * (2 + 3)
+    assert table[2] == "| net.0 | Linear | 0.5 | 1 | 3.25 | 0.001 | n/a | healthy |"
+    assert table[3] == "| net.1 | ReLU | 0.5 | 2 | 3.25 | 0.001 | 12.5 | healthy |"
     assert "<script>" not in text.replace("\\<script\\>", "")
     assert text.endswith("\n")
 
@@ -177,7 +178,8 @@ def test_html_is_one_page_that_loads_nothing(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == text
     page = Page(text)
     assert not {"link", "img", "iframe", "object", "base"} & set(page.tags)
-    assert {name for name, _ in page.attributes} == {"lang", "charset", "class", "id", "type"}
+    drawing = {"d", "viewbox", "preserveaspectratio", "role", "aria-label"}
+    assert {name for name, _ in page.attributes} - drawing == {"lang", "charset", "class", "id", "type"}
     # What drawings are called in the language of browsers, no address that anybody asks.
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "src=" not in text
@@ -195,10 +197,25 @@ def test_html_shows_names_messages_and_code_as_they_are() -> None:
     assert words.count("vanishing (at fault)") == 1
 
 
+def test_the_page_says_what_was_run_when_and_by_which_programs() -> None:
+    losses = LossCurve()
+    losses.add(LossStretch.of([(0, 2.0), (1, 1.0), (2, math.nan), (3, 0.5)]))
+    made = dataclasses.replace(report(), versions={"torch": "2.13", "lightning": ""}, losses=losses)
+    text = made.to_html(name="lab/run 3")
+    words = Page(text).words
+    assert "lab/run 3" in words
+    assert "1970-01-01 00:00 UTC" in "".join(words)
+    assert "2 measured steps up to step 50, 3 layers" in words
+    assert "torch 2.13" in words
+    assert '<path d="M0.0,0.0 L333.3,66.7 L1000.0,100.0"/>' in text
+    assert "The code given for IM102 mends this too." in words
+    assert text.count("kaiming_normal_(model[0].weight)</pre>") == 1
+
+
 def test_a_notebook_shows_the_body_of_the_page() -> None:
     made = report()
     page, body = made.to_html(), made._repr_html_()
-    findings, tables = body.split("<h2>Layers at step", 1)
+    findings, tables = body.removeprefix("<h1>Signal propagation</h1>").split("<h2>Layers at step", 1)
     assert findings in page
     assert f"<h2>Layers at step{tables}" in page
     assert "table" in Page(made._repr_html_()).tags

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 LIGHT = (
     *("errors", "records", "store", "analysis", "rules", "remedies", "display", "sinks", "report", "comparison", "cli"),
     *("page.document", "tensorboard_plugin.plugin"),

@@ -302,3 +302,12 @@ def test_zeros_in_a_row_are_drawn() -> None:
         model[4].weight.zero_()
     changed = [layer.layer for layer in init_monitor.recommend(model, x).layers if layer.recipe]
     assert {"2", "4"} <= set(changed)
+
+
+@pytest.mark.parametrize(("depth", "changed"), [(4, False), (12, True)])
+def test_under_dropout_a_start_may_fade_further(depth: int, changed: bool) -> None:  # noqa: FBT001 - a case of the table
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.2))]
+    model = nn.Sequential(*layers, nn.Linear(64, 10))
+    plan = init_monitor.recommend(model, torch.randn(64, 64, generator=seeded(1)))
+    assert any(layer.recipe for layer in plan.layers) == changed

@@ -57,7 +57,7 @@ PROGRAM = Program(
         weights={
             "encoder.conv?": 2,
             "encoder.blocks.*": 6 * LAYERS,
-            "decoder.token_embedding": 1,
+            "decoder.token_embedding": 2,
             "decoder.blocks.*": 10 * LAYERS,
         },
         residuals=5 * LAYERS,

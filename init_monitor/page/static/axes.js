@@ -36,8 +36,9 @@ export function valueAxis(g, box, scale) {
  * @param {Box} box
  * @param {number[]} steps
  * @param {(i: number) => number} at x of the i-th step
+ * @param {{even?: boolean}} options even: a column per measured step, whatever lies between two of them
  */
-export function stepAxis(g, box, steps, at) {
+export function stepAxis(g, box, steps, at, { even = false } = {}) {
   const { soft, line: ruled } = theme();
   g.font = font(TICK);
   g.textBaseline = "top";
@@ -51,6 +52,11 @@ export function stepAxis(g, box, steps, at) {
     g.textAlign = "center";
     g.fillStyle = soft;
     g.fillText(label, Math.max(box.left + half - 4, Math.min(x, box.left + box.width - half + 4)), bottom + 7);
+  }
+  const gaps = new Set(steps.slice(1).map((step, i) => step - steps[i]));
+  if (even && gaps.size > 1) {
+    g.textAlign = "right";
+    g.fillText("steps not to scale", box.left - 8, bottom + 7);
   }
 }
 

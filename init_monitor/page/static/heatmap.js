@@ -147,7 +147,7 @@ export function heatmap({ label, onHover, onPick }) {
       rows.map((row) => series.names[row]),
     );
     const column = box.width / series.steps.length;
-    stepAxis(g, box, series.steps, (i) => box.left + (i + 0.5) * column);
+    stepAxis(g, box, series.steps, (i) => box.left + (i + 0.5) * column, { even: true });
     colourBar(g, box);
     above();
   }
