@@ -42,7 +42,7 @@ class LinearRegime:
 
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM503", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM503", "IM604", "IM701")
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     info: float = 0.50

@@ -259,3 +259,15 @@ def test_the_first_call_of_a_recurrent_network_by_hand_is_not_its_input(scale: f
     torch.manual_seed(0)
     said = trained(ByHand(), lambda m, x: m(x).square().mean(), 6, rules=(InputScale(),), rate=1e-3, data=sequences)
     assert bool(said) is told
+
+
+# --- one cause, one panel --------------------------------------------------------------------------------------------
+
+
+def test_a_rectifier_that_stops_the_whole_network_is_not_called_linear_beside_it() -> None:
+    """Far below zero from the start: IM604 says so at step 7, and nothing else has to when more positions were seen."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1), nn.ReLU())
+    nn.init.constant_(parameter(model[2], "bias"), -50.0)
+    said = trained(model, lambda m, x: (m(x) - 1).square().mean(), 60)
+    assert {finding.code for finding in said if finding.severity > Severity.INFO} == {"IM604"}
