@@ -14,11 +14,13 @@ WORKERS ?= auto
 MODELS := $(VENV)/models
 # Without dependencies, or pip would put a second torch beside them: what else timm needs, transformers brings along.
 MODEL_PACKAGES := torchvision timm
+# So does Triton, for the test of the kernel for CUDA: torch takes another way where it finds it. It is for Linux alone.
+TRITON := $(VENV)/triton
 # Checks the types of the page's modules.
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
+.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -29,6 +31,9 @@ demo: $(VENV)/.demo ## train a badly and a well initialised network, and see wha
 test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --doctest-modules init_monitor tests \
 		--cov --cov-branch $(PYTEST_ARGS)
+
+bench-gpu: $(VENV)/.dev ## what a measured step costs on a CUDA device (three minutes); written to benchmarks/results
+	$(BIN)/python benchmarks/gpu.py --out benchmarks/results/overhead-gpu.md
 
 test-gpu: $(VENV)/.dev ## the tests that need a CUDA device (elsewhere each says that it was skipped, and why)
 	$(BIN)/python -m pytest -m gpu tests/gpu $(PYTEST_ARGS)
@@ -125,6 +130,9 @@ $(VENV)/.dev: $(VENV)/.made $(INSTALLED)
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@rm -rf $(MODELS)
 	@$(PIP_INSTALL) --no-deps --target $(MODELS) $(MODEL_PACKAGES)
+	@rm -rf $(TRITON)
+	@[ "$$(uname -s)" != Linux ] || $(PIP_INSTALL) --no-deps --target $(TRITON) triton \
+		|| echo "triton cannot be installed here: the kernel for CUDA will not be tested." >&2
 	@touch $@ $(VENV)/.demo
 
 # The page is looked at in a browser, and its types are checked: both are the distribution's, and no reason to stop here.

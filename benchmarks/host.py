@@ -1,6 +1,6 @@
 """What the monitor's own Python costs per layer and measured step, by part.
 
-``python benchmarks/host.py [--layers 40 160 480] [--steps 12] [--out FILE]``
+``python benchmarks/host.py [--layers 40 160 480 2000 5000] [--steps 12] [--out FILE]``
 
 A whole ``Trainer.fit`` on tensors so small that their arithmetic does not matter, every step measured, with the default
 rules and sinks. CPU time of one thread, so that a busy machine does not matter; medians over the steps after the first two.
@@ -149,7 +149,7 @@ def fitted(layers: int, steps: int, *, watched: bool) -> dict[str, float]:
         trainer = pl.Trainer(
             max_steps=steps, accelerator="cpu", logger=TensorBoardLogger(directory), default_root_dir=directory,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=10**6,
-            callbacks=[clock, *([InitMonitor(dense_steps=steps)] if watched else []), Last(clock)],
+            callbacks=[clock, *([InitMonitor(dense_steps=steps, max_layers=max(512, layers))] if watched else []), Last(clock)],
         )  # fmt: skip
         trainer.fit(Deep(layers), DataLoader(data, batch_size=BATCH))
     seen = clock.steps[WARM:]
@@ -183,7 +183,7 @@ def report(layers: list[int], steps: int) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--layers", type=int, nargs="+", default=[40, 160, 480])
+    parser.add_argument("--layers", type=int, nargs="+", default=[40, 160, 480, 2000, 5000])
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -1,30 +1,39 @@
-"""What a measured step costs, as a ratio to the same step unmeasured, from one interleaved run.
+"""What watching costs in a whole fit, as a ratio of CPU times: every step measured, and with the default schedule.
 
-Run it with ``python benchmarks/overhead.py [--steps 20] [--out FILE]``. Every round takes one step of each kind in turn,
-so that other load on the machine affects all of them alike; the figures are medians of per-round ratios. Absolute times
-are not reported: they say more about the machine than about the monitor.
+Run it with ``python benchmarks/overhead.py [--rounds 5] [--steps 16] [--long 400] [--out FILE]``. One thread, the rules
+and the default sinks included. Each round trains the same network in turn with each way to watch it, so that whatever
+else the machine does falls on all of them alike; the figures are medians over the rounds. CPU time of the process
+(sinks may have a thread of their own), so that a busy machine does not matter much; times as such are not reported: they
+say more about the machine than about the monitor.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
-import os
+import io
+import logging
 import statistics
+import tempfile
 import time
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-from init_monitor.capture.capture import Capture, Scope
-from init_monitor.capture.step_facts import StepFacts
+from init_monitor import InitMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEFAULT_EVERY = 50
+WARM = 4
+"""Steps at the start of a fit that are not counted where single steps are: memory is allocated in them."""
 
 
 class Block(nn.Module):
@@ -55,7 +64,7 @@ class Basic(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x plus the output of two convolutions."""
+        """Add what two convolutions make of x to x."""
         y = self.relu(self.first_norm(self.first(x)))
         return self.relu(self.second_norm(self.second(y)) + x)
 
@@ -77,98 +86,122 @@ def transformer() -> tuple[nn.Module, torch.Tensor]:
     return nn.Sequential(*[Block(256) for _ in range(8)]), torch.randn(16, 64, 256)
 
 
-class Trial:
-    """One model and one way to measure it (or none)."""
+class Same(Dataset[torch.Tensor]):
+    """One batch over and over: loading is not what is measured."""
 
-    def __init__(
-        self, model: nn.Module, x: torch.Tensor, *, measure: str | None, residuals: bool = True, functions: bool = True
-    ) -> None:
-        self.model, self.x = model, x
-        self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-        self.capture = None if measure is None else Capture(model, Scope(exact=measure == "exact"), _raise)
-        if self.capture is not None:
-            # There is no public option for this; the comparison needs one.
-            probe = self.capture._probe  # noqa: SLF001
-            if not residuals:
-                probe.enter = lambda: None  # type: ignore[method-assign]
-            if not functions:
-                probe._accepts = lambda _: False  # noqa: SLF001
+    def __init__(self, batch: torch.Tensor, steps: int) -> None:
+        self._batch, self._steps = batch, steps
 
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._batch
+
+
+class Trained(pl.LightningModule):
+    """A network that learns to give zeros."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+        """Return the mean square of what it gives."""
+        loss: torch.Tensor = self.net(batch).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain SGD, the cheapest there is."""
+        return torch.optim.SGD(self.parameters(), lr=1e-6)
+
+
+class Clock(pl.Callback):
+    """Notes the CPU time at the start of every batch."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's arguments
+        """Note it."""
+        self.starts.append(time.process_time())
+
+    @property
     def step(self) -> float:
-        """Take one step and return how long it took, in seconds."""
-        begin = time.perf_counter()
-        capture = self.capture
-        if capture is not None:
-            capture.open_step()
-        self.optimizer.zero_grad()
-        loss = self.model(self.x).square().mean()
-        if capture is not None:
-            capture.end_forward()
-        loss.backward()
-        if capture is not None:
-            capture.before_optimizer(self.model.parameters())
-        self.optimizer.step()
-        if capture is not None:
-            capture.after_optimizer()
-            capture.end_batch()
-            capture.record(capture.close_step(), StepFacts(0))
-        return time.perf_counter() - begin
+        """The median CPU time from the start of a batch to the start of the next."""
+        return statistics.median(b - a for a, b in zip(self.starts[WARM:], self.starts[WARM + 1 :], strict=False))
 
 
-def _raise(name: str, error: Exception) -> None:
-    raise RuntimeError(name) from error
-
-
-KINDS: dict[str, dict[str, object]] = {
-    "not measured": {"measure": None},
-    "exact, layers only": {"measure": "exact", "residuals": False},
-    "exact, no functions": {"measure": "exact", "functions": False},
-    "exact": {"measure": "exact"},
-    "staged": {"measure": "staged"},
-}
-
-
-def compare(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int) -> dict[str, float]:
-    """Return, by kind, the median ratio of a step to the unmeasured step of the same round."""
+def fitted(
+    make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, watching: InitMonitor | None
+) -> tuple[float, float]:
+    """Train once; return the CPU seconds of a step, and of the whole fit."""
     torch.manual_seed(0)
-    model, x = make()
-    trials = {kind: Trial(model, x, **options) for kind, options in KINDS.items()}  # type: ignore[arg-type]
-    rounds = [{kind: trial.step() for kind, trial in trials.items()} for _ in range(steps + 2)][2:]
-    return {kind: statistics.median(r[kind] / r["not measured"] for r in rounds) for kind in KINDS}
+    net, batch = make()
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
+        trainer = pl.Trainer(
+            max_steps=steps, accelerator="cpu", logger=TensorBoardLogger(directory), default_root_dir=directory,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=10**6,
+            callbacks=[clock, *([] if watching is None else [watching])],
+        )  # fmt: skip
+        begin = time.process_time()
+        trainer.fit(Trained(net), DataLoader(Same(batch, steps), batch_size=None))
+        return clock.step, time.process_time() - begin
 
 
-def report(steps: int) -> str:
+def compare(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, rounds: int) -> dict[str, float]:
+    """Return what a measured step costs as a ratio to an unmeasured one, by ``measure``."""
+    ratios: dict[str, list[float]] = {"exact": [], "staged": []}
+    for _ in range(rounds):
+        plain = fitted(make, steps, None)[0]
+        for measure, found in ratios.items():
+            found.append(fitted(make, steps, InitMonitor(dense_steps=steps, measure=measure))[0] / plain)  # type: ignore[arg-type]
+    return {measure: statistics.median(found) for measure, found in ratios.items()}
+
+
+def whole(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, rounds: int) -> float:
+    """Return what a whole fit costs with the default settings, as a ratio to the same one unwatched."""
+    ratios = []
+    for _ in range(rounds):
+        plain = fitted(make, steps, None)[1]
+        ratios.append(fitted(make, steps, InitMonitor())[1] / plain)
+    return statistics.median(ratios)
+
+
+def report(steps: int, rounds: int, long: int, networks: list[str]) -> str:
     """Run everything and return a Markdown page."""
     today = f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}"
     lines = [
-        "# Cost of a measured step",
+        "# Cost of watching, in whole fits",
         "",
-        f"{today}, {os.cpu_count()} CPU cores, torch {torch.__version__}, medians of {steps} interleaved rounds.",
-        "Extra time of a measured step as a share of the same step unmeasured; in brackets what that is per step of a",
-        f"training with `every_n_steps={DEFAULT_EVERY}`.",
+        f"{today}, torch {torch.__version__}, one thread, CPU time, medians of {rounds} interleaved rounds, the rules and the",
+        "default sinks included. The first two columns compare a measured step with the same step unwatched; the last is",
+        f"a whole fit of {long} steps with the default settings against the same fit unwatched.",
         "",
-        "| network | exact | of which residual additions | of which activation functions | staged |",
-        "|:--|--:|--:|--:|--:|",
+        "| network | exact | staged | default schedule |",
+        "|:--|--:|--:|--:|",
     ]
     for make in (mlp, resnet, transformer):
-        ratios = compare(make, steps)
-        exact, layers, additions, staged = (
-            ratios[kind] - 1 for kind in ("exact", "exact, layers only", "exact, no functions", "staged")
-        )
-        lines.append(
-            f"| {make.__name__} | {exact:.0%} ({exact / DEFAULT_EVERY:.1%}) | {additions - layers:.0%} |"
-            f" {exact - additions:.0%} |"
-            f" {staged:.0%} ({staged / DEFAULT_EVERY:.1%}) |"
-        )
+        if make.__name__ in networks:
+            ratios = compare(make, steps, rounds)
+            fit = f"{whole(make, long, rounds):.3f}" if long else "–"
+            lines.append(f"| {make.__name__} | {ratios['exact']:.2f} | {ratios['staged']:.2f} | {fit} |")
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--long", type=int, default=400, help="steps of the whole fit; 0 leaves it out")
+    parser.add_argument("--networks", nargs="+", default=["mlp", "resnet", "transformer"])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    page = report(arguments.steps)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    page = report(arguments.steps, arguments.rounds, arguments.long, arguments.networks)
     print(page)
     if arguments.out is not None:
         arguments.out.write_text(page, encoding="utf-8")

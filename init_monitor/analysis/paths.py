@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Finding, Structure
 
-INPUT_SCALE, DEGENERATE = "IM701", "IM503"
+INPUT_SCALE, DEGENERATE, DEAD = "IM701", "IM503", "IM301"
 """Codes of the findings that are the cause of others along a path."""
 
 
@@ -37,11 +37,13 @@ def before(names: Collection[str], structure: Structure) -> frozenset[str]:
 def explained(finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
     """Return the layers of a finding that another finding explains, by where the signal comes from.
 
-    An input out of scale (IM701) explains what happens to the signal behind it; a layer that lets nothing through (IM503) that,
-    and the gradient that does not come back before it. Of other findings, only the layers that both name.
+    An input out of scale (IM701) explains what happens to the signal behind it; a layer that lets nothing through (IM503, or IM301
+    where all its units are dead) that, and the gradient that does not come back before it. Of other findings, only the layers that
+    both name.
     """
     places = frozenset(finding.layers or ("",))
-    if other.code not in {INPUT_SCALE, DEGENERATE}:
+    shut = other.code == DEGENERATE or (other.code == DEAD and other.evidence.get("dead_fraction", 0.0) >= 1)
+    if not shut and other.code != INPUT_SCALE:
         return places & frozenset(other.layers) if other.layers else places
     reached = behind(other.layers, structure)
-    return places & (reached | before(other.layers, structure) if other.code == DEGENERATE else reached)
+    return places & (reached | before(other.layers, structure) if shut else reached)

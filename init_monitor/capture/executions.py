@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.accumulator import Accumulator, accumulator_of
 from init_monitor.capture.catalogue import Catalogue, Slot
 from init_monitor.capture.drained import Drained
 from init_monitor.capture.residual import ResidualTap, rows_before_factors
@@ -228,7 +228,7 @@ def put_together(
     """
     rows = merged.catalogue.places
     # Rows belong to an accumulator; these came from no tensor of this process.
-    place, numbers = Accumulator(torch.device("cpu"), exact=True), Drained(merged.rows)
+    place, numbers = accumulator_of(torch.device("cpu"), exact=True), Drained(merged.rows)
     for number, units in merged.units.items():
         numbers.units[number] = list(units)
         numbers.samples[number], numbers.positions[number] = int(merged.samples[number]), int(merged.positions[number])

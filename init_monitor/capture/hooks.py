@@ -17,7 +17,7 @@ from init_monitor.capture.tapping import Call, Received, Tapping
 from init_monitor.capture.taps import TapKey
 from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES
-from init_monitor.torch_compat import Hook, in_backward, is_training_signal, kwargs_and_output, unseen
+from init_monitor.torch_compat import Attachment, Hook, in_backward, is_training_signal, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -64,7 +64,13 @@ class LayerHooks(Tapping):
         super().__init__(exact=exact, max_taps=max_taps, on_failure=on_failure)
         self._layers = dict(layers)
         watched = {id(module) for module in self._layers.values()}
-        self._plumbing = [m for m in model.modules() if isinstance(m, PLUMBING) and id(m) not in watched]
+        self._plumbing = [
+            Attachment(module, Hook(self._pass_on), after=True, first=False)
+            for module in model.modules()
+            if isinstance(module, PLUMBING) and id(module) not in watched
+        ]
+        self._attachments: dict[str, Attachment] = {}
+        self._on = False
         self._on_unreadable = on_unreadable
         self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._recomputed: Counter[str] = Counter()
@@ -73,7 +79,7 @@ class LayerHooks(Tapping):
     @property
     def attached(self) -> bool:
         """Whether any hook is on the model."""
-        return bool(self._handles)
+        return self._on
 
     @property
     def gave_up(self) -> bool:
@@ -83,25 +89,34 @@ class LayerHooks(Tapping):
     def attach(self) -> None:
         """Put a forward hook on every watched layer and on the plumbing between them."""
         self.order = {}
+        self._on = True
         for name, module in self._layers.items():
             if name in self._switched_off:
                 continue
             try:
-                hook = Hook(self._forward, name)
-                self._handles += self._fused.attach(name, module) or [
-                    module.register_forward_hook(hook, with_kwargs=True)
-                ]
+                known = self._attachments.get(name)
+                if known is None:
+                    fused = self._fused.attach(name, module)
+                    self._handles += fused
+                    if fused:
+                        continue
+                    hook = Hook(self._forward, name)
+                    known = self._attachments[name] = Attachment(module, hook, after=True, first=False)
+                known.put_on()
             except Exception as error:  # noqa: BLE001 - a module of the user's may refuse
                 self.switch_off(name, error)
-        for module in self._plumbing:
-            self._handles.append(module.register_forward_hook(Hook(self._pass_on), with_kwargs=True))
+        for attachment in self._plumbing:
+            attachment.put_on()
         self.begin_batch()
 
     def detach(self) -> None:
         """Remove every hook from modules and tensors; nothing of this step stays on the model."""
+        for attachment in (*self._attachments.values(), *self._plumbing):
+            attachment.remove()
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._on = False
         self._origins.clear()
         self._fused.clear()
 
@@ -166,7 +181,7 @@ class LayerHooks(Tapping):
         if done is None:
             calls[name] += 1
         call = calls[name] - 1
-        got = got._replace(origin=None if got.tensor is None else self.find(got.tensor))
+        got = Received(got.tensor, got.asked, None if got.tensor is None else self.find(got.tensor), got.data)
         found = False
         # A module that adds to its input and passes all of it on made only what it added.
         handed_on = set(done or ())

@@ -11,7 +11,7 @@ import torch
 
 from init_monitor.capture.sampling import strided_sample
 from init_monitor.capture.tensors import local, unreadable
-from init_monitor.measures import Reduction
+from init_monitor.measures import MOMENTS_ONLY
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ COMPARED_UNITS = 256
 """Units of a weight that are compared with one another, evenly spread: if these are alike, it is not by chance."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-
-_MOMENTS = Reduction(zeros=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +69,48 @@ class ParameterRows:
         }
 
 
+class Followed:
+    """The parameters of one device and format whose update is followed in a step, their elements in one piece.
+
+    Args:
+        accumulator: of the device.
+        elements: that are followed of each.
+
+    Attributes:
+        rows: of the parameters, by name.
+    """
+
+    def __init__(self, accumulator: Accumulator, elements: int) -> None:
+        self.rows: dict[str, ParameterRows] = {}
+        self._accumulator = accumulator
+        self._elements = elements
+        self._views: list[Tensor] = []
+        self._before: Tensor | None = None
+
+    def add(self, name: str, rows: ParameterRows, own: Tensor) -> None:
+        """Follow a parameter, as far as this process holds it."""
+        self.rows[name] = rows
+        self._views.append(strided_sample(own, self._elements))
+
+    def copy(self) -> None:
+        """Keep what they are before the optimizer steps."""
+        self._before = torch.cat(self._views)
+
+    def measure_update(self, parameters: Mapping[str, Tensor]) -> None:
+        """Measure how far they were moved since, and relative to what."""
+        if self._before is None:
+            return
+        for i, parameter in enumerate(parameters.values()):
+            own = local(parameter.detach())
+            # An optimizer may have put another tensor in the place of the values.
+            if own.data_ptr() != self._views[i].data_ptr():
+                self._views[i] = strided_sample(own, self._elements)
+        sizes = [view.numel() for view in self._views]
+        for what, x in (("update", torch.cat(self._views).sub_(self._before)), ("reference", self._before)):
+            places = [getattr(rows, what) for rows in self.rows.values()]
+            self._accumulator.take_each(places, sizes, x, MOMENTS_ONLY)
+
+
 class ParameterTaps:
     """Measures parameters before and after the optimizer step of a sampled step.
 
@@ -92,7 +132,8 @@ class ParameterTaps:
         self._parameters = dict(parameters)
         self._accumulator = accumulator
         self.rows: dict[str, ParameterRows] = {}
-        self._before: dict[str, Tensor] = {}
+        self._before: list[Followed] = []
+        self._seen: set[str] = set()
         self._followed = 0
 
     def whole(self, name: str) -> int:
@@ -114,25 +155,33 @@ class ParameterTaps:
         """
         ids = {id(parameter) for parameter in held}
         with unseen():
-            if not self._before:
+            if not self._seen:
                 self._followed = elements_each([p.numel() for p in self._parameters.values() if _measurable(p)])
+            groups: dict[tuple[torch.device, torch.dtype], Followed] = {}
             for name, parameter in self._parameters.items():
-                if id(parameter) not in ids:
+                # A parameter that two optimizers hold is measured once, before the first of them.
+                if id(parameter) not in ids or name in self._seen:
                     continue
                 if _measurable(parameter):
-                    self._measure(name, parameter, gradient_factor)
+                    own = local(parameter.detach())
+                    rows = self._measure(name, parameter, own, gradient_factor)
+                    self._seen.add(name)
+                    group = groups.get((own.device, own.dtype))
+                    if group is None:
+                        group = groups[own.device, own.dtype] = Followed(rows.accumulator, self._followed)
+                    group.add(name, rows, own)
                 elif kind := unreadable(parameter):
                     self._on_unreadable(kind, f"The parameter {name!r}")
+            for group in groups.values():
+                group.copy()
+                self._before.append(group)
 
     def after_step(self) -> None:
         """Measure how far each of those parameters was moved."""
         with unseen():
-            for name, before in self._before.items():
-                rows = self.rows[name]
-                after = strided_sample(local(self._parameters[name].detach()), self._followed)
-                rows.accumulator.take(rows.update, after - before, _MOMENTS, lasting=True)
-                rows.accumulator.take(rows.reference, before, _MOMENTS, lasting=True)
-        self._before = {}
+            for followed in self._before:
+                followed.measure_update({name: self._parameters[name] for name in followed.rows})
+        self.forget()
 
     def left_out(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
         """Return the names of the trainable parameters that none of the optimizers holds; none if they hold none.
@@ -146,31 +195,27 @@ class ParameterTaps:
 
     def forget(self) -> None:
         """Drop the copies of a step that will not be finished."""
-        self._before = {}
+        self._before, self._seen = [], set()
 
-    def _measure(self, name: str, parameter: Tensor, gradient_factor: Tensor | None) -> None:
+    def _measure(self, name: str, parameter: Tensor, own: Tensor, gradient_factor: Tensor | None) -> ParameterRows:
         rows = self.rows.get(name)
         if rows is None or rows.accumulator.device != parameter.device:
             accumulator = self._accumulator(parameter.device)
             row = accumulator.new_row
             rows = ParameterRows(accumulator, row(), row(), row(), row(), row())
             self.rows[name] = rows
-        # A parameter that two optimizers hold is measured once, before the first of them.
-        if name in self._before:
-            return
-        rows.accumulator.take(rows.weight, parameter, _MOMENTS)
+        rows.accumulator.take(rows.weight, own, MOMENTS_ONLY)
         rows.trainable = parameter.requires_grad
         rows.unit_count = parameter.shape[0] if parameter.dim() > 1 and parameter.shape[0] > 1 else 0
-        own = local(parameter.detach())
         if rows.unit_count and own.numel():
-            rows.accumulator.take(rows.units, unit_projections(own), _MOMENTS, lasting=True)
+            rows.accumulator.take(rows.units, unit_projections(own), MOMENTS_ONLY, lasting=True)
         gradient = parameter.grad
         if gradient is not None and gradient.layout == torch.strided:
             wanted = gradient if gradient_factor is None else gradient * gradient_factor
-            rows.accumulator.take(rows.gradient, wanted, _MOMENTS)
+            rows.accumulator.take(rows.gradient, wanted, MOMENTS_ONLY)
         elif kind := unreadable(gradient):
             self._on_unreadable(kind, f"The gradient of {name!r}")
-        self._before[name] = strided_sample(own, self._followed).clone()
+        return rows
 
 
 def elements_each(sizes: Iterable[int], budget: int = FOLLOWED_ELEMENTS) -> int:

@@ -52,10 +52,14 @@ class Reader:
 
     def index(self, places: Iterable[tuple[Accumulator, int]]) -> Index:
         """Return where the rows of these numbers are; a row that does not exist reads as NaN."""
-        begins = self._begins
+        if len(self._begins) == 1:  # as a rule there is one device, and every row is on it
+            _, rows = next(iter(self._begins.values()))
+            index = np.array([row for _, row in places], dtype=np.intp)
+            index[(index < 0) | (index >= rows)] = _NONE
+            return index
         found = []
         for accumulator, row in places:
-            begin, rows = begins.get(accumulator, (0, 0))
+            begin, rows = self._begins.get(accumulator, (0, 0))
             found.append(begin + row if 0 <= row < rows else _NONE)
         return np.array(found, dtype=np.intp)
 

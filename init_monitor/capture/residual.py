@@ -16,7 +16,7 @@ import numpy as np
 from init_monitor.capture.reader import ratio
 from init_monitor.capture.taps import Rows, Tap
 from init_monitor.capture.tensors import name_of
-from init_monitor.measures import Reduction
+from init_monitor.measures import MOMENTS_ONLY
 from init_monitor.records.quantities import RESIDUAL_QUANTITIES, Quantity
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class ResidualTaps:
         if rows is None or rows.accumulator.device != tensor.device:
             accumulator = self._hooks.accumulator(tensor.device)
             rows = tap.own[term] = Rows(accumulator, accumulator.new_row(), accumulator.new_row())
-        rows.accumulator.take(rows.forward, tensor, Reduction(zeros=False))
+        rows.accumulator.take(rows.forward, tensor, MOMENTS_ONLY)
         # A branch that no layer gave is a term of a plain sum: its gradient is that of the sum, not read twice.
         if term != "branch":
             self._hooks.follow(tensor, rows, tap.site.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from init_monitor.measures.eager import flat
@@ -18,10 +19,14 @@ def strided_sample(x: Tensor, elements: int = STAGED_ELEMENTS) -> Tensor:
 
     The stride is prime and above 7: a power of two would pick the same channels again and again.
     """
-    together = flat(x)
-    if together.numel() <= elements:
-        return together
-    return together[:: _next_prime(max(11, -(-together.numel() // elements)))]
+    together, stride = flat(x), stride_of(x.numel(), elements)
+    return together if stride == 1 else together[::stride]
+
+
+@lru_cache(maxsize=4096)
+def stride_of(numel: int, elements: int = STAGED_ELEMENTS) -> int:
+    """Return every which of ``numel`` elements is kept so that there are about ``elements`` of them."""
+    return 1 if numel <= elements else _next_prime(max(11, -(-numel // elements)))
 
 
 def _next_prime(n: int) -> int:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.hooks import unserializable_hook
 
-from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.accumulator import accumulator_of
 from init_monitor.capture.taps import Origins, Rows, Tap, TapKey
 from init_monitor.capture.tensors import name_of
-from init_monitor.measures import Reduction
+from init_monitor.measures import MOMENTS_ONLY, Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
 from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.utils.hooks import RemovableHandle
 
+    from init_monitor.capture.accumulator import Accumulator
     from init_monitor.capture.taps import Origin
     from init_monitor.structure.probe import Probe
     from init_monitor.structure.sites import MixingSite
@@ -106,7 +107,7 @@ class Tapping:
         """Return the accumulator of a device, made when the device is first seen."""
         found = self.accumulators.get(device)
         if found is None:
-            found = self.accumulators[device] = Accumulator(device, exact=self._exact)
+            found = self.accumulators[device] = accumulator_of(device, exact=self._exact)
         return found
 
     def rows_of(self, tensor: Tensor) -> Rows | None:
@@ -198,15 +199,15 @@ class Tapping:
 
     def read(self, tap: Tap, received: Tensor | None, output: Tensor) -> None:
         """Measure what a tap received and made."""
-        nonlinearity, accumulator = tap.nonlinearity, tap.rows.accumulator
-        knee = None if nonlinearity is None else nonlinearity.knee
-        rectifier = nonlinearity is not None and nonlinearity.rectifier
-        accumulator.take(tap.rows.forward, output, Reduction(tap.layout, rectifier=rectifier, knee=knee))
+        accumulator = tap.rows.accumulator
+        if tap.reduction.layout != tap.layout:
+            tap.reduction = tap.reduction._replace(layout=tap.layout)
+        accumulator.take(tap.rows.forward, output, tap.reduction)
         needs_input = tap.role is Role.WEIGHT and tap.source is None and received is not output
         if needs_input and received is not None and received.device == accumulator.device:
             if tap.arrived < 0:
                 tap.arrived = accumulator.new_row()
-            accumulator.take(tap.arrived, received, Reduction(zeros=False))
+            accumulator.take(tap.arrived, received, MOMENTS_ONLY)
 
     def made(self, tap: Tap, output: Tensor) -> None:
         """Remember that a tap made a tensor."""
@@ -274,7 +275,7 @@ def new_tap(what: Call, rows: Rows) -> Tap:
     role = Role.ACTIVATION if module is None else role_of(module) or Role.OTHER
     if what.site is not None:
         nonlinearity, role = None, Role.WEIGHT
-    return Tap(
+    tap = Tap(
         key=what.key,
         module=module,
         owner=what.owner,
@@ -285,3 +286,6 @@ def new_tap(what: Call, rows: Rows) -> Tap:
         own=what.site,
         fans=fans_of(module) if what.site is None else what.site.fans,
     )
+    if nonlinearity is not None:
+        tap.reduction = Reduction(rectifier=nonlinearity.rectifier, knee=nonlinearity.knee)
+    return tap

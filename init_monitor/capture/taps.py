@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.measures import MOMENTS, Reduction
 from init_monitor.structure.fans import Fans
 from init_monitor.structure.provenance import version_of
 
@@ -69,6 +70,7 @@ class Tap:
         own: what of the model it uses, for a function; a module knows for itself.
         fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
+        reduction: what is reduced of its output.
     """
 
     key: TapKey
@@ -92,6 +94,7 @@ class Tap:
     own: MixingSite | None = None
     fans: Fans = NO_FANS
     one_value: bool = False
+    reduction: Reduction = MOMENTS
 
 
 class Origin(NamedTuple):
@@ -125,8 +128,9 @@ class Origins:
         if entry is None or entry[0]() is not tensor:
             return None
         origin = entry[1]
-        unchanged = origin.same_values and origin.version == version_of(tensor)
-        return origin._replace(same_values=unchanged)
+        if not origin.same_values or origin.version == version_of(tensor):
+            return origin
+        return origin._replace(same_values=False)
 
 
 def sole_sources(taps: Sequence[Tap], skips: Sequence[Rows]) -> list[bool]:

@@ -123,7 +123,7 @@ def heatmap(  # noqa: PLR0913 - a picture has many parts, all named
     _step_axis(draw, area, steps, small)
     _colour_bar(image, area, (low, high), _drawable(quantity), small)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -161,10 +161,11 @@ def _span(matrix: NDArray[np.float64]) -> tuple[int, int]:
 
 def _cells(matrix: NDArray[np.float64], low: int, high: int, area: _Area) -> NDArray[np.uint8]:
     rows, columns = area.cells(*matrix.shape)
-    wide = matrix[np.ix_(rows, columns)]
-    missing = np.isnan(wide)
-    shares = np.clip((np.where(missing, low, wide) - low) / (high - low), 0.0, 1.0)
-    pixels = colours(shares)
+    where = np.ix_(rows, columns)
+    unknown = np.isnan(matrix)
+    # Coloured as a matrix, and only then made as large as the picture.
+    pixels = colours(np.clip((np.where(unknown, low, matrix) - low) / (high - low), 0.0, 1.0))[where]
+    missing = unknown[where]
     y, x = np.indices(missing.shape)
     hatched = (x + y) % _HATCH_PITCH == 0
     pixels[missing] = _GREY

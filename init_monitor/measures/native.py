@@ -46,7 +46,7 @@ class _Plan(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("format", "elements", "zeros", "knee")),
-        *((name, ctypes.c_int64) for name in ("order", "units", "positions", "squares")),
+        *((name, ctypes.c_int64) for name in ("order", "units", "positions", "squares", "stride")),
         *((name, ctypes.c_double) for name in ("centre", "reach")),
     )
 
@@ -67,6 +67,85 @@ class Order(NamedTuple):
     squares: bool
 
 
+class Library(NamedTuple):
+    """What was compiled.
+
+    Attributes:
+        reduce: reduces tensors that lie one after the other.
+        add: reduces one, and adds what it holds to a row and to the sums of its units.
+    """
+
+    reduce: Callable[..., int]
+    add: Callable[..., int]
+
+
+class Form(NamedTuple):
+    """How a tensor is read: the same for all of one shape, order in memory and format.
+
+    Attributes:
+        shape, strides, dtype, plan: whose form it is.
+        is_dense: it may be read where it lies; else a copy without gaps is.
+        asked: what the library is asked.
+        where: address of that.
+        order: how its units lie in memory, ``None`` where they are not asked for, or in no order that the library knows.
+        samples, positions: batch items in it, and values per unit; 0 without a layout.
+    """
+
+    shape: torch.Size
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    plan: Reduction
+    is_dense: bool
+    asked: _Plan
+    where: int
+    order: Order | None
+    samples: int
+    positions: int
+
+
+@lru_cache(maxsize=4096)
+def form_of(
+    shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype, plan: Reduction, stride: int = 1
+) -> Form | None:
+    """Return how a tensor is read; ``None`` for one that the library cannot read, or without elements.
+
+    Args:
+        shape: of the tensor.
+        strides: of the tensor.
+        dtype: of the tensor.
+        plan: what to reduce of it besides its moments.
+        stride: every which element is read.
+    """
+    elements = math.prod(shape)
+    if dtype not in FORMATS or not elements:
+        return None
+    is_dense = _without_gaps(shape, strides)
+    laid = strides if is_dense else _contiguous(shape)
+    order = _order((1, *shape), (0, *laid), plan.layout)
+    asked = _asked(dtype, -(-elements // stride), order, plan, stride)
+    samples = positions = 0
+    if plan.layout is not None:
+        samples, positions = shape[plan.layout.sample], elements // shape[plan.layout.unit]
+    return Form(shape, strides, dtype, plan, is_dense, asked, ctypes.addressof(asked), order, samples, positions)
+
+
+def _without_gaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Say whether elements lie side by side, in whatever order, each once."""
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if size > 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.append(strides[-1] * max(1, size))
+    return tuple(reversed(strides))[: len(shape)] if shape else ()
+
+
 class Native:
     """Takes what is on the CPU; what the library cannot do is left to torch."""
 
@@ -82,21 +161,22 @@ class Native:
 
     def reduce(self, block: Tensor, plan: Reduction, scratch: Scratch) -> Partials:
         """Reduce them in one read; elements that need another way get it."""
-        call = library()
+        compiled = library()
         x = _dense(block)
         where = x.data_ptr()
         # A tensor that is only pretended has no address.
-        if call is None or not where or where % x.element_size():
+        if compiled is None or not where or where % x.element_size():
             return Eager().reduce(block, plan, scratch)
         tensors, order = x.shape[0], _order(x.shape, x.stride(), plan.layout)
         rows = torch.empty(tensors, WIDTH, dtype=torch.float64)
         asked, units = _asked(x.dtype, x.numel() // tensors, order, plan), None
         if order is None:
-            odd = call(where, tensors, asked, rows.data_ptr(), None, None, None, None)
+            odd = compiled.reduce(where, tensors, ctypes.addressof(asked), rows.data_ptr(), None, None, None, None)
             units = unit_sums(block, plan)
         else:
             units = _room(tensors, order.units, working_dtype(x.dtype) if plan.rectifier else None)
-            odd = call(where, tensors, asked, rows.data_ptr(), *(None if t is None else t.data_ptr() for t in units))
+            places = (None if t is None else t.data_ptr() for t in units)
+            odd = compiled.reduce(where, tensors, ctypes.addressof(asked), rows.data_ptr(), *places)
         return Eager().reduce(block, plan, scratch) if odd else Partials(rows, units)
 
 
@@ -106,8 +186,8 @@ def in_use() -> str:
 
 
 @cache
-def library() -> Callable[..., int] | None:
-    """Return the function of the library; ``None`` if there is none, or it is not wanted.
+def library() -> Library | None:
+    """Return the functions of the library; ``None`` if there is none, or it is not wanted.
 
     Raises:
         RuntimeError: the environment asks for what is not there.
@@ -135,15 +215,17 @@ def _path() -> Path | None:
     return own if own is not None and (own.is_file() or compiling.compiled(own)) else None
 
 
-def _loaded(path: Path) -> Callable[..., int] | None:
+def _loaded(path: Path) -> Library | None:
     try:
-        call = ctypes.CDLL(str(path)).init_monitor_reduce
+        loaded = ctypes.CDLL(str(path))
+        functions = Library(loaded.init_monitor_reduce, loaded.init_monitor_add)
     except (OSError, AttributeError):  # made for another system
         return None
-    address = ctypes.c_void_p
-    call.argtypes = (address, ctypes.c_int64, ctypes.POINTER(_Plan), *[address] * 5)
-    call.restype = ctypes.c_int
-    return call
+    address, number = ctypes.c_void_p, ctypes.c_int64
+    for function, arguments in zip(functions, ((address, number, address), (address, address, number)), strict=True):
+        function.argtypes = (*arguments, *[address] * 5)  # type: ignore[attr-defined]
+        function.restype = ctypes.c_int  # type: ignore[attr-defined]
+    return functions
 
 
 def _dense(block: Tensor) -> Tensor:
@@ -154,10 +236,10 @@ def _dense(block: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4096)
-def _asked(dtype: torch.dtype, elements: int, order: Order | None, plan: Reduction) -> _Plan:
+def _asked(dtype: torch.dtype, elements: int, order: Order | None, plan: Reduction, stride: int = 1) -> _Plan:
     centre, reach = plan.knee or (0.0, 0.0)
     units = order or Order(NO_UNITS, 0, 0, squares=False)
-    return _Plan(FORMATS[dtype], elements, plan.zeros, plan.knee is not None, *units, centre, reach)
+    return _Plan(FORMATS[dtype], elements, plan.zeros, plan.knee is not None, *units, stride, centre, reach)
 
 
 @lru_cache(maxsize=4096)

@@ -50,6 +50,7 @@ struct plan {
     int64_t units;     /* how many */
     int64_t positions; /* of one unit in one sample, next to each other in the order above */
     int64_t squares;   /* sum the squared mean signals? */
+    int64_t stride;    /* every which element is read; 1 for all */
     double centre, reach;
 };
 
@@ -60,6 +61,7 @@ struct answer {
     double *squares;      /* [1] */
     void *highs, *lows;   /* [units] of the working format, or NULL */
     double *signal;       /* [units] to work in */
+    int more;             /* sums, squares and extremes hold something that this is added to */
 };
 
 INLINED void widen_bfloat16(const uint16_t *restrict x, int64_t n, float *restrict wide)
@@ -104,6 +106,23 @@ INLINED void widen_float16(const uint16_t *restrict x, int64_t n, float *restric
 #define NAMED(name) name##_double
 #include "one_read.c"
 
+/* Returns 1 if the elements need another way: nothing was written to the row then. */
+static int one_tensor(const void *x, const struct plan *plan, struct answer *answer)
+{
+    int odd;
+    answer->signal = NULL;
+    if (plan->order == NO_UNITS)
+        answer->sums = answer->squares = NULL;
+    if (plan->order == UNITS_INNERMOST && plan->squares) {
+        answer->signal = malloc((size_t)plan->units * sizeof *answer->signal);
+        if (answer->signal == NULL)
+            return 1;
+    }
+    odd = plan->format == FLOAT64 ? tensor_double(x, plan, answer) : tensor_float(x, plan, answer);
+    free(answer->signal);
+    return odd;
+}
+
 /*
  * Reduce `tensors` tensors that lie one after the other.
  *
@@ -120,15 +139,8 @@ int init_monitor_reduce(const void *x, int64_t tensors, const struct plan *plan,
 {
     static const int64_t width[] = {sizeof(float), sizeof(double), sizeof(uint16_t), sizeof(uint16_t)};
     int64_t working = plan->format == FLOAT64 ? sizeof(double) : sizeof(float);
-    double *signal = NULL;
     int odd = 0;
-    if (plan->order == UNITS_INNERMOST) {
-        signal = malloc((size_t)plan->units * sizeof *signal);
-        if (signal == NULL)
-            return 1;
-    }
     for (int64_t g = 0; g < tensors && !odd; g++) {
-        const char *tensor = (const char *)x + g * plan->elements * width[plan->format];
         int64_t at = g * plan->units;
         struct answer answer = {
             .row = rows + g * WIDTH,
@@ -136,14 +148,47 @@ int init_monitor_reduce(const void *x, int64_t tensors, const struct plan *plan,
             .squares = squares + g,
             .highs = highs == NULL ? NULL : (char *)highs + at * working,
             .lows = lows == NULL ? NULL : (char *)lows + at * working,
-            .signal = signal,
         };
-        if (plan->order == NO_UNITS)
-            answer.sums = answer.squares = NULL;
-        odd = plan->format == FLOAT64 ? tensor_double(tensor, plan, &answer) : tensor_float(tensor, plan, &answer);
+        odd = one_tensor((const char *)x + g * plan->elements * width[plan->format], plan, &answer);
     }
-    free(signal);
     return odd;
+}
+
+/* Merge a row into another (Chan, Golub and LeVeque 1979, Eq. 2.1). */
+static void merge(double *row, const double *more)
+{
+    double count = row[COUNT] + more[COUNT], apart = more[MEAN] - row[MEAN];
+    if (row[COUNT] > 0 && more[COUNT] > 0) {
+        row[MEAN] += apart * (more[COUNT] / count);
+        row[M2] += more[M2] + apart * apart * (row[COUNT] * (more[COUNT] / count));
+    } else if (more[COUNT] > 0) {
+        row[MEAN] = more[MEAN];
+        row[M2] = more[M2];
+    }
+    row[COUNT] = count;
+    row[LOW] = more[LOW] < row[LOW] ? more[LOW] : row[LOW];
+    row[HIGH] = more[HIGH] > row[HIGH] ? more[HIGH] : row[HIGH];
+    row[ZEROS] += more[ZEROS];
+    row[NONFINITE] += more[NONFINITE];
+    row[SATURATED] += more[SATURATED];
+}
+
+/*
+ * Reduce one tensor, and add what it holds to a row; to its units' sums and extremes, if they hold something (`more`).
+ *
+ * Arguments as above. Returns 1 if the row has to be made in another way, and was not touched; that of units is right
+ * all the same, unless there is no memory.
+ */
+int init_monitor_add(const void *x, const struct plan *plan, int64_t more, double *row, double *sums, double *squares,
+                     void *highs, void *lows)
+{
+    double fresh[WIDTH];
+    struct answer answer = {
+        .row = fresh, .sums = sums, .squares = squares, .highs = highs, .lows = lows, .more = more != 0};
+    if (one_tensor(x, plan, &answer))
+        return 1;
+    merge(row, fresh);
+    return 0;
 }
 
 #else /* The rest is compiled twice: for REAL = float, and for REAL = double. */
@@ -323,9 +368,20 @@ INLINED void NAMED(units_in_turn)(const REAL *restrict x, int64_t n, int64_t at,
 }
 
 /* Return a piece in the working format: where it lies, or widened into `wide`. */
-INLINED const REAL *NAMED(piece)(const void *x, int64_t at, int64_t n, int64_t format, REAL *wide)
+INLINED const REAL *NAMED(piece)(const void *x, int64_t at, int64_t n, int64_t format, int64_t stride, REAL *wide)
 {
-    if (format == BFLOAT16)
+    uint16_t narrow[PIECE];
+    if (stride > 1 && (format == BFLOAT16 || format == FLOAT16)) {
+        for (int64_t i = 0; i < n; i++)
+            narrow[i] = ((const uint16_t *)x)[(at + i) * stride];
+        if (format == BFLOAT16)
+            widen_bfloat16(narrow, n, (float *)wide);
+        else
+            widen_float16(narrow, n, (float *)wide);
+    } else if (stride > 1) {
+        for (int64_t i = 0; i < n; i++)
+            wide[i] = ((const REAL *)x)[(at + i) * stride];
+    } else if (format == BFLOAT16)
         widen_bfloat16((const uint16_t *)x + at, n, (float *)wide);
     else if (format == FLOAT16)
         widen_float16((const uint16_t *)x + at, n, (float *)wide);
@@ -337,17 +393,15 @@ INLINED const REAL *NAMED(piece)(const void *x, int64_t at, int64_t n, int64_t f
 INLINED void NAMED(begin)(const struct plan *plan, struct answer *answer)
 {
     REAL *highs = answer->highs, *lows = answer->lows;
-    if (plan->order == NO_UNITS)
+    if (answer->signal != NULL)
+        memset(answer->signal, 0, (size_t)plan->units * sizeof *answer->signal);
+    if (plan->order == NO_UNITS || answer->more)
         return;
     *answer->squares = 0;
-    for (int64_t u = 0; u < plan->units; u++) {
-        answer->sums[u] = 0;
-        if (answer->signal != NULL)
-            answer->signal[u] = 0;
-        if (highs != NULL) {
-            highs[u] = -(REAL)INFINITY;
-            lows[u] = (REAL)INFINITY;
-        }
+    memset(answer->sums, 0, (size_t)plan->units * sizeof *answer->sums);
+    for (int64_t u = 0; highs != NULL && u < plan->units; u++) {
+        highs[u] = -(REAL)INFINITY;
+        lows[u] = (REAL)INFINITY;
     }
 }
 
@@ -382,7 +436,7 @@ FOR_EACH_CPU static int NAMED(tensor)(const void *x, const struct plan *plan, st
     NAMED(begin)(plan, answer);
     for (int64_t at = 0; at < plan->elements; at += PIECE) {
         int64_t n = plan->elements - at < PIECE ? plan->elements - at : PIECE;
-        const REAL *piece = NAMED(piece)(x, at, n, plan->format, wide);
+        const REAL *piece = NAMED(piece)(x, at, n, plan->format, plan->stride, wide);
         for (int64_t i = 0; i < n && !found; i++)
             if (ABSOLUTE(piece[i]) <= LARGEST) {
                 pivot = seen.low = seen.high = piece[i];

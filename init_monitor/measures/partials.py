@@ -53,6 +53,9 @@ class Reduction(NamedTuple):
 MOMENTS = Reduction()
 """Nothing besides."""
 
+MOMENTS_ONLY = Reduction(zeros=False)
+"""Nothing besides, and zeros are not counted."""
+
 
 class UnitSums(NamedTuple):
     """What the units of ``G`` tensors did.

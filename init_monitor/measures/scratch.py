@@ -42,7 +42,15 @@ class Scratch:
 
     def __init__(self, device: torch.device, sizes: Sizes = NO_ROOM) -> None:
         self.sizes = sizes
-        self._room = torch.empty(2, sizes.scratch, dtype=torch.float32, device=device)
+        self._device = device
+        self._made: Tensor | None = None
+
+    @property
+    def _room(self) -> Tensor:
+        # A kernel that needs none has none made.
+        if self._made is None:
+            self._made = torch.empty(2, self.sizes.scratch, dtype=torch.float32, device=self._device)
+        return self._made
 
     def like(self, x: Tensor, which: int) -> Tensor:
         """Return the first or second piece of memory in the shape of ``x``, with any content."""

@@ -13,6 +13,7 @@ TITLES = {
     "abs_max": "largest value",
     "at_first": "the same at first",
     "between_sample_share": "between-sample share",
+    "branch_variance": "variance of a branch",
     "correlation": "correlation",
     "dead_at_least": "dead units, at least",
     "depth_at_limit": "depth at which the format ends",

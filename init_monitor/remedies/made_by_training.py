@@ -27,6 +27,9 @@ ORDERLY = 5.0
 """Factor by which a gain may have been off at the start for the weights to have been in order. Three times the standard
 deviation, which is nine times the variance, makes a network explode."""
 
+MOST_OF_ALL = 3.0
+"""What training took of a gain that was small at the start, over what was missing then: three quarters of all that is missing."""
+
 MOSTLY = 0.5
 """Fraction of the shrinking, in logarithm, that weight decay has to account for to be its cause: most of it."""
 
@@ -50,7 +53,8 @@ def made_by_training(first: Column, now: Column, healthy: Column, position: int,
     """Say whether what the weights give a signal was in order at the first record and is off at the last.
 
     At least half of the deviation, in logarithm, must have arisen since the first record: a gain that was a little off
-    at the start and became hopeless counts as made by training, one that was hopeless at the start does not.
+    at the start and became hopeless counts as made by training, one that was hopeless at the start does not, unless training took
+    nearly all of what was left (an output layer starts small in many a healthy network).
 
     Args:
         first: gain that the weights gave at the first record of the window, by position.
@@ -63,7 +67,7 @@ def made_by_training(first: Column, now: Column, healthy: Column, position: int,
     if any(math.isnan(value) for value in logs):
         return False
     before, after, wanted = (direction * value for value in logs)
-    if before - wanted > math.log(ORDERLY):
+    if before - wanted > math.log(ORDERLY) and (direction > 0 or after - before < MOST_OF_ALL * (before - wanted)):
         return False
     return after > wanted and after - before > (after - wanted) / 2
 

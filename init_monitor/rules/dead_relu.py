@@ -51,7 +51,9 @@ class DeadReLU:
     Attributes:
         warning: share of dead units in a layer from which it is a warning. A He-initialised 50-layer network has about 32 %
             all-negative units at its end (Shao et al. 2020, Fig. 3a, measured again), and is healthy.
-        critical: the same for critical: four fifths of the layer's capacity are gone. A layer that is dead as a whole is always critical.
+        critical: the same for critical: four fifths of the layer's capacity are gone. A layer that is dead as a whole is always
+            critical, as soon as a thousand of its elements were seen. Rectifiers behind it that receive the same for every sample
+            are not mentioned.
         least_samples: positions per unit from which the share that was seen is taken as it is. A unit never seen active in n
             samples is active in fewer than 3/n of them at 95 % confidence: 0.3 % of a thousand. With fewer samples the share
             that is certain by then (95 %, pooled over the layer) counts: units that merely fire rarely show up by falling silent
@@ -67,6 +69,8 @@ class DeadReLU:
             learn well: half, as zero-mean logits have it. It is told whichever units they are.
         records: sampled steps in a row that must show that.
         rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
+        alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
+            them: rounding alone leaves 1e-7.
     """
 
     code: ClassVar[str] = "IM301"
@@ -83,6 +87,7 @@ class DeadReLU:
     cut: float = 0.5
     records: int = 3
     rounding: float = 1e-6
+    alike: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
@@ -94,8 +99,9 @@ class DeadReLU:
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
             and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
-        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0)]
-        mild = [units for units in seen if self.warning <= units.at_least < min(self.critical, 1.0)]
+        seen = _without_those_behind(seen, history, self.alike)
+        severe = [units for units in seen if units.at_least >= min(self.critical, 1.0) or self._is_off(units)]
+        mild = [units for units in seen if units not in severe and units.at_least >= self.warning]
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
@@ -145,6 +151,10 @@ class DeadReLU:
             remedy=f"Take this activation away: hand the output of {head.shown} to the cross-entropy as it is.",
             source=self.source,
         )
+
+    def _is_off(self, units: RectifierUnits) -> bool:
+        """Say whether a whole layer is off: none of so many elements of it was on, however few each unit has."""
+        return units.dead >= 1 and units.units * units.samples >= self.least_samples
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from."""
@@ -205,6 +215,22 @@ def _starts_by_guessing(head: Layer, history: History) -> bool:
     first = history.records[0]
     guess = math.log(head.fan_out) if head.fan_out > 1 else math.nan
     return first.step == 0 and guess / 2 <= first.loss <= 2 * guess
+
+
+def _without_those_behind(seen: Sequence[RectifierUnits], history: History, alike: float) -> list[RectifierUnits]:
+    """Leave out the rectifiers that get the same for every sample because one before them is off altogether."""
+    off = [units.layer for units in seen if units.dead >= 1]
+    if not off:
+        return list(seen)
+    reached = paths.behind([min(off, key=lambda layer: layer.depth).name], history.structure)
+    table = history.last.layer_table
+
+    def follows(units: RectifierUnits) -> bool:
+        fed = feeding(units.layer, history.structure)
+        above = units.layer.depth > min(layer.depth for layer in off) and units.layer.name in reached
+        return above and fed is not None and table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE) <= alike
+
+    return [units for units in seen if not follows(units)]
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

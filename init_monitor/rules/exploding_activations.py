@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import Signal
@@ -29,8 +31,8 @@ class ExplodingActivations:
 
     Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
     logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length; what has
-    grown in a run that learns well is information, and so is an output that grows towards targets far from 0 while its loss falls. The layers
-    named are those whose local gain is off, or all of the segment if none is.
+    grown in a run that learns well is information, and so is an output that grows towards targets far from 0 while its loss falls. The layers named are those whose local gain is off, or all of the segment if
+    none is; those that were off at the start remain the cause of what the first steps make of the others.
 
     **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
     a billion after thirty, and the loss becomes NaN.
@@ -48,6 +50,8 @@ class ExplodingActivations:
         critical_change: the same for critical: the rms has grown 1e5-fold, and a unit signal is above float16's largest
             number (65504). Overflow within as many more layers is critical, too.
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
+        least_reach: largest element below which growth over depth is none: a faint signal that the first steps bring back comes
+            near 1 from below, overflows nothing and drowns nothing.
         least_layers: shorter segments are only looked at for overflow: a slope through fewer weight layers says nothing
             about depth, because a single odd layer would determine it.
     """
@@ -60,13 +64,14 @@ class ExplodingActivations:
     warning_change: float = 1e4
     critical_change: float = 1e10
     blame_factor: float = BLAME_FACTOR
+    least_reach: float = 1.0
     least_layers: int = 4
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         signal = Signal(history.last, history.structure)
         looked = (self._look(signal.of(segment)) for segment in segments(history.structure))
-        changes = [one for one in looked if one is not None]
+        changes = [self._as_begun(one, history) for one in looked if one is not None]
         if any(one.severity is Severity.WARNING for one in changes) and _may_grow(history):
             # The weights grow with what is learned; nothing has to change while it is.
             changes = [
@@ -78,9 +83,22 @@ class ExplodingActivations:
         """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
+    def _as_begun(self, change: DepthChange, history: History) -> DepthChange:
+        """Leave the blame with the layers that made the signal grow from the start: what steps made of the others follows."""
+        first = history.records[0]
+        if first.step == history.last.step:
+            return change
+        began = self._look(Signal(first, history.structure).of(change.segment))
+        if began is None or began.worst is None or began.worst not in change.blamed:
+            return change
+        return change._replace(blamed=began.blamed, worst=began.worst)
+
     def _look(self, at: ForwardProfile) -> DepthChange | None:
         overflows = at.overflows_next()
         if not overflows and at.segment.depth < self.least_layers:
+            return None
+        known = at.abs_max[np.isfinite(at.abs_max)]
+        if not overflows and known.size == len(at.abs_max) and float(known.max()) < self.least_reach:
             return None
         growth = trend(at, direction=1)
         severity = Severity.CRITICAL if overflows else self._severity(growth, at.segment.depth)

@@ -11,7 +11,7 @@ from init_monitor.analysis.backward_growth import GradientFault, gradient_change
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT
-from init_monitor.analysis.learning import learning_of
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE
 from init_monitor.analysis.segments import segments
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from init_monitor.analysis.backward_growth import GradientChange, Updates
-    from init_monitor.records import Finding, History, StepRecord, Structure
+    from init_monitor.records import Finding, History, Structure
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class ExplodingGradients:
     """IM201: the variance of the gradient grows exponentially towards the input.
 
     Judged on ∂loss/∂output of the weight layers. A normalisation does not renew a gradient, so the whole network is one
-    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any.
+    chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any, and with them the
+    loss: growth beside updates of a healthy size is information while the loss does not stand still.
 
     **Why.** With SGD the first layers are thrown far away in one step. Optimizers like Adam rescale each gradient, so there
     it is often information only.
@@ -78,16 +79,16 @@ class ExplodingGradients:
         if seen:
             worst = max(seen, key=lambda change: change.total)
             updates = updates_of(history.last, worst, self.healthy_update)
-            severity = self._severity(worst, updates, history.last, history.structure)
-            yield gradient_over_depth.finding(
-                self, GradientFault(worst, updates, severity, learning=learning_of(history)), history
-            )
+            learning = learning_of(history)
+            severity = self._severity(worst, updates, history, learning)
+            yield gradient_over_depth.finding(self, GradientFault(worst, updates, severity, learning=learning), history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
-    def _severity(self, change: GradientChange, updates: Updates, record: StepRecord, structure: Structure) -> Severity:
+    def _severity(self, change: GradientChange, updates: Updates, history: History, learning: Learning) -> Severity:
+        record, structure = history.last, history.structure
         # A change at one place does not grow with depth: without updates that show it, it is not critical.
         severe = change.steady and math.log(change.total) >= math.log(self.critical_change)
         by_norm = Severity.CRITICAL if severe else Severity.WARNING
@@ -95,7 +96,9 @@ class ExplodingGradients:
             # Next to skip connections the chain is not the only path back: without updates the gradient is not known to be lost.
             return Severity.WARNING if structure.residuals else by_norm
         if not record.optimizer or epsilon_of(record.optimizer) is None:
-            return Severity.INFO if updates.even else by_norm
+            # Where the layers concerned are changed by a healthy part of their size, nothing is thrown away, unless the loss says so.
+            kept = updates.learns and learning in {Learning.LEARNS, Learning.UNKNOWN}
+            return Severity.INFO if updates.even or kept else by_norm
         low, high = self.healthy_update
         rescaled = 1 / self.even <= updates.ratio / (updates.elsewhere or math.inf) <= self.even
         return Severity.INFO if low <= updates.ratio <= high or rescaled else Severity.WARNING

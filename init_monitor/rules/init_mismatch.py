@@ -122,6 +122,13 @@ class InitMismatch:
         if odd:
             yield self._finding(odd, max([total, *(one.off for one in odd)]), history, beside)
 
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the layers whose weights another finding names, in whichever call of a shared layer."""
+        del structure
+        named = {name.partition("#")[0] for name in other.layers}
+        places = finding.layers or ("",)
+        return frozenset(name for name in places if not named or name.partition("#")[0] in named)
+
     def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
         """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
 
@@ -193,6 +200,12 @@ class InitMismatch:
             f" variance of the signal by {phrases.number(worst.gain)}, where {phrases.number(worst.healthy)} keeps"
             f" it{follows}."
         )
+        if worst.layer.kind in GATES and all(one.layer.kind in GATES for one in odd):
+            modules = list(dict.fromkeys(one.layer.module for one in odd))
+            message = (
+                f"The recurrent weights of {phrases.names(modules)} are far too {too}: at each step of the sequence those of"
+                f" {worst.layer.module} multiply the variance of its state by {phrases.number(worst.gain)}, where 1 keeps it."
+            )
         if len(layers) > 1 and total > worst.off:
             message += f" Together these layers make it {phrases.times(total)} too {too}."
         return Finding(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis.learning import LONG
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -41,8 +42,9 @@ class OutputScale:
         excess: loss of guessing, ln C, times this, from which the first loss is far above it.
         least: and by at least this much: with two classes guessing costs 0.69, and a loss of 2.7 means 7 % for the right one.
         hopeless: loss of guessing times this, from which it is a warning at once: most of a first epoch goes into unlearning it.
-        soon: losses after which it is a warning if the latest of them are still far above that of guessing; within the default
-            dense start.
+        soon: losses after which it is a warning if the latest of them are still far above that of guessing: networks that learn
+            at all have left their first loss by then. Published ones start at four times that of guessing (Kaiming's fan_out mode
+            before ten classes) and are past it.
         least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
         sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is certain and
             wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
@@ -60,7 +62,7 @@ class OutputScale:
     excess: float = 2.0
     least: float = 2.0
     hopeless: float = 10.0
-    soon: int = 8
+    soon: int = LONG
     least_std: float = 2.0
     sure: tuple[float, float] = (0.5, 2.1)
     chance: float = 5.0

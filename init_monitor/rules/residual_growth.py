@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.bounded import is_fresh
+from init_monitor.analysis.drowned_streams import drowned_streams
 from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.learning import Learning, guessing_loss, learning_of, starts_far_above
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.residual_streams import Growth, Measured, Stream, streams
@@ -18,6 +21,7 @@ from init_monitor.remedies import phrases, small_branches, snippets
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from init_monitor.analysis.drowned_streams import Drowned
     from init_monitor.records import History, Structure
 
 
@@ -37,9 +41,10 @@ class ResidualGrowth:
 
     A stream is a chain of additions, each taking its skip from the sum before; a normalisation on it or a projection starts a
     new one. Growth that slows down (1 + 1/k at block k, as behind branches that end or begin with a normalisation: every pre-norm
-    transformer, every ResNet with BatchNorm) is healthy at any size and is not mentioned. The finding predicts the block at which
-    the rms overflows. Where such a start makes the first loss far larger than guessing, it is a warning at once, and stays the
-    cause of what the first steps then do to the signal.
+    transformer, every ResNet with BatchNorm) is healthy at any size and is not mentioned, unless the initial weights inside the
+    branches are what makes it far too large: a normalisation at the end hides that. The finding predicts the block at which the
+    rms overflows. Where such a start makes the first loss far larger than guessing, it is a warning at once, and stays the cause
+    of what the first steps then do to the signal.
 
     **Why.** Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F). With He's initialisation inside an unnormalised branch F has the
     variance of x and is hardly correlated with it, so every block doubles it: 2^L after L blocks, and the gradient likewise on
@@ -61,6 +66,9 @@ class ResidualGrowth:
             counts as exponential. Branches that add the same variance v each let a stream grow linearly, 1 + v, 1 + 2v, …:
             from the second of four blocks to the fourth that is at most sqrt(4/2) = 1.41 per block, however large v is, and
             less in a longer stream. Branches that double it stay at 2.
+        drowning_branch: variance of a branch, behind a normalisation that starts it from 1, at which the first block drowns what
+            enters it, whatever the depth: the rms is five times that.
+        large_layer: factor over the healthy gain from which the weights of a layer in it are far too large; as in IM502.
         least_blocks: streams of fewer measured additions are not judged: they cannot tell growth that goes on from growth
             that slows down, and end at 2^3.
         peak: how many times the rms the largest elements are, which overflow first: one in 16,000 of a Gaussian lies
@@ -79,6 +87,8 @@ class ResidualGrowth:
     drowning_change: float = 100.0
     critical_change: float = 1e10
     lasting_growth: float = 1.5
+    drowning_branch: float = 30.0
+    large_layer: float = 5.0
     least_blocks: int = 4
     peak: float = 4.0
 
@@ -94,6 +104,9 @@ class ResidualGrowth:
                 yield self._finding(growing, Measured(began.last), history, start)
                 return
         growing = self._growing(measured, history)
+        if not any(one.severity > Severity.INFO for one in growing) and (drowned := self._drowned(history)):
+            yield self._drowned_finding(drowned, history)
+            return
         for severity in sorted({one.severity for one in growing}, reverse=True):
             yield self._finding([one for one in growing if one.severity is severity], measured, history)
 
@@ -157,6 +170,46 @@ class ResidualGrowth:
             evidence=evidence,
             expected=expected,
             remedy=_remedy(growing, history.structure, self.lasting_growth),
+            source=self.source,
+        )
+
+    def _drowned(self, history: History) -> list[Drowned]:
+        """Return the streams whose branches started far too large, in a run that began with these weights."""
+        first = history.records[0]
+        if first.step > 0 or not is_fresh(first, history.structure):
+            return []
+        return drowned_streams(first, history.structure, branch=self.drowning_branch, layer=self.large_layer)
+
+    def _drowned_finding(self, drowned: Sequence[Drowned], history: History) -> Finding:
+        worst = max(drowned, key=lambda one: one.branch)
+        layers = list({layer.name: layer for one in drowned for layer in one.layers}.values())
+        message = (
+            f"Each branch of the residual stream from {worst.stream.residuals[0].name} to {worst.stream.residuals[-1].name} starts"
+            f" from a normalised signal and adds a variance of {phrases.number(worst.branch)}, where 1 or less is usual: what"
+            f" enters the first block (variance {phrases.number(worst.entering)}) is lost beside it, and the normalisation at the"
+            f" end hides how large the stream has become. The initial weights make it so: those of {worst.worst.name} multiply"
+            f" the variance by {phrases.number(worst.gain)}, where {phrases.number(healthy_gain(worst.worst))} keeps it. Steps of"
+            " a usual size change weights that large by next to nothing."
+        )
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(layer.name for layer in layers),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "branch_variance": Figure(worst.branch, "of a branch, median"),
+                "gain_from_weights": Figure(worst.gain, "fan_in · Var(W)"),
+            },
+            expected={
+                "branch_variance": Figure(1.0, "or less"),
+                "gain_from_weights": Figure(healthy_gain(worst.worst), "fan_in · Var(W)"),
+            },
+            remedy=snippets.advice(
+                "Initialise the weights inside these branches for what follows them, before training; a branch may start at zero.",
+                snippets.initialise(layers, among=history.structure),
+            ),
             source=self.source,
         )
 

@@ -65,7 +65,7 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )

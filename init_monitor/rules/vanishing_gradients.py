@@ -67,7 +67,7 @@ class VanishingGradients:
 
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )

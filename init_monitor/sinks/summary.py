@@ -1,4 +1,4 @@
-"""A step in a few plain scalars, for charts that know nothing about layers. Pure."""
+"""A step in a few plain scalars, for charts that know nothing of layers. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ LOG10_CEILING = 77.1
 
 
 def _median(values: Column) -> float:
-    # The mean of the two middle values may overflow to infinity, which needs no warning.
-    with np.errstate(over="ignore"):
-        return float(np.median(values))
+    # A few numbers: np.median takes ten times as long.
+    ordered = np.sort(values)
+    upper = len(ordered) // 2
+    if len(ordered) % 2:
+        return float(ordered[upper])
+    # The mean of the two middle ones may overflow: it is then infinite. Python's floats do not warn of it.
+    return (float(ordered[upper - 1]) + float(ordered[upper])) / 2
 
 
 _STATISTICS: dict[str, Callable[[Column], float]] = {

@@ -51,15 +51,25 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 
 def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
     """Return the columns of the three parts as bytes without a line end; those that are NaN throughout are left out."""
-    kept = [{name: one for name, one in part.items() if not np.isnan(one).all()} for part in columns]
+    kept = [_kept(part) for part in columns]
     names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
-    bits = [one for part in kept for one in _coded({name: _rounded(part[name]) for name in _order(part)})]
+    bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
     whole = np.concatenate(bits) if bits else np.zeros(0, np.uint64)
     planes = whole.astype("<u8").view(np.uint8).reshape(-1, 8).T.tobytes()
     content = zlib.compress(struct.pack("<I", len(names)) + names + planes, 6)
     for raw, escaped in _ESCAPES:
         content = content.replace(raw, escaped)
     return content
+
+
+def _kept(part: Mapping[str, Column]) -> Columns:
+    """Return the columns of one part that hold a number, rounded; all of them at once."""
+    if not part:
+        return {}
+    together = np.array(list(part.values()), np.float64)
+    some = np.logical_or.reduce(~np.isnan(together), axis=1)
+    rounded = iter(_rounded(together[some]))
+    return {name: next(rounded) for name, here in zip(part, some.tolist(), strict=True) if here}
 
 
 def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:

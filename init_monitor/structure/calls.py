@@ -11,17 +11,15 @@ from torch import nn
 from init_monitor.structure.layers import mixes_units, plain_name
 from init_monitor.structure.nodes import Frame
 from init_monitor.structure.nonlinearities import NONLINEARITIES
-from init_monitor.torch_compat import Hook, kwargs_and_output, unseen
+from init_monitor.torch_compat import Attachment, Hook, kwargs_and_output, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.utils.hooks import RemovableHandle
-
     OnLeave = Callable[[nn.Module, Frame, object, object], None]
 
 _OWN_OF_TORCH = ("torch.nn.", "torch.ao.")
-"""Modules whose classes come from here are measured as a whole."""
+"""Modules whose classes are from here do what their name says: they are measured as a whole."""
 
 
 class ModuleCalls:
@@ -57,34 +55,38 @@ class ModuleCalls:
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
         self._traits: dict[int, tuple[str, bool, bool, bool, bool]] = {}
-        self._hooked: list[nn.Module] = []
-        self._handles: list[RemovableHandle] = []
+        self._attachments: list[tuple[Attachment, Attachment]] = []
 
     def attach(self, outside: Frame) -> None:
         """Begin with no call running; ``outside`` stands for code that runs outside every module."""
         self._outside = outside
         self._stack.clear()
         self._counts.clear()
-        if not self._traits:  # of the first forward: a rebuilt model has another probe
-            # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
-            self._hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+        if not self._traits:  # of the first forward: a model that is put together anew has another probe
             with unseen():
                 self._traits = {id(module): _traits(name, module) for name, module in self.modules}
-        enter, leave = Hook(self._enter), Hook(self._leave)
-        for module in self._hooked:
-            # A user's module may refuse a hook. Its calls are then not seen and count as its caller's.
-            with suppress(Exception):
-                # Before the hooks that measure: they ask where an output comes from.
-                self._handles.append(
-                    module.register_forward_hook(leave, prepend=True, with_kwargs=True, always_call=True)
+            enter, leave = Hook(self._enter), Hook(self._leave)
+            # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
+            hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+            # Before the hooks that measure: they ask where an output comes from.
+            self._attachments = [
+                (
+                    Attachment(module, leave, after=True, first=True),
+                    Attachment(module, enter, after=False, first=True),
                 )
-                self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
+                for module in hooked
+            ]
+        for pair in self._attachments:
+            # A module of the user's may refuse one. Its calls are then not seen: what it does, its caller does.
+            with suppress(Exception):
+                for attachment in pair:
+                    attachment.put_on()
 
     def detach(self) -> None:
         """Remove the hooks and forget the calls."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        for pair in self._attachments:
+            for attachment in pair:
+                attachment.remove()
         self._stack.clear()
 
     def was_called(self, module: nn.Module) -> bool:
@@ -125,7 +127,7 @@ class ModuleCalls:
                 return
             own, stack = id(module), self._stack
             if not stack or (stack[-1][0] != own and all(identity != own for identity, _ in stack)):
-                return  # it was entered before the probe
+                return  # it was entered before the probe was
             while True:
                 identity, frame = stack.pop()
                 if identity == own:
@@ -137,7 +139,7 @@ class ModuleCalls:
 
 
 def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool, bool]:
-    """Return a module's name, and whether it is a torch activation, has parameters, is not a torch class, and mixes units."""
+    """Return a module's name, and whether it is an activation of torch's, has parameters, is no class of torch's, and mixes."""
     return (
         name,
         any(cls in NONLINEARITIES for cls in type(module).__mro__),

@@ -147,7 +147,7 @@ class Trace:
         """Note what a call made, and report it."""
         first = pending.inputs[0][0] if pending.inputs else None
         written = first is not None and version_of(first) != pending.version
-        outputs = list(tensors_in(result))
+        outputs = [result] if isinstance(result, Tensor) else tensors_in(result)
         if written and first is not None and all(output is not first for output in outputs):
             outputs.append(first)
         passed_on = {id(tensor) for tensor, _ in pending.inputs}
@@ -204,11 +204,13 @@ class Trace:
 
         The output of a module that was not seen computing it (torchscript, an extension) is tied to its inputs.
         """
-        came_in = {id(item) for item in tensors_in(given) if item.grad_fn is None}
+        came_in: set[int] | None = None
         for tensor in (output,) if isinstance(output, Tensor) else tensors_in(output):
             if self.graph.knows(tensor):
                 self._hand_on(tensor)
                 continue
+            if came_in is None:
+                came_in = {id(item) for item in tensors_in(given) if item.grad_fn is None}
             if not carries_values(tensor) or isinstance(tensor, nn.Parameter) or id(tensor) in came_in:
                 continue
             parents = tuple(self.graph.node_of(item) for item in tensors_in(given) if carries_values(item))

@@ -19,7 +19,9 @@ from trainings import Residual, assert_equal, assert_free, quiet
 
 from init_monitor import InitMonitor
 from init_monitor.capture.capture import Capture
+from init_monitor.measures import Knee, Layout, Reduction, Scratch, cuda, reduce
 from init_monitor.measures.cuda import ACCELERATOR_BLOCK
+from init_monitor.measures.eager import Eager
 from init_monitor.records.quantities import Quantity
 
 pytestmark = [
@@ -245,3 +247,36 @@ def test_unit_categories_on_the_device_are_those_of_the_host() -> None:
         )
     for ours, theirs in zip(on_gpu.records[-1], on_cpu.records[-1], strict=True):
         assert ours.units == theirs.units
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((64, 64, 56, 56), Layout(0, 1)),
+        ((64, 512, 7, 7), Layout(0, 1)),
+        ((16, 197, 768), Layout(0, 2)),
+        ((1000, 300), Layout(0, 1)),
+        ((1000, 1001), None),
+    ],
+    ids=str,
+)
+def test_triton_reads_what_torch_does(shape: tuple[int, ...], layout: Layout | None, dtype: torch.dtype) -> None:
+    assert cuda.source() is not None, "Triton comes with torch for CUDA"
+    x = torch.randn(shape, device="cuda", generator=torch.Generator("cuda").manual_seed(0)).to(dtype)
+    x.view(-1)[:3] = torch.tensor([0.0, torch.nan, torch.inf], dtype=dtype)
+    plan = Reduction(layout, rectifier=layout is not None, knee=Knee(0.5, 0.25))
+    for laid in (x, x.transpose(0, -1).contiguous().transpose(0, -1)):
+        kernel = cuda.KERNELS[0]
+        assert kernel.applies(laid.unsqueeze(0), plan)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = cuda.one_read(laid.unsqueeze(0), plan)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        expected = Eager().reduce(laid.unsqueeze(0), plan, Scratch(x.device))
+        torch.testing.assert_close(found.rows[:1], expected.rows, rtol=1e-5, atol=1e-3)
+        for ours, theirs in zip(found.units or (), expected.units or (), strict=True):
+            assert ours is not None
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2, equal_nan=True)
+        assert reduce(laid.unsqueeze(0), plan).rows.shape == (1, 8)

@@ -246,3 +246,25 @@ def test_two_units_of_three_are_chance_and_a_whole_layer_is_not(dead: float, cou
         Quantity.UNIT_COUNT: [np.nan, count],
     }
     assert bool(list(DeadReLU().judge(history(PAIR, columns)))) is expected
+
+
+def off_in_the_middle() -> nn.Sequential:
+    first, second, third = nn.Linear(16, 32), nn.Linear(32, 32), nn.Linear(32, 32)
+    nn.init.constant_(second.bias, -20.0)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third, nn.ReLU(), nn.Linear(32, 10))
+
+
+def test_a_layer_that_is_off_altogether_is_critical_and_alone_told() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(off_in_the_middle()), loader(16), monitor, steps=6)
+    told = [finding for finding in monitor.findings if finding.code == "IM301"]
+    # Not what lies behind it and gets the same for every sample; and neither is its gradient of 0 told besides.
+    assert [(finding.severity, finding.layers, finding.step) for finding in told] == [(CRITICAL, ("net.3",), 1)]
+    assert not [finding for finding in monitor.findings if finding.code == "IM202"]
+
+
+def test_a_whole_layer_of_few_elements_may_be_off_by_chance() -> None:
+    few = {"dead_at_least": 0.1, "unit_count": 8}
+    assert not dead(units(1.0, samples=100, structure=PAIR, **few))
+    assert only(dead(units(1.0, samples=125, structure=PAIR, **few))).severity is CRITICAL

@@ -165,3 +165,24 @@ def test_what_grew_in_a_run_that_learns_well_is_information(severity: Severity, 
     records = (record(structure, quiet, step=0), record(structure, grown, step=199))
     finding = only(ExplodingActivations().judge(History(records, structure, losses=curve)))
     assert finding.severity is severity
+
+
+def test_layers_that_were_off_at_the_start_stay_the_cause_of_what_steps_make_of_the_others() -> None:
+    structure = linears(8)
+    gain = np.ones(8)
+    gain[3] = 2e4
+    begun = {Quantity.VARIANCE: np.cumprod(gain), Quantity.GAIN: gain, Quantity.EXPECTED_GAIN: gain}
+    after = np.where(gain > 1, gain, 60.0)
+    grown = {Quantity.VARIANCE: np.cumprod(after), Quantity.GAIN: after, Quantity.EXPECTED_GAIN: after}
+    first, last = record(structure, begun, step=0), record(structure, grown, step=2)
+    assert only(judge(History([first], structure))).layers == (structure.layers[3].name,)
+    assert only(judge(History([first, last], structure))).layers == (structure.layers[3].name,)
+    assert len(only(judge(History([last], structure))).layers) == 8
+
+
+def test_a_faint_signal_that_comes_back_towards_1_is_not_growth() -> None:
+    structure = linears(8)
+    columns = {Quantity.VARIANCE: np.geomspace(1e-12, 1e-4, 8), Quantity.GAIN: 10.0}
+    assert judge(history(structure, {**columns, Quantity.ABS_MAX: 0.03})) == []
+    assert only(judge(history(structure, {**columns, Quantity.ABS_MAX: 3.0}))).code == "IM101"
+    assert only(judge(history(structure, columns))).code == "IM101"

@@ -215,6 +215,8 @@ def test_a_large_embedding_drowns_what_is_added_to_it(variance: float, *, fires:
         ("LSTM", 4, 1e-2, False),
         ("GRU", 3, 1e-4, True),
         ("RNN", 1, 31.0, True),
+        ("RNN", 1, 8.0, True),
+        ("RNN", 1, 6.0, False),  # He's variance: 2
     ],
 )
 def test_a_recurrent_weight_is_judged_by_the_radius_it_has(kind: str, gates: int, times: float, *, fires: bool) -> None:

@@ -29,13 +29,13 @@ def classifier(std: float, width: int = 64, classes: int = 10) -> nn.Sequential:
 
 def found(net: nn.Module, *, rules: tuple[OutputScale, ...] = (RULE,)) -> list[Finding]:
     monitor = InitMonitor(sinks=(), strict=True, rules=rules)
-    fit(Classifier(net, optimizer="Adam", lr=1e-4), loader(64, samples=1024), monitor, steps=9)
+    fit(Classifier(net, optimizer="Adam", lr=1e-4), loader(64, samples=1664), monitor, steps=51)
     return monitor.findings
 
 
 def test_a_head_that_starts_too_large_is_named_with_its_logits_and_the_loss_of_guessing() -> None:
     finding = only(found(classifier(1.0)))
-    assert (finding.code, finding.severity, finding.step, finding.layers) == ("IM703", Severity.WARNING, 7, ("net.1",))
+    assert (finding.code, finding.severity, finding.step, finding.layers) == ("IM703", Severity.WARNING, 50, ("net.1",))
     assert finding.expected["first_loss"] == pytest.approx(math.log(10))
     assert finding.evidence["logits_std"] == pytest.approx(8.0, rel=0.1)  # sqrt(64) of a normalised input
     assert "guessing among 10 classes" in finding.message
@@ -52,7 +52,7 @@ def test_a_start_that_is_unlearnt_at_once_is_information() -> None:
     monitor = InitMonitor(sinks=(), strict=True, rules=(RULE,))
     fit(Classifier(classifier(1.0), optimizer="Adam", lr=1e-4), loader(64), monitor, steps=1)
     first, curve = monitor.records[0], LossCurve()
-    curve.add(LossStretch.of(enumerate([first.loss, 9.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.9])))
+    curve.add(LossStretch.of(enumerate([first.loss, *(2 + 8 * 0.9**k for k in range(49))])))
     finding = only(list(RULE.judge(History([first], monitor.structure, losses=curve))))
     assert finding.severity is Severity.INFO
     assert "past that" in finding.message

@@ -11,10 +11,12 @@ import pytest
 import torch
 from builders import along, chain, history, is_complete, linear, norm, only, parameter, record
 from hypothesis import given, settings, strategies as st
+from models import Classifier, fit, loader
 from silent_blocks import NO_GRADIENT, quiet, silent
 from torch import nn
 
 import init_monitor
+from init_monitor import InitMonitor
 from init_monitor.analysis.residual_streams import Growth, streams
 from init_monitor.records import Finding, History, LossCurve, LossStretch, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
@@ -548,3 +550,52 @@ def test_it_stays_the_cause_of_what_the_first_steps_destroy_until_the_run_learns
     assert only(grown(later)).severity is Severity.WARNING
     learned = starting_at(24.0, output=60.0, losses=[20 * 0.95**i for i in range(100)])
     assert grown(replace(learned, records=[*learned.records, gone])) == []
+
+
+# --- far too large behind a normalisation -----------------------------------------------------------------------------
+
+
+class PreNorm(nn.Module):
+    """Residual blocks that normalise what they get, and a normalisation at the end."""
+
+    def __init__(self, std: float | None, blocks: int = 3, width: int = 32) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+            for _ in range(blocks)
+        )
+        self.end, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+        for part in self.blocks.modules():
+            if isinstance(part, nn.Linear) and std is not None:
+                nn.init.normal_(part.weight, std=std)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = x + block(x)
+        output: torch.Tensor = self.head(self.end(x))
+        return output
+
+
+@pytest.mark.parametrize(("std", "told"), [(1.0, True), (0.02, False), (None, False), (32**-0.5, False)])
+def test_branches_of_weights_far_too_large_are_told_though_the_end_is_normalised(
+    std: float | None, *, told: bool
+) -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(PreNorm(std), optimizer="Adam", lr=1e-3), loader(32), monitor, steps=5)
+    loud = [finding for finding in monitor.findings if finding.severity > Severity.INFO]
+    assert [finding.code for finding in loud] == ["IM401"] * told
+    for finding in loud:
+        assert finding.step == 0
+        assert set(finding.layers) == {f"net.blocks.{i}.{k}" for i in range(3) for k in (1, 3)}
+        assert "net.blocks.2.1" in finding.remedy_code
+        assert "net.blocks.2.3" in finding.remedy_code
+
+
+def test_a_network_that_was_trained_before_may_have_branches_as_large_as_it_likes() -> None:
+    torch.manual_seed(0)
+    net = PreNorm(1.0)
+    nn.init.normal_(net.end.weight, mean=1.0, std=0.1)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, optimizer="Adam", lr=1e-3), loader(32), monitor, steps=5)
+    assert not [finding for finding in monitor.findings if finding.code == "IM401"]

@@ -1,0 +1,1 @@
+"""Kernels in Triton. Importing this package does not import Triton; its modules do."""
