@@ -118,8 +118,7 @@ class Monitor:
         self._ranks.join()
 
     def is_due(self, step: int) -> bool:
-        """Say whether optimizer step ``step`` (from 0) is to be sampled."""
-        # A rank whose monitor failed still has to meet the others at the end of the step.
+        """Say whether optimizer step ``step`` (from 0) is to be sampled; a rank that failed still has to meet the others then."""
         self._due = self._due or self._schedule.is_due(step, self._previous) or self._loss_has_turned()
         return self._due
 
@@ -129,8 +128,7 @@ class Monitor:
         if self.guard.off or self._capture is None or not (due or self._capture.looks.wanted(step)):
             return
         with self.guard("attaching to the model"):
-            # This comes first: tracing a compiled model under the probe's mode would fail.
-            EAGER.hold(self)
+            EAGER.hold(self)  # first: tracing a compiled model under the probe's mode would fail
             if not due:
                 self._capture.looks.begin_batch()
                 return
@@ -184,6 +182,8 @@ class Monitor:
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
         self._note(self.loss.assign, optimizer)
+        if self._capture is not None:
+            self._note(self._capture.left_out.note_step, optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -272,9 +272,8 @@ class Monitor:
         measured = share = record = None
         self.after_optimizer()
         self.end_batch(gradient_factor)
-        # Not earlier: an evaluation between two batches of the step must not be compiled with the hooks in it.
         with self.guard("going back to compiled graphs"):
-            EAGER.release(self)
+            EAGER.release(self)  # not sooner: an evaluation within the step must not be compiled with the hooks in it
         if self._open and self._capture is not None:
             with self.guard("reading the measurements"), unseen():
                 measured = self._capture.close_step(self.loss.waiting())

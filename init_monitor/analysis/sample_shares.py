@@ -47,6 +47,24 @@ class SampleShares(NamedTuple):
         return int(kept[-1]) + 1 if kept.size else 0
 
 
+SAME = 1e-10
+"""Share of the variance between samples at the first layers at which the samples are one and the same, but for rounding."""
+
+
+def entering_share(record: StepRecord, structure: Structure) -> float:
+    """Return the share of the variance that lies between samples at the first layers; NaN if it is not known."""
+    column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
+    known = {name: float(column[i]) for i, name in enumerate(record.names) if not math.isnan(column[i])}
+    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT and layer.name in known]
+    entering = max((known[layer.name] for layer in weights if INPUT in layer.inputs), default=math.nan)
+    return known[weights[0].name] if math.isnan(entering) and weights else entering
+
+
+def all_the_same(record: StepRecord, structure: Structure) -> bool:
+    """Say whether the batch of a step held one sample only, however often: units then have no second sign to show."""
+    return entering_share(record, structure) <= SAME
+
+
 def sample_shares(record: StepRecord, structure: Structure, least_entering: float) -> SampleShares | None:
     """Return the shares along the last chain of weight layers; ``None`` if the samples are alike, or nothing is known.
 
@@ -57,10 +75,7 @@ def sample_shares(record: StepRecord, structure: Structure, least_entering: floa
     """
     column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
     known = {name: float(column[i]) for i, name in enumerate(record.names) if not math.isnan(column[i])}
-    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT and layer.name in known]
-    entering = max((known[layer.name] for layer in weights if INPUT in layer.inputs), default=math.nan)
-    if math.isnan(entering) and weights:
-        entering = known[weights[0].name]
+    entering = entering_share(record, structure)
     if not entering >= least_entering:
         return None
     last = max(segments(structure, through_normalisation=True), key=lambda segment: segment.indices[-1])

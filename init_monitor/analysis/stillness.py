@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, History, Layer, StepRecord, Structure
 
 
+MUCH = 4
+"""One in so many of a run's steps that have no rate: of those that a schedule of the right length goes down to 0 in, a hundredth
+has next to none."""
+
+
 class Still(str, Enum):
     """Why a network does not move."""
 
@@ -28,6 +33,10 @@ class Still(str, Enum):
     """No parameter has a gradient at all."""
     BLOCKED = "blocked"
     """Every gradient is exactly zero."""
+    ZEROED = "zeroed"
+    """The gradient reaches the layers, and the optimizer gets none."""
+    UNDONE = "undone"
+    """Every step moves the weights, and before the next one they are where they were."""
     NO_RATE = "no rate"
     """The learning rate is zero."""
     SHRUNK = "shrunk"
@@ -48,11 +57,14 @@ def was_skipped(record: StepRecord) -> bool:
     return bool((record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT) > 0).any())
 
 
-def how_it_stands(records: Sequence[StepRecord], *, faint: float, shortfall: float) -> Still | None:
+def how_it_stands(
+    records: Sequence[StepRecord], structure: Structure, *, faint: float, shortfall: float
+) -> Still | None:
     """Return why the network did not move in any of these records; ``None`` if it did.
 
     Args:
         records: from the start on, without those whose gradient was not finite.
+        structure: the network.
         faint: ‖Δw‖/‖w‖ below which a gradient that was clipped away counts as no movement.
         shortfall: the same relative to what rate and gradient give.
     """
@@ -62,12 +74,51 @@ def how_it_stands(records: Sequence[StepRecord], *, faint: float, shortfall: flo
     if (last.column(Quantity.TRAINABLE) == 0).all():
         return Still.FROZEN
     if all(map(has_no_gradient, records)):
-        none = all(np.isnan(r.column(Quantity.WEIGHT_GRADIENT_NORM)).all() for r in records)
-        return Still.UNCONNECTED if none else Still.BLOCKED
+        return _without_gradient(records, structure)
     if all(map(_is_at_rest, records)):
         return Still.NO_RATE if all(record.learning_rate == 0 for record in records) else Still.UNMOVED
+    if _is_put_back(records, faint):
+        return Still.UNDONE
     started = _started(records[0])
     return Still.SHRUNK if all(_is_shrunk(record, started, faint, shortfall) for record in records) else None
+
+
+def _without_gradient(records: Sequence[StepRecord], structure: Structure) -> Still:
+    if all(_reaches_a_weight(record, structure) for record in records):
+        return Still.ZEROED
+    none = all(np.isnan(record.column(Quantity.WEIGHT_GRADIENT_NORM)).all() for record in records)
+    return Still.UNCONNECTED if none else Still.BLOCKED
+
+
+def _reaches_a_weight(record: StepRecord, structure: Structure) -> bool:
+    """Say whether a layer receives a signal, gets a gradient at its output, and so has one for its weight that is not seen.
+
+    In float16 the product of two small numbers is 0, so that this says nothing there.
+    """
+    arrives, comes = (
+        record.layer_table.by_name(q) for q in (Quantity.INPUT_MEAN_SQUARE, Quantity.GRADIENT_MEAN_SQUARE)
+    )
+    trained = record.parameter_table.by_name(Quantity.TRAINABLE)
+    return any(
+        layer.role is Role.WEIGHT
+        and layer.dtype != "float16"
+        and trained.get(layer.weight, 0) > 0
+        and arrives.get(layer.name, 0.0) > 0
+        and comes.get(layer.name, 0.0) > 0
+        for layer in structure.layers
+    )
+
+
+def _is_put_back(records: Sequence[StepRecord], faint: float) -> bool:
+    """Say whether the weights are the same numbers in all records although every step moves them."""
+    first = records[0]
+    for record in records[1:]:
+        if record.parameter_names != first.parameter_names:
+            return False
+        same = [(record.column(q) == first.column(q)).all() for q in (Quantity.WEIGHT_NORM, Quantity.WEIGHT_MEAN)]
+        if not all(same):
+            return False
+    return all(bool((record.column(Quantity.UPDATE_RATIO) > faint).all()) for record in records)
 
 
 def _is_at_rest(record: StepRecord) -> bool:
@@ -77,14 +128,14 @@ def _is_at_rest(record: StepRecord) -> bool:
 
 
 def out_of_rate(history: History, *, part: float, steps: int) -> int | None:
-    """Return the step from which on the learning rate was next to 0, where that is most of the run or came before it learned.
+    """Return the step from which on the learning rate was next to 0, where that is much of the run or came before it learned.
 
     Every schedule ends near 0, but at its end, after the loss has fallen.
 
     Args:
         history: from the start on.
         part: of the largest rate that is next to 0.
-        steps: the fewest for which this must have lasted; it must also be as long as the run before it.
+        steps: the fewest for which this must have lasted; it must also be a quarter of the run.
     """
     rates = np.array([record.learning_rate for record in history.records])
     at = [record.step for record in history.records]
@@ -94,7 +145,7 @@ def out_of_rate(history: History, *, part: float, steps: int) -> int | None:
     if not gone[-1] or gone[: int(rates.argmax()) + 1].any():
         return None
     first = len(gone) - int(np.argmin(gone[::-1]))
-    if at[-1] - at[first] >= max(steps, at[-1] / 2):
+    if at[-1] - at[first] >= max(steps, at[-1] / MUCH):
         return at[first]
     course = course_of(history.losses)
     stayed = course.first - course.last < CLEAR * course.scale and math.isfinite(course.newest)

@@ -10,6 +10,7 @@ from init_monitor.capture.directory import Address, Directory
 from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
+from init_monitor.capture.left_out import LeftOut
 from init_monitor.capture.measured import Measured
 from init_monitor.capture.parameters import ParameterTaps
 from init_monitor.capture.reader import Reader
@@ -58,8 +59,7 @@ class Scope(NamedTuple):
     Attributes:
         include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
         exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
-        window: the longest look-back of the unit categories, in sampled steps.
-        every_n_steps: how often a step is sampled.
+        window, every_n_steps: the longest look-back of the unit categories, in sampled steps; how often a step is one.
     """
 
     include: str | Sequence[str] | None = None
@@ -84,7 +84,7 @@ class Capture:
         notices: what the user should know about the choice of layers.
         structure: the network as it was executed at the last sampled step.
         model: what is watched.
-        looks: at the signs of rectifiers, between the sampled steps.
+        looks, left_out: at the signs of rectifiers between the sampled steps; what gets a gradient and does not learn.
     """
 
     def __init__(
@@ -111,10 +111,12 @@ class Capture:
             on_failure=on_failure,
             on_unreadable=self._unreadable,
         )
-        self._probe = ForwardProbe(model, self._hooks, selection.accepts, on_cause, on_notice)
         named: dict[str, Tensor] = {plain_name(name): p for name, p in model.named_parameters()}
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
+        self.left_out, accepts = LeftOut(model, named), selection.accepts
+        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice)
+        self._probe.on_leaves = self.left_out.note_leaves
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
         self._on_notice = on_notice
@@ -172,7 +174,9 @@ class Capture:
     def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self._parameters.before_step(parameters, gradient_factor)
+            self.left_out.look()
+            known = self.left_out.held or self._sharded  # if not, they may move all the same
+            self._parameters.before_step(parameters if known else self._parameters.all_with_gradient(), gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)
@@ -268,7 +272,7 @@ class Capture:
             momentum=facts.momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
-            unoptimized=self._parameters.left_out(facts.optimizers),
+            **self.left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )

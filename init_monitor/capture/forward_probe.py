@@ -10,7 +10,8 @@ from init_monitor.structure.probe import STOPPED, Probe
 from init_monitor.torch_compat import is_training_signal, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from weakref import ref
 
     from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ class ForwardProbe:
 
     Attributes:
         residuals: the taps of the additions.
+        on_leaves: told, after a forward, the tensors it used that require a gradient and that no operation made.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ForwardProbe:
         self._accepts = accepts
         self._on_cause = on_cause
         self._on_notice = on_notice
+        self.on_leaves: Callable[[Sequence[ref[Tensor]]], None] = lambda _: None
         self._probe = Probe(
             model,
             on_residual=self._residual,
@@ -84,6 +87,7 @@ class ForwardProbe:
             ending = map(_stable, arithmetic.activations)
             self._functions.end_forward(self._probe.reduced, self._probe.shared, ending)
             causes = list(self._probe.causes)
+            self.on_leaves(self._probe.leaves)
         finally:
             self._probe.__exit__(None, None, None)
             self._inside = False  # not earlier: a probe that could not be left is left again on the way out

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
-    from torch.optim import Optimizer
 
     from init_monitor.capture.accumulator import Accumulator
 
@@ -146,6 +145,10 @@ class ParameterTaps:
         """Return every parameter of the model."""
         return list(self._parameters.values())
 
+    def all_with_gradient(self) -> list[Tensor]:
+        """Return every parameter of the model that has a gradient now."""
+        return [parameter for parameter in self._parameters.values() if parameter.grad is not None]
+
     def before_step(self, held: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weight and gradient of the parameters that an optimizer is about to update.
 
@@ -182,16 +185,6 @@ class ParameterTaps:
             for followed in self._before:
                 followed.measure_update({name: self._parameters[name] for name in followed.rows})
         self.forget()
-
-    def left_out(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
-        """Return the names of the trainable parameters that none of the optimizers holds; none if they hold none.
-
-        An optimizer that holds no parameter of the model has its own (flattened, sharded) ones: nothing is known then.
-        """
-        held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(parameter) in held for parameter in self._parameters.values()):
-            return ()
-        return tuple(name for name, p in self._parameters.items() if p.requires_grad and id(p) not in held)
 
     def forget(self) -> None:
         """Drop the copies of a step that will not be finished."""

@@ -43,6 +43,10 @@ class StepRecord(Keeping):
         loss_scaled: True if a gradient scaler was active (non-finite gradients are then part of its work).
         stepped: False if the optimizer step was seen to change no parameter.
         unoptimized: qualified names of the trainable parameters that no optimizer holds; empty if none is known.
+        unstepped: those that have had a gradient, and whose optimizers have not stepped once so far.
+        unregistered: where the model holds tensors that get a gradient and that no module registers as a parameter.
+        kept_gradients: True if the gradients of the step before were still there, and this step's were added to them.
+        weight_dtype: number format in which the optimizer keeps all weights; empty if they differ, or that is not known.
         losses: the training losses of the optimizer steps since the record before, this step included, where known.
         loss_by_optimizer: the parts of this step's loss by optimizer, where several of them step by hand.
     """
@@ -60,6 +64,10 @@ class StepRecord(Keeping):
     loss_scaled: bool = False
     stepped: bool = True
     unoptimized: tuple[str, ...] = ()
+    unstepped: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()
+    kept_gradients: bool = False
+    weight_dtype: str = ""
     losses: LossStretch = field(default_factory=LossStretch)
     loss_by_optimizer: Mapping[str, float] = field(default_factory=dict)
 

@@ -39,6 +39,8 @@ SPENT = snippets.advice(
     ),
 )
 
+WARM_UP = "Shorten the warm-up: give the schedule as many steps as this training can spare for it, some hundreds. "
+
 _FROZEN = Cause(
     "All of them have requires_grad=False: probably only a part was to be frozen, and the pattern matches everything.",
     snippets.advice(
@@ -64,6 +66,27 @@ _NO_RATE = Cause(
     ),
 )
 
+_ZEROED = Cause(
+    "It reaches the layers: between backward and step the gradients are zeroed.",
+    snippets.advice(
+        "Zero the gradients before backward or after the step, never between the two: call zero_grad(), backward() and step() in"
+        " this order.",
+        "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+    ),
+)
+
+_UNDONE = Cause(
+    "Each step moves them, and by the next one something has put them back.",
+    "Look for what writes the weights between two steps: load_state_dict() or copy_() in the wrong direction (from a target network"
+    " or an average of the weights onto the network), or a checkpoint that is loaded in every step.",
+)
+
+_UNDERFLOW = Cause(
+    "In float16 what is below 6e-8 becomes 0, and the gradient of a mean over a batch is soon there.",
+    'Keep the weights in float32 and let a gradient scaler multiply the loss (precision="16-mixed"), use bfloat16, which reaches down'
+    " as far as float32 does, or look at what makes the loss so small: a weight or a division of the loss.",
+)
+
 _AFTER_ALL = Cause(
     "It is 0 at the last layer already: what computes the loss from the network's output lets no gradient through.",
     "Look between the output and the loss. If there is a clamp or another activation, remove it. A softmax or a cross-entropy over"
@@ -81,12 +104,27 @@ def cause_of(still: Still, place: Layer | None, history: History) -> Cause:
         history: up to now.
     """
     if still is Still.BLOCKED:
-        return _AFTER_ALL if place is None else _blocked(place, history)
+        return _blocked(place, history) if place is not None else _UNDERFLOW if _is_half(history) else _AFTER_ALL
     if still is Still.SHRUNK:
         return _shrunk(history)
     if still is Still.UNMOVED:
         return _unmoved(history)
-    return {Still.FROZEN: _FROZEN, Still.UNCONNECTED: _UNCONNECTED, Still.NO_RATE: _NO_RATE}[still]
+    return _CAUSES[still]
+
+
+_CAUSES = {
+    Still.FROZEN: _FROZEN,
+    Still.UNCONNECTED: _UNCONNECTED,
+    Still.NO_RATE: _NO_RATE,
+    Still.ZEROED: _ZEROED,
+    Still.UNDONE: _UNDONE,
+}
+
+
+def _is_half(history: History) -> bool:
+    """Say whether the network computes in float16, without a gradient scaler."""
+    half = any(layer.dtype == "float16" and layer.weight for layer in history.structure.layers)
+    return half and not history.last.loss_scaled
 
 
 def died(place: Layer | None, history: History) -> Cause:
@@ -193,5 +231,6 @@ def _unmoved(history: History) -> Cause:
     return Cause(
         "The optimizer's step changes none of them.",
         "Give the optimizer the parameters of this model and let it step: look at an optimizer_step that does not call"
-        " optimizer.step(closure=...), at a clip norm that is far too small, and at gradients that are set to 0 before the step.",
+        " optimizer.step(closure=...), at a clip norm that is far too small, at gradients that are set to 0 before the step, and"
+        " at what writes the weights back after it (load_state_dict).",
     )

@@ -19,6 +19,7 @@ from init_monitor.analysis.rectifiers import (
     rectifiers,
     weights_before,
 )
+from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets
@@ -91,6 +92,8 @@ class DeadReLU:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
+        if all_the_same(history.last, history.structure):
+            return
         seen = [
             units
             for units in rectifiers(

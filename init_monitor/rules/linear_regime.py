@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, ends_network, rectifiers, weights_before
+from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import made_by_training, phrases, snippets
 
@@ -51,6 +52,8 @@ class LinearRegime:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one warning and one piece of information."""
+        if all_the_same(history.last, history.structure):
+            return
         seen = [
             units
             for units in rectifiers(history.last, history.structure, flat_below=False, least_samples=self.least_samples)

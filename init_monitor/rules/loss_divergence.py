@@ -10,7 +10,8 @@ import numpy as np
 
 from init_monitor.analysis.learning import SURE, course_of, guessing_loss, plays
 from init_monitor.analysis.turning import lead_up, stays_broken
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossDivergence:
-    """IM802: the loss is NaN or infinite and stays so, or lies far above where it began and does not come back.
+    """IM802: the loss is NaN or infinite and stays so, lies far above where it began and does not come back, or falls without end.
 
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
     told. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
@@ -40,6 +41,8 @@ class LossDivergence:
         lost: the same for critical.
         steps: this many of the latest losses must all lie above, and as many must have come before: a spike after a first large
             step falls again within them.
+        bottomless: how many times its size at the start a loss below 0, and the output's mean square, must have become for it to
+            fall without end: a log-likelihood that is summed over thousands of elements starts large.
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
             above it is a warning: no classifier has to be worse than an untrained one.
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
@@ -55,12 +58,13 @@ class LossDivergence:
     rises: float = 4.0
     lost: float = 100.0
     steps: int = 20
+    bottomless: float = 1e3
     worse: float = 1.1
     worse_steps: int = 90
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        found = self._broken(history) or self._rising(history) or self._worse(history)
+        found = self._broken(history) or self._rising(history) or self._worse(history) or self._bottomless(history)
         if found is not None:
             yield found
 
@@ -115,6 +119,44 @@ class LossDivergence:
             evidence={"loss": Figure(course.last, "over the last steps")},
             expected={"loss": Figure(guess, "by guessing, or less")},
             remedy=turned_loss.rising(history),
+            source=self.source,
+        )
+
+    def _bottomless(self, history: History) -> Finding | None:
+        """Return the finding about a loss that falls below 0 without end, and an output that grows without end by it."""
+        course = course_of(history.losses)
+        known = math.isfinite(course.newest) and history.losses.steps[0] == 0 if course.known else False
+        if not known or not -course.last > self.bottomless * max(abs(course.start), 1.0) or plays(history.records):
+            return None
+        ends = [layer.name for layer in history.structure.layers if layer.role is Role.WEIGHT][-1:]
+        first, last = history.records[0], history.last
+        squares = [
+            record.layer_table.at(name, Quantity.MEAN_SQUARE)
+            for name in ends
+            for record in (first, last)
+            if name in record.names
+        ]
+        if len(squares) < len(ends) + 1 or not squares[-1] > self.bottomless * squares[0]:
+            return None
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(),
+            step=max(last.step, int(history.losses.steps[-1])),
+            message=(
+                f"The loss falls without end: {phrases.number(course.start)} at the start, {phrases.number(course.last)} now, and the"
+                f" output of {ends[0]} has become {phrases.times(math.sqrt(squares[-1] / squares[0]))} as large by it."
+            ),
+            evidence={
+                "loss": Figure(course.last, "over the last steps"),
+                "output_growth": Figure(math.sqrt(squares[-1] / squares[0]), "×, of the output's rms"),
+            },
+            expected={"loss": Figure(0.0, "or above, for an error")},
+            remedy=(
+                "Look at the sign of the loss: what is minimised has to have a lowest value. An error stands there without a minus; of"
+                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound."
+            ),
             source=self.source,
         )
 

@@ -18,7 +18,7 @@ from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.analysis.resting import fed_by_zeros, without_gradient
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import not_learning, phrases, snippets
 from init_monitor.remedies.without_gradient import COPY, TOLD
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class _Idle(NamedTuple):
 class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
-    The finding says why: no optimizer holds them (a warning at once), the graph is cut after layers that ran, the output is
+    The finding says why: no optimizer holds them (a warning at once), no module registers them (a list, a dict or a plain attribute
+    holds them), their optimizer never steps, the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
     those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient next to a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
@@ -50,9 +51,10 @@ class NoGradient:
 
     **Why.** Such parameters keep their random initial values. The loss may still fall, so nothing else shows it.
 
-    **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model.
+    **Example.** ``features = encoder(x).detach()``; an optimizer built before the head was added to the model; layers in a Python
+    list.
 
-    **Remedy.** Hand all parameters to the optimizer; take out what cuts the graph; freeze with ``requires_grad_(False)`` what is
+    **Remedy.** Hand all parameters to the optimizer; register them (ModuleList, Parameter); step every optimizer; take out what cuts the graph; freeze with ``requires_grad_(False)`` what is
     to stay as it is.
 
     Attributes:
@@ -88,6 +90,7 @@ class NoGradient:
             yield self._left_out(left_out, Severity.WARNING, history)
         if resting:
             yield self._left_out(resting, Severity.INFO, history)
+        yield from not_learning.found(history, self.least_records, self._finding)
         idle = self._idle(history, executed)
         for why in Why:
             found = [one for one in idle if one.why is why]

@@ -11,11 +11,12 @@ import numpy as np
 from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.analysis.sample_shares import SampleShares, sample_shares
+from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
 
@@ -41,7 +42,7 @@ class SampleCollapse:
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    say nothing, unless each holds one and the same sample and the loss does not fall. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -111,6 +112,9 @@ class SampleCollapse:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
+        if self._is_one_sample(history):
+            yield self._one_sample(history)
+            return
         now = sample_shares(history.last, history.structure, self.varies)
         if now is not None and now.arriving <= self.faint:
             stretch = self._stretch(history)
@@ -121,6 +125,40 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield self._made_by_training(lost, history)
+
+    def _is_one_sample(self, history: History) -> bool:
+        """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
+        records = history.records
+        if len(records) < self.lasting_records or history.last.step - records[0].step < self.gone_steps:
+            return False
+        known = all(all_the_same(record, history.structure) for record in records)
+        return known and learning_of(history) is not Learning.LEARNS
+
+    def _one_sample(self, history: History) -> Finding:
+        first = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][:1]
+        share = entering_share(history.last, history.structure)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(layer.name for layer in first),
+            step=history.last.step,
+            message=(
+                f"All samples of a batch have been the same in each of {len(history.records)} sampled steps, from the first layer on:"
+                " the network gets one input, whatever it is to answer, and the loss has not fallen."
+            ),
+            evidence={
+                "entering_share": Figure(share, "of the variance, at the first layers"),
+                "records": Figure(len(history.records), "sampled steps in a row"),
+            },
+            expected={"entering_share": Figure(self.varies, "of the variance, or more")},
+            remedy=snippets.advice(
+                "Look at the data: whether the data set uses its index, whether a division of whole numbers or a wrong scale makes"
+                " every input 0, whether one sample was expanded to a batch.",
+                "print(batch[0].float().std(0).max())  # 0: all samples are the same",
+            ),
+            source=self.source,
+        )
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.

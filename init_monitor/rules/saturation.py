@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
-from init_monitor.analysis.learning import course_of
+from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import outsized_loss, phrases
 from init_monitor.remedies.saturated import Saturated, message, remedy
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Saturation:
         late_reach: and the rms of the pre-activations, in knees: 2.7 in the healthy one, 4 to 40 in the others. What is meant
             to be at the edge (an image of black and white) has no reason to go further.
         late_records: sampled steps in a row that must show it: one may be an odd batch.
+        bound_share: share of an *output's* elements at its bound from which targets lie beyond it, if the loss is far too large for
+            targets within and has not fallen.
         nothing_passes: part of the gradient's mean square below which late saturation is critical: an update of a hundredth.
     """
 
@@ -78,6 +81,7 @@ class Saturation:
     late_passing: float = 0.05
     late_reach: float = 3.5
     late_records: int = 3
+    bound_share: float = 0.8
     nothing_passes: float = 1e-4
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -98,6 +102,8 @@ class Saturation:
                 severity = self._late(layer, recent)
                 if ends and not (severity is Severity.CRITICAL and self._is_stuck(layer, first, history)):
                     severity = None
+            if severity is None and ends and self._is_out_of_reach(layer, recent, history):
+                yield self._bound(layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
         for late in (False, True):
@@ -114,6 +120,39 @@ class Saturation:
         Not so attention that is still told, however well the rest of the network does without it.
         """
         return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
+
+    def _is_out_of_reach(self, layer: Layer, recent: Sequence[Reading], history: History) -> bool:
+        """Say whether an output is at its bound for nearly all, and the loss is too large for targets within and does not fall."""
+        if is_distribution(layer) or len(recent) < self.late_records or not outsized_loss.first_loss(history):
+            return False
+        if not all(reading.share(layer) >= self.bound_share for reading in recent[-2:]):
+            return False
+        course = course_of(history.losses)
+        return course.known >= LONG and course.fall < CLEAR
+
+    def _bound(self, layer: Layer, reading: Reading, history: History) -> Finding:
+        loss, share = outsized_loss.first_loss(history), reading.share(layer)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(layer.name,),
+            step=history.last.step,
+            message=(
+                f"{phrases.percent(share)} of the outputs of {layer.name} ({layer.kind}), the end of the network, are at its bound,"
+                f" and the loss, {phrases.number(loss)} at first, does not fall: the targets lie beyond what it can give."
+            ),
+            evidence={
+                "saturated_fraction": Figure(share, "of the elements"),
+                "loss": Figure(loss, "at step 0"),
+            },
+            expected={"saturated_fraction": Figure(self.bound_share, "of the elements, or less")},
+            remedy=(
+                f"Take it away: {layer.name} is on the output of the network, and the last layer can give any number. Or scale the"
+                " targets into the range that it gives."
+            ),
+            source=self.source,
+        )
 
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]

@@ -55,7 +55,7 @@ class Standstill:
             not less.
         spent: fraction of the largest learning rate that counts as almost zero. A cosine is there for the last half per cent of its steps,
             three steps of a tenth are not.
-        spent_steps: optimizer steps, and half of the run so far, for which it must be so; a run whose loss has not fallen yet is
+        spent_steps: optimizer steps, and a quarter of the run so far, for which it must be so; a run whose loss has not fallen yet is
             told at once, since a schedule that ends before that counts steps where epochs were meant.
     """
 
@@ -76,13 +76,14 @@ class Standstill:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        records = [record for record in history.records if not was_skipped(record)]
+        # The first record of an optimizer that holds nothing of the model has no parameters yet.
+        records = [record for record in history.records if record.parameter_names and not was_skipped(record)]
         if len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
             return
         if history.records[0].step > 0:
             yield from self._came_to_rest(history)
             return
-        still = how_it_stands(records, faint=self.faint, shortfall=self.shortfall)
+        still = how_it_stands(records, history.structure, faint=self.faint, shortfall=self.shortfall)
         if still is not None:
             yield self._finding(still, history)
         elif (since := out_of_rate(history, part=self.spent, steps=self.spent_steps)) is not None:
@@ -155,6 +156,8 @@ _LEADS = {
     Still.FROZEN: "Nothing has learned in {steps}, since the start: no parameter that the optimizer holds is trainable.",
     Still.UNCONNECTED: "Nothing has learned in {steps}, since the start: no parameter has a gradient.",
     Still.BLOCKED: "Nothing has learned in {steps}, since the start: the gradient of every parameter is exactly 0.",
+    Still.ZEROED: "Nothing has learned in {steps}, since the start: the optimizer gets no gradient.",
+    Still.UNDONE: "Nothing has learned in {steps}, since the start: the weights are the same numbers before every step.",
     Still.NO_RATE: "Nothing has moved in {steps}, since the start: the learning rate is 0.",
     Still.SHRUNK: "Next to nothing has moved in {steps}, since the start, although there is a gradient and a learning rate.",
     Still.UNMOVED: "Nothing has moved in {steps}, since the start, although there is a gradient and a learning rate.",
@@ -163,7 +166,7 @@ _LEADS = {
 
 def _numbers(still: Still, place: Layer | None, history: History) -> tuple[dict[str, Figure], dict[str, Figure]]:
     record = history.last
-    if still in {Still.FROZEN, Still.UNCONNECTED, Still.BLOCKED}:
+    if still in {Still.FROZEN, Still.UNCONNECTED, Still.BLOCKED, Still.ZEROED}:
         evidence = {"parameters_with_gradient": Figure(0, f"of {len(record.parameter_names)} parameters")}
         expected = {"parameters_with_gradient": Figure(len(record.parameter_names), "parameters")}
         if place is not None:

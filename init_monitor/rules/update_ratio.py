@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis import slowness
 from init_monitor.analysis.dtypes import format_of
-from init_monitor.analysis.learning import Learning, learning_of, learns_well
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    outsized_loss,
+    phrases,
+    snippets,
+    standing_still,
+    unfit_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +34,8 @@ if TYPE_CHECKING:
 
 LOST = (
     "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
-    " half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
+    " temperature whose square is missing, a half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
 )
-
-FEW_DIGITS = frozenset({"bfloat16", "float16"})
-"""Formats to which an update of a healthy size may be too small to be added."""
 
 IN_MORE_DIGITS = (
     "Keep the weights in float32 and compute in half precision (mixed precision), or raise the learning rate."
@@ -64,10 +69,13 @@ class UpdateRatio:
         too_small: ‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once.
             Measured: nothing is learnt in 120 steps at ten times that; careful fine-tuning (AdamW at 1e-6 on weights of 0.02)
             is five times above.
-        slow: the same in a run whose loss has not left its level: the lower end of what is usual.
+        slow: the same in a run whose loss has not left its level: the lower end of what is usual. In its first steps more, as
+            long as the weights have not gone 3 % of their size.
         least_records: sampled steps in a row that must show too small updates; fewer have no trend that could be told from
             chance.
         least_steps: optimizer steps that these must span. Momentum builds up within this many, and a warm-up shows its rise.
+        lasting: optimizer steps for which weights of few digits must have got updates most of which are rounded away; a start
+            that is learned from has left it by then.
         largest_rate: if an optimizer that does not rescale needed a larger learning rate than this for a healthy update, the
             gradient is what is too small: the network has converged, or its gradient vanishes (IM202).
         hopeless_rate: if it needed a larger one than this from the first step on, the gradient was lost before it arrived: a
@@ -93,6 +101,7 @@ class UpdateRatio:
     slow: float = 1e-4
     least_records: int = 8
     least_steps: int = 20
+    lasting: int = 50
     largest_rate: float = 1.0
     hopeless_rate: float = 1e4
     risen: float = 2.0
@@ -103,7 +112,13 @@ class UpdateRatio:
         """Return at most one finding."""
         judged = judged_weights(history)
         if judged:
-            finding = self._large(history, judged) or self._small(history, judged) or self._lost(history, judged)
+            finding = (
+                unfit_steps.piled_up(history, self._finding)
+                or self._large(history, judged)
+                or self._small(history, judged)
+                or self._lost(history, judged)
+                or unfit_steps.found(history, judged, self._finding)
+            )
             if finding is not None:
                 yield finding
 
@@ -139,7 +154,8 @@ class UpdateRatio:
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
         # Updates without effect were too small; with an effect they would only be careful.
-        bar = self.slow if learning_of(history) is Learning.LEVEL else self.too_small
+        level = learning_of(history) is Learning.LEVEL
+        bar = slowness.least_pace(history, judged, small=self.too_small, slow=self.slow)
         now = pace_of(history.last, judged)
         if now is None or now.high >= bar:
             return None
@@ -149,12 +165,17 @@ class UpdateRatio:
         if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
             return None  # what was large enough before was so at a rate or a gradient that is no longer needed
         # What has risen for so long (momentum builds up within ten steps) and moved nothing is no start that is yet to come.
-        rising = bar == self.too_small and self._rises(stretch)
-        if rising or self._scheduled(paces, stretch):
+        rising = not level and self._rises(stretch)
+        late = slowness.usable_after(stretch) if level else 0.0
+        if rising or (late <= slowness.LONGEST_START and self._scheduled(paces, stretch)):
             return None
         record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
         pull = pull_of(stretch)
-        faint = pull < learning_rate.AIM / self.hopeless_rate and history.records[0].step == 0
+        began = history.records[0]
+        faint = pull < learning_rate.AIM / self.hopeless_rate and began.step == 0
+        if level and began.step == 0 and pull < learning_rate.AIM / self.largest_rate:
+            # What was drawn anew has not converged.
+            faint = faint or slowness.is_as_drawn(began, history.structure, judged)
         if ratio == 0 or (pull < learning_rate.AIM / self.largest_rate and not faint):
             return None
         steps = stretch[-1].record.step - stretch[0].record.step
@@ -163,6 +184,8 @@ class UpdateRatio:
             f" {phrases.part(ratio)} its own size per step. At this pace it takes {phrases.number(1 / ratio)} steps to"
             " replace the initial weights."
         )
+        if late > slowness.LONGEST_START:
+            message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
@@ -179,33 +202,53 @@ class UpdateRatio:
                 },
             ),
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
-            remedy=LOST if faint else learning_rate.faster(record, ratio),
+            remedy=LOST
+            if faint
+            else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
+            + learning_rate.faster(record, ratio),
         )
 
     def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
-        """Return the finding about weights of few digits, to which every update is too small to be added."""
-        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
-        half = format_of(next(iter(held))).spacing / 2 if len(held) == 1 and held <= FEW_DIGITS else 0.0
+        """Return the finding about weights of few digits, to which most of every update is too small to be added."""
+        latest = [record for record in history.records if record.stepped][-self.least_records :]
         still = list(takewhile(lambda record: self._is_still(record, judged), reversed(history.records)))
-        if not still and half and not learns_well(history):
-            still = list(takewhile(lambda record: _is_rounded(record, judged, half), reversed(history.records)))
-        if len(still) < self.least_records or still[0].step - still[-1].step < self.least_steps:
+        if len(still) >= self.least_records and still[0].step - still[-1].step >= self.least_steps:
+            return self._still(still, history, judged)
+        if len(latest) < self.least_records or latest[-1].step - latest[0].step < self.lasting:
             return None
+        rounded = slowness.rounded_away(latest, history, judged)
+        if rounded is None:
+            return None
+        dtype, ratio = rounded
+        steps, half = latest[-1].step - latest[0].step, format_of(dtype).spacing / 2
+        message = (
+            f"{_optimizer(history.last)}: for {phrases.count(steps, 'step')} an update has been {phrases.part(ratio)} the size of its"
+            f" weight in half of the layers, and {dtype} rounds away what is less than {phrases.number(half)} of a number when it"
+            " is added: most of it is lost."
+        )
+        measured = {
+            "update": Figure(ratio, "‖Δw‖/‖w‖ per step, before rounding"),
+            "steps": Figure(steps, "optimizer steps"),
+        }
+        return replace(
+            self._finding(history, Severity.WARNING, message, measured),
+            expected={"update": Figure(half, "‖Δw‖/‖w‖ per step, or more")},
+            remedy=snippets.advice(IN_MORE_DIGITS, MIXED),
+        )
+
+    def _still(self, still: Sequence[StepRecord], history: History, judged: frozenset[str]) -> Finding | None:
+        """Return the finding about weights of few digits that have not changed at all, although there is a gradient."""
+        held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
         paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
         # A zero gradient changes nothing in any format, and a step that the scaler skipped is not a lost update.
         scaled = any(record.loss_scaled for record in still)
-        if len(held) != 1 or not held <= FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
+        if len(held) != 1 or not held <= slowness.FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):
             return None
         (dtype,), record, steps = held, history.last, still[0].step - still[-1].step
         spacing = format_of(dtype).spacing
-        rounded = not self._is_still(record, judged)
-        told = (
-            "most of the weights have not changed, although there is a gradient: a step of theirs is too small for their format"
-            if rounded
-            else "the median layer has not changed at all, although there is a gradient"
-        )
         message = (
-            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} {told}. {dtype} tells numbers apart to {phrases.number(spacing)} of their size, and what is less than"
+            f"{_optimizer(record)}: for {phrases.count(steps, 'step')} the median layer has not changed at all, although there"
+            f" is a gradient. {dtype} tells numbers apart to {phrases.number(spacing)} of their size, and what is less than"
             " half of that is rounded away when it is added."
         )
         # What plain gradient descent would have added; one that rescales the gradient adds about its rate.
@@ -214,16 +257,13 @@ class UpdateRatio:
             history,
             Severity.WARNING,
             message,
-            {
-                "update_ratio": Figure(_wanted(record, judged) if rounded else 0.0, "‖Δw‖/‖w‖ per step"),
-                "steps": Figure(steps, "optimizer steps"),
-            },
+            {"update_ratio": Figure(0.0, "‖Δw‖/‖w‖ per step"), "steps": Figure(steps, "optimizer steps")},
         )
         return replace(
             finding,
-            expected={"update_ratio": Figure(half if rounded else self.too_small, "‖Δw‖/‖w‖ per step, or more")},
+            expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
             remedy=learning_rate.faster(record, ratio)
-            if ratio < self.too_small and not rounded
+            if ratio < self.too_small
             else snippets.advice(IN_MORE_DIGITS, MIXED),
         )
 
@@ -260,22 +300,6 @@ class UpdateRatio:
             evidence={**measured, **rate},
             source=self.source,
         )
-
-
-def _wanted(record: StepRecord, judged: frozenset[str]) -> float:
-    """Return the median of ‖Δw‖/‖w‖ as rate and gradient give it; NaN if it is not known."""
-    inside = [name in judged for name in record.parameter_names]
-    wanted = expected_updates(record)[inside]
-    wanted = wanted[np.isfinite(wanted)]
-    return float(np.median(wanted)) if wanted.size else math.nan
-
-
-def _is_rounded(record: StepRecord, judged: frozenset[str], half: float) -> bool:
-    """Say whether the step of a typical weight is less than half of what its format tells apart.
-
-    An update that comes out is then that of the small weights, and of those, rounded up.
-    """
-    return bool(record.learning_rate > 0 and 0 < _wanted(record, judged) < half)
 
 
 def _shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:

@@ -120,6 +120,9 @@ def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
         "unoptimized": list(record.unoptimized),
+        **{one: list(names) for one in ("unstepped", "unregistered") if (names := getattr(record, one))},
+        **({"kept_gradients": True} if record.kept_gradients else {}),
+        **({"weight_dtype": record.weight_dtype} if record.weight_dtype else {}),
         **({"losses": losses_json(record.losses)} if len(record.losses) else {}),
         **({"loss_by_optimizer": json_value(record.loss_by_optimizer)} if record.loss_by_optimizer else {}),
     }
@@ -185,6 +188,10 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),
+        unstepped=schema.texts(entry.get("unstepped", []), "unstepped"),
+        unregistered=schema.texts(entry.get("unregistered", []), "unregistered"),
+        kept_gradients=schema.flag(entry.get("kept_gradients", False), "kept_gradients"),
+        weight_dtype=schema.text(entry.get("weight_dtype", ""), "weight_dtype"),
         losses=losses_from(entry["losses"]) if "losses" in entry else LossStretch(),
         loss_by_optimizer={
             name: schema.number(part, "loss_by_optimizer")

@@ -26,6 +26,7 @@ from init_monitor.torch_compat import in_backward
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
     from types import TracebackType
+    from weakref import ref
 
     from typing_extensions import Self
 
@@ -132,6 +133,11 @@ class Probe(TorchFunctionMode):
     def shared(self) -> AbstractSet[object]:
         """What stands for the layers whose output several functions read."""
         return self._trace.shared
+
+    @property
+    def leaves(self) -> Sequence[ref[Tensor]]:
+        """The tensors that the forward used, that require a gradient and that no operation made: parameters, and others."""
+        return self._trace.graph.leaves
 
     @property
     def arithmetic(self) -> Arithmetic:

@@ -80,6 +80,8 @@ class Provenance:
         self._entries: dict[int, _Entry] = {}
         self._writes: dict[int, list[_Write]] = {}
         self._count = 0
+        self.leaves: list[weakref.ref[Tensor]] = []
+        """Sources that require a gradient."""
 
     def make(
         self,
@@ -130,6 +132,8 @@ class Provenance:
             return node
         node = self.make("source", Kind.SOURCE, (), self.outside)
         node.size = tensor.numel()
+        if tensor.requires_grad:
+            self.leaves.append(weakref.ref(tensor))
         if isinstance(tensor, nn.Parameter):
             node.param = True
             node.parameter = id(tensor)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from builders import history, linear, linears, only, parameter, record, rectifier
+from builders import linear, only, parameter, record, rectifier
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
@@ -17,7 +17,7 @@ import init_monitor
 from init_monitor import Severity
 from init_monitor.records import INPUT, History, LossCurve, LossStretch, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import DEFAULT_RULES, DeadReLU, InputScale, Saturation, UpdateRatio, VanishingActivations
+from init_monitor.rules import DEFAULT_RULES, DeadReLU, InputScale, Saturation, VanishingActivations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,32 +204,6 @@ def test_an_output_at_its_bound_for_everything_is_told_where_the_loss_is_not_bel
     finding = only(at_its_bound([3.0, *[20.0] * 12]))
     assert (finding.code, finding.severity) == ("IM303", Severity.CRITICAL)
     assert at_its_bound(list(np.linspace(3.0, 0.5, 13))) == [], "it became sharp by learning"
-
-
-# --- steps that the format rounds away (IM603) -----------------------------------------------------------------------
-
-
-def in_bfloat16(rate: float, losses: Sequence[float] = (2.3,) * 60) -> list[Finding]:
-    """AdamW on weights of rms 0.05, of which half of what bfloat16 tells apart is 2e-4."""
-    net = linears(3, dtype="bfloat16")
-    columns = {
-        Quantity.WEIGHT_GRADIENT_NORM: 1.0,
-        Quantity.WEIGHT_NORM: 5.0,
-        Quantity.WEIGHT_COUNT: 1e4,
-        Quantity.UPDATE_RATIO: 1e-3,
-        Quantity.TRAINABLE: 1.0,
-    }
-    past = history(net, *[columns] * 40, learning_rate=rate, optimizer="AdamW")
-    return list(UpdateRatio().judge(replace(past, losses=curve(*losses))))
-
-
-def test_steps_below_half_of_what_the_format_tells_apart_are_told_although_some_weights_move() -> None:
-    finding = only(in_bfloat16(1e-4))
-    assert (finding.code, finding.severity) == ("IM603", Severity.WARNING)
-    assert "a step of theirs is too small for their format" in finding.message
-    assert "float32" in finding.remedy
-    assert in_bfloat16(1e-3) == [], "a step that the format can add"
-    assert in_bfloat16(1e-4, tuple(np.linspace(2.3, 0.2, 60))) == [], "it learns well all the same"
 
 
 # --- the input of a recurrent network by hand (IM701) ----------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.field.programs import (
     connections,
     dead_ends,
+    endings,
     healthy_games,
     healthy_networks,
     healthy_optimizers,
@@ -14,6 +15,7 @@ from benchmarks.field.programs import (
     inputs,
     numbers,
     objectives,
+    paces,
     public_reports,
     rates,
     reported_networks,
@@ -22,6 +24,7 @@ from benchmarks.field.programs import (
     scales,
     schedules,
     silent_mistakes,
+    unheld,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 MODULES = (
     *(reported_networks, reported_programs, public_reports),
     *(connections, schedules, rates, inputs, numbers, dead_ends, scales, objectives, representations),
+    *(unheld, paces, endings),
     *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_parts, healthy_games),
 )
 

@@ -1,0 +1,177 @@
+"""Steps that do not fit for a reason of their own: gradients that pile up, a momentum without end, targets out of reach."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
+from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.pace import pace_of
+from init_monitor.records import Figure, Role, Severity
+from init_monitor.records.quantities import Quantity
+from init_monitor.remedies import made_by_training, outsized_loss, phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from init_monitor.records import Finding, History, StepRecord
+
+    MakeFinding = Callable[[History, Severity, str, Mapping[str, Figure]], Finding]
+
+PILED = 2.0
+"""Factor by which gradients that are never zeroed have grown when it is told: a sum of ten that agree is ten times one."""
+
+PILED_RECORDS = 5
+"""Sampled steps in which those of the step before were seen to be there still."""
+
+PILED_WITHIN = 100
+"""Optimizer steps since the first record in which it is told; later records lie too far apart to see it."""
+
+REPLACES = 1.0
+"""‖Δw‖/‖w‖ of a step at which it replaces the weight: what a gradient that stays the same comes to with momentum."""
+
+FAR = 1e4
+"""A loss from which squared errors are those of targets a hundred times the size that networks start with."""
+
+LITTLE = 0.01
+"""Part of the loss up to which the output's own mean square explains none of it."""
+
+WON = 1e-3
+"""Part of its first loss at which a player has nothing left to win, and its opponent has no slope to go by."""
+
+STOPPED = 1e-5
+"""‖Δw‖/‖w‖ of one step at which a hundred thousand steps, all in one direction, replace the weight once."""
+
+
+def found(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the first that holds of a run that no step of has been too large or too small by itself.
+
+    Args:
+        history: what was measured.
+        judged: names of the weights that count.
+        make: makes a finding of history, severity, message and evidence.
+    """
+    return _won(history, judged, make) or _never_forgets(history, judged, make) or _out_of_reach(history, make)
+
+
+def piled_up(history: History, make: MakeFinding) -> Finding | None:
+    """Return the finding about gradients that are never zeroed, and have grown by it."""
+    kept = [record for record in history.records if record.kept_gradients]
+    if len(kept) < PILED_RECORDS or history.last.step > history.records[0].step + PILED_WITHIN:
+        return None
+    began = history.records[0].step
+    first, last = (_gradient_of(record) for record in (history.records[0], kept[-1]))
+    if not last >= PILED * first > 0:
+        return None
+    message = (
+        f"The gradients are not zeroed: in {len(kept)} of the sampled steps those of the steps before were still there, and the"
+        f" new ones were added to them. They have become {phrases.times(last / first)} as large since step {began}, and every step"
+        " goes by the sum of all of them."
+    )
+    measured = {"gradient_growth": Figure(last / first, f"× at step {kept[-1].step}")}
+    return replace(
+        make(history, Severity.WARNING, message, measured),
+        expected={"gradient_growth": Figure(1.0, "×, or less")},
+        remedy=snippets.advice(
+            "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
+            "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+        ),
+    )
+
+
+def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about a momentum that adds up gradients for longer than the run, and comes to steps that are far too large."""
+    last, steps = history.last, history.last.step + 1
+    if epsilon_of(last.optimizer) is not None or not made_by_training.HEAVY <= last.momentum < 1 or steps < LONG:
+        return None
+    memory = 1 / (1 - last.momentum)
+    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
+    final = last.learning_rate * float(np.median(pulls)) * memory if pulls else math.nan
+    if not final >= REPLACES or memory < steps or learns_well(history):
+        return None
+    message = (
+        f"{last.optimizer} with a momentum of {last.momentum:g} adds up the gradients of {phrases.number(memory)} steps, and the run"
+        f" has had {steps}: each step still goes by the first ones, and grows. A gradient that stays as it is comes to steps of"
+        f" {phrases.part(final)} the size of the weights."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"final_update": Figure(final, "‖Δw‖/‖w‖ per step, in the end")}),
+        expected={"final_update": Figure(REPLACES, "‖Δw‖/‖w‖ per step, or less")},
+        remedy="Take a momentum of 0.9 (that adds up 10 steps), or lower the learning rate by as much as the momentum raises it.",
+    )
+
+
+def _out_of_reach(history: History, make: MakeFinding) -> Finding | None:
+    """Return the finding about a loss that its targets make, and that steps of a size of their own do not bring down."""
+    loss, ends = outsized_loss.first_loss(history), [x for x in history.structure.layers if x.role is Role.WEIGHT]
+    rescales = epsilon_of(history.last.optimizer) is not None
+    if not (loss >= FAR and rescales and ends) or learning_of(history) is not Learning.LEVEL:
+        return None
+    square = history.last.layer_table.at(ends[-1].name, Quantity.MEAN_SQUARE)
+    if not square <= LITTLE * loss:
+        return None
+    message = (
+        f"The loss has not left its level of {phrases.number(loss)}, and the output has a mean square of {phrases.number(square)}:"
+        f" what it is compared with is out of reach. {history.last.optimizer} divides the size of the gradient out, so the steps are"
+        " no larger for a loss that is."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"loss": Figure(loss), "output_mean_square": Figure(square)}),
+        expected={"loss": Figure(1.0, "about, for standardised targets")},
+        remedy=outsized_loss.before_the_rate(history).strip(),
+    )
+
+
+def _won(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about a part that has stopped because the player against it has nothing left to win."""
+    first, latest = history.records[0], history.records[-2:]
+    if first.step > 0 or len(latest) < len("ab") or latest[-1].step - latest[0].step < LONG - 1:
+        return None
+    winners = [
+        name
+        for name, began in first.loss_by_optimizer.items()
+        if all(abs(record.loss_by_optimizer.get(name, math.inf)) <= WON * abs(began) for record in latest)
+    ]
+    if not winners:
+        return None
+    before, *now = (_largest_by_part(record, judged) for record in (first, *latest))
+    stopped = [
+        part for part, moved in before.items() if moved > STOPPED and all(x.get(part, 1.0) < STOPPED for x in now)
+    ]
+    if not stopped or len(stopped) == len(before):
+        return None
+    share = max(now[-1][part] for part in stopped)
+    message = (
+        f"{phrases.names(stopped)} {'has' if len(stopped) == 1 else 'have'} stopped: no weight there changes by more than"
+        f" {phrases.part(share)} its size per step. The player against it ({winners[0]}) has brought its loss down to a thousandth, and"
+        " where it is sure there is no slope left to learn by."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"update_ratio": Figure(share, "‖Δw‖/‖w‖ per step, at most")}),
+        layers=tuple(stopped),
+        expected={"update_ratio": Figure(STOPPED, "‖Δw‖/‖w‖ per step, or more")},
+        remedy=(
+            "Give the part that stopped a loss term that has a slope where the other is sure (the non-saturating -log D instead of"
+            " log(1 - D)), and lower the learning rate of the other, or let it step less often."
+        ),
+    )
+
+
+def _largest_by_part(record: StepRecord, judged: frozenset[str]) -> dict[str, float]:
+    """Return the largest ‖Δw‖/‖w‖ of each part of the model: what is below one name of its own."""
+    largest: dict[str, float] = {}
+    for name, moved in zip(record.parameter_names, record.column(Quantity.UPDATE_RATIO).tolist(), strict=True):
+        if name in judged and not math.isnan(moved):
+            part = name.partition(".")[0]
+            largest[part] = max(largest.get(part, 0.0), moved)
+    return largest
+
+
+def _gradient_of(record: StepRecord) -> float:
+    """Return the norm of all gradients together."""
+    return float(np.sqrt(np.nansum(record.column(Quantity.WEIGHT_GRADIENT_NORM) ** 2)))
