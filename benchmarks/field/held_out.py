@@ -1,23 +1,30 @@
-"""Programs from a directory: files ``case_*.py`` with ``faulty()``, ``fixed()``, ``SEED`` and ``STEPS``."""
+"""Programs from a directory: files ``case_*.py`` with ``faulty()``, ``fixed()``, ``SEED`` and ``STEPS``.
+
+A file may hold its right answer, too: ``ANSWER``, ``None`` for silence or a dictionary of ``codes``, ``remedies`` (names of
+:class:`~benchmarks.field.remedy.Remedy`), ``by``, ``beside`` and ``layers``; and ``MEASURED``, how wrong each version ended.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.field.case import Case, Program
+from benchmarks.field.case import SILENCE, Case, Program, answer
+from benchmarks.field.remedy import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
+    from benchmarks.field.case import Answer
+
 STEPS = 200
 """For a file without one."""
 
 
 def cases_in(directory: Path) -> tuple[Case, ...]:
-    """Return a case for each file; the right answer to its ``faulty()`` is not known here.
+    """Return a case for each file, with the right answer to its ``faulty()`` if the file holds one.
 
     Raises:
         ValueError: there is no such file.
@@ -41,11 +48,22 @@ def _case(path: Path) -> Case:
         " ".join((module.__doc__ or "").split()),
         _program(module.faulty),
         None if fixed is None else _program(fixed),
-        None,
+        _answer(module),
         steps=int(getattr(module, "STEPS", STEPS)),
         seed=int(getattr(module, "SEED", 0)),
         score=getattr(module, "score", None),
+        measured=getattr(module, "MEASURED", None),
     )
+
+
+def _answer(module: ModuleType) -> Answer | None:
+    if not hasattr(module, "ANSWER"):
+        return None
+    given = module.ANSWER
+    if given is None:
+        return SILENCE
+    remedies = [Remedy[name] for name in given["remedies"]]
+    return answer(given["codes"], *remedies, by=given["by"], beside=given["beside"], layers=given["layers"])
 
 
 def _load(path: Path) -> ModuleType:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from init_monitor.records import History, LossCurve, StepRecord, Structure
+    from init_monitor.records import History, Layer, LossCurve, StepRecord, Structure
 
 FEWEST = 10
 """Losses needed to see a fall: as many as the default dense start."""
@@ -44,6 +44,9 @@ WELL = 0.5
 
 DROWNS = 10.0
 """Mean square from which an output is far above standardised targets, and logits far above those of an untrained network."""
+
+SURE_AND_WRONG = (0.5, 2.1)
+"""Largest element of the gradient of logits, times the rows of the batch, of a cross-entropy that is sure and wrong: 1."""
 
 _TO_SIGMA = 1.4826 / math.sqrt(2)
 """From the median absolute difference of two neighbours to their standard deviation."""
@@ -148,8 +151,29 @@ def learns_well(history: History) -> bool:
     course = course_of(history.losses)
     if seen(course, history.structure, several=plays(history.records)) is not Learning.LEARNS:
         return False
-    guess = guessing_loss(history.structure)
+    guess = math.nan if is_other_loss(history) else guessing_loss(history.structure)
     return 0 <= course.last <= WELL * (course.first if math.isnan(guess) else min(course.first, guess))
+
+
+def sureness(layer: Layer, record: StepRecord) -> float:
+    """Return the largest element of the gradient of a layer's output, times the rows of the batch.
+
+    Of a cross-entropy over it that is at most 1, what a row costs that is sure and wrong; rows that do not count (padding) make it
+    larger, half of them by a factor of 2.
+    """
+    table = record.layer_table
+    rows = table.at(layer.name, Quantity.COUNT) / layer.fan_out if layer.fan_out else math.nan
+    return table.at(layer.name, Quantity.GRADIENT_ABS_MAX) * rows
+
+
+def is_other_loss(history: History) -> bool:
+    """Say whether the first loss is far above that of guessing and its gradient is not that of a cross-entropy that is sure."""
+    first, guess = history.records[0], guessing_loss(history.structure)
+    if first.step > 0 or not first.loss > max(2 * guess, guess + 2):
+        return False
+    head = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][-1]
+    low, high = SURE_AND_WRONG
+    return not low <= sureness(head, first) <= high
 
 
 def plays(records: Sequence[StepRecord]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis.learning import CLEAR, course_of, plays
+from init_monitor.analysis.learning import CLEAR, course_of, learns_well, plays
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
@@ -194,6 +194,38 @@ def end_of_gradient(history: History) -> Layer | None:
     alive = np.flatnonzero(np.nan_to_num(np.where(np.isnan(square), variance, square), nan=0.0) > 0)
     known = history.structure.by_name()
     return known.get(record.names[int(alive[0])]) if alive.size else None
+
+
+def last_off(history: History) -> Layer | None:
+    """Return the last activation that gives one number for all that it receives, though that varies; ``None`` if none does."""
+    varies = history.last.layer_table.by_name(Quantity.VARIANCE)
+    known = history.structure.by_name()
+    for layer in reversed(history.structure.layers):
+        fed = [name for name in layer.inputs if name in known]
+        if layer.role is Role.ACTIVATION and varies.get(layer.name) == 0 and any(varies.get(n, 0.0) > 0 for n in fed):
+            return layer
+    return None
+
+
+def rests_since(history: History, *, least: int, steps: int) -> int | None:
+    """Return the step since which every gradient is exactly 0 in a run that had one; ``None`` if it has, or has learned its task.
+
+    A loss that is 0, or far below its start, asks for nothing any more (margins that all samples keep).
+
+    Args:
+        history: up to now.
+        least: records in a row, up to the last, that must show it.
+        steps: optimizer steps that they span.
+    """
+    resting: list[StepRecord] = []
+    for record in reversed(history.records):
+        if not has_no_gradient(record) or not (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0).any():
+            break
+        resting.append(record)
+    if not least <= len(resting) < len(history.records) or resting[0].step - resting[-1].step < steps:
+        return None
+    newest = course_of(history.losses).newest
+    return None if newest == 0 or learns_well(history) else resting[-1].step
 
 
 def is_output(layer: Layer, structure: Structure) -> bool:

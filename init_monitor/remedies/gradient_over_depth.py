@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.analysis.activations import activation_called
-from init_monitor.analysis.backward_growth import backward_gains
+from init_monitor.analysis.backward_growth import backward_gains, change_over
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
 from init_monitor.analysis.forward_profile import Signal
@@ -60,6 +60,9 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         message += (
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
+    elif fault.severity > Severity.INFO and _came_later(change, history, direction):
+        trained = True
+        message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
     before = segment.before(worst) if worst is not None else None
     return Finding(
@@ -74,6 +77,15 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         remedy=made_by_training.remedy(history, direction=direction) if trained else _remedy(fault, blamed, history),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _came_later(change: GradientChange, history: History, direction: int) -> bool:
+    """Say whether the chain showed less than half of it, in logarithm, at the first record."""
+    first = history.records[0]
+    if change.silent or not change.total > 0 or first.step == history.last.step:
+        return False
+    before = change_over(Signal(first, history.structure), change.segment, direction=direction)
+    return before < abs(math.log(change.total)) / 2
 
 
 def _numbers(

@@ -12,7 +12,7 @@ from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import gain_source
-from init_monitor.records import Figure, Finding
+from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
         where = f"between {cause} and {start}" if change.blamed[0] < change.silent_from else f"at {start}"
         return (
             f"The signal stops {where}: from {start} to {last.name} every output is the same for every input"
-            " (variance exactly 0), so nothing about the input reaches the loss."
+            " (variance exactly 0), so nothing about the input"
+            f" {'reaches the loss' if change.severity is Severity.CRITICAL else 'passes here; what runs beside it still does'}."
         )
     if change.since is not None:
         layers = [segment.layers[i].name for i in change.blamed]

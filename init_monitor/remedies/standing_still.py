@@ -12,7 +12,7 @@ from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.stillness import Still, expected_updates, is_output
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from init_monitor.records import History, Layer
@@ -127,6 +127,25 @@ def _is_half(history: History) -> bool:
     return half and not history.last.loss_scaled
 
 
+def died(place: Layer | None, history: History) -> Cause:
+    """Return why a network that learned at first gets no gradient any more.
+
+    Args:
+        place: the layer where the gradient ends, or that is off for everything, if there is one.
+        history: up to now.
+    """
+    if place is None:
+        return _AFTER_ALL
+    cause = _blocked(place, history)
+    if is_output(place, history.structure) or place.role is not Role.ACTIVATION:
+        return cause
+    remedy, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+    return Cause(
+        cause.why,
+        snippets.advice(f"{remedy} If it dies again, use an activation that lets negative inputs pass.", code),
+    )
+
+
 def _blocked(place: Layer, history: History) -> Cause:
     """Return why the gradient ends at a layer."""
     at_end = is_output(place, history.structure)
@@ -145,6 +164,12 @@ def _blocked(place: Layer, history: History) -> Cause:
         return Cause(
             f"It ends at {named}, which normalises groups of one value each: its output does not depend on its input.",
             "Normalise over more than one value (another number of groups, another dimension), or remove the normalisation.",
+        )
+    if place.role is Role.WEIGHT and history.last.parameter_table.by_name(Quantity.WEIGHT_NORM).get(place.weight) == 0:
+        return Cause(
+            f"It ends at {named}, whose weights are all 0: nothing passes it, forward or back.",
+            "Initialise it with random weights. Of two layers whose product is to start at 0 (an adapter) only one may be 0: the"
+            " gradient of each is a product with the other.",
         )
     if "Dropout" in place.kind and zeros:
         return Cause(

@@ -22,9 +22,11 @@ TOLD = {
         " rsample(), a conversion to numpy or a new torch.tensor(...). If they should not train, freeze them with requires_grad_(False).",
     ),
     Why.CUT: Told(
-        "The gradient is exactly 0: the output is multiplied by 0, or does not change the loss.",
+        "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
+        " single element, which is always 1.",
         "Look at what their output is multiplied by: a factor, a mask or a weight of 0, an activation that is off, a"
-        f" clamp. {phrases.STEPWISE} If the branch is not needed, remove it.",
+        f" clamp; at the dimension of a softmax behind them (topk(1) or an index leaves one element: take the softmax"
+        f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it.",
     ),
     Why.LOOSE: Told(
         "Their modules ran, but the loss does not use their output.",

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.learning import LONG, learns_well, sureness
 from init_monitor.analysis.rectifiers import (
     LEAST_SAMPLES,
     detectable_rate,
+    ends_network,
     feeding,
     norms_before,
     rectifiers,
     weights_before,
 )
 from init_monitor.analysis.sample_shares import all_the_same
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.rectifiers import RectifierUnits
-    from init_monitor.records import History, Structure
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 
 LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
@@ -37,7 +39,8 @@ class DeadReLU:
     """IM301: units of a rectifier that no sample of the window switched on.
 
     Judged per unit over the window, never from the share of zeros: a layer can be 96 % zeros with no dead unit. Where
-    as many units are only positive as are only negative, it is the linear regime (IM302) that comes with depth.
+    as many units are only positive as are only negative, it is the linear regime (IM302) that comes with depth. A rectifier between the
+    last layer and a cross-entropy is told by the share of its zeros, in a run that does not learn well.
 
     **Why.** No gradient reaches the weights of such a unit: it cannot come back by itself, and its capacity is lost.
 
@@ -63,6 +66,10 @@ class DeadReLU:
             layer, three standard deviations excuse everything.
         few: dead units below which a share says nothing, unless it is the whole layer: of three units two or more are off
             with probability 16 % if each is off with probability 25 %.
+        cut: share of the logits that a rectifier behind the last layer sets to 0, from which it is told where a cross-entropy does not
+            learn well: half, as zero-mean logits have it. It is told whichever units they are.
+        records: sampled steps in a row that must show that.
+        rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
         alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
             them: rounding alone leaves 1e-7.
     """
@@ -78,6 +85,9 @@ class DeadReLU:
     chance_deviations: float = 3.0
     matched: float = 1 / 3
     few: int = 4
+    cut: float = 0.5
+    records: int = 3
+    rounding: float = 1e-6
     alike: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -98,6 +108,52 @@ class DeadReLU:
         for severity, found in ((Severity.CRITICAL, severe), (Severity.WARNING, mild)):
             if found:
                 yield self._finding(severity, found, history)
+
+        if not severe and not mild:
+            yield from self._rectified_logits(history)
+
+    def _rectified_logits(self, history: History) -> Iterator[Finding]:
+        """Return the finding about a rectifier between the last layer and a cross-entropy that has not learned well for it."""
+        recent = history.records[-self.records :]
+        if history.last.step < LONG or len(recent) < self.records or learns_well(history):
+            return
+        for layer in history.structure.layers:
+            head = feeding(layer, history.structure) if layer.flat_below else None
+            if head is None or layer.role is not Role.ACTIVATION or not ends_network(layer, history.structure):
+                continue
+            if all(self._is_cut(layer, head, record) for record in recent) and _starts_by_guessing(head, history):
+                yield self._about_logits(layer, head, history)
+
+    def _is_cut(self, layer: Layer, head: Layer, record: StepRecord) -> bool:
+        table = record.layer_table
+        square, variance = (
+            table.at(layer.name, q) for q in (Quantity.GRADIENT_MEAN_SQUARE, Quantity.GRADIENT_VARIANCE)
+        )
+        # Over the classes the gradient of a cross-entropy adds up to 0; no element of it is above the share of its row.
+        softmax = (
+            0 <= square - variance <= self.rounding * square
+            and sureness(replace(head, name=layer.name), record) <= 1 + self.rounding
+        )
+        return softmax and table.at(layer.name, Quantity.ZERO_FRACTION) >= self.cut
+
+    def _about_logits(self, layer: Layer, head: Layer, history: History) -> Finding:
+        zeros = history.last.layer_table.at(layer.name, Quantity.ZERO_FRACTION)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(layer.name,),
+            step=history.last.step,
+            message=(
+                f"{layer.shown} is on the logits that {head.shown} makes: {phrases.percent(zeros)} of them are 0. A logit has to be able"
+                " to be negative, and where it is 0 no gradient comes back: a class that is off for its own samples is never"
+                " predicted again."
+            ),
+            evidence={"zero_fraction": Figure(zeros, "of the logits")},
+            expected={"zero_fraction": Figure(0.0, "of the logits")},
+            remedy=f"Take this activation away: hand the output of {head.shown} to the cross-entropy as it is.",
+            source=self.source,
+        )
 
     def _is_off(self, units: RectifierUnits) -> bool:
         """Say whether a whole layer is off: none of so many elements of it was on, however few each unit has."""
@@ -157,6 +213,13 @@ class DeadReLU:
         return history.records[0].step < history.last.step and first < worst.dead / 2
 
 
+def _starts_by_guessing(head: Layer, history: History) -> bool:
+    """Say whether the first loss is about that of guessing among the outputs of a layer, ln C."""
+    first = history.records[0]
+    guess = math.log(head.fan_out) if head.fan_out > 1 else math.nan
+    return first.step == 0 and guess / 2 <= first.loss <= 2 * guess
+
+
 def _without_those_behind(seen: Sequence[RectifierUnits], history: History, alike: float) -> list[RectifierUnits]:
     """Leave out the rectifiers that get the same for every sample because one before them is off altogether."""
     off = [units.layer for units in seen if units.dead >= 1]
@@ -178,7 +241,7 @@ def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: Hi
     message = (
         f"{phrases.percent(worst.dead)} of the units of {worst.layer.name}"
         f"{f', fed by {fed.name},' if fed and fed.name != worst.layer.name else ''} are dead: their"
-        f" {worst.layer.activation or worst.layer.kind} gave 0 for each of {worst.samples:,.0f} samples,"
+        f" {worst.layer.kind} gave 0 for each of {worst.samples:,.0f} samples,"
         " so their weights get no gradient."
     )
     if worst.dead >= 1:

@@ -12,7 +12,7 @@ from init_monitor.analysis import paths
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
-from init_monitor.analysis.learning import learns_well
+from init_monitor.analysis.learning import Learning, is_other_loss, learning_of, learns_well
 from init_monitor.analysis.segments import segments
 from init_monitor.records import Severity
 from init_monitor.remedies import growth_over_depth
@@ -31,7 +31,7 @@ class ExplodingActivations:
 
     Judged on the outputs of the weight layers, within segments between normalisations: a robust slope (Theil-Sen) of the
     logarithm of their variance. Overflow of the number format within reach is critical in a segment of any length; what has
-    grown in a run that learns well is information. The layers named are those whose local gain is off, or all of the segment if
+    grown in a run that learns well is information, and so is an output that grows towards targets far from 0 while its loss falls. The layers named are those whose local gain is off, or all of the segment if
     none is; those that were off at the start remain the cause of what the first steps make of the others.
 
     **Why.** Each layer multiplies the variance by fan_in · Var(W), and a ReLU after it halves it. A factor of two per layer is
@@ -72,7 +72,7 @@ class ExplodingActivations:
         signal = Signal(history.last, history.structure)
         looked = (self._look(signal.of(segment)) for segment in segments(history.structure))
         changes = [self._as_begun(one, history) for one in looked if one is not None]
-        if any(one.severity is Severity.WARNING for one in changes) and learns_well(history):
+        if any(one.severity is Severity.WARNING for one in changes) and _may_grow(history):
             # The weights grow with what is learned; nothing has to change while it is.
             changes = [
                 one._replace(severity=Severity.INFO) if one.severity is Severity.WARNING else one for one in changes
@@ -114,3 +114,8 @@ class ExplodingActivations:
             return None
         severe = growth.total >= math.log(self.critical_change) or growth.until <= depth
         return Severity.CRITICAL if severe else Severity.WARNING
+
+
+def _may_grow(history: History) -> bool:
+    """Say whether the run has learned well, or learns to reach targets that lie far from where its output began."""
+    return learns_well(history) or (is_other_loss(history) and learning_of(history) is Learning.LEARNS)

@@ -113,7 +113,8 @@ class InputScale:
         for layer in history.structure.layers:
             if layer.role is Role.WEIGHT and layer.inputs == (INPUT,) and layer.module not in entries:
                 # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
-                calls = [one for one in history.structure.calls_of(layer) if one.inputs == (INPUT,)]
+                # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
+                calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
                 recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
                 entry = recent[-1]
                 if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
@@ -143,7 +144,7 @@ class InputScale:
             kind = Kind.SMALL
         if kind is None:
             return None
-        alone = len(calls) == len(structure.calls_of(layer))
+        alone = all(one.inputs == (INPUT,) for one in structure.calls_of(layer))
         return _Entry(layer, mean, std, peak, kind, self._severity(layer, rms, kind, record, structure), alone)
 
     def _severity(self, layer: Layer, rms: float, kind: Kind, record: StepRecord, structure: Structure) -> Severity:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
-VANISHING, GROWTH = "IM102", "IM401"
+VANISHING, GROWTH, DIVERGED = "IM102", "IM401", "IM802"
 
 APART = (
     " If representations are compared with each other, something has to keep them apart: negatives, a reachable"
@@ -89,7 +89,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM701", "IM802")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -164,9 +164,10 @@ class SampleCollapse:
         """Return the layers that another finding explains, judged by where their signal comes from.
 
         What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
-        to IM401 where a start that was far too large is what the first steps had to undo.
+        to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 where the loss has risen:
+        it is what is left of that.
         """
-        if other.code in {VANISHING, GROWTH}:
+        if other.code in {VANISHING, GROWTH, DIVERGED}:
             return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)
 
@@ -256,7 +257,8 @@ class SampleCollapse:
             f" {phrases.number(now.arriving * now.entering)} of the variance there, and"
             f" {phrases.number(now.entering)} at the first layers. What is left is the same constant for every input."
         )
-        if trained:
+        if trained and began is not None:
+            evidence["at_first"] = Figure(began.arriving * began.entering, f"at step {history.records[0].step}")
             message += f" At step {history.records[0].step} they did differ: training caused this."
             remedy = made_by_training.remedy(history, direction=-1)
         else:

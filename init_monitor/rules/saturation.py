@@ -34,7 +34,7 @@ class Saturation:
     calls it. What a network started with is taken back to information once its loss has left the start behind.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
-    network may become this sharp by learning and is left alone; so is a gate that starts open by its bias, and a network whose
+    network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
     normalisations show that it was trained before.
 
     **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
@@ -97,10 +97,12 @@ class Saturation:
                 continue
             ends = layer.depth > end
             severity = self._start(layer, (first, last), ends=ends) if early else None
-            late = severity is None and not ends and not is_distribution(layer)
+            late = severity is None and not is_distribution(layer)
             if late:
                 severity = self._late(layer, recent)
-            elif severity is None and ends and self._is_out_of_reach(layer, recent, history):
+                if ends and not (severity is Severity.CRITICAL and self._is_stuck(layer, first, history)):
+                    severity = None
+            if severity is None and ends and self._is_out_of_reach(layer, recent, history):
                 yield self._bound(layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
@@ -175,6 +177,14 @@ class Saturation:
         if not known or max(known) > self.late_passing or reach < self.late_reach:
             return None
         return Severity.CRITICAL if max(known) < self.nothing_passes else Severity.WARNING
+
+    def _is_stuck(self, layer: Layer, first: Reading, history: History) -> bool:
+        """Say whether an output was within its bounds at first, and the loss has not come below its first value since.
+
+        An output may become as sharp as it likes while it learns; at its bound for everything, it can learn no more.
+        """
+        course = course_of(history.losses)
+        return first.share(layer) < self.late_share and course.last >= course.start
 
     def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
         worst = max(found, key=lambda place: (place.severity.rank, place.share))

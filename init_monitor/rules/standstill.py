@@ -13,7 +13,9 @@ from init_monitor.analysis.stillness import (
     end_of_gradient,
     expected_updates,
     how_it_stands,
+    last_off,
     out_of_rate,
+    rests_since,
     was_skipped,
 )
 from init_monitor.records import Figure, Finding, Severity
@@ -33,7 +35,7 @@ class Standstill:
     The finding names the cause, by this evidence: no parameter is trainable; none has a gradient at all (the loss is not made
     from the network); every gradient is exactly zero, and the layer at which it ends (a rectifier that is off for everything, a
     clamp, a saturated output, a softmax over one element); a learning rate of zero; a gradient that is clipped to nothing; a
-    step that changes nothing. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
+    step that changes nothing. A network that learned at first and has had no gradient since is reported with that step. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
     standstill. It is about the whole network: its consequences are not reported separately.
 
     **Why.** Such a run can train for days and still be what it was at its random start.
@@ -74,16 +76,39 @@ class Standstill:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        start = history.records[0].step
         # The first record of an optimizer that holds nothing of the model has no parameters yet.
         records = [record for record in history.records if record.parameter_names and not was_skipped(record)]
-        if start > 0 or len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
+        if len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
+            return
+        if history.records[0].step > 0:
+            yield from self._came_to_rest(history)
             return
         still = how_it_stands(records, history.structure, faint=self.faint, shortfall=self.shortfall)
         if still is not None:
             yield self._finding(still, history)
         elif (since := out_of_rate(history, part=self.spent, steps=self.spent_steps)) is not None:
             yield self._spent(since, history)
+        else:
+            yield from self._came_to_rest(history)
+
+    def _came_to_rest(self, history: History) -> Iterator[Finding]:
+        since = rests_since(history, least=self.least_records, steps=self.steps)
+        if since is not None:
+            place = end_of_gradient(history) or last_off(history)
+            cause = standing_still.died(place, history)
+            evidence, expected = _numbers(Still.BLOCKED, place, history)
+            yield Finding(
+                rule=self.name,
+                code=self.code,
+                severity=Severity.CRITICAL,
+                layers=() if place is None else (place.name,),
+                step=history.last.step,
+                message=f"Nothing learns any more: since step {since} the gradient of every parameter is exactly 0. {cause.why}",
+                evidence={"step": Figure(since, "the first measured one without a gradient"), **evidence},
+                expected=expected,
+                remedy=cause.remedy,
+                source=self.source,
+            )
 
     def _spent(self, since: int, history: History) -> Finding:
         record = history.last
@@ -109,7 +134,7 @@ class Standstill:
 
     def _finding(self, still: Still, history: History) -> Finding:
         record = history.last
-        place = end_of_gradient(history) if still is Still.BLOCKED else None
+        place = end_of_gradient(history) or last_off(history) if still is Still.BLOCKED else None
         cause = standing_still.cause_of(still, place, history)
         steps = record.step - history.records[0].step + 1
         evidence, expected = _numbers(still, place, history)

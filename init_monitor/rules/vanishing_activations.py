@@ -18,8 +18,10 @@ from init_monitor.analysis.forward_growth import (
 )
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.gains import GLOROT, HE
+from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.segments import segments
 from init_monitor.records import Severity
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import growth_over_depth
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class VanishingActivations:
             one odd layer would be it.
         renewed_variance: variance of what enters a normalisation from which it comes out whole, so that fading before it is
             information: ten times the 1e-5 that LayerNorm and BatchNorm add to it by default.
+        start: optimizer steps that weights which start at zero (an embedding behind a gate) have to leave it, if they get a gradient.
         least_shrunk: weight layers in a row that must have shrunk since the first record, by ``warning_change`` together: a
             single one may be meant to fade, as a gate that closes.
     """
@@ -70,6 +73,7 @@ class VanishingActivations:
     blame_factor: float = BLAME_FACTOR
     least_layers: int = 4
     renewed_variance: float = 1e-4
+    start: int = 10
     least_shrunk: int = 2
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -86,15 +90,27 @@ class VanishingActivations:
             if change is None and first.step < history.last.step:
                 change = self._shrunk(at, began.of(segment), first.step, structure)
             changes.append(change)
+            if change is not None and change.silent_from is not None and self._wakes(change, history):
+                changes[-1] = None
         lost = {i for i, one in enumerate(changes) if one is not None and one.severity == Severity.CRITICAL}
         for i in lost:
             # What another branch next to it carries is not lost.
             change = changes[i]
-            if change is not None and not chains[i].meets <= lost:
+            if change is not None and (not chains[i].meets <= lost or _is_passed(change, history)):
                 changes[i] = change._replace(severity=Severity.WARNING)
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
         )
+
+    def _wakes(self, change: DepthChange, history: History) -> bool:
+        """Say whether a part that is silent by weights of 0 is about to move: it has a gradient, and the run has just begun."""
+        record, start = history.last, change.silent_from
+        if start is None or not record.optimizer or record.step >= self.start:
+            return False
+        silent = {layer.weight for layer in change.segment.layers[start:] if layer.weight}
+        norms = record.parameter_table.by_name(Quantity.WEIGHT_NORM)
+        gradients = record.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
+        return any(norms.get(name) == 0 and gradients.get(name, 0.0) > 0 for name in silent)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from."""
@@ -121,3 +137,12 @@ class VanishingActivations:
         elif inside.issuperset(layer.name for layer in at.segment.layers):
             severity = Severity.WARNING  # it only fades next to skip connections that carry it past
         return depth_change(at, fading, severity, self.blame_factor)
+
+
+def _is_passed(change: DepthChange, history: History) -> bool:
+    """Say whether an output of the network varies that does not lie in the silent part: the signal reaches it another way."""
+    start = change.silent_from
+    silent = set() if start is None else {layer.name for layer in change.segment.layers[start:]}
+    table = history.last.layer_table
+    ends = [layer for layer in ends_of(history.structure) if layer.name not in silent]
+    return start is not None and any(table.at(layer.name, Quantity.VARIANCE) > 0 for layer in ends)

@@ -15,7 +15,7 @@ from benchmarks.field.case import SILENCE, Answer, Case, Program, answer
 from benchmarks.field.held_out import cases_in
 from benchmarks.field.judging import Judged, judge, mistakes
 from benchmarks.field.measuring import Result, measure
-from benchmarks.field.programs import all_cases
+from benchmarks.field.programs import all_cases, public_reports
 from benchmarks.field.remedy import Remedy, initialises, kinds_of
 from benchmarks.field.running import Outcome
 from benchmarks.field.table import Marks, before_of, page, summary
@@ -91,7 +91,9 @@ def _judged(name: str, *, wrong: tuple[str, ...] = (), alarms: tuple[str, ...] =
 
 def test_there_are_65_programs_beside_the_13_reported_ones_and_a_third_calls_for_silence() -> None:
     assert len(CASES) >= 13 + 65
-    assert 3 * (len(CASES) - len(FAULTY)) >= len(CASES)
+    reported = {case.name for case in public_reports.CASES}  # whatever people reported: their share was not chosen
+    silent = set(CASES) - reported - {case.name for case in FAULTY}
+    assert 3 * len(silent) >= len(CASES) - len(reported)
 
 
 def test_two_cases_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +119,8 @@ def test_a_program_with_a_mistake_was_measured_to_end_clearly_worse_than_the_rep
 def test_a_right_answer_can_be_given_in_time(case: Case) -> None:
     assert case.answer is not None
     by_batch = not case.make("faulty").module.automatic_optimization
-    assert case.answer.by <= (16 * case.steps if by_batch else case.steps), (
-        "the longest accumulation is over 16 batches"
+    assert case.answer.by <= (32 * case.steps if by_batch else case.steps), (
+        "the longest accumulation is over 32 batches"
     )
 
 

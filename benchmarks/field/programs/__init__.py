@@ -16,6 +16,7 @@ from benchmarks.field.programs import (
     numbers,
     objectives,
     paces,
+    public_reports,
     rates,
     reported_networks,
     reported_programs,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.field.case import Case
 
 MODULES = (
-    *(reported_networks, reported_programs),
+    *(reported_networks, reported_programs, public_reports),
     *(connections, schedules, rates, inputs, numbers, dead_ends, scales, objectives, representations),
     *(unheld, paces, endings),
     *(silent_mistakes, healthy_optimizers, healthy_networks, healthy_parts, healthy_games),
