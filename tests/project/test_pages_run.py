@@ -36,7 +36,8 @@ class Net(pl.LightningModule):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
     def train_dataloader(self):
-        return [(torch.randn(32, 8), torch.randint(4, (32,)))] * 8
+        samples = torch.utils.data.TensorDataset(torch.randn(256, 8), torch.randint(4, (256,)))
+        return torch.utils.data.DataLoader(samples, batch_size=32)
 model, train_loader = Net(), Net().train_dataloader()
 _trainer = pl.Trainer
 pl.Trainer = lambda **options: _trainer(
