@@ -28,9 +28,10 @@ import torch
 from simulated_ranks import SimulatedRanks
 from torch import distributed, nn
 
-from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.capture import Capture
 from init_monitor.capture.exchange import How, exchange, verdict
 from init_monitor.capture.ranks import Ranks
+from init_monitor.capture.scope import Scope
 from init_monitor.capture.step_facts import StepFacts
 from init_monitor.records import LossStretch
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.capture import Capture
+from init_monitor.capture.scope import Scope
 from init_monitor.errors import InitMonitorError
 from init_monitor.options import Measure
 from init_monitor.structure.probe import STOPPED

@@ -15,6 +15,7 @@ from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
 from init_monitor.recipes.assignment import assign
 from init_monitor.recipes.weight_scale import far_weights
+from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,28 +115,36 @@ def needed(
     trials = Trials(model, batch, loss_fn, textbook)
     before = trials.judged(seen)
     can = {plan.layer for plan in textbook if plan.recipe}
-    changed, dropped = _search(trials, before, can)
+    tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
+    changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     return tuple(_decided(plan, changed, dropped) for plan in textbook)
 
 
-def _search(trials: Trials, before: _Looked, can: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return why which modules are changed, and why which are not although something is off there."""
+def _search(
+    trials: Trials, before: _Looked, can: set[str], tables: set[str], *, prune: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why which modules are changed, and why which are not although something is off there.
+
+    Args:
+        trials: of the network.
+        before: what is off.
+        can: the modules that a recipe knows.
+        tables: the embeddings among them. What is added to a smaller one would drown it: they are changed together.
+        prune: leave out again what could as well have stayed. A skip carries the signal past a branch, so that one layer may
+            be the whole cause; in a plain chain each layer has its part in what all of them do.
+    """
     changed: dict[str, str] = {}
     best, now = before, before
     tried: dict[str, str] = {}
     for _ in range(ROUNDS):
-        wanted = dict[str, str]()
-        for fault in now.faults:
-            for module in fault.modules:
-                if module in can and module not in tried:
-                    wanted.setdefault(module, fault.says)  # the first that was looked at is the nearest to the cause
+        wanted = {m: why for m, why in _named(now.faults, tables).items() if m in can and m not in tried}
         if not wanted:
             break
         tried |= wanted
         now = trials.look(tried)
         if now.distance < best.distance:
             best, changed = now, dict(tried)
-    for kind in dict.fromkeys(fault.kind for fault in before.faults):
+    for kind in dict.fromkeys(fault.kind for fault in before.faults) if prune else ():
         # A kind whose layers could as well have stayed is left out again.
         only = {m for f in before.faults if f.kind == kind for m in f.modules}
         others = {m for f in before.faults if f.kind != kind for m in f.modules}
@@ -145,6 +154,17 @@ def _search(trials: Trials, before: _Looked, can: set[str]) -> tuple[dict[str, s
             if looked.distance <= best.distance:
                 best, changed = looked, without
     return changed, {module: why for module, why in tried.items() if module not in changed}
+
+
+def _named(faults: Sequence[StartFault], tables: set[str]) -> dict[str, str]:
+    """Return the modules that something is said of; the first that was looked at is the nearest to the cause."""
+    named: dict[str, str] = {}
+    for fault in faults:
+        for module in fault.modules:
+            named.setdefault(module, fault.says)
+    if tables & named.keys():
+        named |= dict.fromkeys(tables - named.keys(), "an embedding beside it is changed")
+    return named
 
 
 def _decided(plan: LayerPlan, changed: Mapping[str, str], dropped: Mapping[str, str]) -> LayerPlan:

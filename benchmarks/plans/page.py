@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 AT = LOOKS.index(200)
 HEALTHY_WITHIN = 1.5
 """A default start whose loss at step 200 is within this factor of the best of all treatments is healthy."""
+LEARNS = 0.9
+"""Part of the loss of guessing below which something has been learned."""
 WITHIN = 0.9
 """A faulty start is repaired if its plan gains this part of what the healthy start gains by step 200."""
 
@@ -25,8 +27,15 @@ def ratio(row: Row, treatment: str, look: int = AT) -> float:
     return _over(row.losses[AS_MADE, treatment][look], row.losses[AS_MADE, "default"][look])
 
 
+def learns(row: Row) -> bool:
+    """Say whether the pair learns anything by step 200, as it is made or with the plan: a tenth below guessing."""
+    return min(row.losses[AS_MADE, one][AT] for one in ("default", "plan")) < LEARNS * row.level
+
+
 def healthy(row: Row) -> bool:
     """Say whether the network learns well as it is made."""
+    if row.losses[AS_MADE, "default"][AT] >= LEARNS * row.level:
+        return False
     best = min(row.losses[AS_MADE, treatment][AT] for treatment in TREATMENTS)
     return row.losses[AS_MADE, "default"][AT] <= HEALTHY_WITHIN * best
 
@@ -55,17 +64,23 @@ def summary(rows: Sequence[Row]) -> str:
     lines.append(
         f"| loss by the default's, geometric mean, where the default is not healthy ({len(poor)}) | {' | '.join(cells)} |"
     )
-    starts = [reached(row, start) for row in rows for start in row.pair.faulty]
+    unlearned = [row.pair.name for row in rows if not learns(row)]
+    starts = [reached(row, start) for row in rows if learns(row) for start in row.pair.faulty]
     lines.append(
         f"| 90 % of the healthy start's gain reached from a faulty start | {_share(starts, [one >= WITHIN for one in starts])} | | |"
     )
+    if unlearned:
+        lines += [
+            "",
+            f"Nothing is learned by step 200 from any start, which leaves no gain to reach: {', '.join(unlearned)}.",
+        ]
     return "\n".join(lines)
 
 
 def details(rows: Sequence[Row]) -> str:
     """Return a line per pair."""
     lines = [
-        "| pair | optimizer | default at 50 / 200 / 300 | plan | textbook plan | LSUV | faulty starts: loss at 200, with the plan, gain reached |",
+        "| pair | optimizer | default at 50 / 200 / 250 | plan | textbook plan | LSUV | faulty starts: loss at 200, with the plan, gain reached |",
         "|:--|:--|--:|--:|--:|--:|:--|",
     ]
     for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from init_monitor.capture.catalogue import LAYER
 from init_monitor.capture.directory import Address, Directory
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from init_monitor.capture.executions import Execution
     from init_monitor.capture.hearing import Heard
     from init_monitor.capture.residual import ResidualTap
+    from init_monitor.capture.scope import Scope
     from init_monitor.capture.share import Share
     from init_monitor.capture.step_facts import StepFacts
     from init_monitor.capture.taps import Tap, TapKey
@@ -51,23 +52,6 @@ _NO_CALL = (
     " by torch.export, scripted or compiled ahead of time calls functions in the place of modules: watch the model that it"
     " was made from."
 )
-
-
-class Scope(NamedTuple):
-    """What to measure of a model.
-
-    Attributes:
-        include, exclude, max_layers: see :func:`init_monitor.structure.layers.select`.
-        exact: all elements of every tensor, or a strided sample of each (``measure="staged"``).
-        window, every_n_steps: the longest look-back of the unit categories, in sampled steps; how often a step is one.
-    """
-
-    include: str | Sequence[str] | None = None
-    exclude: str | Sequence[str] | None = None
-    max_layers: int = 512
-    exact: bool = True
-    window: int = 256
-    every_n_steps: int = 50
 
 
 class Capture:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer
 
-from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.capture import Capture
+from init_monitor.capture.scope import Scope
 from init_monitor.capture.step_facts import StepFacts
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.errors import InitMonitorError, InitMonitorWarning

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
@@ -36,17 +36,21 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
     """
     modules = modules_by_name(model)
     for plan in plans:
-        module = modules[plan.layer]
-        usual = [v for v in (plan.target_variance, default_variance(module)) if v > 0]
-        now = plan.current_variance
-        if not plan.recipe or not usual or not now > 0:
+        if not plan.recipe:
+            continue
+        looked = (
+            _recurrent(plan, modules[plan.layer])
+            if plan.place is Place.RECURRENT
+            else [_plain(plan, modules[plan.layer])]
+        )
+        if any(one.constant for one in looked):
+            yield StartFault("constant", (plan.layer,), math.inf, "all numbers of a weight of it are the same")
+            continue
+        known = [one for one in looked if one.now > 0 and one.usual]
+        if not known:
             continue  # whether zeros are a fault is not a matter of scale
-        if plan.place is Place.RECURRENT:
-            # Input and recurrent weights are judged separately; the one that is further off counts.
-            held = [
-                variance_of(w, module) for n, w in module.named_parameters(recurse=False) if n.startswith("weight_")
-            ]
-            now = max((v for v in held if v > 0), key=lambda v: abs(math.log(v / max(usual))), default=now)
+        # What is read and what is remembered are weighed apart; the one that is further off counts.
+        now, usual = max(known, key=lambda one: max(one.now / max(one.usual), min(one.usual) / one.now))[:2]
         above, below = math.log(now / max(usual)), math.log(min(usual) / now)
         if above > LARGE:
             says = f"its weights have {now / max(usual):.2g} times the variance of the largest usual start"
@@ -54,6 +58,33 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
         elif below > SMALL:
             says = f"its weights have 1/{min(usual) / now:.2g} of the variance of the smallest usual start"
             yield StartFault("weight", (plan.layer,), below + FAR - SMALL, says)
+
+
+class _Spread(NamedTuple):
+    """The variance of one weight, those that it usually starts with, and whether it is one number other than 0."""
+
+    now: float
+    usual: tuple[float, ...]
+    constant: bool = False
+
+
+def _plain(plan: LayerPlan, module: nn.Module) -> _Spread:
+    usual = tuple(v for v in (plan.target_variance, default_variance(module)) if v > 0)
+    return _Spread(plan.current_variance, usual)
+
+
+def _recurrent(plan: LayerPlan, module: nn.Module) -> list[_Spread]:
+    """Return every weight of a recurrent layer: what reads by Xavier's variance, what remembers by an orthogonal one's."""
+    own = default_variance(module)
+    found = []
+    for name, weight in module.named_parameters(recurse=False):
+        if name.startswith("weight_"):
+            width = weight.shape[1]
+            usual = plan.target_variance if name.startswith("weight_ih") else 1.0 / width
+            now = variance_of(weight, module)
+            constant = now == 0 and bool(weight.detach().any())
+            found.append(_Spread(now, tuple(v for v in (usual, own) if v > 0), constant))
+    return found
 
 
 def default_variance(module: nn.Module) -> float:

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from init_monitor.capture.accumulator import accumulator_of
-from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.capture import Capture
+from init_monitor.capture.scope import Scope
 from init_monitor.capture.step_facts import StepFacts
 from init_monitor.measures import Knee, Layout, Reduction
 from init_monitor.records.quantities import Quantity

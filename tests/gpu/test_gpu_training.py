@@ -156,7 +156,7 @@ class Waits(TorchFunctionMode):
 @pytest.mark.parametrize("exact", [True, False], ids=["exact", "staged"])
 def test_a_sampled_step_waits_for_the_device_once(*, exact: bool) -> None:
     """torch itself raises at every other wait."""
-    from init_monitor.capture.capture import Scope
+    from init_monitor.capture.scope import Scope
 
     def fail(name: str, error: Exception) -> None:
         raise AssertionError(name) from error

@@ -311,3 +311,29 @@ def test_under_dropout_a_start_may_fade_further(depth: int, changed: bool) -> No
     model = nn.Sequential(*layers, nn.Linear(64, 10))
     plan = init_monitor.recommend(model, torch.randn(64, 64, generator=seeded(1)))
     assert any(layer.recipe for layer in plan.layers) == changed
+
+
+class Summed(nn.Module):
+    """A tied table whose rows are added to those of the places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.places, self.norm = nn.Embedding(50, 64), nn.Embedding(9, 64), nn.LayerNorm(64)
+        self.head = nn.Linear(64, 50, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.head(self.norm(self.table(x) + self.places(torch.arange(x.shape[1])))))
+
+
+def test_embeddings_that_are_added_are_made_smaller_together() -> None:
+    torch.manual_seed(0)
+    plan = init_monitor.recommend(Summed(), torch.randint(0, 50, (16, 9), generator=seeded(1)))
+    assert [layer.layer for layer in plan.layers if layer.recipe] == ["table", "places"]
+
+
+def test_recurrent_weights_of_one_number_are_drawn() -> None:
+    model, x = Memory(nn.LSTM), torch.randn(16, 7, 8, generator=seeded(1))
+    with torch.no_grad():
+        model.core.weight_hh_l0.fill_(0.05)
+    assert [layer.layer for layer in init_monitor.recommend(model, x).layers if layer.recipe] == ["core"]

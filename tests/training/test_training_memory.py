@@ -18,8 +18,9 @@ from models import Classifier, fit, loader
 from torch import nn
 from trainings import Residual, both, quiet
 
-from init_monitor.capture.capture import Capture, Scope
+from init_monitor.capture.capture import Capture
 from init_monitor.capture.parameters import FOLLOWED_ELEMENTS, elements_each
+from init_monitor.capture.scope import Scope
 from init_monitor.capture.stacked import Stacked
 from init_monitor.measures.cpu import CPU_BLOCK, CPU_SCRATCH
 
