@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
-VANISHING, GROWTH, DIVERGED = "IM102", "IM401", "IM802"
+VANISHING, GROWTH, DIVERGED, STEPS = "IM102", "IM401", "IM802", "IM603"
 
 APART = (
     " If representations are compared with each other, something has to keep them apart: negatives, a reachable"
@@ -89,7 +89,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM701", "IM802")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM603", "IM701", "IM802")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -164,10 +164,10 @@ class SampleCollapse:
         """Return the layers that another finding explains, judged by where their signal comes from.
 
         What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
-        to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 where the loss has risen:
-        it is what is left of that.
+        to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 and IM603 where the loss has
+        risen or steps are unfit: it is what is left of that.
         """
-        if other.code in {VANISHING, GROWTH, DIVERGED}:
+        if other.code in {VANISHING, GROWTH, DIVERGED, STEPS}:
             return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)
 
