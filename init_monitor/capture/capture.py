@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from init_monitor.capture.catalogue import Key
     from init_monitor.capture.executions import Execution
-    from init_monitor.capture.hearing import Heard
+    from init_monitor.capture.heard import Heard
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.scope import Scope
     from init_monitor.capture.share import Share
