@@ -40,6 +40,11 @@ if torch.version.cuda is None:
             _torchvision.define(f"{_operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
+collect_ignore = ["compiled_triton.py", "interpreted_triton.py"]
+"""Tests that import Triton, which lies apart: measures/test_triton.py names them to a process of their own. Doctests would
+otherwise be looked for in them, too."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the golden files of tests/golden anew")
 

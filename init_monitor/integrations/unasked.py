@@ -21,11 +21,11 @@ class UnaskedMonitor(InitMonitor):
         """Where a checkpoint keeps the state: apart from that of a monitor of the program."""
         return f"{super().state_key} by the environment"
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin, unless the program watches itself."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin, unless the program watches itself: without this nothing else is done either."""
         callbacks: list[object] = list(getattr(trainer, "callbacks", ()))
         if not any(isinstance(one, InitMonitor) and one is not self for one in callbacks):
-            super().on_fit_start(trainer, pl_module)
+            super().on_train_start(trainer, pl_module)
 
 
 def decided() -> type[UnaskedMonitor]:

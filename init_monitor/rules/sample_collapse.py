@@ -89,7 +89,7 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM604", "IM603", "IM701", "IM802")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM603", "IM604", "IM701", "IM802")
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )

@@ -117,9 +117,9 @@ def test_a_table_summary_keys_and_an_alert_for_each_critical_finding() -> None:
 def test_tags_and_the_report_as_an_artifact() -> None:
     client = WithTags()
     told("dead_relu", Logger(client, run_id="0123"))
-    assert client.tags["init_monitor.verdict"].startswith("2 critical")
-    assert client.tags["init_monitor.findings"].startswith("critical IM")
-    assert client.tags["init_monitor.critical"] == "2"
+    assert client.tags["init_monitor.verdict"].startswith("1 critical")
+    assert client.tags["init_monitor.findings"].startswith("critical IM301")
+    assert client.tags["init_monitor.critical"] == "1"
     assert client.texts == {REPORT_FILE: "<html>report</html>"}
 
 

@@ -16,6 +16,7 @@ from browser import COLOURS, WAIT_MS, Watched, browser, settled, tensorboard, wa
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
+from init_monitor.analysis.rectifiers import LEAST_SAMPLES
 from init_monitor.records.quantities import Quantity
 from init_monitor.sinks import Run, TensorBoardSink
 
@@ -254,16 +255,21 @@ def test_the_unit_bars_add_up(page: Watched, board: Board) -> None:
 
 
 def test_dead_units_say_over_how_many_positions_they_were_counted(page: Watched, board: Board) -> None:
+    # Until a thousand were seen they are few; the looks between the measured steps lead there.
     monitor = board.monitors["xavier"]
     frame = page.open_tab(board.address, focus="xavier")
-    for x in (0.15, 0.8):
+    for x, few in ((0.15, True), (0.8, False)):
         said = hover(page, frame, MAP.format("dead_fraction"), x, 0.5)
         seen = measured(monitor, Quantity.UNIT_SAMPLES, said["title"], int(said["step"]))
-        assert said["positions per unit"] == f"{seen:.0f} (few)"
-        assert seen < 1000
-    frame = page.open_tab(board.address, view="units", runs="xavier")
-    newest = next(iter(u.units.samples for u in monitor.records[-1] if u.units is not None))
-    assert f"from {newest:.0f} positions per unit, too few to call one dead" in frame.inner_text(".card h3")
+        assert (0 < seen < LEAST_SAMPLES) is few
+        assert said["positions per unit"] == f"{seen:,.0f}{' (few)' if few else ''}"
+    for one, few in ((monitor.records[0], True), (monitor.records[-1], False)):
+        frame = page.open_tab(board.address, view="units", runs="xavier", step=one.step)
+        fewest = min(u.units.samples for u in one if u.units is not None)
+        title = frame.inner_text(".card h3")
+        assert f"at step {one.step}" in title
+        assert (f"from {fewest:,.0f} positions per unit, too few to call one dead" in title) is few
+        assert ("too few" in title) is few
 
 
 # --- choosing -------------------------------------------------------------------------------------------------------
