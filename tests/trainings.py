@@ -17,7 +17,7 @@ from init_monitor import InitMonitor
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import pytorch_lightning as pl
 
