@@ -85,9 +85,10 @@ class Watch(WatchedRun):
         for handle in (*self._handles, *self._step_handles):
             handle.remove()
         self._handles, self._step_handles = [], []
-        with self._monitor.guard("listening for the loss"):
-            self._root.end()
-        self._monitor.close()
+        try:
+            self._monitor.close()
+        finally:
+            self._stop_listening()
 
     def join_ranks(self, count: int) -> None:
         """Put the measurements of all ``count`` processes together; each of them has to call this, at the same point."""
@@ -162,18 +163,24 @@ class Watch(WatchedRun):
         """End it, after the optimizer has stepped."""
         self._let_go()
         self._step += 1
-        self._monitor.end_step(
-            self._step - 1,
-            gradient_factor=self._gradient_factor,
-            loss_scaled=self._scaler is not None,
-            optimizers=self._optimizers,
-            mean_loss=self._now.mean,
-        )
+        try:
+            self._monitor.end_step(
+                self._step - 1,
+                gradient_factor=self._gradient_factor,
+                loss_scaled=self._scaler is not None,
+                optimizers=self._optimizers,
+                mean_loss=self._now.mean,
+            )
+        finally:
+            self._stop_listening()
 
     def abort_step(self) -> None:
         """Give up a step that will not be finished."""
         self._let_go()
-        self._monitor.abort_step()
+        try:
+            self._monitor.abort_step()
+        finally:
+            self._stop_listening()
 
     def note_loss(self, loss: Tensor, *, mean: bool) -> None:
         """Take the loss of one of the step's micro-batches. For adapters of a framework.
@@ -217,6 +224,10 @@ class Watch(WatchedRun):
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        # A probe that was not left (no backward came) is above it: once more when the monitor has let go.
         with self._monitor.guard("listening for the loss"):
             self._root.end()
 

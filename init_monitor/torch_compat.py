@@ -19,11 +19,12 @@ from torch.utils.checkpoint import CheckpointFunction
 if TYPE_CHECKING:
     from collections import OrderedDict
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from torch import nn
     from torch.utils.hooks import RemovableHandle
 
+_COMPILER = "torch._dynamo.eval_frame"
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
 _OUTSIDE_BACKWARD = -1
@@ -231,6 +232,17 @@ def _is_compiled_function(value: object) -> bool:
     # What was taken away from the compiler carries the one mark as well.
     own = getattr(value, "__dict__", None) if callable(value) else None
     return own is not None and "_torchdynamo_orig_callable" in own and not own.get("_torchdynamo_disable")
+
+
+def in_compiled_call() -> bool:
+    """Say whether a caller was given to ``torch.compile``, a training step around the model for instance. Costs microseconds."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the frames of the callers are not to be had otherwise
+    while frame is not None:
+        # What keeps a function away from the compiler is of the same module, but has no callback.
+        if frame.f_globals.get("__name__") == _COMPILER and "callback" in frame.f_code.co_freevars:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def in_backward() -> bool:

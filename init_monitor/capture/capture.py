@@ -30,7 +30,7 @@ from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
 from init_monitor.structure.module_facts import with_module_facts
-from init_monitor.torch_compat import pieces_of, unseen
+from init_monitor.torch_compat import is_compiled, pieces_of, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -235,7 +235,7 @@ class Capture:
         skips = [addition.skip for addition in additions]
         columns = layer_columns(taps, reader, self._windows, self._scope.window, skips)
         if heard is None:  # each process looks by itself, and records are the same for all of them
-            self.looks.choose(self.model, taps, self._windows, facts.step)
+            self.looks.choose(taps, self._windows, facts.step, self._is_compiled)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         expected_gains(columns, taps, self.structure, variances)
@@ -262,6 +262,9 @@ class Capture:
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
         )
+
+    def _is_compiled(self) -> bool:
+        return self._hooks.in_compiled_call or is_compiled(self.model)
 
     def _addresses(self) -> dict[Key, Address]:
         """Return where every measured tensor is kept, by names that are the same on all ranks."""

@@ -17,7 +17,15 @@ from init_monitor.capture.tapping import Call, Received, Tapping
 from init_monitor.capture.taps import TapKey
 from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES
-from init_monitor.torch_compat import Attachment, Hook, in_backward, is_training_signal, kwargs_and_output, unseen
+from init_monitor.torch_compat import (
+    Attachment,
+    Hook,
+    in_backward,
+    in_compiled_call,
+    is_training_signal,
+    kwargs_and_output,
+    unseen,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -48,6 +56,7 @@ class LayerHooks(Tapping):
 
     Attributes:
         functions: what is measured of layers and activations that are called as functions.
+        in_compiled_call: the model was last called by a function that was given to the compiler.
     """
 
     def __init__(  # noqa: PLR0913 - what to watch, how much of it, and whom to tell
@@ -75,6 +84,7 @@ class LayerHooks(Tapping):
         self._fused = FusedNormalisations(self._forward, self.switch_off)
         self._recomputed: Counter[str] = Counter()
         self.functions: Functions | None = None
+        self.in_compiled_call = False
 
     @property
     def attached(self) -> bool:
@@ -150,6 +160,8 @@ class LayerHooks(Tapping):
             kwargs, output = kwargs_and_output(more)
             if not is_training_signal():
                 return
+            if not self.order:
+                self.in_compiled_call = in_compiled_call()
             with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from init_monitor.capture.tensors import local
-from init_monitor.torch_compat import Hook, in_backward, is_compiled, is_training_signal, unseen
+from init_monitor.torch_compat import Hook, in_backward, is_training_signal, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,14 +88,20 @@ class SignLooks:
         """Whether a look is under way."""
         return bool(self._handles)
 
-    def choose(self, model: nn.Module, order: Iterable[Tap], windows: Mapping[TapKey, UnitWindow], step: int) -> None:
+    def choose(
+        self,
+        order: Iterable[Tap],
+        windows: Mapping[TapKey, UnitWindow],
+        step: int,
+        is_compiled: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Choose the rectifiers to look at after a sampled step.
 
         Args:
-            model: a compiled one is skipped, since each look would leave its graphs.
             order: the taps of the step.
             windows: what is known of their units.
             step: the step.
+            is_compiled: says whether the model is, or the step around it: each look would leave its graphs. Asked if needed.
         """
         self._watched, self._modules, self._period = {}, {}, self._span
         for tap in order:
@@ -110,7 +116,7 @@ class SignLooks:
             self._period = min(self._period, max(1, window.latest * self._span // ENOUGH))
             self._watched[tap.key] = watched
             self._modules.setdefault(place.key.layer, (place.module, {}))[1][place.key.call] = watched
-        if self._watched and is_compiled(model):
+        if self._watched and is_compiled():
             self._watched, self._modules = {}, {}
         self._plan(step)
 

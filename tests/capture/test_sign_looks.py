@@ -185,6 +185,29 @@ def test_a_model_that_was_given_to_the_compiler_is_left_alone() -> None:
     assert monitor.records[-1].layer_table.at("1", Quantity.UNIT_SAMPLES) == 10 * 4
 
 
+def test_a_step_that_was_given_to_the_compiler_is_left_alone() -> None:
+    torch.manual_seed(0)
+    net = plain()
+    steps: list[int] = []
+    runs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        def run(*args: object) -> object:
+            runs.append(steps[-1])
+            return graph(*args)
+
+        return run
+
+    compiled = torch.compile(lambda x: net(x).square().mean(), backend=backend)
+    with init_monitor.watch(net, sinks=()) as monitor:
+        for step in range(20):
+            steps.append(step)
+            with monitor.step():
+                compiled(torch.randn(4, 16)).backward()
+    assert runs == list(range(10, 20))
+    assert monitor.records[-1].layer_table.at("1", Quantity.UNIT_SAMPLES) == 10 * 4
+
+
 def test_a_look_that_fails_is_said_once_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> None:
         message = "forced"

@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def no_hooks_of(module: nn.Module) -> bool:
+    return not (module._forward_hooks or module._forward_pre_hooks)
+
+
 def no_hooks(model: nn.Module) -> bool:
-    return not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    return all(map(no_hooks_of, model.modules()))
 
 
 def from_us(caught: pytest.WarningsRecorder) -> int:
@@ -60,21 +64,35 @@ def test_the_dense_start_and_then_every_so_many_steps_are_recorded() -> None:
     assert last.parameters["net.0.weight"].update_ratio > 0
 
 
-def test_an_unsampled_step_carries_no_hook() -> None:
-    seen: list[bool] = []
+class Looks(Classifier):
+    """Notes which modules carry a hook while a step is under way, and that none does between the steps."""
 
-    class Looks(Classifier):
-        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            seen.append(no_hooks(self))
-            return super().training_step(batch, batch_idx)
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.seen: list[list[str]] = []
 
-    fit(
-        Looks(mlp(1, 8)),
-        loader(8, samples=16 * 6, batch=16),
-        InitMonitor(dense_steps=1, every_n_steps=3, sinks=()),
-        steps=6,
-    )
-    assert seen == [False, True, True, False, True, True]
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.seen.append([name for name, module in self.net.named_modules() if not no_hooks_of(module)])
+        return super().training_step(batch, batch_idx)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        assert no_hooks(self)
+
+
+@pytest.mark.parametrize("batch", [16, 4096])
+def test_an_unsampled_step_carries_no_hook(batch: int) -> None:
+    """Without a rectifier, or where a sampled step shows enough of one for a verdict."""
+    module = Looks(mlp(1, 8, activation=nn.Tanh if batch == 16 else nn.ReLU))
+    monitor = InitMonitor(dense_steps=1, every_n_steps=3, sinks=())
+    fit(module, loader(8, samples=batch * 6, batch=batch), monitor, steps=6)
+    assert [bool(hooked) for hooked in module.seen] == [True, False, False, True, False, False]
+
+
+def test_an_unsampled_step_that_is_looked_at_carries_one_hook_per_rectifier() -> None:
+    module = Looks(mlp(2, 8))
+    monitor = InitMonitor(dense_steps=1, every_n_steps=3, sinks=())
+    fit(module, loader(8, samples=16 * 6, batch=16), monitor, steps=6)
+    assert [hooked for step, hooked in enumerate(module.seen) if step % 3] == [["1", "3"]] * 4
 
 
 def test_a_normal_0_1_network_is_reported_exploding_at_the_first_step() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from models import Classifier, fit, loader
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 
 import init_monitor
 from init_monitor import InitMonitorError
@@ -101,3 +102,20 @@ def test_a_step_that_an_adapter_begins_anew_leaves_no_hook_of_the_first() -> Non
     watch.begin_step()
     watch.end_step()
     assert no_hooks(model)
+    assert not _get_current_function_mode_stack()
+
+
+@pytest.mark.parametrize("end", ["end_step", "abort_step", "close"])
+def test_a_step_without_a_backward_leaves_no_mode(end: str) -> None:
+    model = CallsItself()
+    watch = init_monitor.watch(model, sinks=())
+    watch.__enter__()
+    watch.begin_step()
+    model(torch.ones(2, 4))
+    if end == "close":
+        watch.__exit__(None, None, None)
+    else:
+        getattr(watch, end)()
+    assert no_hooks(model)
+    assert not _get_current_function_mode_stack()
+    watch.__exit__(None, None, None)

@@ -28,6 +28,9 @@ STEPS = 200
 SAMPLED = [*range(10), 50, 100, 150]
 """What the default schedule samples of them."""
 
+LOOKED_AT = {Quantity.UNIT_SAMPLES, Quantity.DEAD_FRACTION, Quantity.ALL_POSITIVE_FRACTION}
+"""What depends on all batches that a rectifier was looked at with, not on those of sampled steps alone."""
+
 
 class Quiet(pl.LightningModule):
     """Its training step holds nothing that breaks a graph; losses are noted outside."""
@@ -101,7 +104,15 @@ def a_method(module: Quiet, backend: Any) -> Any:
     return module
 
 
-COMPILED = [the_module, the_module_in_place, a_submodule, a_submodule_in_place, a_method]
+def its_class(module: Quiet, backend: Any) -> Any:
+    class Decorated(type(module)):  # type: ignore[misc]
+        forward = torch.compile(type(module).forward, backend=backend)
+
+    module.__class__ = Decorated
+    return module
+
+
+COMPILED = [the_module, the_module_in_place, a_submodule, a_submodule_in_place, a_method, its_class]
 
 
 def run(
@@ -148,9 +159,12 @@ def test_sampled_steps_give_the_numbers_of_eager_mode(compiled: Any) -> None:
     train(eager, loader(16, samples=8 * STEPS, batch=8), reference, steps=20)
     run(compiled, Backend(), monitor, max_steps=20)
     assert [record.step for record in monitor.records] == [0, 1, 2, 5, 10, 15]
-    for expected, record in zip(reference.records, monitor.records, strict=True):
+    for number, (expected, record) in enumerate(zip(reference.records, monitor.records, strict=True)):
         assert len(record.residual_names) == 2
-        assert_same_records(expected, record, rtol=0)
+        assert_same_records(expected, record, rtol=0, without=LOOKED_AT if number > 2 else ())
+        # The signs of rectifiers are looked at on every step of a batch this small, but for a compiled model.
+        for one, steps in ((expected, expected.step), (record, number)):
+            assert one.layer_table.at("net.1", Quantity.UNIT_SAMPLES) == 8 * (steps + 1)
     assert monitor.structure == reference.structure
 
 
