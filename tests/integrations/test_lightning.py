@@ -60,7 +60,17 @@ def test_the_dense_start_and_then_every_so_many_steps_are_recorded() -> None:
     assert last.parameters["net.0.weight"].update_ratio > 0
 
 
-def test_an_unsampled_step_carries_no_hook() -> None:
+@pytest.mark.parametrize(("activation", "batch"), [(nn.Tanh, 16), (nn.ReLU, 1024)])
+def test_an_unsampled_step_carries_no_hook(activation: type[nn.Module], batch: int) -> None:
+    assert hookless_steps(activation, batch) == [False, True, True, False, True, True]
+
+
+def test_until_a_thousand_positions_of_a_rectifier_were_seen_it_carries_one_on_every_step() -> None:
+    assert hookless_steps(nn.ReLU, 256) == [False, False, False, False, True, True]
+
+
+def hookless_steps(activation: type[nn.Module], batch: int) -> list[bool]:
+    """Of six steps, the first and the fourth of which are sampled, say which carried no hook."""
     seen: list[bool] = []
 
     class Looks(Classifier):
@@ -69,12 +79,12 @@ def test_an_unsampled_step_carries_no_hook() -> None:
             return super().training_step(batch, batch_idx)
 
     fit(
-        Looks(mlp(1, 8)),
-        loader(8, samples=16 * 6, batch=16),
+        Looks(mlp(1, 8, activation=activation)),
+        loader(8, samples=batch * 6, batch=batch),
         InitMonitor(dense_steps=1, every_n_steps=3, sinks=()),
         steps=6,
     )
-    assert seen == [False, True, True, False, True, True]
+    return seen
 
 
 def test_a_normal_0_1_network_is_reported_exploding_at_the_first_step() -> None:
