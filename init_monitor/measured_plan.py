@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from init_monitor.analysis.initialiser import NORMAL_TABLE
 from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
 from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from init_monitor.records import Structure
     from init_monitor.records.plan import LayerPlan
 
 TRIAL_SEED = 0
@@ -112,12 +114,33 @@ def needed(
         textbook: a plan for every layer.
         seen: the network as it is.
     """
+    textbook = _as_torch_draws(textbook, seen.structure)
     trials = Trials(model, batch, loss_fn, textbook)
     before = trials.judged(seen)
     can = {plan.layer for plan in textbook if plan.recipe}
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     return tuple(_decided(plan, changed, dropped) for plan in textbook)
+
+
+def _as_torch_draws(textbook: Sequence[LayerPlan], structure: Structure) -> tuple[LayerPlan, ...]:
+    """Return the plans with embeddings from N(0, 1), as torch draws them, where no output layer shares the weight of one.
+
+    The textbook has 0.02 in transformers. Small language models of 200 steps gain more from rows as large as what a
+    normalisation makes of them: 98 % of the healthy start's gain, against 82 % (``make bench-plans``).
+    """
+    tables = {plan.parameter for plan in textbook if plan.place is Place.EMBEDDING and plan.recipe}
+    users = [layer.weight for layer in structure.layers if layer.weight in tables]
+    if len(users) > len(set(users)):
+        return tuple(textbook)
+    reason = "Each output is one row: variance 1 is a standard input for the next layer."
+
+    def drawn(plan: LayerPlan) -> LayerPlan:
+        if plan.parameter not in tables:
+            return plan
+        return replace(plan, options={"std": 1.0}, target_variance=1.0, reason=reason, source=NORMAL_TABLE)
+
+    return tuple(map(drawn, textbook))
 
 
 def _search(

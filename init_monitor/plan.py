@@ -187,9 +187,9 @@ def recommend(
 
     >>> import torch, init_monitor
     >>> net = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
-    >>> [layer.recipe for layer in init_monitor.recommend(net, torch.ones(4, 8)).layers]  # healthy as it is
+    >>> [layer.recipe for layer in init_monitor.recommend(net, torch.eye(8)).layers]  # healthy as it is
     ['', '']
-    >>> plan = init_monitor.recommend(net, torch.ones(4, 8), style="theory")
+    >>> plan = init_monitor.recommend(net, torch.eye(8), style="theory")
     >>> [(layer.layer, layer.recipe) for layer in plan.layers]
     [('0', 'he_normal_'), ('2', 'xavier_normal_')]
 

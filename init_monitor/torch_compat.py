@@ -216,9 +216,21 @@ def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Say whether a model, a part of it, or (by Lightning) the step around it was given to ``torch.compile``."""
+    """Say whether a model, a part of it, one of their methods, or (by Lightning) the step around it was given to ``torch.compile``."""
     marks = ("_compiled_call_impl", "_compiler_ctx", "dynamo_ctx")
-    return any(vars(piece).get(mark) is not None for piece in pieces_of(model, parameters=False) for mark in marks)
+    classes: set[type] = set()
+    for piece in pieces_of(model, parameters=False):
+        own = vars(piece)
+        if any(own.get(mark) is not None for mark in marks) or any(map(_is_compiled_function, own.values())):
+            return True
+        classes.update(type(piece).__mro__)
+    return any(_is_compiled_function(method) for one in classes for method in vars(one).values())
+
+
+def _is_compiled_function(value: object) -> bool:
+    # What was taken away from the compiler carries the one mark as well.
+    own = getattr(value, "__dict__", None) if callable(value) else None
+    return own is not None and "_torchdynamo_orig_callable" in own and not own.get("_torchdynamo_disable")
 
 
 def in_backward() -> bool:

@@ -147,9 +147,10 @@ def stream_std(width: int) -> float:
     return GPT_STD if width >= NARROWEST else math.sqrt(2 / (5 * width))
 
 
-def small_embedding(reason: str) -> Initialiser:
-    """Return the initialiser of an embedding that must not start from N(0, 1)."""
-    return Initialiser("embedding_", {"std": GPT_STD}, GPT_STD**2, reason, GPT)
+def small_embedding(reason: str, width: int) -> Initialiser:
+    """Return the initialiser of an embedding of ``width`` units (0 if not known) that must not start from N(0, 1)."""
+    std = stream_std(width) if width else GPT_STD
+    return Initialiser("embedding_", {"std": std}, std**2, reason, GPT)
 
 
 def fans_of(layer: Layer) -> Fans:

@@ -82,12 +82,14 @@ def _plain(layer: Layer, structure: Structure, place: Place, fans: Fans) -> Init
 
 
 def _embedding(layer: Layer, structure: Structure) -> Initialiser:
-    if layer.weight and any(x.weight == layer.weight and x.module != layer.module for x in structure.layers):
-        return small_embedding(
-            "It is tied to another layer: N(0, 1) would make the logits as large as sqrt(dimension)."
-        )
-    if structure.residuals and any(x.transformer for x in structure.layers):
-        return small_embedding("It feeds the residual stream of a transformer.")
+    tied = [x for x in structure.layers if layer.weight and x.weight == layer.weight and x.module != layer.module]
+    if tied:
+        reason = "It is tied to another layer: N(0, 1) would make the logits as large as sqrt(dimension)."
+        return small_embedding(reason, max(x.fan_in for x in tied))
+    reading = [x for x in structure.layers if x.transformer and x.fan_in]
+    if structure.residuals and reading:
+        # The first layer of the first block reads the stream that the embedding feeds.
+        return small_embedding("It feeds the residual stream of a transformer.", reading[0].fan_in)
     return initialiser_for(layer, place=Place.EMBEDDING)
 
 

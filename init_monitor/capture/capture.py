@@ -30,7 +30,7 @@ from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
 from init_monitor.structure.module_facts import with_module_facts
-from init_monitor.torch_compat import pieces_of
+from init_monitor.torch_compat import pieces_of, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from init_monitor.capture.catalogue import Key
     from init_monitor.capture.executions import Execution
-    from init_monitor.capture.hearing import Heard
+    from init_monitor.capture.heard import Heard
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.scope import Scope
     from init_monitor.capture.share import Share
@@ -158,9 +158,11 @@ class Capture:
     def before_optimizer(self, parameters: Iterable[Tensor], gradient_factor: Tensor | None = None) -> None:
         """Measure weights and gradients (times a factor, if given) that an optimizer is about to use."""
         try:
-            self.left_out.look()
-            known = self.left_out.held or self._sharded  # if not, they may move all the same
-            self._parameters.before_step(parameters if known else self._parameters.all_with_gradient(), gradient_factor)
+            with unseen():
+                self.left_out.look()
+                known = self.left_out.held or self._sharded  # if not, they may move all the same
+                chosen = parameters if known else self._parameters.all_with_gradient()
+            self._parameters.before_step(chosen, gradient_factor)
         except Exception as error:  # noqa: BLE001 - must not reach the user's training
             self._parameters.forget()
             self._on_failure("the parameters", error)

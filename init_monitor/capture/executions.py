@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from init_monitor.capture.catalogue import Key
     from init_monitor.capture.drained import UnitReading
-    from init_monitor.capture.hearing import Executed
+    from init_monitor.capture.heard import Executed
     from init_monitor.capture.hooks import LayerHooks
     from init_monitor.capture.share import Together as Numbers
     from init_monitor.capture.taps import Tap, TapKey

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from init_monitor.capture.heard import Executed, Heard
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
@@ -12,30 +13,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from init_monitor.capture.capture import Capture
-    from init_monitor.capture.exchange import Outcome
     from init_monitor.capture.measured import Measured
     from init_monitor.capture.ranks import Ranks
     from init_monitor.capture.share import Share
     from init_monitor.records import LossStretch
-
-
-class Executed(NamedTuple):
-    """What all processes executed, where that was not the same: each in bytes, and the numbers of what its layers got."""
-
-    told: list[bytes]
-    outcome: Outcome
-
-
-class Heard(NamedTuple):
-    """A step of all processes.
-
-    Attributes:
-        outcome: what they measured.
-        executed: what they executed, if that was not the same.
-    """
-
-    outcome: Outcome
-    executed: Executed | None = None
 
 
 def hear(

@@ -35,6 +35,8 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
         model: the network; only read.
     """
     modules = modules_by_name(model)
+    plans = tuple(plans)
+    yield from _drowned(plans)
     for plan in plans:
         if not plan.recipe:
             continue
@@ -58,6 +60,17 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
         elif below > SMALL:
             says = f"its weights have 1/{min(usual) / now:.2g} of the variance of the smallest usual start"
             yield StartFault("weight", (plan.layer,), below + FAR - SMALL, says)
+
+
+def _drowned(plans: Iterable[LayerPlan]) -> Iterator[StartFault]:
+    """An embedding beside which another is so much larger that nothing is left of it where they are added."""
+    tables = [plan for plan in plans if plan.place is Place.EMBEDDING and plan.recipe and plan.current_variance > 0]
+    largest = max(tables, key=lambda plan: plan.current_variance, default=None)
+    for plan in tables:
+        ratio = 1.0 if largest is None else largest.current_variance / plan.current_variance
+        if largest is not None and math.log(ratio) > SMALL:
+            says = f"its rows have 1/{ratio:.2g} of the variance of those of {largest.layer}"
+            yield StartFault("weight", (plan.layer,), math.log(ratio) + FAR - SMALL, says)
 
 
 class _Spread(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import ValuesView
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from init_monitor.structure.operations import Family, Operation
 from init_monitor.structure.provenance import Provenance, geometry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _LAYER_WORK = frozenset({Family.CONTRACTS, Family.NORMALISES, Family.ADDS_MATRIX_PRODUCT, Family.COMPUTES})
 """Families in which a parameter is a layer's weight, not just a scale, a shift or a bound."""
@@ -32,19 +33,27 @@ _NESTING = 3
 
 
 def tensors_in(value: object, nesting: int = _NESTING) -> list[Tensor]:
-    """Return the tensors in an argument or a result: bare, or in lists, tuples and dicts."""
+    """Return the tensors in an argument or a result: bare, or in lists, tuples, dicts and dataclasses."""
     if isinstance(value, Tensor):
         return [value]
-    items = value.values() if isinstance(value, dict) else value
-    if not nesting or not isinstance(items, (list, tuple, ValuesView)):
-        return []
     found: list[Tensor] = []
-    for item in items:
+    for item in _items(value) if nesting else ():
         if isinstance(item, Tensor):
             found.append(item)
-        elif isinstance(item, (list, tuple, dict)):
+        else:
             found += tensors_in(item, nesting - 1)
     return found
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, (list, tuple, ValuesView)):
+        return value
+    if isinstance(value, dict):
+        return value.values()
+    # Not by asdict, which would copy what they hold.
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    return ()
 
 
 def tensors_given(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Tensor]:

@@ -27,7 +27,7 @@ def _printed(directory: Path) -> list[str]:
         env={
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(PAGE.parents[1]),
-            "COLUMNS": "100",
+            "COLUMNS": "80",
             "OMP_NUM_THREADS": "1",
             "PYTHONUTF8": "1",
         },

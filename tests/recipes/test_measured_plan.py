@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 import init_monitor
+from init_monitor.analysis.initialiser import stream_std
 from init_monitor.analysis.start_faults import FAR, start_faults
 from init_monitor.capture.single_pass import rehearse
 from init_monitor.errors import OptionError
@@ -167,7 +168,7 @@ def test_logits_as_large_as_the_square_root_of_the_width_are_made_smaller() -> N
     torch.manual_seed(0)
     model, x = Tied(), torch.randint(0, 50, (16, 9), generator=seeded(1))
     (table,) = (layer for layer in init_monitor.recommend(model, x).layers if layer.recipe)
-    assert (table.layer, table.options) == ("table", {"std": 0.02})
+    assert (table.layer, table.options) == ("table", {"std": stream_std(64)})
     assert "The output starts with a standard deviation of 1" in table.reason
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 import init_monitor
 from init_monitor import InitMonitorError, recipes
+from init_monitor.analysis.initialiser import stream_std
 from init_monitor.records.plan import LayerPlan, Place
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def test_a_transformer_gets_small_weights_and_what_writes_into_its_stream_less_b
         assert plan.place is Place.RESIDUAL_END
         assert plan.target_variance == pytest.approx(std**2 / 6)
         assert "6 additions" in plan.reason
-    assert plans["embed"].target_variance == pytest.approx(0.02**2)
+    assert plans["embed"].target_variance == pytest.approx(std**2)
     assert plans["head"].recipe == ("small_output_" if width == 16 else "xavier_normal_")
 
 
@@ -173,7 +174,7 @@ def test_a_tied_weight_is_planned_once_and_small() -> None:
     model.head.weight = model.embed.weight
     plan = init_monitor.recommend(model, TOKENS, style="theory")
     plans = {one.layer: one for one in plan.layers}
-    assert plans["embed"].options == {"std": 0.02}
+    assert plans["embed"].options == {"std": stream_std(64)}
     assert plans["head"].recipe == ""
     assert "tied to embed.weight" in plans["head"].reason
     assert plan.left == ()

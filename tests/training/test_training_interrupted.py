@@ -27,7 +27,7 @@ from torch import nn
 from trainings import Listener, Residual, assert_equal, assert_free, both, quiet, train
 
 from init_monitor import InitMonitor, InitMonitorWarning
-from init_monitor.capture.accumulator import Accumulator
+from init_monitor.capture.accumulator import accumulator_of
 from init_monitor.measures import MOMENTS, Reduction
 from init_monitor.records.quantities import FINDINGS_TAG, Quantity, vector_tag
 from init_monitor.store import read_run
@@ -501,10 +501,11 @@ def test_a_disk_that_fills_under_the_event_file_costs_one_warning_too(
 def test_a_measurement_that_fails_switches_its_layer_off_with_one_notice(
     monkeypatch: pytest.MonkeyPatch, *, backward: bool
 ) -> None:
-    take = Accumulator.take
+    kind: type[Any] = type(accumulator_of(torch.device("cpu"), exact=True))
+    take = kind.take
 
     def failing(
-        self: Accumulator,
+        self: Any,
         row: int,
         tensor: torch.Tensor,
         plan: Reduction = MOMENTS,
@@ -517,7 +518,7 @@ def test_a_measurement_that_fails_switches_its_layer_off_with_one_notice(
             raise ArithmeticError(message)
         take(self, row, tensor, plan, gradient=gradient, **more)
 
-    monkeypatch.setattr(Accumulator, "take", failing)
+    monkeypatch.setattr(kind, "take", failing)
     with pytest.warns(InitMonitorWarning, match=r"measuring 'net.head' failed and is switched off for it") as caught:
         monitor, _ = both(lambda: Classifier(Residual(), lr=0.05), loader(16), quiet(strict=False), steps=5)
     assert sum(warning.category is InitMonitorWarning for warning in caught) == 1

@@ -192,7 +192,8 @@ def test_what_is_worked_in_is_given_back_after_every_micro_batch() -> None:
     row = accumulator.new_row()
     before = bytes_of(accumulator, nn.Identity())
     accumulator.take(row, torch.randn(100, 100))
-    assert 0 <= bytes_of(accumulator, nn.Identity()) - 4 * (CPU_BLOCK + 2 * CPU_SCRATCH) < 1024
+    # Scratch is made only where the kernel that reads needs some.
+    assert 4 * CPU_BLOCK <= bytes_of(accumulator, nn.Identity()) < 4 * (CPU_BLOCK + 2 * CPU_SCRATCH) + 1024
     accumulator.end_batch()
     assert 0 < bytes_of(accumulator, nn.Identity()) < 1024
     accumulator.drain()
