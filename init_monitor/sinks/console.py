@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 MOST_LINES = 25
 """Lines of a run in which nothing new happens after its start: a screen."""
-_CLOSING_LINES = 1
+_CLOSING_LINES = 2
+"""Where the run is stored, and the verdict."""
 MOST_NEWS = 12
 """Lines for something new later."""
 PATIENCE = 10.0
@@ -84,6 +86,7 @@ class ConsoleSink:
         self._block: LiveBlock | None = None
         self._began = time.monotonic()
         self._said_more = False
+        self._owes_gap = False
 
     def open(self, run: Run) -> None:
         """Begin a run."""
@@ -115,8 +118,7 @@ class ConsoleSink:
         if self._last is not None:
             self._tell((), table=True)
             if not self.quiet:
-                if not self._said_more:
-                    self._print(self._more(()))
+                self._print(self._kept())
                 if self._run.unstored and not self._run.stored:
                     self._print([(Text(f"Not stored: {self._run.unstored}", style="dim"), True)])
                 for finding in filter(lambda one: one.takes_back, self._findings.values()):
@@ -149,18 +151,22 @@ class ConsoleSink:
         new = [one for one in new if not any(supersedes(other, one) for other in new)]
         due, width = self._due(), self._console().width
         chosen: list[Part] = []
+        end: list[Part] = []
         room = MOST_LINES - _CLOSING_LINES if due else MOST_NEWS
-        more = self._more(new) if new and not self._said_more and not self.quiet else []
+        more = self._more(new, start=due is not None) if new and not self._said_more and not self.quiet else []
+        # What a finding says comes first: where there is more then waits for the end of the run.
+        tries = list(product((MOST_KINDS, *FEWER_KINDS) if due else (0,), (more, []) if more else ([],)))
         for pieces in tellings(new, width, self._told):
-            for kinds in (MOST_KINDS, *FEWER_KINDS) if due else (0,):
+            for kinds, end in tries:
                 table = [] if due is None else [(self._brief_table(*due, kinds), False)]
-                gap = [("", True)] if new and (table or self._told) else []
-                chosen = [*table, *gap, *((piece.content, piece.whole) for piece in pieces), *more]
+                gap = [("", True)] if new and (table or (self._told and not self._owes_gap)) else []
+                chosen = [*table, *gap, *((piece.content, piece.whole) for piece in pieces), *end]
                 if len(self._rendered(chosen)) <= room:
                     break
             else:
                 continue
             break
+        self._said_more = self._said_more or bool(end)
         self._has_table = self._has_table or due is not None
         self._told += new
         self._print(chosen)
@@ -189,17 +195,20 @@ class ConsoleSink:
         width, plain, findings = self._console().width, self._plain(), self._findings.values()
         return brief_table(record, structure, findings, width=width, plain=plain, kinds=kinds)
 
-    def _more(self, findings: Sequence[Finding]) -> list[Part]:
-        """Return where the rest is."""
-        self._said_more = True
-        folders = [f"init-monitor report {_as_typed(folder)}" for folder in self._run.stored]
-        if self.verbose:
-            return [(Text(f"Stored: {one}", style="dim"), True) for one in folders]
-        named = causes(findings)
-        explained = [f"init-monitor explain {named[0].findings[0].code}"] if named else []
+    def _more(self, findings: Sequence[Finding], *, start: bool) -> list[Part]:
+        """Return where more is said of these findings; at the start of a run also where it goes."""
+        return _line("More", [*_explained(findings), *(self._places() if start else ())])
+
+    def _kept(self) -> list[Part]:
+        """Return where the run is to be found from now on."""
+        rest = [] if self._said_more or self.verbose else _explained(self._told)
+        if self._run.stored:
+            return _line("Stored", [*self._places(), *(f"More: {one}" for one in rest)])
+        return _line("More", [*rest, *self._places()])
+
+    def _places(self) -> list[str]:
         tab = ["TensorBoard, tab Init Monitor"] if any(map(writer_source, self._run.loggers)) else []
-        ways = [*explained, *folders, *tab]
-        return [(Text(f"More: {' | '.join(ways)}", style="dim"), True)] if ways else []
+        return [*(f"init-monitor report {_as_typed(folder)}" for folder in self._run.stored), *tab]
 
     def _steps(self) -> str:
         last = -1 if self._last is None else self._last[0].step
@@ -249,12 +258,25 @@ class ConsoleSink:
         lines = self._rendered(parts)
         if not lines:
             return
+        # An empty line at the end gets lost above some bars: it goes before what comes next.
+        lines = ["", *lines] if self._owes_gap else lines
+        self._owes_gap = not lines[-1]
+        lines = lines[:-1] if self._owes_gap else lines
         console = self._console()
         text = spelled("\n".join(lines), console.encoding)
         if self._run.write is not None:
             self._run.write(text)
             return
         print(text, file=console.file, flush=True)
+
+
+def _line(lead: str, ways: Sequence[str]) -> list[Part]:
+    return [(Text(f"{lead}: {' | '.join(ways)}", style="dim"), True)] if ways else []
+
+
+def _explained(findings: Sequence[Finding]) -> list[str]:
+    """Return the command that explains the worst of them."""
+    return [f"init-monitor explain {cause.findings[0].code}" for cause in causes(findings)[:1]]
 
 
 MOSTLY = 0.5

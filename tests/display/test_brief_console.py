@@ -64,7 +64,9 @@ def test_prose_and_tables_stay_within_the_terminal(name: str, width: int) -> Non
 
 
 def is_whole(line: str) -> bool:
-    return line.startswith(("for ", "    ", "nn.", "from ", "optimizer", "trainer", "More:", "Init Monitor:"))
+    return line.startswith(
+        ("for ", "    ", "nn.", "from ", "optimizer", "trainer", "More:", "Stored:", "Init Monitor:")
+    )
 
 
 def code_in(text: str) -> list[str]:

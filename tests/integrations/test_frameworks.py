@@ -94,7 +94,7 @@ def test_the_example_of_the_hugging_face_trainer_finds_nothing_wrong(capsys: pyt
     assert len(monitor.structure.residuals) == 12
     assert monitor.findings == []
     assert monitor.notices == []
-    assert "no findings: " in capsys.readouterr().out
+    assert "no findings in 6 steps (5 of them measured)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["fabric", "huggingface"])
@@ -417,7 +417,9 @@ def test_records_go_to_the_run_store_to_tensorboard_and_to_the_console(
     run = read_run(tmp_path)
     assert [record.step for record in run.records] == [0, 1, 2, 3]
     assert list((tmp_path / "runs" / "init_monitor").glob("events.out.tfevents.*"))
-    assert "no findings: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"\nStored: init-monitor report {tmp_path} | TensorBoard, tab Init Monitor\n" in out
+    assert "\nInit Monitor: no findings in 4 steps (4 of them measured)" in out
     assert monitor.report.records == tuple(monitor.records)
 
 

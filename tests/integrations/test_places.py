@@ -83,6 +83,33 @@ def test_without_a_logger_every_fit_has_a_folder_and_the_closing_line_says_where
     assert "Stored: init-monitor report init_monitor_logs/version_3\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("logger", [None, CSVLogger, TensorBoardLogger])
+def test_the_last_line_but_one_says_where_whatever_was_found(
+    logger: type[CSVLogger | TensorBoardLogger] | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    wrong: bool,
+    verbose: bool,
+) -> None:
+    torch.manual_seed(0)
+    net = mlp(6, 64, torch.nn.init.normal_ if wrong else torch.nn.init.kaiming_normal_)
+    monitor = InitMonitor(dense_steps=2, verbose=verbose)
+    loggers = logger and logger(str(tmp_path))
+    fit(Classifier(net, lr=1e-30), loader(64), monitor, steps=4, root=tmp_path, logger=loggers or False)
+    assert bool(monitor.findings) is wrong
+    *_, place, verdict = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("Init Monitor: ")
+    (folder,) = stored(tmp_path)
+    tab = " | TensorBoard, tab Init Monitor" if logger is TensorBoardLogger else ""
+    assert (
+        place.partition(" | More: init-monitor explain IM")[0]
+        == f"Stored: init-monitor report {tmp_path / folder}{tab}"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "version", "place"),
     [
