@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, History, Structure
 
 
+SAME = 1e-6
+"""Share of an output's variance between samples up to which it is the same for all of them: rounding alone leaves 1e-7."""
+
+
 @dataclass(frozen=True)
 class VanishingActivations:
     """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
@@ -140,9 +144,15 @@ class VanishingActivations:
 
 
 def _is_passed(change: DepthChange, history: History) -> bool:
-    """Say whether an output of the network varies that does not lie in the silent part: the signal reaches it another way."""
+    """Say whether an output of the network outside the silent part varies between samples: the signal reaches it another way.
+
+    The bias of a head makes its units differ, and is the same for every sample.
+    """
     start = change.silent_from
     silent = set() if start is None else {layer.name for layer in change.segment.layers[start:]}
     table = history.last.layer_table
     ends = [layer for layer in ends_of(history.structure) if layer.name not in silent]
-    return start is not None and any(table.at(layer.name, Quantity.VARIANCE) > 0 for layer in ends)
+    return start is not None and any(
+        table.at(layer.name, Quantity.VARIANCE) > 0 and not table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) <= SAME
+        for layer in ends
+    )
