@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, History, Structure
 
 
-SAME = 1e-6
-"""Share of an output's variance between samples up to which it is the same for all of them: rounding alone leaves 1e-7."""
-
-
 @dataclass(frozen=True)
 class VanishingActivations:
     """IM102: the variance of the activations decays exponentially with depth, or is exactly zero.
@@ -65,6 +61,8 @@ class VanishingActivations:
         start: optimizer steps that weights which start at zero (an embedding behind a gate) have to leave it, if they get a gradient.
         least_shrunk: weight layers in a row that must have shrunk since the first record, by ``warning_change`` together: a
             single one may be meant to fade, as a gate that closes.
+        same: share of an output's variance between samples up to which it is the same for all of them, so that no signal reaches it:
+            rounding alone leaves 1e-7.
     """
 
     code: ClassVar[str] = "IM102"
@@ -79,6 +77,7 @@ class VanishingActivations:
     renewed_variance: float = 1e-4
     start: int = 10
     least_shrunk: int = 2
+    same: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
@@ -100,7 +99,7 @@ class VanishingActivations:
         for i in lost:
             # What another branch next to it carries is not lost.
             change = changes[i]
-            if change is not None and (not chains[i].meets <= lost or _is_passed(change, history)):
+            if change is not None and (not chains[i].meets <= lost or _is_passed(change, history, self.same)):
                 changes[i] = change._replace(severity=Severity.WARNING)
         yield from growth_over_depth.findings(
             self, [one for one in changes if one is not None], history, direction=-1, least_blocks=self.least_layers
@@ -143,7 +142,7 @@ class VanishingActivations:
         return depth_change(at, fading, severity, self.blame_factor)
 
 
-def _is_passed(change: DepthChange, history: History) -> bool:
+def _is_passed(change: DepthChange, history: History, same: float) -> bool:
     """Say whether an output of the network outside the silent part varies between samples: the signal reaches it another way.
 
     The bias of a head makes its units differ, and is the same for every sample.
@@ -153,6 +152,6 @@ def _is_passed(change: DepthChange, history: History) -> bool:
     table = history.last.layer_table
     ends = [layer for layer in ends_of(history.structure) if layer.name not in silent]
     return start is not None and any(
-        table.at(layer.name, Quantity.VARIANCE) > 0 and not table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) <= SAME
+        table.at(layer.name, Quantity.VARIANCE) > 0 and not table.at(layer.name, Quantity.BETWEEN_SAMPLE_SHARE) <= same
         for layer in ends
     )
