@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from init_monitor.records import History, StepRecord
 
 LOST = (
-    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a"
-    " temperature whose square is missing, a half-precision gradient that was never scaled. Then at the initialisation, if other findings name it."
+    "If another finding names the initialisation, begin there. Else look at what the loss is divided by or multiplied with: a batch"
+    " that is divided by twice, a weight of the loss, a temperature whose square is missing, a half-precision gradient that was never"
+    " scaled."
 )
 
 IN_MORE_DIGITS = (
