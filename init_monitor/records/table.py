@@ -44,7 +44,7 @@ class Table:
     def at(self, name: str, quantity: Quantity | str) -> float:
         """Return one number; NaN where there is no such name or it was not measured."""
         column, row = self.columns.get(known(quantity)), self.index.get(name)
-        return math.nan if column is None or row is None else float(column[row])
+        return math.nan if column is None or row is None else column.item(row)
 
     def column(self, quantity: Quantity | str) -> Column:
         """Return a quantity over all rows, shape ``[names]``, float64; all NaN if it was not measured."""
