@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import healthy_backward_gain
 from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.medians import median
@@ -142,7 +142,7 @@ def stopped(signal: Signal, segment: Segment, history: History) -> GradientChang
     silent = tuple(int(i) for i in np.flatnonzero(energy == 0) if i < alive[0])
     if len(silent) < 2:  # noqa: PLR2004 - one layer may be off for a reason of its own
         return None
-    before = Signal(history.records[-2], history.structure).column(Quantity.GRADIENT_VARIANCE, segment)
+    before = signal_of(history.records[-2], history.structure).column(Quantity.GRADIENT_VARIANCE, segment)
     return GradientChange(segment, 0.0, 0.0, silent, silent=True) if (before[list(silent)] == 0).all() else None
 
 

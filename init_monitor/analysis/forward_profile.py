@@ -78,6 +78,12 @@ class Signal:
         )
 
 
+@once
+def signal_of(record: StepRecord, structure: Structure) -> Signal:
+    """Return the columns of a record, aligned with a structure; the same object for all who ask."""
+    return Signal(record, structure)
+
+
 @dataclass(frozen=True)
 class ForwardProfile:
     """The forward numbers of one segment, by position; ``skip`` is the log variance of what bypasses a branch."""

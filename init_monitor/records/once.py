@@ -51,7 +51,7 @@ def once(make: Callable[Concatenate[Of, More], Made]) -> Callable[Concatenate[Of
         if found is None:
             # The arguments are kept as well: Python reuses the id of an object that is gone.
             found = known[key] = (make(of, *args, **kwargs), args, kwargs)
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     return kept
 

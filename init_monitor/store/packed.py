@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Bits = NDArray[np.uint64]
     Columns = dict[str, Column]
+
+Name = TypeVar("Name", bound=str)
 
 MARK = b"\x1f"
 """Between the JSON and the bytes of a line: JSON in ASCII never holds it."""
@@ -49,7 +51,7 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 """What the bytes of a line may not hold, and what stands for it."""
 
 
-def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
+def packed(columns: Sequence[Mapping[Name, Column]]) -> bytes:
     """Return the columns of the three parts as bytes without a line end; those that are NaN throughout are left out."""
     kept = [_kept(part) for part in columns]
     names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
@@ -63,7 +65,7 @@ def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
     return content
 
 
-def _kept(part: Mapping[str, Column]) -> Columns:
+def _kept(part: Mapping[Name, Column]) -> Columns:
     """Return the columns of one part that hold a number, rounded; all of them at once."""
     if not part:
         return {}
