@@ -22,6 +22,9 @@ HEALTHY_UPDATE = Quantity.UPDATE_RATIO.facts.healthy or (math.nan, math.nan)
 """‖Δw‖/‖w‖ of one step within which a weight learns: more than a decade around the usual 1e-3. Below,
 thousands of steps change nothing; above, ten steps replace the weight."""
 
+USUAL_UPDATE = math.sqrt(math.prod(HEALTHY_UPDATE))
+"""The middle of it, in logarithm."""
+
 FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
 

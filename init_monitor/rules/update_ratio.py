@@ -13,7 +13,7 @@ from init_monitor.analysis import slowness
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -151,7 +151,7 @@ class UpdateRatio:
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
             expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
             remedy=made_by_training.less_decay(history, per_step)
-            or outsized_loss.before_the_rate(history) + learning_rate.slower(record, per_step),
+            or outsized_loss.before_the_rate(history) + learning_rate.slower(history, per_step),
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -174,11 +174,11 @@ class UpdateRatio:
         record, ratio = history.last, median([pace.high for pace in stretch])
         pull = pull_of(stretch)
         began = history.records[0]
-        faint = pull < learning_rate.AIM / self.hopeless_rate and began.step == 0
-        if level and began.step == 0 and pull < learning_rate.AIM / self.largest_rate:
+        faint = pull < USUAL_UPDATE / self.hopeless_rate and began.step == 0
+        if level and began.step == 0 and pull < USUAL_UPDATE / self.largest_rate:
             # What was drawn anew has not converged.
             faint = faint or slowness.is_as_drawn(began, history.structure, judged)
-        if ratio == 0 or (pull < learning_rate.AIM / self.largest_rate and not faint):
+        if ratio == 0 or (pull < USUAL_UPDATE / self.largest_rate and not faint):
             return None
         steps = stretch[-1].record.step - stretch[0].record.step
         message = (
@@ -207,7 +207,7 @@ class UpdateRatio:
             remedy=LOST
             if faint
             else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
-            + learning_rate.faster(record, ratio),
+            + learning_rate.faster(history, ratio),
         )
 
     def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -264,7 +264,7 @@ class UpdateRatio:
         return replace(
             finding,
             expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
-            remedy=learning_rate.faster(record, ratio)
+            remedy=learning_rate.faster(history, ratio)
             if ratio < self.too_small
             else snippets.advice(IN_MORE_DIGITS, MIXED),
         )

@@ -69,7 +69,7 @@ def text(tag: str, markdown: str, *, first: bool) -> Summary.Value:
     metadata = SummaryMetadata(
         plugin_data=SummaryMetadata.PluginData(plugin_name="text", content=content), data_class=DATA_CLASS_TENSOR
     )
-    return Summary.Value(tag=tag, tensor=_string(markdown), metadata=metadata if first else None)
+    return Summary.Value(tag=_utf8(tag), tensor=_string(markdown), metadata=metadata if first else None)
 
 
 def image(tag: str, png: bytes) -> Summary.Value:

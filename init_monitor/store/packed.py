@@ -36,8 +36,11 @@ MARK = b"\x1f"
 PACKED_VERSION = 2
 """Schema version of a run whose columns are packed; those of version 1 are lists of numbers, and read as well."""
 
-PARTS = ("columns", "parameter_columns", "residual_columns")
-"""Of layers, of parameters, of residual additions."""
+PARTS = ("columns", "parameter_columns", "residual_columns", "head_columns")
+"""Of layers, of parameters, of residual additions, of attention heads; runs of earlier versions have no heads."""
+
+_ALWAYS = 3
+"""Parts that every run has."""
 
 _DROPPED = np.uint64(52 - 27)
 """Bits that a mantissa loses: what is left is right to 2^-28, as much as nine digits are."""
@@ -52,8 +55,11 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 
 
 def packed(columns: Sequence[Mapping[Name, Column]]) -> bytes:
-    """Return the columns of the three parts as bytes without a line end; those that are NaN throughout are left out."""
+    """Return the columns of all parts as bytes without a line end; those that are NaN throughout are left out."""
     kept = [_kept(part) for part in columns]
+    # A network without attention is written as it always was, so that an earlier version can read it.
+    while len(kept) > _ALWAYS and not kept[-1]:
+        kept.pop()
     names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
     with np.errstate(all="ignore"):
         bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
@@ -76,11 +82,11 @@ def _kept(part: Mapping[Name, Column]) -> Columns:
 
 
 def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:
-    """Return the columns of the three parts.
+    """Return the columns of all parts.
 
     Args:
         content: the bytes of a line.
-        lengths: how many layers, parameters and residual additions there are.
+        lengths: how many layers, parameters, residual additions and heads there are.
 
     Raises:
         MalformedError: it is cut, spoiled, or made for other lengths.
@@ -124,9 +130,10 @@ def _names(text: bytes) -> list[tuple[str, ...]]:
     if any(isinstance(one, list) and len(one) > _MOST_COLUMNS for one in names):
         message = f"there are more than {_MOST_COLUMNS} columns of one kind"
         raise schema.MalformedError(message)
-    if len(names) != len(PARTS):
+    if not _ALWAYS <= len(names) <= len(PARTS):
         message = f"there are columns of {len(names)} kinds, expected {len(PARTS)}"
         raise schema.MalformedError(message)
+    names += [[]] * (len(PARTS) - len(names))
     return [schema.texts(one, part) for one, part in zip(names, PARTS, strict=True)]
 
 

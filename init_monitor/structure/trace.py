@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
+from init_monitor.structure.attention import Attentions
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
@@ -23,30 +24,14 @@ from init_monitor.structure.sums import SUMMING, Sum, find_sum
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Set as AbstractSet
+    from collections.abc import Mapping, Set as AbstractSet
 
+    from init_monitor.structure.listeners import Listeners
     from init_monitor.structure.operations import Operation
     from init_monitor.structure.owners import Owners
     from init_monitor.structure.sites import MixingSite
 
-    OnResidual = Callable[[ResidualSite, Tensor, Tensor, Tensor], object]
-    OnActivation = Callable[[ActivationSite, Tensor | None, Tensor], object]
-    OnMixing = Callable[[MixingSite, Tensor, Tensor], object]
-    OnLoss = Callable[[str], object]
-    OnUnknown = Callable[[str, str, str], object]
-
 _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Whom to tell what is found: see :class:`init_monitor.structure.probe.Probe`."""
-
-    on_residual: OnResidual | None = None
-    on_activation: OnActivation | None = None
-    on_mixing: OnMixing | None = None
-    on_loss: OnLoss | None = None
-    on_unknown: OnUnknown | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +88,8 @@ class Trace:
         self._tell = listeners
         self._ordinals: dict[str, int] = {}
         self._streams = Streams()
+        attends = listeners.on_attention
+        self._attentions = None if attends is None else Attentions(attends, graph.node_of)
 
     @property
     def residuals(self) -> tuple[ResidualSite, ...]:
@@ -164,6 +151,9 @@ class Trace:
                 self.graph.bind(output, node)
         if outputs and first is not None:
             self._tell_of(operation, args, kwargs, pending, (None if written else first, outputs[0]))
+            if operation.attends and self._attentions is not None:
+                frame = pending.frame
+                self._attentions.after(operation, args, kwargs, outputs[0], lambda: self._attention(frame))
 
     def _tell_of(
         self,
@@ -322,6 +312,12 @@ class Trace:
         held = None if weight is None else self._owners.place_of(weight)
         if held is not None and self._tell.on_unknown is not None:
             self._tell.on_unknown(*held, operation.name)
+
+    def _attention(self, frame: Frame) -> tuple[str, str]:
+        """Return the name of an attention that is computed in a call, and the path of its module."""
+        name, ordinal = self._number(frame, "/attention")
+        owner = name.rpartition("/")[0] if "/" in name else ""
+        return (owner or "model") + (f"#{ordinal}" if ordinal > 1 else ""), frame.name
 
     def _number(self, frame: Frame, suffix: str) -> tuple[str, int]:
         owner = frame.name if frame.call <= 1 else f"{frame.name}@{frame.call}"
