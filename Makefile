@@ -93,9 +93,9 @@ format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(VENV)/.dev ## make the wheel and the source archive in dist/
-	rm -rf dist
-	$(BIN)/hatchling build
+# ALSO="3.12 3.13" tries the newest versions on those Pythons, too.
+build: $(VENV)/.made ## make wheels and source archive in dist/, check them, and try them with the oldest and newest versions (7 GB, once)
+	$(BIN)/python tests/installed.py --also $(ALSO)
 
 docs: $(VENV)/.docs ## make the documentation pages in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -139,6 +139,7 @@ class Report:
                 "layers": self._long(Of.LAYER),
                 "parameters": self._long(Of.PARAMETER),
                 "residuals": self._long(Of.RESIDUAL),
+                **({"heads": self._long(Of.HEAD)} if any(one.head_names for one in self.records) else {}),
             },
             indent=1,
             allow_nan=False,
@@ -164,6 +165,15 @@ class Report:
             ImportError: if pandas is not installed.
         """
         return _dataframe("to_residual_dataframe", self.records, Of.RESIDUAL)
+
+    @kept_randomness()
+    def to_head_dataframe(self) -> pd.DataFrame:
+        """Return one row per sampled step and attention head, one column per quantity of heads.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return _dataframe("to_head_dataframe", self.records, Of.HEAD)
 
     @rendered
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
