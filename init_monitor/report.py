@@ -173,6 +173,7 @@ class Report:
         from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.display.attention_table import attention_table  # noqa: PLC0415
         from init_monitor.display.formatting import has_unicode, spelled  # noqa: PLC0415
         from init_monitor.display.layer_table import findings_panel, propagation_table  # noqa: PLC0415
         from init_monitor.display.residual_table import residual_table  # noqa: PLC0415
@@ -189,6 +190,11 @@ class Report:
                     self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
                 )
                 parts += [Text(""), residuals]
+            if self.records[-1].head_names:
+                heads = attention_table(
+                    self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+                )
+                parts += [Text(""), heads]
         parts += [findings_panel(finding, plain=plain) for finding in self.findings]
         parts.append(Text(self.verdict))
         for text, style, control in console.render(Group(*parts), options):
