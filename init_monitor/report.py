@@ -182,6 +182,7 @@ class Report:
         from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.display.attention_table import attention_table  # noqa: PLC0415
         from init_monitor.display.formatting import has_unicode, spelled  # noqa: PLC0415
         from init_monitor.display.layer_table import findings_panel, propagation_table  # noqa: PLC0415
         from init_monitor.display.length_scale_table import drawn, prediction  # noqa: PLC0415
@@ -199,6 +200,11 @@ class Report:
                     self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
                 )
                 parts += [Text(""), residuals]
+            if self.records[-1].head_names:
+                heads = attention_table(
+                    self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+                )
+                parts += [Text(""), heads]
         if self.scales is not None:
             parts += [Text(""), drawn(self.scales, plain=plain), Text(prediction(self.scales)), Text("")]
         parts += [findings_panel(finding, plain=plain) for finding in self.findings]

@@ -157,6 +157,8 @@ def attentions_of(taps: Iterable[AttentionTap], names: Mapping[TapKey, str]) -> 
                 head_dim=site.head_dim,
                 function=site.function,
                 inputs=tuple(dict.fromkeys(made)),
+                scale=site.scale,
+                normalised=site.normalised,
             )
         )
     return tuple(described)

@@ -68,7 +68,7 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM503", "IM604", "IM701")
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
@@ -117,7 +117,13 @@ class Saturation:
         return min(bounds_of(layer).warning, self.late_share, self.bound_share)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        What is said of an attention's logits (IM304) explains the softmax in the same module.
+        """
+        if other.code == "IM304":
+            inside = {name for name in finding.layers if any(one.startswith(f"{name}.") for one in other.layers)}
+            return frozenset(inside) | paths.explained(finding, other, structure)
         return paths.explained(finding, other, structure)
 
     def is_about_start(self, finding: Finding) -> bool:
