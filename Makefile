@@ -62,9 +62,8 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
-	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
-	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
-	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
+	$(BIN)/python -m benchmarks.cost --out benchmarks/results
+	$(BIN)/python -m benchmarks.kernel --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks-cpu.md --docs docs/distributed.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results

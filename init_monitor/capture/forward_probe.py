@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.capture.attention import AttentionTaps
 from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.structure.probe import STOPPED, Probe
@@ -31,6 +32,7 @@ class ForwardProbe:
 
     Attributes:
         residuals: the taps of the additions.
+        attentions: those of the attentions.
         on_leaves: told, after a forward, the tensors it used that require a gradient and that no operation made.
     """
 
@@ -48,6 +50,7 @@ class ForwardProbe:
         self._on_cause = on_cause
         self._on_notice = on_notice
         self.on_leaves: Callable[[Sequence[ref[Tensor]]], None] = lambda _: None
+        self.attentions = AttentionTaps(hooks, accepts, self._is_loss)
         self._probe = Probe(
             model,
             on_residual=self._residual,
@@ -55,6 +58,7 @@ class ForwardProbe:
             on_mixing=self._mixing,
             on_loss=self._loss,
             on_unknown=self._unknown,
+            on_attention=self.attentions,
         )
         self._functions = FunctionCalls(hooks, self._probe)
         hooks.lineage, hooks.functions = self._probe, self._functions
@@ -64,8 +68,9 @@ class ForwardProbe:
         self.residuals = ResidualTaps(hooks)
 
     def begin_step(self) -> None:
-        """Forget the additions of the step before."""
+        """Forget the additions and attentions of the step before."""
         self.residuals.order = {}
+        self.attentions.begin_step()
 
     def enter(self) -> None:
         """Start looking; a forward that was not left is left first."""
@@ -81,6 +86,7 @@ class ForwardProbe:
             self._probe.settle()
             return
         try:
+            self.attentions.end_forward()
             self.residuals.settle(self._probe.sites)
             arithmetic = self._probe.arithmetic
             self.residuals.forget(arithmetic.sums)
@@ -97,6 +103,9 @@ class ForwardProbe:
             if cause not in self._told:
                 self._told.add(cause)
                 self._on_cause(cause)
+
+    def _is_loss(self, path: str) -> bool:
+        return self._functions.is_loss(path)
 
     def _residual(self, site: ResidualSite, skip: Tensor, branch: Tensor, total: Tensor) -> None:
         if self._hooks.paused or self._functions.is_loss(site.owner) or not is_training_signal():

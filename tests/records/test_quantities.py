@@ -72,7 +72,8 @@ def test_tags_are_those_that_event_files_of_old_have() -> None:
 @pytest.mark.parametrize("quantity", Quantity)
 def test_what_a_quantity_is_of_shows_in_its_name(quantity: Quantity) -> None:
     is_parameter = quantity.startswith("weight_") or quantity in {Quantity.UPDATE_RATIO, Quantity.TRAINABLE}
-    expected = Of.RESIDUAL if quantity.startswith("residual_") else Of.PARAMETER if is_parameter else Of.LAYER
+    rest = Of.HEAD if quantity.startswith("attention_") else Of.PARAMETER if is_parameter else Of.LAYER
+    expected = Of.RESIDUAL if quantity.startswith("residual_") else rest
     assert quantity.facts.of is expected
 
 
