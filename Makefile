@@ -62,9 +62,8 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
-	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
-	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
-	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
+	$(BIN)/python -m benchmarks.cost --out benchmarks/results
+	$(BIN)/python -m benchmarks.kernel --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks-cpu.md --docs docs/distributed.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
@@ -93,9 +92,9 @@ format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(VENV)/.dev ## make the wheel and the source archive in dist/
-	rm -rf dist
-	$(BIN)/hatchling build
+# ALSO="3.12 3.13" tries the newest versions on those Pythons, too.
+build: $(VENV)/.made ## make wheels and source archive in dist/, check them, and try them with the oldest and newest versions (7 GB, once)
+	$(BIN)/python tests/installed.py --also $(ALSO)
 
 docs: $(VENV)/.docs ## make the documentation pages in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -88,8 +88,8 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
     """Apply the code of a finding to a fresh copy of a faulty training, and train.
 
     The code sees ``model`` (the LightningModule), a ``batch``, ``torch``, ``nn`` and ``pl``. What it passes to
-    ``pl.Trainer`` becomes an option of the training. The learning rate of an ``optimizer`` that it makes is used,
-    everything else stays as it was.
+    ``pl.Trainer`` becomes an option of the training. Of an ``optimizer`` that it makes, everything that it gives is
+    used, and the parameters that no optimizer of the training has; everything else stays as it was.
     """
     running.quiet()
     kind = Kind.NOTHING
@@ -108,7 +108,7 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
         exec(compile(told.remedy_code, f"{told.code} for {case.name}", "exec"), space)  # noqa: S102 - that is the point
         optimizer = space.get("optimizer")
         if isinstance(optimizer, torch.optim.Optimizer):
-            _set_rate(training.module, float(optimizer.param_groups[0]["lr"]))
+            _put_in(training.module, optimizer)
         if options or optimizer is not None:
             kind = Kind.TRAINING
         elif _fingerprint(training.module) != before:
@@ -128,15 +128,22 @@ def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
     return str(module), numbers, hooks
 
 
-def _set_rate(module: pl.LightningModule, rate: float) -> None:
-    """Give the optimizers that the module makes another learning rate."""
+def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
+    """Give the optimizers that the module makes what another one was given: its arguments, and parameters that none has."""
     configure = module.configure_optimizers
+    plain = type(given)([nn.Parameter(torch.zeros(1))])
+    ours = given.param_groups[0]
+    changed = {name: ours[name] for name, usual in plain.defaults.items() if name == "lr" or ours[name] != usual}
 
     def configured() -> Any:  # noqa: ANN401 - Lightning takes several forms
         made = configure()
-        for optimizer in _optimizers(made):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        held = {parameter for one in _optimizers(made) for group in one.param_groups for parameter in group["params"]}
+        for one in _optimizers(made):
+            for group in one.param_groups:
+                group.update({name: value for name, value in changed.items() if name in group})
+        outside = [parameter for parameter in ours["params"] if parameter.requires_grad and parameter not in held]
+        if outside:
+            next(_optimizers(made)).add_param_group({"params": outside})
         return made
 
     module.configure_optimizers = configured  # type: ignore[method-assign]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class Course(NamedTuple):
         return late >= SURE * self.error and late > GOING_ON * self.scale
 
 
+@once
 def course_of(curve: LossCurve) -> Course:
     """Return the course of a run's loss; losses that are not finite are left out, except for the newest."""
     values = curve.values.astype(np.float64)
@@ -117,7 +120,7 @@ def course_of(curve: LossCurve) -> Course:
     few, more = min(10, max(3, len(finite) // 10)), min(50, max(3, len(finite) // 5))
     third = len(finite) // 3
     first, middle, last = (
-        _median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
+        median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
     )
     error = _noise(finite) * _OF_MEDIAN * math.sqrt(1 / few + 1 / more)
     return Course(len(values), first, middle, last, error, start, newest)
@@ -214,12 +217,8 @@ def starts_far_above(history: History) -> float:
     return start if classes or squared else math.nan
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    return float(np.median(values))
-
-
 def _noise(values: NDArray[np.float64]) -> float:
     """Return the standard deviation of a loss around its level, from neighbours, so that its course does not count."""
-    between = float(np.median(np.abs(np.diff(values)))) * _TO_SIGMA
+    between = median(np.abs(np.diff(values))) * _TO_SIGMA
     # Not below what float32 tells apart: a loss that is the same number at every step has no noise.
     return max(between, float(np.finfo(np.float32).eps) * float(np.abs(values).max()))

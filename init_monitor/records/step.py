@@ -99,7 +99,8 @@ class StepRecord(Keeping):
 
     def column(self, quantity: Quantity | str) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
-        return self.table(known(quantity).facts.of).column(quantity)
+        quantity = known(quantity)
+        return self.table(quantity.facts.of).column(quantity)
 
     def __repr__(self) -> str:
         """Say which step it is and how much was measured, in a line."""

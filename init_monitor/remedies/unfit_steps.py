@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import pace_of
 from init_monitor.records import Figure, Role, Severity
@@ -91,7 +92,7 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
     memory = 1 / (1 - last.momentum)
     paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
-    final = last.learning_rate * float(np.median(pulls)) * memory if pulls else math.nan
+    final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):
         return None
     message = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.learning import SURE, course_of, guessing_loss, plays
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -165,10 +166,10 @@ class LossDivergence:
         values = values[np.isfinite(values)]
         if len(values) < 2 * self.steps or plays(history.records):
             return None
-        start = float(np.median(values[: self.steps // 2]))
-        best = float(np.median(values[: -self.steps][-5 * self.steps :]))
+        start = median(values[: self.steps // 2])
+        best = median(values[: -self.steps][-5 * self.steps :])
         latest = values[-self.steps :]
-        level, lowest = float(np.median(latest)), float(latest.min())
+        level, lowest = median(latest), float(latest.min())
         if not start > 0 or lowest < self.rises / 2 * start or level < self.rises * start:
             return None
         if level < best / 2:  # it recovers

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from init_monitor.analysis.learning import LONG
 from init_monitor.analysis.log_partition import HALF, Drift, drifts
 from init_monitor.analysis.lost_samples import ends_of
+from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
@@ -94,7 +93,7 @@ class OutputScale:
         losses = history.losses.values[: self.soon]
         if len(losses) < self.soon:
             return None
-        stays = self._is_far(float(np.median(losses[-3:])), layer)
+        stays = self._is_far(median(losses[-3:]), layer)
         return Severity.WARNING if stays else Severity.INFO
 
     def is_about_start(self, finding: Finding) -> bool:

@@ -93,7 +93,7 @@ class Saturation:
         recent = [Reading(record, structure) for record in history.records[-self.late_records :]]
         places: list[Saturated] = []
         for layer in structure.layers:
-            if layer.role is not Role.ACTIVATION or not math.isfinite(last.share(layer)):
+            if layer.role is not Role.ACTIVATION or not last.share(layer) >= self._least_bar(layer):
                 continue
             ends = layer.depth > end
             severity = self._start(layer, (first, last), ends=ends) if early else None
@@ -109,6 +109,12 @@ class Saturation:
         for late in (False, True):
             if found := [place for place in places if place.late is late]:
                 yield self._finding(found, last, history)
+
+    def _least_bar(self, layer: Layer) -> float:
+        """Return the saturated share below which nothing is said of a layer, whatever else is known of it."""
+        if is_distribution(layer):
+            return min(self.distribution, self.distribution_at_the_end)
+        return min(bounds_of(layer).warning, self.late_share, self.bound_share)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.

@@ -16,7 +16,7 @@ from init_monitor.analysis.forward_growth import (
     shrunk_since,
     trend,
 )
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT, HE
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.segments import segments
@@ -82,9 +82,9 @@ class VanishingActivations:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         structure = history.structure
-        signal, inside = Signal(history.last, structure), in_branches(structure)
+        signal, inside = signal_of(history.last, structure), in_branches(structure)
         first = history.records[0]
-        began = Signal(first, structure)
+        began = signal_of(first, structure)
         changes: list[DepthChange | None] = []
         chains = segments(structure)
         for segment in chains:

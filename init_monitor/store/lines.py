@@ -105,7 +105,7 @@ def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
 def step_columns(record: StepRecord) -> bytes:
     """Return the columns of a step, packed."""
     parts = (record.columns, record.parameter_columns, record.residual_columns, record.head_columns)
-    return packed([{quantity.value: one for quantity, one in part.items()} for part in parts])
+    return packed(parts)
 
 
 def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Bits = NDArray[np.uint64]
     Columns = dict[str, Column]
+
+Name = TypeVar("Name", bound=str)
 
 MARK = b"\x1f"
 """Between the JSON and the bytes of a line: JSON in ASCII never holds it."""
@@ -52,14 +54,15 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 """What the bytes of a line may not hold, and what stands for it."""
 
 
-def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
+def packed(columns: Sequence[Mapping[Name, Column]]) -> bytes:
     """Return the columns of all parts as bytes without a line end; those that are NaN throughout are left out."""
     kept = [_kept(part) for part in columns]
     # A network without attention is written as it always was, so that an earlier version can read it.
     while len(kept) > _ALWAYS and not kept[-1]:
         kept.pop()
     names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
-    bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
+    with np.errstate(all="ignore"):
+        bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
     whole = np.concatenate(bits) if bits else np.zeros(0, np.uint64)
     planes = whole.astype("<u8").view(np.uint8).reshape(-1, 8).T.tobytes()
     content = zlib.compress(struct.pack("<I", len(names)) + names + planes, 6)
@@ -68,7 +71,7 @@ def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
     return content
 
 
-def _kept(part: Mapping[str, Column]) -> Columns:
+def _kept(part: Mapping[Name, Column]) -> Columns:
     """Return the columns of one part that hold a number, rounded; all of them at once."""
     if not part:
         return {}
@@ -150,10 +153,13 @@ def _rounded(column: Column) -> Column:
 
 
 def _coded(columns: Columns) -> list[Bits]:
-    return [
-        one.view(np.uint64) if (guess := _guess(name, columns)) is None else _difference(one, guess)
-        for name, one in columns.items()
-    ]
+    """Return the words of each column: of those that follow from others, the differences, worked out together."""
+    raw = {name: guess for name in columns if (guess := _unrounded(name, columns)) is not None}
+    if not raw:
+        return [one.view(np.uint64) for one in columns.values()]
+    guesses = _rounded(np.array(list(raw.values()))).view(np.uint64)
+    differences = dict(zip(raw, _differences(np.array([columns[name] for name in raw]), guesses), strict=True))
+    return [differences[name] if name in raw else one.view(np.uint64) for name, one in columns.items()]
 
 
 def _decoded(bits: dict[str, Bits], length: int) -> Columns:
@@ -177,22 +183,34 @@ def _mask_size(length: int) -> int:
 
 def _guess(name: str, columns: Columns) -> Bits | None:
     """Return what a column should be, by those before it; the same on every machine: plain IEEE arithmetic."""
+    with np.errstate(all="ignore"):
+        made = _unrounded(name, columns)
+        return None if made is None else _rounded(made).view(np.uint64)
+
+
+def _unrounded(name: str, columns: Columns) -> Column | None:
     if name not in _FOLLOWING:
         return None
     needed, make = _FOLLOWING[name]
     if any(one not in columns for one in needed):
         return None
-    with np.errstate(all="ignore"):
-        return _rounded(np.asarray(make(*(columns[one] for one in needed)), np.float64)).view(np.uint64)
+    return np.asarray(make(*(columns[one] for one in needed)), np.float64)
 
 
-def _difference(column: Column, guess: Bits) -> Bits:
-    """Return where there is no number, a bit each, and the differences, small both ways: 0, -1, 1, -2 become 0, 1, 2, 3."""
-    missing = np.isnan(column)
-    apart = np.where(missing, np.uint64(0), column.view(np.uint64) - guess).view(np.int64)
-    mask = np.zeros(8 * _mask_size(len(column)), np.uint8)
-    mask[: -(-len(column) // 8)] = np.packbits(missing)
-    return np.concatenate((mask.view("<u8").astype(np.uint64), ((apart << 1) ^ (apart >> 63)).view(np.uint64)))
+def _differences(columns: Column, guesses: Bits) -> Bits:
+    """Return where there is no number, a bit each, and the differences, small both ways: 0, -1, 1, -2 become 0, 1, 2, 3.
+
+    Args:
+        columns: ``[columns, rows]``.
+        guesses: the same shape.
+    """
+    count, length = columns.shape
+    missing = np.isnan(columns)
+    apart = np.where(missing, np.uint64(0), columns.view(np.uint64) - guesses).view(np.int64)
+    mask = np.zeros((count, 8 * _mask_size(length)), np.uint8)
+    mask[:, : -(-length // 8)] = np.packbits(missing, axis=1)
+    words = mask.view("<u8").astype(np.uint64), ((apart << 1) ^ (apart >> 63)).view(np.uint64)
+    return np.concatenate(words, axis=1)
 
 
 def _sum(words: Bits, guess: Bits, length: int) -> Column:

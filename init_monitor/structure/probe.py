@@ -7,7 +7,7 @@ fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops.
 
 from __future__ import annotations
 
-import threading
+from threading import get_ident as _thread
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
     from init_monitor.structure.trace import Pending
 
+_away = torch._C.DisableTorchFunction  # noqa: SLF001 - the public way leaves modes on
 _transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
 
 STOPPED = "The structure probe stopped"
@@ -195,7 +196,7 @@ class Probe(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._begin()
         self.causes.clear()
-        self._thread = threading.get_ident()
+        self._thread = _thread()
         self._calls.attach(self._trace.graph.outside)
         self._live = True
         if not self.settle():
@@ -235,21 +236,19 @@ class Probe(TorchFunctionMode):
     ) -> object:
         """Run a torch function, and note what it made from what."""
         kwargs = kwargs or {}
-        if not self._live:
-            return func(*args, **kwargs)
         operation: Operation | None = None
         pending: Pending | None = None
         try:
             operation = self._concerned(func)
             if operation is not None:
-                with torch._C.DisableTorchFunction():  # noqa: SLF001 - of modes around this one
+                with _away():  # modes around this one
                     pending = self._trace.before(operation, args, kwargs, self._calls.running)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._fail(f"before {getattr(func, '__name__', func)}", error)
         result = func(*args, **kwargs)
         if operation is not None and pending is not None:
             try:
-                with torch._C.DisableTorchFunction():  # noqa: SLF001 - the same
+                with _away():  # the same
                     self._trace.after(operation, args, kwargs, result, pending)
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail(f"after {operation.name}", error)
@@ -264,7 +263,7 @@ class Probe(TorchFunctionMode):
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
-        if not self._live or threading.get_ident() != self._thread or in_backward():
+        if not self._live or _thread() != self._thread or in_backward():
             return False
         if _transforms() is not None:
             cause = "Inside vmap or another function transform: what is computed there is not looked into."
