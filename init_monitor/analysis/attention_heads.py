@@ -54,12 +54,14 @@ def heads_at(record: StepRecord, structure: Structure) -> dict[str, Heads]:
         if not rows:
             continue
         rms, largest, entropy, one_place, keys = (column[rows] for column in columns)
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(np.mean(np.square(rms)))
         found[attention.name] = Heads(
             attention,
-            float(np.sqrt(np.mean(np.square(rms)))),
+            math.sqrt(square),
             float(np.max(largest)),
-            float(np.mean(entropy)),
-            float(np.mean(one_place)),
+            float(np.mean(np.clip(entropy, 0, 1))),
+            float(np.mean(np.clip(one_place, 0, 1))),
             float(np.mean(keys)),
         )
     return found
@@ -83,7 +85,9 @@ def made_by_weights(attention: Attention, record: StepRecord, structure: Structu
     if attention.function == IN_MODULE or not makers:
         return math.nan
     squares = [record.layer_table.at(layer.name, Quantity.MEAN_SQUARE) for layer in makers]
-    return math.exp(sum(map(math.log, squares)) / len(squares)) if all(one > 0 for one in squares) else math.nan
+    if not all(0 < one < math.inf for one in squares):
+        return math.nan
+    return math.exp(sum(map(math.log, squares)) / len(squares))
 
 
 def initialised(attention: Attention, structure: Structure) -> list[Layer]:

@@ -119,24 +119,25 @@ class AttentionLogits:
         return False
 
     def _starts_sharp(self, first: Heads | None, last: Heads) -> bool:
-        if first is None or not min(first.keys, last.keys) >= self.fewest_keys:
+        if first is None or not all(one.keys >= self.fewest_keys for one in (first, last)):
             return False
         attention = last.attention
         unscaled = attention.scale * math.sqrt(attention.head_dim) >= self.missing and not attention.normalised
         bar = self.unscaled_share if unscaled else self.share
-        return min(first.one_place, last.one_place) >= bar
+        return all(one.one_place >= bar for one in (first, last))
 
     def _late(self, first: Heads | None, recent: Sequence[Heads], history: History) -> Severity | None:
         """Return how bad the growth of an attention's logits is, ``None`` if there is none."""
         if first is None or len(recent) < self.late_records:
             return None
-        least = min(one.largest for one in recent)
-        if not least >= max(self.range, self.growth * first.largest):
+        bar = max(self.range, self.growth * first.largest)
+        if not all(one.largest >= bar for one in recent):
             return None
+        least = min(one.largest for one in recent)
         if least >= self.float16 and "float16" in _formats(recent[-1], history.structure):
             return Severity.CRITICAL
         stuck = learning_of(history) in {Learning.LEVEL, Learning.BROKEN}
-        collapsed = min(one.one_place for one in recent) >= self.late_share
+        collapsed = all(one.one_place >= self.late_share for one in recent)
         return Severity.WARNING if least >= self.diverges or (stuck and collapsed) else Severity.INFO
 
     def _of_the_start(self, found: Sequence[Heads], history: History) -> Finding:
@@ -167,9 +168,11 @@ class AttentionLogits:
         factor = worst.largest / first.largest if first.largest > 0 else math.inf
         message = (
             f"The largest attention logit of {worst.attention.name} was {phrases.number(first.largest)} at step"
-            f" {history.records[0].step} and is {phrases.number(worst.largest)} now; {phrases.percent(worst.one_place)} of its rows"
-            " look at one place."
+            f" {history.records[0].step} and is {phrases.number(worst.largest)} now"
         )
+        if worst.one_place >= 0:
+            message += f"; {phrases.percent(worst.one_place)} of its rows look at one place"
+        message += "."
         if severity is Severity.INFO:
             message += " As far as the loss tells, nothing is lost by it yet."
         return Finding(

@@ -160,7 +160,7 @@ class Attentions:
         output: Tensor,
         name: Callable[[], tuple[str, str]],
     ) -> None:
-        operands = operands_of(function, args)
+        operands = operands_of(function, args, kwargs)
         if operands is None or not output.is_floating_point() or output.dim() < 2:  # noqa: PLR2004 - rows and keys
             return
         for node in map(self._node_of, operands):
@@ -182,7 +182,7 @@ class Attentions:
         choice = choice_for(output.shape, scores)
         cut = choice.of(output.shape, scores)
         rows = wide(output[cut])
-        beta, added = kwargs.get("beta", 1), args[0]
+        beta, added = kwargs.get("beta", 1), argument(args, kwargs, 0, "input")
         if function == "baddbmm" and isinstance(added, Tensor) and isinstance(beta, (int, float)) and beta:
             rows -= wide(added.expand_as(output)[cut]) * beta
         self._products[node] = Product(rows, output.shape, scores, choice, self._way(*operands), size)

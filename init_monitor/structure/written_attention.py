@@ -12,7 +12,10 @@ from init_monitor.measures.attention import Looks
 from init_monitor.structure.score_rows import Choice, Scores, choice_for, heads_first, scores_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+_FACTORS = ("batch1", "other", "mat2", "batch2")
+"""Names that products give their factors, where they are passed by name."""
 
 _MASKED = -5000.0
 """A score at or below is a mask where what was added cannot be told from it: masks are -10,000, the smallest number of the
@@ -103,9 +106,9 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.float64 if x.dtype == torch.float64 else torch.float32, copy=True)
 
 
-def operands_of(function: str, args: Sequence[object]) -> tuple[Tensor, Tensor] | None:
+def operands_of(function: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[Tensor, Tensor] | None:
     """Return the two factors of a product."""
-    given = list(args[1:] if function in {"einsum", "baddbmm"} else args)
+    given = [*args[function in {"einsum", "baddbmm"} :], *(kwargs[name] for name in _FACTORS if name in kwargs)]
     if function == "einsum" and len(given) == 1 and isinstance(given[0], (list, tuple)):
         given = list(given[0])
     pair = given[:2]

@@ -64,6 +64,7 @@ SPARED = (
     "measures.native._loaded",
     "measures.native._path",
     "measures.native._without_gaps",
+    "structure.score_rows._step",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
