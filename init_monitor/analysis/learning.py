@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ class Course(NamedTuple):
         return late >= SURE * self.error and late > GOING_ON * self.scale
 
 
+@once
 def course_of(curve: LossCurve) -> Course:
     """Return the course of a run's loss; losses that are not finite are left out, except for the newest."""
     values = curve.values.astype(np.float64)
@@ -120,7 +123,7 @@ def course_of(curve: LossCurve) -> Course:
     few, more = min(10, max(3, len(finite) // 10)), min(50, max(3, len(finite) // 5))
     third = len(finite) // 3
     first, middle, last = (
-        _median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
+        median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
     )
     error = _noise(finite) * _OF_MEDIAN * math.sqrt(1 / few + 1 / more)
     return Course(len(values), first, middle, last, error, start, newest)
@@ -214,7 +217,7 @@ def level_since(curve: LossCurve, course: Course) -> int:
     steps, values = curve.steps[finite], curve.values[finite].astype(np.float64)
     few = min(10, max(3, len(values) // 10))
     for i in range(0, len(values) - few, few):
-        if _median(values[i : i + few]) <= course.last + SURE * course.error:
+        if median(values[i : i + few]) <= course.last + SURE * course.error:
             return int(steps[i])
     return int(steps[-1]) if len(steps) else 0
 
@@ -246,12 +249,8 @@ def only_undoes_its_start(history: History) -> bool:
     return course_of(history.losses).last >= (1 - GUESSING) * guessing_loss(history.structure)
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    return float(np.median(values))
-
-
 def _noise(values: NDArray[np.float64]) -> float:
     """Return the standard deviation of a loss around its level, from neighbours, so that its course does not count."""
-    between = float(np.median(np.abs(np.diff(values)))) * _TO_SIGMA
+    between = median(np.abs(np.diff(values))) * _TO_SIGMA
     # Not below what float32 tells apart: a loss that is the same number at every step has no noise.
     return max(between, float(np.finfo(np.float32).eps) * float(np.abs(values).max()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
 from init_monitor.analysis.turning import broken_weights, lead_up, lost_epsilon
-from init_monitor.remedies import made_by_training, phrases, snippets
+from init_monitor.remedies import learning_rate, phrases
 
 if TYPE_CHECKING:
     from init_monitor.analysis.turning import LeadUp
@@ -105,10 +105,10 @@ def _told(came: LeadUp, first: int, history: History) -> str:
 
 def _remedy(came: LeadUp, first: int, history: History) -> tuple[str, str]:
     if came.rose:
-        return (
-            "Lower the learning rate (or warm it up) and clip the gradient; go back to a checkpoint from before.",
-            made_by_training.CLIP,
-        )
+        back = " Go back to a checkpoint from before: weights that are NaN stay NaN."
+        remedy = learning_rate.advice("Lower the learning rate", history, learning_rate.before_it_rose(history), back)
+        sentence, _, code = remedy.partition("\n\n")
+        return sentence, code
     if not came.known:
         return _look_at("the batches", history)
     if _is_measured(first - 1, history):
@@ -130,8 +130,6 @@ def _look_at(where: str, history: History) -> tuple[str, str]:
 def rising(history: History) -> str:
     """Return what to do about a loss that rises for good."""
     rate = history.last.learning_rate
-    at = f" (it is {rate:g} now)" if math.isfinite(rate) else ""
-    return snippets.advice(
-        f"Lower the learning rate{at}, look at whether a schedule raises it, zero the gradients in every step, and clip them.",
-        made_by_training.CLIP,
-    )
+    now = f" (it is {rate:g} now)" if math.isfinite(rate) else ""
+    also = " Look at whether a schedule raises it, and zero the gradients in every step."
+    return learning_rate.advice(f"Lower the learning rate{now}", history, learning_rate.before_it_rose(history), also)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +113,7 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
         remedy=snippets.advice(
             f"Look at what made step {step} so large: a learning rate that a schedule begins with, a loss that is summed there, a batch"
             " unlike the others. Clip the gradient, and begin anew with weights from before it.",
-            made_by_training.CLIP,
+            learning_rate.CLIP,
         ),
     )
 
@@ -125,7 +126,7 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
     memory = 1 / (1 - last.momentum)
     paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
-    final = last.learning_rate * float(np.median(pulls)) * memory if pulls else math.nan
+    final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):
         return None
     message = (

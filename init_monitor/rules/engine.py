@@ -10,6 +10,7 @@ from init_monitor.analysis.consequences import too_large
 from init_monitor.analysis.learning import course_of, learns_well
 from init_monitor.errors import InitMonitorWarning, OptionError
 from init_monitor.records import TAKEN_BACK, Figure, Finding, Severity
+from init_monitor.remedies.aims import aimed
 from init_monitor.remedies.spoken import spoken
 from init_monitor.rules import following, yielding
 from init_monitor.rules.rule import Rule
@@ -109,7 +110,17 @@ class Engine:
         for finding in news:
             if finding.severity > Severity.INFO and self._is_about_start(finding):
                 self._loud.append(finding)
-        return [*taken_back, *(spoken(finding, history.structure) for finding in news)]
+        return [*taken_back, *(spoken(self._aimed(finding, history), history.structure) for finding in news)]
+
+    def _aimed(self, finding: Finding, history: History) -> Finding:
+        """Return a finding with what its remedy aims at, without it if that cannot be measured."""
+        try:
+            return aimed(finding, history)
+        except Exception as error:  # a number more must not cost the finding
+            if self.strict:
+                raise
+            self._notify(f"what the remedy of {finding.code} aims at cannot be told: {type(error).__name__}: {error}.")
+            return finding
 
     def _without_consequences(self, news: Sequence[Finding], history: History) -> list[Finding]:
         """Make information of what follows from an earlier finding, and leave it out where its code was told before."""

@@ -13,7 +13,8 @@ from init_monitor.analysis import slowness
 from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
-from init_monitor.analysis.pace import growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.medians import median
+from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -97,7 +98,7 @@ class UpdateRatio:
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"
@@ -153,12 +154,12 @@ class UpdateRatio:
         record, parts = history.last, []
         measured: dict[str, Figure] = {}
         if len(over) >= self.often:
-            median = float(np.median(over))
+            typical = median(over)
             parts.append(
                 f"In {len(over)} of the last {len(latest)} sampled steps the median layer changed by"
-                f" {phrases.part(median)} its own size in one step: such a step replaces what the ones before have learnt."
+                f" {phrases.part(typical)} its own size in one step: such a step replaces what the ones before have learnt."
             )
-            measured["update_ratio"] = Figure(median, "‖Δw‖/‖w‖ per step")
+            measured["update_ratio"] = Figure(typical, "‖Δw‖/‖w‖ per step")
             measured["records"] = Figure(len(over), f"of the last {len(latest)} sampled steps")
         if overturned:
             parts.append(f"In {phrases.count(steps, 'step')} the weights have become {phrases.times(growth)} as large.")
@@ -170,7 +171,7 @@ class UpdateRatio:
             self._finding(history, severity, f"{_optimizer(record)}: {' '.join(parts)}", measured),
             expected={"update_ratio": Figure(self.too_large, "‖Δw‖/‖w‖ per step, or less")},
             remedy=made_by_training.less_decay(history, per_step)
-            or outsized_loss.before_the_rate(history) + learning_rate.slower(record, per_step),
+            or outsized_loss.before_the_rate(history) + learning_rate.slower(history, per_step),
         )
 
     def _small(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -190,14 +191,14 @@ class UpdateRatio:
         late = slowness.usable_after(stretch) if level else 0.0
         if rising or (late <= slowness.LONGEST_START and self._scheduled(paces, stretch)):
             return None
-        record, ratio = history.last, float(np.median([pace.high for pace in stretch]))
+        record, ratio = history.last, median([pace.high for pace in stretch])
         pull = pull_of(stretch)
         began = history.records[0]
-        faint = pull < learning_rate.AIM / self.hopeless_rate and began.step == 0
-        if level and began.step == 0 and pull < learning_rate.AIM / self.largest_rate:
+        faint = pull < USUAL_UPDATE / self.hopeless_rate and began.step == 0
+        if level and began.step == 0 and pull < USUAL_UPDATE / self.largest_rate:
             # What was drawn anew has not converged.
             faint = faint or slowness.is_as_drawn(began, history.structure, judged)
-        if ratio == 0 or (pull < learning_rate.AIM / self.largest_rate and not faint):
+        if ratio == 0 or (pull < USUAL_UPDATE / self.largest_rate and not faint):
             return None
         steps = stretch[-1].record.step - stretch[0].record.step
         message = (
@@ -227,7 +228,7 @@ class UpdateRatio:
             remedy=LOST
             if faint
             else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
-            + learning_rate.faster(record, ratio),
+            + learning_rate.faster(history, ratio),
         )
 
     def _lost(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -284,7 +285,7 @@ class UpdateRatio:
         return replace(
             finding,
             expected={"update_ratio": Figure(self.too_small, "‖Δw‖/‖w‖ per step, or more")},
-            remedy=learning_rate.faster(record, ratio)
+            remedy=learning_rate.faster(history, ratio)
             if ratio < self.too_small
             else snippets.advice(IN_MORE_DIGITS, MIXED),
         )
@@ -294,7 +295,7 @@ class UpdateRatio:
         inside = [name in judged for name in record.parameter_names]
         moved = record.column(Quantity.UPDATE_RATIO)[inside]
         moved = moved[~np.isnan(moved)]
-        return bool(record.learning_rate > 0 and moved.size and np.median(moved) == 0 and moved.max() < self.too_small)
+        return bool(record.learning_rate > 0 and moved.size and median(moved) == 0 and moved.max() < self.too_small)
 
     def _rises(self, stretch: Sequence[Pace]) -> bool:
         """Say whether the updates are growing by more than noise: a warm-up, or a network that leaves a plateau."""

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from init_monitor.display.attention_table import attention_table
 from init_monitor.display.brief_findings import counted, tellings
 from init_monitor.display.brief_table import FEWER_KINDS, MOST_KINDS, brief_table
 from init_monitor.display.causes import causes, supersedes
@@ -189,6 +190,8 @@ class ConsoleSink:
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
         if record.residual_names:
             content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
+        if record.head_names:
+            content += [Text(""), attention_table(record, structure, findings, width=width, plain=plain)]
         return content
 
     def _brief_table(self, record: StepRecord, structure: Structure, kinds: int) -> RenderableType:
