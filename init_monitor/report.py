@@ -77,13 +77,13 @@ class Report:
         steps = f"{len(self.records)} sampled step{'s' if len(self.records) != 1 else ''}"
         if not named and self.losses.nonfinite_from is not None:
             return f"No finding in {steps}, but the loss is not finite from step {self.losses.nonfinite_from} on."
-        if not named:
-            from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
+        from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
 
-            verdict = verdict_of(self.losses, self.structure, self.records)
+        verdict = verdict_of(self.losses, self.structure, self.records)
+        if not named:
             lead = "Healthy: no finding" if verdict.healthy else "No finding"
             return f"{lead} in {steps} of {len(self.records[-1].names)} layers; {verdict.words}."
-        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
+        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}{verdict.beside_findings}."
 
     def confirm(self, finding: Finding) -> Confirmation | None:
         """Return whether this network shows what the remedy of a finding about it, as it was before, aims at.
