@@ -72,7 +72,7 @@ class Quantity(str, Enum):
         short="variance", unit="the activation's, squared", means="E[(x − E[x])²], correction 0",
         explains="Variance of each layer's output. It should stay level over depth, neither vanish nor explode.", centre=1.0,
         guides=((1.0, "unit variance"),), summary=("log10_min", "log10_median", "log10_max"),
-        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of each layer's output",
+        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of outputs",
         chart=("Signal", "Variance over depth (log10)"), heading=Heading("std", Cell.ROOT, gives_way=0),
         in_events=True, compared="variance",
     )
@@ -112,7 +112,7 @@ class Quantity(str, Enum):
         explains="Variance of ∂loss/∂output. Its level depends on the loss; how it changes over depth is what counts.",
         summary=("log10_min", "log10_median", "log10_max"), pages=(Page.OVERVIEW, Page.PROPAGATION),
         absent="No gradient has reached a layer yet: gradients are measured from the first training step on.",
-        picture="Backward: variance of the loss gradient at each layer's output",
+        picture="Backward: variance of gradients",
         chart=("Signal", "Gradient variance over depth (log10)"), heading=Heading("grad std", Cell.ROOT, gives_way=4),
         in_events=True, compared="gradient variance",
     )
@@ -269,7 +269,7 @@ class Quantity(str, Enum):
         explains="Variance of the residual branch over the variance of the skip. Near 0 the block is silent.",
         centre=1.0, guides=((1.0, "branch as strong as skip"),), summary=("log10_min", "log10_median"),
         pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS),
-        picture="Residual blocks: variance of the branch over variance of the skip",
+        picture="Residuals: branch over skip",
         chart=("Residual blocks", "Branch over skip (log10)"), heading=Heading("Var(F)\n/Var(x)", gives_way=0),
         in_events=True,
     )
