@@ -173,7 +173,7 @@ def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
                 group.update({name: value for name, value in changed.items() if name in group})
         outside = [parameter for parameter in ours["params"] if parameter.requires_grad and parameter not in held]
         if outside:
-            next(_optimizers(made)).add_param_group({"params": outside})
+            next(_optimizers(made)).add_param_group({"params": outside, **changed})
         return made
 
     module.configure_optimizers = configured  # type: ignore[method-assign]

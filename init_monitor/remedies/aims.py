@@ -41,7 +41,7 @@ def aimed(finding: Finding, history: History) -> Finding:
     if aim is None:
         return finding
     sentence, blank, code = finding.remedy.partition("\n\n")
-    return replace(finding, aim=aim, remedy=f"{sentence} Then check(model, batch) shows {aim}.{blank}{code}")
+    return replace(finding, aim=aim, remedy=f"{sentence} check(model, batch) then shows: {aim}.{blank}{code}")
 
 
 def _aim(finding: Finding, history: History) -> Aim | None:

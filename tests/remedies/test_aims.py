@@ -78,7 +78,7 @@ def test_the_code_brings_about_what_its_remedy_says(fault: str) -> None:
     finding = next(one for one in before.findings if one.code == code and one.remedy_code)
     assert finding.aim is not None
     assert finding.aim.measure is measure
-    assert f"Then check(model, batch) shows {finding.aim}." in finding.remedy_sentence
+    assert f"check(model, batch) then shows: {finding.aim}." in finding.remedy_sentence
     was = before.confirm(finding)
     assert was is not None
     assert not was.holds
