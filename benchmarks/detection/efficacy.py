@@ -161,7 +161,8 @@ def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
 def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
     """Give the optimizers that the module makes what another one was given: its arguments, and parameters that none has."""
     configure = module.configure_optimizers
-    plain = type(given)([nn.Parameter(torch.zeros(1))])
+    make: Any = type(given)
+    plain = make([nn.Parameter(torch.zeros(1))])
     ours = given.param_groups[0]
     changed = {name: ours[name] for name, usual in plain.defaults.items() if name == "lr" or ours[name] != usual}
 

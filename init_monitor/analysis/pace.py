@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
 from init_monitor.records.once import once
@@ -106,7 +107,7 @@ def pull_of(stretch: Sequence[Pace]) -> float:
     if epsilon_of(stretch[-1].record.optimizer) is not None:
         return math.inf
     pulls = [pace.pull for pace in stretch if not math.isnan(pace.pull)]
-    return float(np.median(pulls)) if pulls else math.inf
+    return median(pulls) if pulls else math.inf
 
 
 def growth_of(history: History) -> tuple[float, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import IN_PLACE
 from init_monitor.analysis.forward_growth import (
     BLAME_FACTOR,
     DepthChange,
@@ -16,7 +17,7 @@ from init_monitor.analysis.forward_growth import (
     shrunk_since,
     trend,
 )
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT, HE
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.segments import segments
@@ -68,6 +69,7 @@ class VanishingActivations:
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
     yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM701")
+    follows: ClassVar[tuple[str, ...]] = IN_PLACE
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5
@@ -82,9 +84,9 @@ class VanishingActivations:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
         structure = history.structure
-        signal, inside = Signal(history.last, structure), in_branches(structure)
+        signal, inside = signal_of(history.last, structure), in_branches(structure)
         first = history.records[0]
-        began = Signal(first, structure)
+        began = signal_of(first, structure)
         changes: list[DepthChange | None] = []
         chains = segments(structure)
         for segment in chains:

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from init_monitor.display.attention_table import attention_table
 from init_monitor.display.brief_findings import counted, tellings
 from init_monitor.display.brief_table import FEWER_KINDS, MOST_KINDS, brief_table
 from init_monitor.display.causes import causes, supersedes
@@ -189,6 +190,8 @@ class ConsoleSink:
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
         if record.residual_names:
             content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
+        if record.head_names:
+            content += [Text(""), attention_table(record, structure, findings, width=width, plain=plain)]
         return content
 
     def _brief_table(self, record: StepRecord, structure: Structure, kinds: int) -> RenderableType:
@@ -219,15 +222,15 @@ class ConsoleSink:
         steps = self._steps()
         standing = settled(self._findings.values())
         counts = {severity: sum(f.severity is severity for f in standing) for severity in Severity}
+        verdict = verdict_of(self._losses, structure, [last])
         if not any(counts.values()):
-            verdict = verdict_of(self._losses, structure, [last])
-            lead = "healthy so far, no findings" if verdict.healthy else "no findings"
-            return Text(f"Init Monitor: {lead} in {steps}; {verdict.words}.", style=verdict.style)
+            return Text(f"Init Monitor: {verdict.sentence(steps)}", style=verdict.style)
         worst = max(finding.severity for finding in standing)
         named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
         notes = counted([finding for finding in standing if finding.severity is Severity.INFO])
         named += f" ({notes})" if notes and not self.verbose else ""
-        return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])
+        style = verdict.style if worst is Severity.INFO and verdict.beside_findings else SEVERITY_STYLES[worst]
+        return Text(f"Init Monitor: {named} in {steps}{verdict.beside_findings}.", style=style)
 
     def _console(self) -> Console:
         if self._given is not None:

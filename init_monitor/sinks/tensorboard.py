@@ -2,7 +2,7 @@
 
 The writer computes checksums in pure Python, so bytes are the budget: a quantity is one float32 vector over all layers,
 not a scalar per layer. The same event carries a few summary scalars, so that the Time Series tab is useful without any
-plugin; findings also go to the Text tab, and pictures of depth × step to the Images tab when the run ends.
+plugin; each finding is also an entry of the Text tab, and pictures of depth × step to the Images tab when the run ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
 
 from init_monitor.display.heatmap import heatmap
 from init_monitor.display.history_buffer import Trace
-from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.records import Of, settled
 from init_monitor.records.facts_json import facts_json
@@ -26,6 +25,8 @@ from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSS_SCALAR_TAG,
 from init_monitor.sinks import events
 from init_monitor.sinks.custom_scalars import custom_scalars_layout
 from init_monitor.sinks.file_writer import writer_source
+from init_monitor.sinks.finding_texts import FindingTexts
+from init_monitor.sinks.headlines import headlines
 from init_monitor.sinks.summary import summary_scalars
 from init_monitor.store import finding_json, losses_json, structure_json
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from init_monitor.sinks.file_writer import FileWriter
     from init_monitor.sinks.sink import Run
 
-FINDINGS_TEXT_TAG = f"{PLUGIN_NAME}_findings"
 HEATMAP_TAG = f"{PLUGIN_NAME}_heatmap"
 PER_LAYER_TAG = f"{PLUGIN_NAME}_layers"
 
@@ -51,12 +51,17 @@ class TensorBoardSink:
         per_layer_scalars: also write a scalar per layer (parameter, residual) and quantity. It costs two orders of magnitude more time per
             step than the vectors, and slows TensorBoard down.
         custom_scalars: also write a dashboard of the summary scalars for the Custom Scalars tab. TensorBoard knows only one
-            for all runs: leave it out if you have your own.
+            for all runs: leave it out if you have your own. It shows all summary scalars, so all are written.
+        all_scalars: write every summary scalar, about 25 in each step, instead of the few that say most
+            (:mod:`init_monitor.sinks.headlines`).
     """
 
-    def __init__(self, *, per_layer_scalars: bool = False, custom_scalars: bool = False) -> None:
+    def __init__(
+        self, *, per_layer_scalars: bool = False, custom_scalars: bool = False, all_scalars: bool = False
+    ) -> None:
         self.per_layer_scalars = per_layer_scalars
         self.custom_scalars = custom_scalars
+        self.all_scalars = all_scalars
         self._begin(())
 
     def open(self, run: Run) -> None:
@@ -75,7 +80,7 @@ class TensorBoardSink:
             *self._found(changed=bool(findings)),
             *self._vectors(record),
             *self._losses(record.losses),
-            *(events.scalar(tag, value) for tag, value in summary_scalars(record, structure).items()),
+            *(events.scalar(tag, value) for tag, value in self._summary(record, structure).items()),
             *(self._layers(record) if self.per_layer_scalars else ()),
             *([custom_scalars_layout()] if self.custom_scalars and self._first(CONFIG_SUMMARY_TAG) else ()),
         ]
@@ -110,6 +115,7 @@ class TensorBoardSink:
         self._known: tuple[object, ...] | None = None
         self._written: dict[str, object] | None = None
         self._findings: list[Finding] = []
+        self._texts = FindingTexts()
         self._last = _NOTHING
         self._traces = {quantity: Trace() for quantity in quantities() if quantity.facts.picture}
 
@@ -138,7 +144,7 @@ class TensorBoardSink:
         return first
 
     def _layout(self, record: StepRecord, structure: Structure) -> Iterator[Summary.Value]:
-        known = (record.names, record.parameter_names, record.residual_names, structure)
+        known = (record.names, record.parameter_names, record.residual_names, record.head_names, structure)
         if known == self._known:
             return
         self._known = known
@@ -146,6 +152,7 @@ class TensorBoardSink:
             "names": list(record.names),
             "parameter_names": list(record.parameter_names),
             "residual_names": list(record.residual_names),
+            **({"head_names": list(record.head_names)} if record.head_names else {}),
             **structure_json(structure),
         }
         # A scale that is NaN makes a structure differ from itself: what would be written decides.
@@ -159,9 +166,12 @@ class TensorBoardSink:
         if changed or FINDINGS_TAG not in self._tags:
             content = {"findings": [finding_json(finding) for finding in settled(self._findings)]}
             yield events.document(FINDINGS_TAG, content, "findings", first=self._first(FINDINGS_TAG))
-        if changed:
-            markdown = "\n\n".join(finding_markdown(finding) for finding in reversed(settled(self._findings)))
-            yield events.text(FINDINGS_TEXT_TAG, markdown, first=self._first(FINDINGS_TEXT_TAG))
+        for tag, markdown in self._texts.new(self._findings):
+            yield events.text(tag, markdown, first=self._first(tag))
+
+    def _summary(self, record: StepRecord, structure: Structure) -> dict[str, float]:
+        scalars = summary_scalars(record, structure)
+        return scalars if self.all_scalars or self.custom_scalars else headlines(scalars)
 
     def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:
         for quantity in vectors():
@@ -195,8 +205,7 @@ class TensorBoardSink:
         for quantity, trace in self._traces.items():
             steps, names, matrix = trace.matrix()
             if matrix.size and not np.isnan(matrix).all():
-                label = str(quantity).replace("_", " ")
-                png = heatmap(matrix, steps=steps, names=names, title=quantity.facts.picture, quantity=label)
+                png = heatmap(matrix, steps=steps, names=names, title=quantity.facts.picture)
                 yield events.image(f"{HEATMAP_TAG}/{quantity}", png)
 
 

@@ -215,7 +215,7 @@ def _figure(value: object, where: str) -> Figure:
 def _aim(value: object, where: str) -> Aim | None:
     # A later version may measure more.
     name = text(needed(mapping(value, where), "measure", where), f"{where}.measure").upper()
-    return restored(Aim, value, where) if name in Measure.__members__ else None  # type: ignore[no-any-return]
+    return restored(Aim, value, where) if name in Measure.__members__ else None
 
 
 _READERS: dict[str, Callable[[object, str], object]] = {

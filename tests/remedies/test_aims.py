@@ -43,7 +43,8 @@ class Residual(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.second(self.first(x).relu())
+        added: torch.Tensor = self.second(self.first(x).relu())
+        return x + added
 
 
 def residual() -> nn.Sequential:

@@ -29,7 +29,7 @@ from init_monitor.display.heatmap import heatmap
 from init_monitor.display.history_buffer import Trace
 from init_monitor.display.markdown import finding_markdown
 from init_monitor.errors import InitMonitorWarning
-from init_monitor.records import Figure, Finding, Severity, StepRecord, Table
+from init_monitor.records import Figure, Finding, LossStretch, Severity, StepRecord, Table
 from init_monitor.records.quantities import (
     FINDINGS_TAG,
     LAYER_VECTORS,
@@ -38,7 +38,9 @@ from init_monitor.records.quantities import (
     Quantity,
     vector_tag,
 )
+from init_monitor.records.tags import scalar_tag
 from init_monitor.sinks import Run, TensorBoardSink
+from init_monitor.sinks.headlines import HEADLINES
 from init_monitor.sinks.summary import summary_scalars
 from init_monitor.store import finding_json, structure_json
 
@@ -165,8 +167,9 @@ def test_metadata_is_on_the_first_value_of_a_tag_only(tmp_path: Path) -> None:
         assert first.plugin_data.plugin_name == "init_monitor"
         assert json.loads(first.plugin_data.content) == {"v": 1, "kind": kind}
         assert first.data_class == TENSOR_DATA_CLASS
-    assert metadata["init_monitor_findings"][0].plugin_data.plugin_name == "text"
-    assert metadata["init_monitor_findings"][1] is None
+    for code in ("IM101", "IM102"):
+        (only,) = metadata[f"init_monitor_findings/1_critical/{code}_exploding-activations"]
+        assert only.plugin_data.plugin_name == "text"
 
 
 def test_the_layout_is_written_when_names_or_structure_change(tmp_path: Path) -> None:
@@ -200,22 +203,88 @@ def test_all_findings_so_far_are_written_when_there_is_a_new_one(tmp_path: Path)
         [finding_json(one)],
         [finding_json(one), finding_json(two)],
     ]
-    texts = accumulated(tmp_path).Tensors("init_monitor_findings")
-    assert [text.step for text in texts] == [1, 3]
-    assert tensor_util.make_ndarray(texts[1].tensor_proto).item().decode() == "\n\n".join(
-        (finding_markdown(two), finding_markdown(one))
+
+
+def texts(log_dir: Path) -> dict[str, list[tuple[int, str]]]:
+    """The entries of the Text tab by tag, in the order in which the tab shows them."""
+    reader = accumulated(log_dir)
+    tags = sorted(tag for tag in reader.Tags()["tensors"] if tag.startswith("init_monitor_findings"))
+    return {
+        tag.removeprefix("init_monitor_findings/"): [
+            (one.step, tensor_util.make_ndarray(one.tensor_proto).item().decode()) for one in reader.Tensors(tag)
+        ]
+        for tag in tags
+    }
+
+
+def test_each_finding_is_one_entry_of_the_text_tab_worst_first(tmp_path: Path) -> None:
+    aside = finding("IM701", rule="input-scale", severity=Severity.INFO)
+    loud = finding("IM303", rule="saturation", severity=Severity.WARNING)
+    worst = finding("IM604", rule="standstill")
+    again = finding("IM604", rule="standstill", layers=("net.2",), step=3)
+    found = {0: (aside,), 1: (loud,), 3: (worst, again)}
+    play(TensorBoardSink(), tmp_path, [measured(step) for step in range(5)], found)
+    assert texts(tmp_path) == {
+        "1_critical/IM604_standstill": [(3, finding_markdown(worst))],
+        "1_critical/IM604_standstill_2": [(3, finding_markdown(again))],
+        "2_warning/IM303_saturation": [(1, finding_markdown(loud))],
+        "3_info/IM701_input-scale": [(0, finding_markdown(aside))],
+    }
+
+
+def test_an_entry_that_was_taken_back_says_so_and_is_not_written_again(tmp_path: Path) -> None:
+    loud = finding("IM303", rule="saturation", severity=Severity.WARNING)
+    back = dataclasses.replace(
+        loud, severity=Severity.INFO, step=2, message="Left *behind*.", evidence={"taken_back": Figure(0)}
     )
+    play(TensorBoardSink(), tmp_path, [measured(step) for step in range(5)], {0: (loud,), 2: (back,)})
+    told = "### IM303 saturation: taken back\n\nThis no longer holds: Left \\*behind\\*."
+    assert texts(tmp_path) == {
+        "2_warning/IM303_saturation": [(0, finding_markdown(loud)), (2, told)],
+        "3_info/IM303_saturation": [(2, finding_markdown(back))],
+    }
+
+
+def test_what_a_resumed_run_knew_is_in_its_text_tab(tmp_path: Path) -> None:
+    logger, sink = Logger(tmp_path), TensorBoardSink()
+    sink.open(Run(loggers=(logger,), findings=(finding(),)))
+    for step in (100, 101):
+        sink.emit(measured(step), (), NET)
+    sink.close()
+    logger.experiment.close()
+    assert texts(tmp_path) == {"1_critical/IM101_exploding-activations": [(100, finding_markdown(finding()))]}
 
 
 def test_the_summary_scalars_are_plain_scalars(tmp_path: Path) -> None:
     records = [measured(0), measured(1)]
-    play(TensorBoardSink(), tmp_path, records)
+    play(TensorBoardSink(all_scalars=True), tmp_path, records)
     reader = accumulated(tmp_path)
     expected = summary_scalars(records[1])
     assert set(reader.Tags()["scalars"]) == set(expected)
     for tag, value in expected.items():
         assert reader.Scalars(tag)[1].value == np.float32(value), tag
         assert reader.Scalars(tag)[1].step == 1
+
+
+def test_time_series_gets_one_group_of_at_most_eight_scalars_unless_all_are_asked_for(tmp_path: Path) -> None:
+    columns: dict[Quantity, Any] = dict.fromkeys(Quantity, 0.5)
+    net = linears(3)
+    one = dataclasses.replace(
+        record(net, columns, step=0), losses=LossStretch(np.array([0]), np.array([2.0], np.float32))
+    )
+    for name, options in (("few", {}), ("all", {"all_scalars": True}), ("charts", {"custom_scalars": True})):
+        play(TensorBoardSink(**options), tmp_path / name, [one])
+    few, every, charts = (set(accumulated(tmp_path / name).Tags()["scalars"]) for name in ("few", "all", "charts"))
+    assert few < every == charts
+    assert len(few) <= 8
+    assert {tag.split("/")[0] for tag in few} == {"init_monitor_summary"}
+    assert {"init_monitor_summary/loss", "init_monitor_summary/variance/log10_max"} < few
+    assert {scalar_tag(quantity, statistic) for quantity, statistic in HEADLINES} >= few - {"init_monitor_summary/loss"}
+
+
+@pytest.mark.parametrize(("quantity", "statistic"), HEADLINES, ids=str)
+def test_every_default_scalar_is_one_of_the_summary(quantity: Quantity, statistic: str) -> None:
+    assert statistic in quantity.facts.summary
 
 
 def test_per_layer_scalars_are_opt_in(tmp_path: Path) -> None:
