@@ -118,7 +118,7 @@ def moves_of(record: StepRecord) -> Column:
         return per_element / SIGNED_SHARE
     seen = _measured(record)
     if any(name in optimizer for name in _ELEMENTWISE):
-        moved: Column = gradients * _left_by_clip(record) / ((1 - momentum) * (1 + momentum) / 2)
+        moved: Column = np.fmin(per_element, seen)
         return moved
     if "sgd" in optimizer:
         momentum = record.momentum if 0 <= record.momentum < 1 else 0.0
