@@ -115,9 +115,13 @@ class InputScale:
                 # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
                 # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
                 calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
-                recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
-                entry = recent[-1]
-                if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
+                entry = self._entry(calls, history.last, history.structure)
+                if entry is None:
+                    continue
+                before = (
+                    self._entry(calls, record, history.structure) for record in history.records[-self.records : -1]
+                )
+                if all(one is not None and one.kind is entry.kind for one in before):
                     entries[layer.module] = entry
         for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
             found = [entry for entry in entries.values() if entry.severity is severity]
