@@ -20,7 +20,7 @@ TRITON := $(VENV)/triton
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
+.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -62,9 +62,8 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
-	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
-	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
-	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
+	$(BIN)/python -m benchmarks.cost --out benchmarks/results
+	$(BIN)/python -m benchmarks.kernel --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks-cpu.md --docs docs/distributed.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
@@ -80,6 +79,9 @@ bench-field: $(VENV)/.dev ## what is said of people's mistakes in training progr
 	$(BIN)/python -m benchmarks.field --state build/field.jsonl --out benchmarks/results/field-cpu.md --docs docs/detection.md
 	rm build/field.jsonl
 
+bench-peers: $(VENV)/.dev ## what other monitors cost on the same networks, each in an environment below build/peers (10 GB, half an hour); into the docs
+	$(BIN)/python -m benchmarks.peers --out benchmarks/results/peers-cpu.md --docs docs/how-to/cost.md
+
 clients: $(VENV)/.made ## train real libraries with the monitor, each in an environment below build/clients (15 GB, an hour, once); into benchmarks/results
 	$(BIN)/python -m benchmarks.clients --out benchmarks/results/clients-cpu.md
 
@@ -93,9 +95,9 @@ format: $(VENV)/.dev ## put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-build: $(VENV)/.dev ## make the wheel and the source archive in dist/
-	rm -rf dist
-	$(BIN)/hatchling build
+# ALSO="3.12 3.13" tries the newest versions on those Pythons, too.
+build: $(VENV)/.made ## make wheels and source archive in dist/, check them, and try them with the oldest and newest versions (7 GB, once)
+	$(BIN)/python tests/installed.py --also $(ALSO)
 
 docs: $(VENV)/.docs ## make the documentation pages in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

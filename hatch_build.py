@@ -1,22 +1,27 @@
-"""Compiles the kernel for the CPU into the wheel, where there is a compiler; without one the wheel is pure Python.
+"""What building adds: the compiled kernel in the wheel, and a description whose links lead somewhere.
 
-`INIT_MONITOR_NO_NATIVE=1` turns it off.
+Without a compiler, or with `INIT_MONITOR_NO_NATIVE=1`, the wheel is pure Python.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 from packaging.tags import sys_tags
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 MEASURES = "init_monitor/measures"
+
+WHERE_PAGES_ARE = "The pages named here are in the source archive, below `docs/`."
+"""Last line of the description, as long as the documentation has no address of its own."""
 
 
 class CompiledKernel(BuildHookInterface):  # type: ignore[type-arg]
@@ -38,6 +43,22 @@ class CompiledKernel(BuildHookInterface):  # type: ignore[type-arg]
         """Remove what was compiled: it is in the wheel."""
         if hasattr(self, "_made"):
             self._made.cleanup()
+
+
+class Description(MetadataHookInterface):
+    """Makes the package's description from the README: on an index there are no files beside it to link to."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the description."""
+        text = described((Path(self.root) / "README.md").read_text(encoding="utf-8"))
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+
+def described(readme: str) -> str:
+    """Return a README with the links to files of the checkout as plain words, but not in its code."""
+    parts = re.split(r"(^```.*?^```$)", readme, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = [re.sub(r"\[([^\]]+)\]\((?![a-z]+:|#)[^)]+\)", r"\1", text) for text in parts[::2]]
+    return "".join(parts) + f"\n{WHERE_PAGES_ARE}\n"
 
 
 def _compiling(root: Path) -> ModuleType:

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from init_monitor.sinks import default_sinks as default_sinks
     from init_monitor.sinks.sink import Run as Run, Sink as Sink
     from init_monitor.standalone import watch as watch
+    from init_monitor.width_check import (
+        CoordinateCheck as CoordinateCheck,
+        coordinate_check as coordinate_check,
+    )
 
 __version__ = "0.1.0.dev0"
 
@@ -55,6 +59,8 @@ _CONTENTS = {
     "recommend": "plan",
     "InitPlan": "plan",
     "Comparison": "plan",
+    "coordinate_check": "width_check",
+    "CoordinateCheck": "width_check",
     "Report": "report",
     "DEFAULT_RULES": "rules",
     "Rule": "rules.rule",

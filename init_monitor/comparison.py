@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.pace import weights_of
 from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.records import Of, StepRecord
@@ -213,4 +214,4 @@ def _median(record: StepRecord | None, quantity: Quantity, run: StoredRun) -> fl
         weights = weights_of(run.structure)
         column = column[[name in weights for name in record.parameter_names]] if weights else column
     column = column[~np.isnan(column)]
-    return float(np.median(column)) if column.size else float("nan")
+    return median(column) if column.size else float("nan")

@@ -9,11 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).with_name("requirements")
 TORCH = "torch==2.13.0"
-MONITOR = ("pytorch-lightning>=2.4", "rich>=13", "tensorboard>=2.18", "pillow>=10", "numpy>=1.26")
+MONITOR = ("pytorch-lightning>=2.4", "rich>=13", "tensorboard>=2.18", "pillow>=10.1", "numpy>=1.26")
 """What init_monitor itself needs; it is imported from the checkout."""
 
 
-def python_of(name: str, environments: Path) -> Path:
+def python_of(name: str, environments: Path, requirements: Path = REQUIREMENTS) -> Path:
     """Return the interpreter of ``name``'s environment, which is made if it is not there.
 
     Packages of ``<name>.no-deps.txt`` are installed without dependencies: next to a CPU torch their torchvision or
@@ -24,7 +24,7 @@ def python_of(name: str, environments: Path) -> Path:
     """
     home = environments / name
     python, made = home / "bin" / "python", home / ".made"
-    wanted = "".join(path.read_text() for path in sorted(REQUIREMENTS.glob(f"{name}.*")))
+    wanted = "".join(path.read_text() for path in sorted(requirements.glob(f"{name}.*")))
     if made.is_file() and made.read_text() == wanted:
         return python
     print(f"Installing {name} into {home} (minutes, once) ...", flush=True)
@@ -35,8 +35,8 @@ def python_of(name: str, environments: Path) -> Path:
     pip = (str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-cache-dir")
     # First, because as a dependency torch would come with gigabytes of CUDA.
     _run(*pip, TORCH, "numpy")
-    _run(*pip, "--constraint", str(pinned), "--requirement", str(REQUIREMENTS / f"{name}.txt"), *MONITOR)
-    alone = REQUIREMENTS / f"{name}.no-deps.txt"
+    _run(*pip, "--constraint", str(pinned), "--requirement", str(requirements / f"{name}.txt"), *MONITOR)
+    alone = requirements / f"{name}.no-deps.txt"
     if alone.is_file():
         _run(*pip, "--no-deps", "--requirement", str(alone))
     made.write_text(wanted)

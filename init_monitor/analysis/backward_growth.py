@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import healthy_backward_gain
 from init_monitor.analysis.learning import Learning
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records.quantities import Quantity
 
@@ -102,7 +103,7 @@ def gradient_change(signal: Signal, segment: Segment, least_change: float, *, di
     logs = signal.gradient_logs(segment)
     slope, _ = _over_depth(segment, logs)
     levels, profile = by_level(segment.levels, logs)
-    off = direction * (logs - float(np.median(profile[-_END_LAYERS:])))
+    off = direction * (logs - median(profile[-_END_LAYERS:]))
     affected = tuple(int(i) for i in np.flatnonzero(off >= bar))
     top = tuple(int(i) for i in np.flatnonzero(np.asarray(segment.levels) == levels[0]))
     return GradientChange(
@@ -141,7 +142,7 @@ def stopped(signal: Signal, segment: Segment, history: History) -> GradientChang
     silent = tuple(int(i) for i in np.flatnonzero(energy == 0) if i < alive[0])
     if len(silent) < 2:  # noqa: PLR2004 - one layer may be off for a reason of its own
         return None
-    before = Signal(history.records[-2], history.structure).column(Quantity.GRADIENT_VARIANCE, segment)
+    before = signal_of(history.records[-2], history.structure).column(Quantity.GRADIENT_VARIANCE, segment)
     return GradientChange(segment, 0.0, 0.0, silent, silent=True) if (before[list(silent)] == 0).all() else None
 
 
@@ -152,7 +153,7 @@ def _over_depth(segment: Segment, logs: Column) -> tuple[float, float]:
         return math.nan, math.nan
     slope = -theil_sen(levels, profile)
     robust = slope * float(levels[-1] - levels[0])
-    ends = float(np.median(profile[:_END_LAYERS]) - np.median(profile[-_END_LAYERS:]))
+    ends = median(profile[:_END_LAYERS]) - median(profile[-_END_LAYERS:])
     return slope, robust if abs(robust) >= abs(ends) else ends
 
 
@@ -188,4 +189,4 @@ def updates_of(record: StepRecord, change: GradientChange, healthy: tuple[float,
 def _median(values: Column, chosen: Sequence[int]) -> float:
     values = values[list(chosen)]
     finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else math.nan
+    return median(finite) if finite.size else math.nan

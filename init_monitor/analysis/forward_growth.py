@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records import Role
 from init_monitor.records.once import once
@@ -81,7 +82,7 @@ def trend(at: ForwardProfile, *, direction: int) -> Trend:
     levels, profile = at.profile(direction)
     slope = theil_sen(levels, profile) if len(levels) > 1 else 0.0
     robust = slope * float(levels[-1] - levels[0]) if len(levels) else 0.0
-    net = float(np.median(profile[-_NET_LAYERS:]) - profile[0]) if len(levels) else 0.0
+    net = float(median(profile[-_NET_LAYERS:]) - profile[0]) if len(levels) else 0.0
     if direction > 0:
         return Trend(direction, slope, max(robust, net), at.layers_until_overflow(slope))
     return Trend(direction, slope, min(robust, net), at.layers_until_underflow(slope))

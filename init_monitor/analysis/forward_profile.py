@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.analysis.dtypes import format_of, layers_until
 from init_monitor.analysis.gains import healthy_gain
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.residual_correction import beside_the_branch, by_additions, on_the_stream
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, theil_sen
 from init_monitor.records import INPUT, PARAMETER
@@ -37,6 +38,7 @@ class Signal:
 
     def __init__(self, record: StepRecord, structure: Structure) -> None:
         self._order = rows_of(structure, record.names)
+        self._complete = bool((self._order >= 0).all())
         self._record = record
         self._forward, self._backward = by_additions(record, structure)
         self._stream = on_the_stream(record, structure)
@@ -44,9 +46,11 @@ class Signal:
 
     def column(self, quantity: Quantity, segment: Segment) -> Column:
         """Return a quantity for the layers of a segment; NaN for a layer the record does not have."""
-        order = self._order[segment.where]
-        column = np.append(self._record.column(quantity), np.nan)
-        return np.asarray(column[order], dtype=np.float64)
+        column = self._record.column(quantity)
+        if not self._complete:
+            column = np.append(column, np.nan)
+        found: Column = column[self._order[segment.where]]
+        return found
 
     def gradient_logs(self, segment: Segment) -> Column:
         """Return the log gradient variance of a segment's layers, minus what residual additions account for.
@@ -72,6 +76,12 @@ class Signal:
             skip=self._skip[segment.where],
             arriving=self.column(Quantity.INPUT_VARIANCE, segment),
         )
+
+
+@once
+def signal_of(record: StepRecord, structure: Structure) -> Signal:
+    """Return the columns of a record, aligned with a structure; the same object for all who ask."""
+    return Signal(record, structure)
 
 
 @dataclass(frozen=True)
@@ -189,7 +199,7 @@ class ForwardProfile:
         agreed = np.where((measured * given < 0) | carried, 0.0, agreed)
         entering = (logs - agreed)[np.asarray(self.segment.levels) == self.segment.levels[0]]
         entering = entering[np.isfinite(entering)]
-        return float(np.median(entering)) if entering.size else math.nan
+        return median(entering) if entering.size else math.nan
 
 
 @once

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ VISIBLE = 0.05
 
 GUESSING = 0.01
 """How close a loss comes to that of guessing among equal classes; a network that has learned something is below it."""
+
+NEAR = 1.1
+"""Factor over the loss of guessing below which it may still be that, with logits that are not yet small."""
 
 WELL = 0.5
 """A loss below this fraction of its first level, and of that of guessing, has left its start behind."""
@@ -105,6 +110,7 @@ class Course(NamedTuple):
         return late >= SURE * self.error and late > GOING_ON * self.scale
 
 
+@once
 def course_of(curve: LossCurve) -> Course:
     """Return the course of a run's loss; losses that are not finite are left out, except for the newest."""
     values = curve.values.astype(np.float64)
@@ -117,7 +123,7 @@ def course_of(curve: LossCurve) -> Course:
     few, more = min(10, max(3, len(finite) // 10)), min(50, max(3, len(finite) // 5))
     third = len(finite) // 3
     first, middle, last = (
-        _median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
+        median(finite[part]) for part in (slice(few), slice(third, third + more), slice(-more, None))
     )
     error = _noise(finite) * _OF_MEDIAN * math.sqrt(1 / few + 1 / more)
     return Course(len(values), first, middle, last, error, start, newest)
@@ -194,6 +200,28 @@ def guesses(loss: float, structure: Structure) -> bool:
     return abs(loss - guessing_loss(structure)) <= GUESSING * loss
 
 
+def is_still_guessing(course: Course, structure: Structure) -> bool:
+    """Say whether a loss that fell is that of guessing among equal classes, or up to a tenth above it.
+
+    Of a single output it has to have started there, too: any error may be near ln 2.
+    """
+    guess = guessing_loss(structure)
+    single = guess == math.log(2)
+    near = (1 - GUESSING) * guess <= course.last <= NEAR * guess
+    return near and (not single or course.first <= NEAR * guess)
+
+
+def level_since(curve: LossCurve, course: Course) -> int:
+    """Return the first step since which a loss has not fallen: its level there was no higher than now, but for noise."""
+    finite = np.isfinite(curve.values)
+    steps, values = curve.steps[finite], curve.values[finite].astype(np.float64)
+    few = min(10, max(3, len(values) // 10))
+    for i in range(0, len(values) - few, few):
+        if median(values[i : i + few]) <= course.last + SURE * course.error:
+            return int(steps[i])
+    return int(steps[-1]) if len(steps) else 0
+
+
 def starts_far_above(history: History) -> float:
     """Return the first loss of a run if its own output is what makes it, and makes it far too large; else NaN.
 
@@ -214,12 +242,15 @@ def starts_far_above(history: History) -> float:
     return start if classes or squared else math.nan
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    return float(np.median(values))
+def only_undoes_its_start(history: History) -> bool:
+    """Say whether a loss has fallen from far above guessing to no better than that: nothing has been learned by it."""
+    if math.isnan(starts_far_above(history)) or is_other_loss(history):
+        return False
+    return course_of(history.losses).last >= (1 - GUESSING) * guessing_loss(history.structure)
 
 
 def _noise(values: NDArray[np.float64]) -> float:
     """Return the standard deviation of a loss around its level, from neighbours, so that its course does not count."""
-    between = float(np.median(np.abs(np.diff(values)))) * _TO_SIGMA
+    between = median(np.abs(np.diff(values))) * _TO_SIGMA
     # Not below what float32 tells apart: a loss that is the same number at every step has no noise.
     return max(between, float(np.finfo(np.float32).eps) * float(np.abs(values).max()))

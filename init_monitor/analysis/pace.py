@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
 from init_monitor.records.once import once
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 HEALTHY_UPDATE = Quantity.UPDATE_RATIO.facts.healthy or (math.nan, math.nan)
 """‖Δw‖/‖w‖ of one step within which a weight learns: more than a decade around the usual 1e-3. Below,
 thousands of steps change nothing; above, ten steps replace the weight."""
+
+USUAL_UPDATE = math.sqrt(math.prod(HEALTHY_UPDATE))
+"""The middle of it, in logarithm."""
 
 FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
@@ -103,7 +107,7 @@ def pull_of(stretch: Sequence[Pace]) -> float:
     if epsilon_of(stretch[-1].record.optimizer) is not None:
         return math.inf
     pulls = [pace.pull for pace in stretch if not math.isnan(pace.pull)]
-    return float(np.median(pulls)) if pulls else math.inf
+    return median(pulls) if pulls else math.inf
 
 
 def growth_of(history: History) -> tuple[float, int]:

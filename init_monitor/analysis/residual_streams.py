@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.dtypes import Format, format_of, layers_until
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.segments import bounded_exp, log_of, theil_sen
 from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
@@ -169,7 +170,7 @@ class Measured:
         """Return the median of a quantity over the stream; NaN if it was not measured."""
         column = self.column(quantity, stream)
         finite = column[np.isfinite(column)]
-        return float(np.median(finite)) if finite.size else math.nan
+        return median(finite) if finite.size else math.nan
 
     def forward(self, stream: Stream) -> Growth:
         """Return the variances of what enters each block, and of what leaves the last."""
@@ -179,7 +180,7 @@ class Measured:
             kept = entering[1:] / sums[:-1]
         # An activation on the stream (ResNet's last ReLU) keeps only a part of each sum, and would of the last.
         kept = kept[np.isfinite(kept) & (kept > 0)]
-        leaving = sums * (float(np.median(kept)) if kept.size else 1.0)
+        leaving = sums * (median(kept) if kept.size else 1.0)
         levels = np.append(entering, leaving[-1])
         levels[1:] = np.where(np.isnan(levels[1:]), leaving, levels[1:])
         return Growth(levels)

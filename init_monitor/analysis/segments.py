@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.activations import activation_called
+from init_monitor.analysis.medians import median
 from init_monitor.records import Role
 from init_monitor.records.once import Keeping, once
 
@@ -167,7 +168,7 @@ def theil_sen(x: Column, y: Column) -> float:
     apart = run != 0
     if not apart.any():
         return float("nan")
-    return float(np.median((y[j] - y[i])[apart] / run[apart]))
+    return median((y[j] - y[i])[apart] / run[apart])
 
 
 def log_of(values: Column) -> Column:
@@ -180,10 +181,10 @@ def by_level(levels: Sequence[int], values: Column) -> tuple[Column, Column]:
     """Return the distinct levels and the median of the measured values at each, dropping levels without any."""
     finite = np.isfinite(values)
     measured, array = values[finite], np.asarray(levels)[finite]
-    kept, first, counts = np.unique(array, return_index=True, return_counts=True)
-    if (counts == 1).all():  # a plain chain: nothing to take a median of
-        return kept.astype(np.float64), measured[first]
-    return kept.astype(np.float64), np.array([np.median(measured[array == level]) for level in kept])
+    if (array[1:] > array[:-1]).all():  # a plain chain: nothing to take a median of
+        return array.astype(np.float64), measured
+    kept = np.unique(array)
+    return kept.astype(np.float64), np.array([median(measured[array == level]) for level in kept])
 
 
 def bounded_exp(value: float) -> float:

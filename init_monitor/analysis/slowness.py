@@ -10,6 +10,7 @@ import numpy as np
 from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.pace import pace_of
 from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records.quantities import Quantity
@@ -87,7 +88,7 @@ def rounded_away(records: Sequence[StepRecord], history: History, judged: frozen
     sizes = [_median_update(record, judged) for record in records]
     if not all(0 < size < format_of(dtype).spacing / 2 for size in sizes) or learns_well(history):
         return None
-    return dtype, float(np.median(sizes))
+    return dtype, median(sizes)
 
 
 def _median_update(record: StepRecord, judged: frozenset[str]) -> float:

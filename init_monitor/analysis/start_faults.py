@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.analysis.backward_growth import change_over
 from init_monitor.analysis.forward_growth import trend
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_streams import Measured, streams
@@ -124,7 +124,7 @@ def _chains(structure: Structure, *, through_normalisation: bool = False) -> Ite
 
 
 def _signals(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
-    signal = Signal(record, structure)
+    signal = signal_of(record, structure)
     for segment in _chains(structure):
         at = signal.of(segment)
         if at.silent_from() is not None:
@@ -139,7 +139,7 @@ def _signals(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
 
 
 def _gradients(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
-    signal = Signal(record, structure)
+    signal = signal_of(record, structure)
     for segment in _chains(structure, through_normalisation=True):
         total = max((direction * change_over(signal, segment, direction=direction) for direction in (1, -1)), key=abs)
         if abs(total) > FAR:
@@ -174,7 +174,7 @@ def _outputs(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
 
 def _samples(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
     """Of the variance, the part that differs between samples may fade while the whole does not: behind sigmoids."""
-    signal = Signal(record, structure)
+    signal = signal_of(record, structure)
     for segment in _chains(structure):
         levels, shares = by_level(segment.levels, log_of(signal.column(Quantity.BETWEEN_SAMPLE_SHARE, segment)))
         if len(levels) > 1 and shares[0] - shares[-1] > FAR:

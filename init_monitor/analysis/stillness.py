@@ -11,6 +11,7 @@ import numpy as np
 from init_monitor.analysis.learning import CLEAR, course_of, learns_well, plays
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def has_no_gradient(record: StepRecord) -> bool:
     return not ((norms > 0) | (broken > 0) | (np.isnan(norms) & (moved > 0))).any()
 
 
+@once
 def was_skipped(record: StepRecord) -> bool:
     """Say whether a gradient was not finite: a scaler skips such a step, and so may the program; IM601 reports it."""
     return bool((record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT) > 0).any())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records.quantities import Quantity
 
@@ -42,7 +43,7 @@ def lead_up(curve: LossCurve, first: int) -> LeadUp:
     if not earlier.size:
         return LeadUp(math.nan, rose=False, known=0)
     recent = earlier[-BEFORE:]
-    usual = float(np.median(earlier[-10 * BEFORE :]))
+    usual = median(earlier[-10 * BEFORE :])
     last = float(recent[-1])
     rose = last > 0 and last >= ROSE * max(float(np.min(np.abs(recent))), abs(usual) / ROSE, 1e-30)
     return LeadUp(last, rose=bool(rose), known=int(earlier.size))

@@ -54,6 +54,14 @@ class Accumulator(Protocol):
             plan: what to reduce of them besides their moments; without a layout.
         """
 
+    def add(self, rows: Sequence[int], partials: Tensor) -> None:
+        """Add to rows what was reduced already.
+
+        Args:
+            rows: from :meth:`new_row`, each once.
+            partials: ``[len(rows), WIDTH]``, on this device.
+        """
+
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
 

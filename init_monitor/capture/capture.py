@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from init_monitor.capture.catalogue import LAYER
-from init_monitor.capture.directory import Address, Directory
+from init_monitor.capture.addresses import addresses_of
+from init_monitor.capture.attention import attentions_of, head_columns
+from init_monitor.capture.directory import Directory
+from init_monitor.capture.ends import log_partitions, rows_looked_up
 from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from init_monitor.capture.catalogue import Key
+    from init_monitor.capture.attention import AttentionTap
     from init_monitor.capture.executions import Execution
     from init_monitor.capture.heard import Heard
     from init_monitor.capture.residual import ResidualTap
@@ -99,7 +101,7 @@ class Capture:
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
         self.left_out, accepts = LeftOut(model, named), selection.accepts
-        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice)
+        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice, names=self._parameter_names)
         self._probe.on_leaves = self.left_out.note_leaves
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
@@ -202,7 +204,9 @@ class Capture:
     def share(self, measured: Measured) -> Share:
         """Return what this process measured in a step as other processes of the training can read it."""
         rows = tuple(accumulator.rows for accumulator in self._hooks.accumulators.values())
-        self._directory.renew((rows, tuple(self._hooks.taps)), self._addresses)
+        self._directory.renew(
+            (rows, tuple(self._hooks.taps)), lambda: addresses_of(self._hooks, self._probe, self._parameters)
+        )
         return self._directory.share(measured.drained, measured.order)._replace(
             ties=ties(self._hooks.order, self._probe.residuals.order)
         )
@@ -228,7 +232,8 @@ class Capture:
         chosen = self._scope.include or self._scope.exclude  # patterns that leave nothing were reported already
         if not (taps or self.structure.layers or self._hooks.gave_up or chosen):
             self._on_notice(_NO_CALL.format(type(self.model).__name__))
-        self._update_structure(taps, additions)
+        attentions = list(self._probe.attentions.order.values())
+        self._update_structure(taps, additions, attentions)
         self._restore_windows()
         for accumulator, read in measured.drained.items():
             self.looks.add_to(self._windows, accumulator.device, read.flags)
@@ -238,12 +243,15 @@ class Capture:
             self.looks.choose(taps, self._windows, facts.step, self._is_compiled)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
+        columns[Quantity.LOG_PARTITION] = log_partitions(self._probe.ends.logits, taps, reader)
+        weights[Quantity.WEIGHT_ROWS_USED] = rows_looked_up(self._probe.ends.tables, parameters, reader)
         expected_gains(columns, taps, self.structure, variances)
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
         squares = loss_decrease(self.structure.residuals, norms, self.structure.by_name())
         residuals[Quantity.RESIDUAL_LOSS_DECREASE] = facts.learning_rate * squares
-        for column in (*columns.values(), *weights.values(), *residuals.values()):
+        heads = head_columns(attentions, reader)
+        for column in (*columns.values(), *weights.values(), *residuals.values(), *heads.values()):
             column.flags.writeable = False
         return StepRecord(
             step=facts.step,
@@ -251,6 +259,7 @@ class Capture:
             layer_table=Table(tuple(self._names.values()), columns),
             parameter_table=Table(parameters, weights),
             residual_table=Table(tuple(residual.name for residual in self.structure.residuals), residuals),
+            head_table=Table(tuple(name for one in self.structure.attentions for name in one.head_names), heads),
             exact=self._scope.exact,
             optimizer=facts.optimizer,
             learning_rate=facts.learning_rate,
@@ -265,24 +274,6 @@ class Capture:
 
     def _is_compiled(self) -> bool:
         return self._hooks.in_compiled_call or is_compiled(self.model)
-
-    def _addresses(self) -> dict[Key, Address]:
-        """Return where every measured tensor is kept, by names that are the same on all ranks."""
-        addresses: dict[Key, Address] = {}
-        for key, tap in self._hooks.taps.items():
-            here = tap.rows.accumulator
-            for what, row in (("", tap.rows.forward), ("gradient", tap.rows.backward), ("input", tap.arrived)):
-                addresses[(LAYER, *key, what)] = Address(here, row)
-        for name, addition in self._probe.residuals.known.items():
-            for term, rows in addition.own.items():
-                addresses["sum", name, term, ""] = Address(rows.accumulator, rows.forward)
-                addresses["sum", name, term, "gradient"] = Address(rows.accumulator, rows.backward)
-        for name, at in self._parameters.rows.items():
-            whole = self._parameters.whole(name)
-            for what, row in at.by_name().items():
-                copied = what in {"weight", "gradient"}
-                addresses["parameter", name, what] = Address(at.accumulator, row, whole if copied else 0)
-        return {key: address for key, address in addresses.items() if address.row >= 0}
 
     def abort(self) -> None:
         """Abandon a step: leave no hook, keep none of its numbers."""
@@ -321,20 +312,24 @@ class Capture:
                 self._windows[key] = UnitWindow(self._scope.window)
                 self._windows[key].load_state_dict(saved)
 
-    def _update_structure(self, taps: Sequence[Tap], additions: Sequence[ResidualTap]) -> None:
+    def _update_structure(
+        self, taps: Sequence[Tap], additions: Sequence[ResidualTap], attentions: Sequence[AttentionTap]
+    ) -> None:
         signature = (
             tuple(
                 (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
                 for tap in taps
             ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),
+            tuple(tap.site for tap in attentions),
         )
         if signature != self._signature:
             self._signature = signature
             self._names = dict(zip((tap.key for tap in taps), tap_names(taps), strict=True))
             names = tuple(self._names.values())
             layers = structure_of(taps, names, self._parameter_names).layers
-            found = Structure(layers, residuals_of(additions, names, [tap.owner for tap in taps]))
+            residuals = residuals_of(additions, names, [tap.owner for tap in taps])
+            found = Structure(layers, residuals, attentions_of(attentions, self._names))
             self.structure = with_module_facts(found, self.model)
 
 

@@ -112,6 +112,12 @@ class Stacked:
         for row, piece in zip(rows, together.split(list(sizes)), strict=True):
             self.take(row, piece, plan, lasting=True)
 
+    def add(self, rows: Sequence[int], partials: Tensor) -> None:
+        """Add to rows what was reduced already: see :class:`init_monitor.capture.accumulator.Accumulator`."""
+        self._partials.append(partials)
+        self._index.extend(rows)
+        self._is_gradient.extend([False] * len(rows))
+
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
         self._flush()

@@ -146,6 +146,15 @@ class Straight:
                 self._merge_in(row, reduce(together[begin : begin + size].unsqueeze(0), plan).rows)
             begin += size
 
+    def add(self, rows: Sequence[int], partials: Tensor) -> None:
+        """Add to rows what was reduced already: see :class:`init_monitor.capture.accumulator.Accumulator`."""
+        if self.rows > self._room:
+            self._grow()
+        places = list(rows)
+        both = torch.cat((torch.from_numpy(self._batch[places]), partials))
+        index = torch.arange(len(places)).repeat(2)
+        self._batch[places] = merge(both, index, len(places)).numpy()
+
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """Merge what this micro-batch brought into the step's rows; gradients are multiplied by the factor."""
         if not self._room:
@@ -195,6 +204,9 @@ class Straight:
 
     def _grow(self) -> None:
         """Make room for all rows there are by now."""
+        compiled = library()
+        if compiled is not None:
+            compiled.threads(torch.get_num_threads())
         grown = np.tile(_NEUTRAL, (self.rows, 1))
         grown[: self._room] = self._batch
         self._batch, self._room = grown, len(grown)

@@ -25,6 +25,7 @@ _PAGES = {
     Page.PROPAGATION: "Propagation",
     Page.RESIDUALS: "Residuals",
     Page.RESIDUAL_MAPS: "Residuals",
+    Page.ATTENTION: "Attention",
 }
 
 

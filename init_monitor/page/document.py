@@ -169,6 +169,7 @@ def _outline(run: ShownRun) -> dict[str, Any]:
         "names": list(merged_names(dict.fromkeys(one.names for one in run.records))),
         "parameter_names": list(merged_names(dict.fromkeys(one.parameter_names for one in run.records))),
         "residual_names": list(merged_names(dict.fromkeys(one.residual_names for one in run.records))),
+        "head_names": list(merged_names(dict.fromkeys(one.head_names for one in run.records))),
         "weights": sorted(weights_of(run.structure)),
         **structure_json(run.structure),
         "findings": [shown_finding(finding) for finding in run.findings],

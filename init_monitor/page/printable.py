@@ -15,9 +15,9 @@ from init_monitor.records.quoting import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.records import Finding, Layer, Residual, StepRecord
+    from init_monitor.records import Attention, Finding, Layer, Residual, StepRecord
 
-Word = TypeVar("Word", "Finding", "Layer", "Residual")
+Word = TypeVar("Word", "Attention", "Finding", "Layer", "Residual")
 
 _WITH_LINES = frozenset({"message", "remedy"})
 """Fields that may have several lines; a name has one."""
@@ -30,7 +30,11 @@ def printable_finding(finding: Finding) -> Finding:
 
 def printable_structure(structure: Structure) -> Structure:
     """Return a network whose names can be shown."""
-    return Structure(tuple(map(_printable, structure.layers)), tuple(map(_printable, structure.residuals)))
+    return Structure(
+        tuple(map(_printable, structure.layers)),
+        tuple(map(_printable, structure.residuals)),
+        tuple(map(_printable, structure.attentions)),
+    )
 
 
 def printable_records(records: Sequence[StepRecord]) -> list[StepRecord]:
@@ -41,7 +45,7 @@ def printable_records(records: Sequence[StepRecord]) -> list[StepRecord]:
 
 def _printable_record(record: StepRecord, known: dict[tuple[str, ...], tuple[str, ...]]) -> StepRecord:
     changed: dict[str, Any] = {}
-    for part in ("layer_table", "parameter_table", "residual_table"):
+    for part in ("layer_table", "parameter_table", "residual_table", "head_table"):
         table: Table = getattr(record, part)
         names = known.setdefault(table.names, table.names)
         if names is table.names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from init_monitor.records.attention import Attention as Attention
 from init_monitor.records.entries import (
     LayerRecord as LayerRecord,
     Moments as Moments,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Column: TypeAlias = "NDArray[np.float64]"
-"""One number per layer (parameter, residual addition); NaN where not measured."""
+"""One number per layer (parameter, residual addition, head); NaN where not measured."""
 
 Derivation: TypeAlias = Callable[[Callable[[str], Column]], Column]
 """Makes a column from others of the same table, which it gets by name: ``lambda column: np.sqrt(column("variance"))``."""
@@ -32,6 +32,7 @@ class Of(str, Enum):
     LAYER = "layer"
     PARAMETER = "parameter"
     RESIDUAL = "residual"
+    HEAD = "head"
 
     @property
     def plural(self) -> str:
@@ -64,6 +65,7 @@ class Group(str, Enum):
     GAIN = "gain"
     UNITS = "units"
     RESIDUAL = "residual"
+    ATTENTION = "attention"
     LAYER = "layer"
     PARAMETER = "parameter"
     REGISTERED = "registered"
@@ -87,6 +89,7 @@ class Page(str, Enum):
     PROPAGATION = "propagation"
     RESIDUALS = "residuals"
     RESIDUAL_MAPS = "residual_maps"
+    ATTENTION = "attention"
 
 
 class Cell(str, Enum):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+
+from init_monitor.records.once import Keeping, once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.generic)
 
 MOST_STEPS = 16_384
 """Steps kept at most: 200 kB, and more points than any plot of the curve has pixels."""
@@ -41,7 +45,7 @@ class LossStretch:
         return len(self.steps)
 
 
-class LossCurve:
+class LossCurve(Keeping):
     """The loss of every optimizer step: all of them at first, then every second, every fourth, and so on.
 
     The first and the newest step are always there, and the first step whose loss was not finite is remembered.
@@ -54,20 +58,19 @@ class LossCurve:
         seen: steps added so far.
     """
 
-    __slots__ = ("_kept", "_most", "_stride", "first_nonfinite", "seen")
-
     def __init__(self, most_steps: int = MOST_STEPS) -> None:
         self._most = most_steps
         self._stride = 1
-        self._kept: list[tuple[int, float]] = []
+        self._pairs: list[tuple[int, float]] = []
         self.seen = 0
         self.first_nonfinite: int | None = None
 
     def add(self, stretch: LossStretch) -> None:
         """Append the losses of the steps that followed; of a step that was run again, the newer one counts."""
+        self.forget()
         for step, value in zip(stretch.steps.tolist(), stretch.values.tolist(), strict=True):
-            while self._kept and self._kept[-1][0] >= step:
-                self._kept.pop()
+            while self._pairs and self._pairs[-1][0] >= step:
+                self._pairs.pop()
                 self.seen -= 1
             if self.first_nonfinite is not None and step <= self.first_nonfinite:
                 self.first_nonfinite = None
@@ -76,18 +79,18 @@ class LossCurve:
     def _add(self, step: int, value: float) -> None:
         if self.first_nonfinite is None and not np.isfinite(value):
             self.first_nonfinite = step
-        if self._kept and (self.seen - 1) % self._stride:
-            self._kept.pop()  # the newest so far fell between the strides
-        self._kept.append((step, value))
-        if self.seen % self._stride == 0 and len(self._kept) > self._most:
-            newest = () if len(self._kept) % 2 else self._kept[-1:]
-            self._kept = [*self._kept[::2], *newest]
+        if self._pairs and (self.seen - 1) % self._stride:
+            self._pairs.pop()  # the newest so far fell between the strides
+        self._pairs.append((step, value))
+        if self.seen % self._stride == 0 and len(self._pairs) > self._most:
+            newest = () if len(self._pairs) % 2 else self._pairs[-1:]
+            self._pairs = [*self._pairs[::2], *newest]
             self._stride *= 2
         self.seen += 1
 
     def __len__(self) -> int:
         """Count the steps that are kept."""
-        return len(self._kept)
+        return len(self._pairs)
 
     @property
     def stride(self) -> int:
@@ -95,25 +98,27 @@ class LossCurve:
         return self._stride
 
     @property
+    @once
     def steps(self) -> NDArray[np.int64]:
         """The optimizer steps that are kept, ascending."""
-        return np.array([step for step, _ in self._kept], np.int64)
+        return _fixed(np.array([step for step, _ in self._pairs], np.int64))
 
     @property
+    @once
     def values(self) -> NDArray[np.float32]:
         """Their losses."""
-        return np.array([value for _, value in self._kept], np.float32)
+        return _fixed(np.array([value for _, value in self._pairs], np.float32))
 
     @property
     def nonfinite_from(self) -> int | None:
         """The step from which no loss was finite any more; ``None`` if the last one is finite or none is known."""
-        if not self._kept or np.isfinite(self._kept[-1][1]):
+        if not self._pairs or np.isfinite(self._pairs[-1][1]):
             return None
         finite = np.flatnonzero(np.isfinite(self.values))
         after = int(finite[-1]) + 1 if len(finite) else 0
-        first, kept = self.first_nonfinite, self._kept[after][0]
+        first, kept = self.first_nonfinite, self._pairs[after][0]
         # Steps between the kept ones were dropped, so the first non-finite one is stored separately.
-        known = first is not None and first <= kept and (not after or self._kept[after - 1][0] < first)
+        known = first is not None and first <= kept and (not after or self._pairs[after - 1][0] < first)
         return first if known else kept
 
     def since(self, step: int) -> LossStretch:
@@ -121,3 +126,8 @@ class LossCurve:
         steps, values = self.steps, self.values
         inside = steps >= step
         return LossStretch(steps[inside], values[inside])
+
+
+def _fixed(array: NDArray[Number]) -> NDArray[Number]:
+    array.flags.writeable = False
+    return array

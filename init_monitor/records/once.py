@@ -1,4 +1,4 @@
-"""Facts derived from an object that never changes: computed when first needed, kept as long as the object lives.
+"""Facts derived from an object that does not change: computed when first needed, kept as long as the object lives or stays as it is.
 
 Rules ask many times for the same facts of one network and of one record; what depends on nothing else is made once.
 """
@@ -21,6 +21,10 @@ class Keeping:
         """Return the state without the cache."""
         return {name: value for name, value in vars(self).items() if name != _KEPT}
 
+    def forget(self) -> None:
+        """Drop the cache: the object has changed."""
+        vars(self).pop(_KEPT, None)
+
 
 Of = TypeVar("Of", bound=Keeping)
 More = ParamSpec("More")
@@ -37,13 +41,17 @@ def once(make: Callable[Concatenate[Of, More], Made]) -> Callable[Concatenate[Of
 
     @wraps(make)
     def kept(of: Of, /, *args: More.args, **kwargs: More.kwargs) -> Made:
-        known = vars(of).setdefault(_KEPT, {})
-        key = (make, *map(_key, args), *((name, _key(value)) for name, value in kwargs.items()))
+        known = of.__dict__.get(_KEPT)
+        if known is None:
+            known = of.__dict__[_KEPT] = {}
+        key: object = make
+        if args or kwargs:
+            key = (make, *map(_key, args), *((name, _key(value)) for name, value in kwargs.items()))
         found = known.get(key)
         if found is None:
             # The arguments are kept as well: Python reuses the id of an object that is gone.
             found = known[key] = (make(of, *args, **kwargs), args, kwargs)
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     return kept
 

@@ -11,6 +11,7 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from init_monitor.records import head_facts, residual_facts
 from init_monitor.records.facts import Cell, Facts, Form, Group, Heading, Of, Page, Stream
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, SCHEMA_VERSION, scalar_tag, vector_tag
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # fmt: off
 __all__ = [
-    "FINDINGS_TAG", "LAYER_QUANTITIES", "LAYER_VECTORS", "LAYOUT_TAG", "PARAMETER_QUANTITIES", "PARAMETER_VECTORS",
+    "FINDINGS_TAG", "HEAD_QUANTITIES", "HEAD_VECTORS", "LAYER_QUANTITIES", "LAYER_VECTORS", "LAYOUT_TAG", "PARAMETER_QUANTITIES", "PARAMETER_VECTORS",
     "PLUGIN_NAME", "RESIDUAL_QUANTITIES", "RESIDUAL_VECTORS", "SCHEMA_VERSION", "Quantity", "scalar_tag", "vector_tag",
 ]
 # fmt: on
@@ -33,8 +34,8 @@ class Quantity(str, Enum):
     """What is measured. The value is the column name in records, in the run store and in TensorBoard tags.
 
     Plain names are about a layer's output (an activation); ``gradient_*`` is ∂loss/∂activation;
-    ``weight_*`` and ``update_ratio`` are about a parameter; ``residual_*`` is about a residual addition. Variances have
-    correction 0.
+    ``weight_*`` and ``update_ratio`` are about a parameter; ``residual_*`` is about a residual addition, ``attention_*`` about
+    a head of an attention. Variances have correction 0.
     """
 
     facts: Facts
@@ -206,6 +207,12 @@ class Quantity(str, Enum):
         explains="Share of the variance that lies between samples. Near 0 the layer gives the same output for every input.",
         summary=("min",), in_events=True,
     )
+    LOG_PARTITION = "log_partition", Facts(
+        of=Of.LAYER, group=Group.LAYER, title="log Z", short="log Z", form=Form.SIGNED,
+        means="ln Σ exp(logits) of the logits that a cross entropy gets while the watched model runs, mean over (at most 128) rows; ln C where all C are 0",
+        explains="ln Σ exp(logits) of the network's output. The loss does not hold it: where it drifts off, logits are rounded coarsely.",
+        summary=("median",), in_events=True,
+    )
     WEIGHT_COUNT = "weight_count", Facts(
         of=Of.PARAMETER, group=Group.PARAMETER, stream=Stream.WEIGHT, moment="count", title="Weights", unit="elements",
         form=Form.COUNT, means="finite elements of a parameter",
@@ -254,6 +261,12 @@ class Quantity(str, Enum):
         title="Non-finite weight gradients", unit="elements", form=Form.COUNT, means="NaN and ±Inf in ∂loss/∂w",
         healthy=(0.0, 0.0),
     )
+    WEIGHT_ROWS_USED = "weight_rows_used", Facts(
+        of=Of.PARAMETER, group=Group.PARAMETER, title="Rows looked up", short="rows looked up", form=Form.SHARE,
+        means="share of a table's rows (an embedding's) that the sampled steps have looked up so far: the others have learned nothing",
+        explains="Share of an embedding's rows that were looked up in any sampled step so far. What is not looked up is not trained.",
+        in_events=True,
+    )
     UPDATE_RATIO = "update_ratio", Facts(
         of=Of.PARAMETER, group=Group.PARAMETER, title="Update ratio", short="update",
         means="‖Δw‖/‖w‖, measured around the optimizer's step (on an even sample of 65,536 elements of all parameters "
@@ -263,76 +276,25 @@ class Quantity(str, Enum):
         pages=(Page.OVERVIEW,), absent="No optimizer step was measured yet.", chart=("Signal", "Update ratio (log10)"),
         in_events=True, compared="update ratio",
     )
-    RESIDUAL_VARIANCE_RATIO = "residual_variance_ratio", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="variance_ratio",
-        title="Branch over skip", short="Var(F)/Var(x)", means="Var(F) / Var(x); 0 where a branch is silent",
-        explains="Variance of the residual branch over the variance of the skip. Near 0 the block is silent.",
-        centre=1.0, guides=((1.0, "branch as strong as skip"),), summary=("log10_min", "log10_median"),
-        pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS),
-        picture="Residuals: branch over skip",
-        chart=("Residual blocks", "Branch over skip (log10)"), heading=Heading("Var(F)\n/Var(x)", gives_way=0),
-        in_events=True,
-    )
-    RESIDUAL_GROWTH = "residual_growth", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="growth", title="Growth", short="growth",
-        means="Var(sum) / Var(x); 2 for an unscaled branch of the skip's variance",
-        explains="Variance of the sum over the variance of the skip. 2 means that each block doubles the variance.",
-        centre=1.0, guides=((1.0, ""), (2.0, "doubles")), summary=("median", "max"),
-        pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS), chart=("Residual blocks", "Growth per block"),
-        heading=Heading("growth", gives_way=0), in_events=True, compared="residual growth",
-    )
-    RESIDUAL_COVARIANCE = "residual_covariance", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="covariance", title="Covariance",
-        unit="the activation's, squared", form=Form.SIGNED,
-        means="Cov(x, F) as they enter the sum: Var(sum) = Var(skip) + Var(branch) + 2 Cov",
-    )
-    RESIDUAL_CORRELATION = "residual_correlation", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="correlation", title="Correlation",
-        short="correlation", form=Form.SIGNED, means="correlation of the two terms of the sum",
-        explains="Correlation of skip and branch, from −1 to 1. Near 0 at initialisation.", centre=0.0,
-        bounds=(-1.0, 1.0), guides=((0.0, ""),), summary=("abs_median",), pages=(Page.RESIDUALS,),
-        chart=("Residual blocks", "Correlation of skip and branch"), heading=Heading("correlation", gives_way=4),
-        in_events=True,
-    )
-    RESIDUAL_BACKWARD_GROWTH = "residual_backward_growth", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="backward_growth",
-        title="Backward growth", short="backward growth", means="variance of ∂loss/∂x over that of ∂loss/∂sum",
-        centre=1.0, summary=("median",), heading=Heading("backward\ngrowth", gives_way=2),
-    )
-    RESIDUAL_SKIP_VAR = "residual_skip_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="skip_var", title="Variance of the skip",
-        unit="the activation's, squared", means="Var(x)",
-    )
-    RESIDUAL_BRANCH_VAR = "residual_branch_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="branch_var",
-        title="Variance of the branch", unit="the activation's, squared", means="Var(F)",
-    )
-    RESIDUAL_SUM_VAR = "residual_sum_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="sum_var", title="Variance of the sum",
-        short="Var(sum)", unit="the activation's, squared", means="variance of the block's output",
-        explains="Variance of each block's output.", heading=Heading("Var(sum)", gives_way=3), in_events=True,
-    )
-    RESIDUAL_SKIP_GRADIENT_VAR = "residual_skip_gradient_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="skip_gradient_var",
-        title="Gradient at the skip", unit="the gradient's, squared",
-        means="variance of ∂loss/∂x, the whole gradient at the block's input",
-    )
-    RESIDUAL_BRANCH_GRADIENT_VAR = "residual_branch_gradient_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="branch_gradient_var",
-        title="Gradient at the branch", unit="the gradient's, squared", means="variance of ∂loss/∂F",
-    )
-    RESIDUAL_SUM_GRADIENT_VAR = "residual_sum_gradient_var", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="sum_gradient_var",
-        title="Gradient at the sum", short="gradient at the sum", unit="the gradient's, squared",
-        means="variance of ∂loss/∂sum", explains="Variance of ∂loss/∂sum.", in_events=True,
-    )
-    RESIDUAL_LOSS_DECREASE = "residual_loss_decrease", Facts(
-        of=Of.RESIDUAL, group=Group.RESIDUAL, stream=Stream.ADDITION, moment="loss_decrease", title="Loss decrease",
-        short="loss decrease", unit="of the loss",
-        means="η‖g‖² over the block's parameters: what one SGD step takes off the loss, to first order (Shao et al. 2020, Eq. 15)",
-        explains="η‖g‖² over the block's parameters: what one step of SGD takes off the loss, to first order.",
-        pages=(Page.RESIDUALS,), heading=Heading("loss\ndecrease", gives_way=1), in_events=True,
-    )
+    RESIDUAL_VARIANCE_RATIO = "residual_variance_ratio", residual_facts.VARIANCE_RATIO
+    RESIDUAL_GROWTH = "residual_growth", residual_facts.GROWTH
+    RESIDUAL_COVARIANCE = "residual_covariance", residual_facts.COVARIANCE
+    RESIDUAL_CORRELATION = "residual_correlation", residual_facts.CORRELATION
+    RESIDUAL_BACKWARD_GROWTH = "residual_backward_growth", residual_facts.BACKWARD_GROWTH
+    RESIDUAL_SKIP_VAR = "residual_skip_var", residual_facts.SKIP_VAR
+    RESIDUAL_BRANCH_VAR = "residual_branch_var", residual_facts.BRANCH_VAR
+    RESIDUAL_SUM_VAR = "residual_sum_var", residual_facts.SUM_VAR
+    RESIDUAL_SKIP_GRADIENT_VAR = "residual_skip_gradient_var", residual_facts.SKIP_GRADIENT_VAR
+    RESIDUAL_BRANCH_GRADIENT_VAR = "residual_branch_gradient_var", residual_facts.BRANCH_GRADIENT_VAR
+    RESIDUAL_SUM_GRADIENT_VAR = "residual_sum_gradient_var", residual_facts.SUM_GRADIENT_VAR
+    RESIDUAL_LOSS_DECREASE = "residual_loss_decrease", residual_facts.LOSS_DECREASE
+    ATTENTION_LOGIT_MAX = "attention_logit_max", head_facts.LOGIT_MAX
+    ATTENTION_LOGIT_RMS = "attention_logit_rms", head_facts.LOGIT_RMS
+    ATTENTION_ENTROPY = "attention_entropy", head_facts.ENTROPY
+    ATTENTION_ONE_PLACE = "attention_one_place", head_facts.ONE_PLACE
+    ATTENTION_FIRST = "attention_first", head_facts.FIRST
+    ATTENTION_KEYS = "attention_keys", head_facts.KEYS
+    ATTENTION_ROWS = "attention_rows", head_facts.ROWS
 
     # fmt: on
 
@@ -344,4 +306,5 @@ def _of(of: Of, *, in_events: bool = False) -> tuple[Quantity, ...]:
 LAYER_QUANTITIES, LAYER_VECTORS = _of(Of.LAYER), _of(Of.LAYER, in_events=True)
 PARAMETER_QUANTITIES, PARAMETER_VECTORS = _of(Of.PARAMETER), _of(Of.PARAMETER, in_events=True)
 RESIDUAL_QUANTITIES, RESIDUAL_VECTORS = _of(Of.RESIDUAL), _of(Of.RESIDUAL, in_events=True)
+HEAD_QUANTITIES, HEAD_VECTORS = _of(Of.HEAD), _of(Of.HEAD, in_events=True)
 """Those of the package. Registered ones are in ``registry.quantities`` and ``registry.vectors`` only."""

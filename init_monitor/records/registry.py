@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from init_monitor.records.quantities import Quantity, added
@@ -47,12 +48,16 @@ def register(name: str, facts: Facts) -> Quantity:
     if member is None:
         member = added[name] = described(name, facts)
     member.facts = facts
+    quantities.cache_clear()
+    vectors.cache_clear()
     return member
 
 
 def unregister(name: str) -> None:
     """Take a registered quantity out again; one that is not there is left alone."""
     added.pop(name, None)
+    quantities.cache_clear()
+    vectors.cache_clear()
 
 
 def described(name: str, facts: Facts) -> Quantity:
@@ -64,12 +69,14 @@ def described(name: str, facts: Facts) -> Quantity:
     return member
 
 
+@cache
 def quantities(of: Of | None = None) -> tuple[Quantity, ...]:
     """Return every quantity, those of the package first; only those ``of`` one thing, if it is given."""
     every = (*Quantity, *added.values())
     return every if of is None else tuple(quantity for quantity in every if quantity.facts.of is of)
 
 
+@cache
 def vectors(of: Of | None = None) -> tuple[Quantity, ...]:
     """Return the quantities that go to TensorBoard, one float32 vector each per sampled step."""
     return tuple(quantity for quantity in quantities(of) if quantity.facts.in_events)

@@ -35,6 +35,7 @@ class StepRecord(Keeping):
         layer_table: the numbers of the layers, by tap name, in execution order.
         parameter_table: those of the parameters, by qualified name.
         residual_table: those of the residual additions, in execution order.
+        head_table: those of the attention heads: all heads of the first attention, then those of the next.
         exact: False if the numbers come from a sample of the elements (``measure="staged"``).
         optimizer: class name of the optimizer that stepped (comma-separated if several), or empty.
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
@@ -56,6 +57,7 @@ class StepRecord(Keeping):
     layer_table: Table = field(default_factory=Table)
     parameter_table: Table = field(default_factory=Table)
     residual_table: Table = field(default_factory=Table)
+    head_table: Table = field(default_factory=Table)
     exact: bool = True
     optimizer: str = ""
     learning_rate: float = math.nan
@@ -83,18 +85,22 @@ class StepRecord(Keeping):
             ("layer_table", Of.LAYER),
             ("parameter_table", Of.PARAMETER),
             ("residual_table", Of.RESIDUAL),
+            ("head_table", Of.HEAD),
         ):
             object.__setattr__(self, name, getattr(self, name).derived(of))
 
     def table(self, of: Of) -> Table:
-        """Return the table of the layers, the parameters or the residual additions."""
+        """Return the table of the layers, the parameters, the residual additions or the heads."""
         if of is Of.LAYER:
             return self.layer_table
+        if of is Of.HEAD:
+            return self.head_table
         return self.parameter_table if of is Of.PARAMETER else self.residual_table
 
     def column(self, quantity: Quantity | str) -> Column:
         """Return one quantity over all layers (or parameters, or residuals): float64, NaN where not measured."""
-        return self.table(known(quantity).facts.of).column(quantity)
+        quantity = known(quantity)
+        return self.table(quantity.facts.of).column(quantity)
 
     def __repr__(self) -> str:
         """Say which step it is and how much was measured, in a line."""
@@ -125,6 +131,16 @@ class StepRecord(Keeping):
     def residual_names(self) -> tuple[str, ...]:
         """Names of the residual additions, in execution order."""
         return self.residual_table.names
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the attention heads, in execution order."""
+        return self.head_table.names
+
+    @property
+    def head_columns(self) -> Mapping[Quantity, Column]:
+        """One float64 array per head quantity, aligned with ``head_names``."""
+        return self.head_table.columns
 
     @property
     def residual_columns(self) -> Mapping[Quantity, Column]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
+    from init_monitor.records.attention import Attention
     from init_monitor.records.layer import Layer, Residual
 
 _SHORT_OUTLINE = 40
@@ -25,13 +26,14 @@ _SHORT_OUTLINE = 40
 
 @dataclass(frozen=True, repr=False)
 class Structure(Keeping):
-    """The network as it was executed: layers in execution order, and its residual additions.
+    """The network as it was executed: layers in execution order, its residual additions, and its attentions.
 
     It prints as an outline, and as a tree where rich prints it.
     """
 
     layers: tuple[Layer, ...] = ()
     residuals: tuple[Residual, ...] = ()
+    attentions: tuple[Attention, ...] = ()
 
     @property
     @once

@@ -43,13 +43,18 @@ class Table:
 
     def at(self, name: str, quantity: Quantity | str) -> float:
         """Return one number; NaN where there is no such name or it was not measured."""
-        column, row = self.columns.get(known(quantity)), self.index.get(name)
-        return math.nan if column is None or row is None else float(column[row])
+        column, row = self.columns.get(quantity), self.index.get(name)  # type: ignore[arg-type] # a name is as good
+        if column is None:
+            known(quantity)
+        return math.nan if column is None or row is None else column.item(row)
 
     def column(self, quantity: Quantity | str) -> Column:
         """Return a quantity over all rows, shape ``[names]``, float64; all NaN if it was not measured."""
-        found = self.columns.get(known(quantity))
-        return np.full(len(self.names), np.nan) if found is None else found
+        found = self.columns.get(quantity)  # type: ignore[arg-type] # the same
+        if found is None:
+            known(quantity)
+            return np.full(len(self.names), np.nan)
+        return found
 
     def by_name(self, quantity: Quantity | str) -> Mapping[str, float]:
         """Return a quantity of every row, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 PLUGIN_NAME = "init_monitor"
 SCHEMA_VERSION = 1
 """Version of the run store, the JSON report and the TensorBoard payload; raised when a reader must change."""
@@ -12,6 +14,7 @@ LOSSES_TAG = f"{PLUGIN_NAME}/losses"
 LOSS_SCALAR_TAG = f"{PLUGIN_NAME}_summary/loss"
 
 
+@cache
 def vector_tag(quantity: str) -> str:
     """Return the TensorBoard tag of a quantity's vector.
 
@@ -21,6 +24,7 @@ def vector_tag(quantity: str) -> str:
     return f"{PLUGIN_NAME}/{quantity}"
 
 
+@cache
 def scalar_tag(quantity: str, statistic: str) -> str:
     """Return the tag of one summary scalar, for instance the median over depth.
 

@@ -9,7 +9,7 @@ from init_monitor.analysis.activations import activation_called
 from init_monitor.analysis.backward_growth import backward_gains, change_over
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.optimizers import epsilon_of
@@ -39,7 +39,7 @@ class _Rule(Protocol):
 def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
     """Return the finding of ``rule`` about one chain, which :attr:`History.last` shows."""
     change, updates, direction = fault.change, fault.updates, fault.direction
-    signal, segment = Signal(history.last, history.structure), change.segment
+    signal, segment = signal_of(history.last, history.structure), change.segment
     measured, healthy = backward_gains(signal, segment)
     off = direction * (log_of(measured) - log_of(healthy))
     blamed = () if change.silent else to_blame(off, rule.blame_factor)
@@ -48,7 +48,7 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         worst is not None
         and (fault.severity > Severity.INFO or not updates.learns)
         and made_by_training.made_by_training(
-            Signal(history.records[0], history.structure).column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
+            signal_of(history.records[0], history.structure).column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
             signal.column(Quantity.EXPECTED_BACKWARD_GAIN, segment),
             healthy,
             worst,
@@ -84,7 +84,7 @@ def _came_later(change: GradientChange, history: History, direction: int) -> boo
     first = history.records[0]
     if change.silent or not change.total > 0 or first.step == history.last.step:
         return False
-    before = change_over(Signal(first, history.structure), change.segment, direction=direction)
+    before = change_over(signal_of(first, history.structure), change.segment, direction=direction)
     return before < abs(math.log(change.total)) / 2
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.forward_growth import trend
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets
@@ -54,7 +54,7 @@ def _finding(
     rule: _Rule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
 ) -> Finding:
     worst = max(found, key=lambda one: abs(math.log(one.total)) if one.total > 0 else math.inf)
-    signal = Signal(history.last, history.structure)
+    signal = signal_of(history.last, history.structure)
     at = signal.of(worst.segment)
     layers = [one.segment.layers[i] for one in found for i in _at_fault(one, signal)]
     message = _message(worst, at)
@@ -85,7 +85,7 @@ def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, d
     """Say whether training caused it, and whether through the size of the weights."""
     if change.since is not None:
         return True, True
-    began = Signal(history.records[0], history.structure).of(change.segment)
+    began = signal_of(history.records[0], history.structure).of(change.segment)
     if change.silent_from is not None:
         # A first record without numbers says nothing.
         return bool(np.nanmax(began.variance, initial=0.0) > 0) and began.silent_from() is None, False

@@ -42,11 +42,8 @@ SHRUNK = 3.0
 USUAL_DECAY = 1e-4
 """Weight decay of the ResNets (He et al. 2016): at a rate of 0.1 it takes 1e-5 of a weight per step."""
 
-SLOWER = "Lower the learning rate (or warm it up)."
+SLOWER = "Lower the learning rate"
 FINE = " The initial weights were fine."
-
-CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
-"""Keeps a single step from replacing the weights; written for Lightning."""
 
 
 def made_by_training(first: Column, now: Column, healthy: Column, position: int, *, direction: int) -> bool:
@@ -101,23 +98,18 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
         rate = learning_rate.rate_of_the_start(history)
         if learning_rate.all_were_small(history):
             return _less_of_a_term(history, weights)
-        if math.isnan(rate):
+        if math.isnan(rate.value):
             return f"Lower the learning rate or the weight decay.{FINE}"
-        return snippets.advice(
-            f"{SLOWER} Judging by the first step that was too large, a rate of about {rate:g} is right.",
-            optimizer_code(history.last.optimizer, rate),
-        )
-    sentence = f"{SLOWER[:-1]}, and clip the gradient."
+        return learning_rate.advice(SLOWER, history, rate)
+    sentence = ""
     if history.last.momentum >= HEAVY:
         steps = phrases.number(1 / (1 - history.last.momentum)) if history.last.momentum < 1 else "all"
         sentence += f" Its momentum of {history.last.momentum:g} adds up {steps} steps: 0.9 is usual."
     sentence += FINE
     rate = learning_rate.rate_of_the_start(history)
-    if math.isnan(rate):
-        return snippets.advice(sentence, CLIP)
-    sentence += f" Judging by the first step that was too large, a rate of about {rate:g} is right."
-    code = (optimizer_code(history.last.optimizer, rate), CLIP)
-    return snippets.advice(sentence, "\n".join(line for line in code if line))
+    if math.isnan(rate.value):
+        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{sentence}", learning_rate.CLIP)
+    return learning_rate.advice(SLOWER, history, rate, sentence)
 
 
 def less_decay(history: History, ratio: float) -> str:

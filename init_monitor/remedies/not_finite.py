@@ -102,8 +102,8 @@ def _overflow(reached: Column, grown: float, layer: Layer | None, history: Histo
         first = history.records[0].step
         why += f" Its weights are {phrases.times(grown)} as large as at step {first}: the updates are too large."
         loss, mean = _large_loss(history, near)
-        sentence = f"Lower the learning rate (or warm it up) and clip the gradient.{mean}"
-        return Cause(why + loss, sentence, made_by_training.CLIP)
+        sentence, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+        return Cause(why + loss, f"{sentence}{mean}", code)
     return Cause(
         why,
         "Make the signal smaller (initialisation, normalisation), or use a format with more range (bfloat16, float32).",

@@ -8,6 +8,7 @@ import numpy as np
 
 from init_monitor.analysis.activations import Shape, activation_called
 from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.stillness import Still, expected_updates, is_output
 from init_monitor.records import Role
@@ -221,9 +222,9 @@ def _unmoved(history: History) -> Cause:
     wanted = wanted[np.isfinite(wanted) & (wanted > 0)]
     dtypes = {layer.dtype for layer in history.structure.layers if layer.weight}
     spacing = max((format_of(dtype).spacing for dtype in dtypes), default=0.0)
-    if wanted.size and float(np.median(wanted)) < spacing:
+    if wanted.size and median(wanted) < spacing:
         return Cause(
-            f"An update would be {phrases.part(float(np.median(wanted)))} the size of a weight, and {' and '.join(sorted(dtypes))} tells"
+            f"An update would be {phrases.part(median(wanted))} the size of a weight, and {' and '.join(sorted(dtypes))} tells"
             f" numbers apart to {phrases.number(spacing)} of their size: it is rounded away.",
             "Raise the learning rate, or keep the weights in float32 and compute in half precision"
             ' (precision="bf16-mixed").',

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT, HE
 from init_monitor.analysis.learning import Learning, is_other_loss, learning_of, learns_well
 from init_monitor.analysis.segments import segments
@@ -59,6 +60,7 @@ class ExplodingActivations:
     code: ClassVar[str] = "IM101"
     name: ClassVar[str] = "exploding-activations"
     yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e4
@@ -69,7 +71,7 @@ class ExplodingActivations:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
-        signal = Signal(history.last, history.structure)
+        signal = signal_of(history.last, history.structure)
         looked = (self._look(signal.of(segment)) for segment in segments(history.structure))
         changes = [self._as_begun(one, history) for one in looked if one is not None]
         if any(one.severity is Severity.WARNING for one in changes) and _may_grow(history):
@@ -88,7 +90,7 @@ class ExplodingActivations:
         first = history.records[0]
         if first.step == history.last.step:
             return change
-        began = self._look(Signal(first, history.structure).of(change.segment))
+        began = self._look(signal_of(first, history.structure).of(change.segment))
         if began is None or began.worst is None or began.worst not in change.blamed:
             return change
         return change._replace(blamed=began.blamed, worst=began.worst)

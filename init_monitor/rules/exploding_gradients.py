@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, gradient_change, updates_of
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.optimizers import epsilon_of
@@ -57,6 +58,7 @@ class ExplodingGradients:
     code: ClassVar[str] = "IM201"
     name: ClassVar[str] = "exploding-gradients"
     yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = f"He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2 (backward case); {GLOROT}"
 
     warning_change: float = 1e4
@@ -68,7 +70,7 @@ class ExplodingGradients:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        signal = Signal(history.last, history.structure)
+        signal = signal_of(history.last, history.structure)
         chains = segments(history.structure, through_normalisation=True)
         seen = [
             change

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
@@ -134,7 +134,7 @@ class InitMismatch:
 
         Layers that other findings cover (``covered``) do not count.
         """
-        signal = Signal(began.last, began.structure)
+        signal = signal_of(began.last, began.structure)
         given = signal.column(Quantity.EXPECTED_GAIN, segment)
         measured = signal.column(Quantity.GAIN, segment)
         low, high = np.array([self._accepted(layer) for layer in segment.layers]).T

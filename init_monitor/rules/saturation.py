@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -68,7 +69,8 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM501", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
@@ -93,7 +95,7 @@ class Saturation:
         recent = [Reading(record, structure) for record in history.records[-self.late_records :]]
         places: list[Saturated] = []
         for layer in structure.layers:
-            if layer.role is not Role.ACTIVATION or not math.isfinite(last.share(layer)):
+            if layer.role is not Role.ACTIVATION or not last.share(layer) >= self._least_bar(layer):
                 continue
             ends = layer.depth > end
             severity = self._start(layer, (first, last), ends=ends) if early else None
@@ -110,8 +112,20 @@ class Saturation:
             if found := [place for place in places if place.late is late]:
                 yield self._finding(found, last, history)
 
+    def _least_bar(self, layer: Layer) -> float:
+        """Return the saturated share below which nothing is said of a layer, whatever else is known of it."""
+        if is_distribution(layer):
+            return min(self.distribution, self.distribution_at_the_end)
+        return min(bounds_of(layer).warning, self.late_share, self.bound_share)
+
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        What is said of an attention's logits (IM304) explains the softmax in the same module.
+        """
+        if other.code == "IM304":
+            inside = {name for name in finding.layers if any(one.startswith(f"{name}.") for one in other.layers)}
+            return frozenset(inside) | paths.explained(finding, other, structure)
         return paths.explained(finding, other, structure)
 
     def is_about_start(self, finding: Finding) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.analysis.stillness import (
     Still,
     end_of_gradient,
@@ -179,7 +180,7 @@ def _numbers(still: Still, place: Layer | None, history: History) -> tuple[dict[
         evidence["learning_rate"] = Figure(record.learning_rate)
     wanted = expected_updates(record)
     wanted = wanted[np.isfinite(wanted) & (wanted > 0)]
-    usual = float(np.median(wanted)) if wanted.size else math.nan
+    usual = median(wanted) if wanted.size else math.nan
     expected = {
         "update_ratio": Figure(usual, "‖Δw‖/‖w‖ by rate and gradient") if usual > 0 else Figure(1e-3, "‖Δw‖/‖w‖")
     }

@@ -10,9 +10,10 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, change_over, gradient_change, stopped, updates_of
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
-from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import HEALTHY_UPDATE
@@ -68,6 +69,7 @@ class VanishingGradients:
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
     yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )
@@ -85,7 +87,7 @@ class VanishingGradients:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        signal = Signal(history.last, history.structure)
+        signal = signal_of(history.last, history.structure)
         chains = segments(history.structure, through_normalisation=True)
         seen = [
             change
@@ -144,7 +146,7 @@ class VanishingGradients:
         if len(records) < self.least_records or records[-1].step - records[0].step < self.least_steps:
             return False
         bar = math.log(self.warning_change)
-        return all(change_over(Signal(r, history.structure), segment, direction=-1) >= bar for r in records)
+        return all(change_over(signal_of(r, history.structure), segment, direction=-1) >= bar for r in records)
 
 
 def _underflows(change: GradientChange, signal: Signal, history: History) -> bool:

@@ -7,6 +7,7 @@ times the numbers themselves.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _PNG_SIZE = slice(16, 24)
 """Where a PNG says its width and height (PNG specification, 11.2.1): after signature, length and name of IHDR."""
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 _RGB = 3
 """What the image summary calls three colour channels."""
@@ -55,8 +58,9 @@ def document(tag: str, content: dict[str, Any], kind: str, *, first: bool) -> Su
 
 def scalar(tag: str, value: float) -> Summary.Value:
     """Return a plain scalar, which every TensorBoard shows without a plugin."""
-    with np.errstate(over="ignore"):
-        return Summary.Value(tag=_utf8(tag), simple_value=float(np.float32(value)))
+    # What float32 cannot hold becomes ±Inf here: not every version of protocol buffers takes it.
+    narrow = value if abs(value) <= _LARGEST or math.isnan(value) else math.copysign(math.inf, value)
+    return Summary.Value(tag=_utf8(tag), simple_value=narrow)
 
 
 def text(tag: str, markdown: str, *, first: bool) -> Summary.Value:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.medians import median
 from init_monitor.display.residual_rows import is_aside
 from init_monitor.records import Of
 from init_monitor.records.facts import LOG
@@ -28,21 +29,11 @@ LOG10_CEILING = 77.1
 """Stands for log10 of infinity: float32's largest number is 3.4e38, whose square is 1.2e77."""
 
 
-def _median(values: Column) -> float:
-    # A few numbers: np.median takes ten times as long.
-    ordered = np.sort(values)
-    upper = len(ordered) // 2
-    if len(ordered) % 2:
-        return float(ordered[upper])
-    # The mean of the two middle ones may overflow: it is then infinite. Python's floats do not warn of it.
-    return (float(ordered[upper - 1]) + float(ordered[upper])) / 2
-
-
 _STATISTICS: dict[str, Callable[[Column], float]] = {
     "min": lambda values: float(np.min(values)),
-    "median": _median,
+    "median": median,
     "max": lambda values: float(np.max(values)),
-    "abs_median": lambda values: _median(np.abs(values)),
+    "abs_median": lambda values: median(np.abs(values)),
 }
 
 
@@ -61,6 +52,8 @@ def summary_scalars(record: StepRecord, structure: Structure | None = None) -> d
     in_stream = np.array([name not in asides for name in record.residual_names], dtype=bool)
     scalars: dict[str, float] = {}
     for quantity in quantities():
+        if not quantity.facts.summary:
+            continue
         values = _measured(record, quantity, in_stream)
         for statistic in quantity.facts.summary if values.size else ():
             number = _STATISTICS[statistic.removeprefix(LOG)](values)

@@ -144,7 +144,7 @@ class TensorBoardSink:
         return first
 
     def _layout(self, record: StepRecord, structure: Structure) -> Iterator[Summary.Value]:
-        known = (record.names, record.parameter_names, record.residual_names, structure)
+        known = (record.names, record.parameter_names, record.residual_names, record.head_names, structure)
         if known == self._known:
             return
         self._known = known
@@ -152,6 +152,7 @@ class TensorBoardSink:
             "names": list(record.names),
             "parameter_names": list(record.parameter_names),
             "residual_names": list(record.residual_names),
+            **({"head_names": list(record.head_names)} if record.head_names else {}),
             **structure_json(structure),
         }
         # A scale that is NaN makes a structure differ from itself: what would be written decides.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from init_monitor.records import Figure, Finding, Layer, LossStretch, Residual, StepRecord, Structure, Table
+from init_monitor.records import Attention, Figure, Finding, Layer, LossStretch, Residual, StepRecord, Structure, Table
 from init_monitor.records.registry import quantities
 from init_monitor.store import schema
 from init_monitor.store.packed import PARTS, packed, unpacked
@@ -28,11 +28,12 @@ class Names(NamedTuple):
     layers: tuple[str, ...]
     parameters: tuple[str, ...]
     residuals: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: StepRecord) -> Names:
         """Return the names of a record."""
-        return cls(record.names, record.parameter_names, record.residual_names)
+        return cls(record.names, record.parameter_names, record.residual_names, record.head_names)
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -53,10 +54,11 @@ def json_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def structure_json(structure: Structure) -> dict[str, Any]:
-    """Return a structure as JSON values: ``layers`` and ``residuals``, one object each."""
+    """Return a structure as JSON values: ``layers``, ``residuals`` and, where there are any, ``attentions``, one object each."""
     return {
         "layers": [_fields_json(layer) for layer in structure.layers],
         "residuals": [_fields_json(residual) for residual in structure.residuals],
+        **({"attentions": [_fields_json(one) for one in structure.attentions]} if structure.attentions else {}),
     }
 
 
@@ -65,6 +67,9 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     return _fields_json(finding) | {
         "evidence": _figures_json(finding.evidence),
         "expected": _figures_json(finding.expected),
+        "aim": None
+        if finding.aim is None
+        else _fields_json(finding.aim) | {"measure": finding.aim.measure.name.lower()},
     }
 
 
@@ -94,16 +99,16 @@ def _figures_json(figures: Mapping[str, Figure]) -> dict[str, Any]:
 
 def step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
     """Return a step as JSON values, its names by number and its columns as lists."""
-    parts = (record.columns, record.parameter_columns, record.residual_columns)
+    parts = (record.columns, record.parameter_columns, record.residual_columns, record.head_columns)
     return facts_of_step_json(record, names_id) | {
-        name: _columns_json(part) for name, part in zip(PARTS, parts, strict=True)
+        name: _columns_json(part) for name, part in zip(PARTS, parts, strict=True) if part or name != PARTS[-1]
     }
 
 
 def step_columns(record: StepRecord) -> bytes:
     """Return the columns of a step, packed."""
-    parts = (record.columns, record.parameter_columns, record.residual_columns)
-    return packed([{quantity.value: one for quantity, one in part.items()} for part in parts])
+    parts = (record.columns, record.parameter_columns, record.residual_columns, record.head_columns)
+    return packed(parts)
 
 
 def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
@@ -138,14 +143,17 @@ def _columns_json(columns: Mapping[Quantity, Column]) -> dict[str, Any]:
 
 def names_json(names: Names, names_id: int) -> dict[str, Any]:
     """Return names as JSON values, under the number that steps refer to."""
-    return {"kind": "names", "id": names_id, **names._asdict()}
+    known = names._asdict()
+    if not names.heads:
+        del known["heads"]
+    return {"kind": "names", "id": names_id, **known}
 
 
 def names_from(entry: Mapping[str, Any]) -> Names:
-    """Return the names that a line holds; older files have none of residual additions."""
+    """Return the names that a line holds; older files have none of residual additions or heads."""
     return Names(
         *(
-            schema.texts(entry.get(one, []) if one == "residuals" else schema.needed(entry, one), one)
+            schema.texts(entry.get(one, []) if one in {"residuals", "heads"} else schema.needed(entry, one), one)
             for one in Names._fields
         )
     )
@@ -158,6 +166,10 @@ def structure_from(entry: Mapping[str, Any]) -> Structure:
         tuple(
             schema.restored(Residual, one, "residual")
             for one in schema.items(schema.needed(entry, "residuals"), "residuals")
+        ),
+        tuple(
+            schema.restored(Attention, one, "attention")
+            for one in schema.items(entry.get("attentions", []), "attentions")
         ),
     )
 
@@ -176,7 +188,7 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         names: those it refers to.
         content: its columns, if they are packed.
     """
-    layers, parameters, residuals = _tables(entry, names, content)
+    layers, parameters, residuals, heads = _tables(entry, names, content)
     return StepRecord(
         step=schema.whole(schema.needed(entry, "step"), "step"),
         time=schema.seconds(schema.needed(entry, "time"), "time"),
@@ -200,6 +212,7 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         layer_table=layers,
         parameter_table=parameters,
         residual_table=residuals,
+        head_table=heads,
     )
 
 
@@ -211,7 +224,7 @@ def _tables(entry: Mapping[str, Any], names: Names, content: bytes | None) -> li
             for own, columns in zip(names, unpacked(content, [len(own) for own in names]), strict=True)
         ]
     layers, parameters = (schema.needed(entry, part) for part in PARTS[:2])
-    parts = (layers, parameters, entry.get(PARTS[2], {}))
+    parts = (layers, parameters, *(entry.get(part, {}) for part in PARTS[2:]))
     return [_table(value, part, own) for value, part, own in zip(parts, PARTS, names, strict=True)]
 
 

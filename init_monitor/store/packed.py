@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
     Bits = NDArray[np.uint64]
     Columns = dict[str, Column]
 
+Name = TypeVar("Name", bound=str)
+
 MARK = b"\x1f"
 """Between the JSON and the bytes of a line: JSON in ASCII never holds it."""
 
 PACKED_VERSION = 2
 """Schema version of a run whose columns are packed; those of version 1 are lists of numbers, and read as well."""
 
-PARTS = ("columns", "parameter_columns", "residual_columns")
-"""Of layers, of parameters, of residual additions."""
+PARTS = ("columns", "parameter_columns", "residual_columns", "head_columns")
+"""Of layers, of parameters, of residual additions, of attention heads; runs of earlier versions have no heads."""
+
+_ALWAYS = 3
+"""Parts that every run has."""
 
 _DROPPED = np.uint64(52 - 27)
 """Bits that a mantissa loses: what is left is right to 2^-28, as much as nine digits are."""
@@ -49,11 +54,15 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 """What the bytes of a line may not hold, and what stands for it."""
 
 
-def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
-    """Return the columns of the three parts as bytes without a line end; those that are NaN throughout are left out."""
+def packed(columns: Sequence[Mapping[Name, Column]]) -> bytes:
+    """Return the columns of all parts as bytes without a line end; those that are NaN throughout are left out."""
     kept = [_kept(part) for part in columns]
+    # A network without attention is written as it always was, so that an earlier version can read it.
+    while len(kept) > _ALWAYS and not kept[-1]:
+        kept.pop()
     names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
-    bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
+    with np.errstate(all="ignore"):
+        bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
     whole = np.concatenate(bits) if bits else np.zeros(0, np.uint64)
     planes = whole.astype("<u8").view(np.uint8).reshape(-1, 8).T.tobytes()
     content = zlib.compress(struct.pack("<I", len(names)) + names + planes, 6)
@@ -62,7 +71,7 @@ def packed(columns: Sequence[Mapping[str, Column]]) -> bytes:
     return content
 
 
-def _kept(part: Mapping[str, Column]) -> Columns:
+def _kept(part: Mapping[Name, Column]) -> Columns:
     """Return the columns of one part that hold a number, rounded; all of them at once."""
     if not part:
         return {}
@@ -73,11 +82,11 @@ def _kept(part: Mapping[str, Column]) -> Columns:
 
 
 def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:
-    """Return the columns of the three parts.
+    """Return the columns of all parts.
 
     Args:
         content: the bytes of a line.
-        lengths: how many layers, parameters and residual additions there are.
+        lengths: how many layers, parameters, residual additions and heads there are.
 
     Raises:
         MalformedError: it is cut, spoiled, or made for other lengths.
@@ -86,7 +95,7 @@ def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:
         content = content.replace(escaped, raw)
     text = _inflated(content, _MOST_NAMES + 8 * _MOST_COLUMNS * sum(lengths))
     (size,) = struct.unpack_from("<I", text) if len(text) >= _HEAD else (len(text),)
-    names = _names(text[_HEAD : _HEAD + size])
+    names = _names(text[_HEAD : _HEAD + size], len(lengths))
     planes = np.frombuffer(text, np.uint8, offset=min(_HEAD + size, len(text)))
     sizes = [[_size(name, part, length) for name in part] for length, part in zip(lengths, names, strict=True)]
     count = sum(map(sum, sizes))
@@ -116,15 +125,16 @@ def _inflated(content: bytes, most: int) -> bytes:
     return text
 
 
-def _names(text: bytes) -> list[tuple[str, ...]]:
+def _names(text: bytes, parts: int) -> list[tuple[str, ...]]:
     names = schema.items(schema.parsed(b'{"names":' + text + b"}")["names"], "the names of the columns")
     if any(isinstance(one, list) and len(one) > _MOST_COLUMNS for one in names):
         message = f"there are more than {_MOST_COLUMNS} columns of one kind"
         raise schema.MalformedError(message)
-    if len(names) != len(PARTS):
-        message = f"there are columns of {len(names)} kinds, expected {len(PARTS)}"
+    if not _ALWAYS <= len(names) <= parts:
+        message = f"there are columns of {len(names)} kinds, expected {parts}"
         raise schema.MalformedError(message)
-    return [schema.texts(one, part) for one, part in zip(names, PARTS, strict=True)]
+    names += [[]] * (parts - len(names))
+    return [schema.texts(one, part) for one, part in zip(names, PARTS, strict=False)]
 
 
 def _order(part: Mapping[str, Any]) -> list[str]:
@@ -143,10 +153,13 @@ def _rounded(column: Column) -> Column:
 
 
 def _coded(columns: Columns) -> list[Bits]:
-    return [
-        one.view(np.uint64) if (guess := _guess(name, columns)) is None else _difference(one, guess)
-        for name, one in columns.items()
-    ]
+    """Return the words of each column: of those that follow from others, the differences, worked out together."""
+    raw = {name: guess for name in columns if (guess := _unrounded(name, columns)) is not None}
+    if not raw:
+        return [one.view(np.uint64) for one in columns.values()]
+    guesses = _rounded(np.array(list(raw.values()))).view(np.uint64)
+    differences = dict(zip(raw, _differences(np.array([columns[name] for name in raw]), guesses), strict=True))
+    return [differences[name] if name in raw else one.view(np.uint64) for name, one in columns.items()]
 
 
 def _decoded(bits: dict[str, Bits], length: int) -> Columns:
@@ -170,22 +183,34 @@ def _mask_size(length: int) -> int:
 
 def _guess(name: str, columns: Columns) -> Bits | None:
     """Return what a column should be, by those before it; the same on every machine: plain IEEE arithmetic."""
+    with np.errstate(all="ignore"):
+        made = _unrounded(name, columns)
+        return None if made is None else _rounded(made).view(np.uint64)
+
+
+def _unrounded(name: str, columns: Columns) -> Column | None:
     if name not in _FOLLOWING:
         return None
     needed, make = _FOLLOWING[name]
     if any(one not in columns for one in needed):
         return None
-    with np.errstate(all="ignore"):
-        return _rounded(np.asarray(make(*(columns[one] for one in needed)), np.float64)).view(np.uint64)
+    return np.asarray(make(*(columns[one] for one in needed)), np.float64)
 
 
-def _difference(column: Column, guess: Bits) -> Bits:
-    """Return where there is no number, a bit each, and the differences, small both ways: 0, -1, 1, -2 become 0, 1, 2, 3."""
-    missing = np.isnan(column)
-    apart = np.where(missing, np.uint64(0), column.view(np.uint64) - guess).view(np.int64)
-    mask = np.zeros(8 * _mask_size(len(column)), np.uint8)
-    mask[: -(-len(column) // 8)] = np.packbits(missing)
-    return np.concatenate((mask.view("<u8").astype(np.uint64), ((apart << 1) ^ (apart >> 63)).view(np.uint64)))
+def _differences(columns: Column, guesses: Bits) -> Bits:
+    """Return where there is no number, a bit each, and the differences, small both ways: 0, -1, 1, -2 become 0, 1, 2, 3.
+
+    Args:
+        columns: ``[columns, rows]``.
+        guesses: the same shape.
+    """
+    count, length = columns.shape
+    missing = np.isnan(columns)
+    apart = np.where(missing, np.uint64(0), columns.view(np.uint64) - guesses).view(np.int64)
+    mask = np.zeros((count, 8 * _mask_size(length)), np.uint8)
+    mask[:, : -(-length // 8)] = np.packbits(missing, axis=1)
+    words = mask.view("<u8").astype(np.uint64), ((apart << 1) ^ (apart >> 63)).view(np.uint64)
+    return np.concatenate(words, axis=1)
 
 
 def _sum(words: Bits, guess: Bits, length: int) -> Column:

@@ -33,7 +33,7 @@ class Aftermath:
 
     def __init__(self) -> None:
         self._ends: set[Node] = set()
-        self._readers: Counter[object] = Counter()
+        self._readers: dict[object, int] = {}
 
     def made(self, node: Node, *, outside: bool) -> None:
         """Note a value that a function made, and whether ``outside`` of every module.
@@ -46,8 +46,9 @@ class Aftermath:
             if node.stream:
                 self._ends.add(node)
         if node.kind is not Kind.CARRY:
-            makers = {_maker(parent) for parent in node.parents}
-            self._readers.update(maker for maker in makers if maker is not None)
+            for maker in {_maker(parent) for parent in node.parents}:
+                if maker is not None:
+                    self._readers[maker] = self._readers.get(maker, 0) + 1
 
     def shared(self) -> frozenset[object]:
         """Return what stands for the layers whose output is read by more than one function."""
@@ -88,9 +89,10 @@ def _read(node: Node, *, numbers: bool) -> None:
     waiting = [node]
     while waiting:
         for parent in waiting.pop().parents:
-            parent.uses += numbers or parent.size != 1
-            if parent.uses == 1 and not parent.size:
-                waiting.append(parent)
+            if numbers or parent.size != 1:
+                parent.uses += 1
+                if parent.uses == 1 and not parent.size:
+                    waiting.append(parent)
 
 
 def _maker(node: Node) -> object:

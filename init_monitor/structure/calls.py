@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from init_monitor.structure.layers import mixes_units, plain_name
-from init_monitor.structure.nodes import Frame
+from init_monitor.structure.nodes import Frame, Traits
 from init_monitor.structure.nonlinearities import NONLINEARITIES
 from init_monitor.torch_compat import Attachment, Hook, kwargs_and_output, unseen
 
@@ -54,7 +54,7 @@ class ModuleCalls:
         self._outside = Frame("")
         self._stack: list[tuple[int, Frame]] = []
         self._counts: dict[int, int] = {}
-        self._traits: dict[int, tuple[str, bool, bool, bool, bool]] = {}
+        self._traits: dict[int, tuple[str, Traits]] = {}
         self._attachments: list[tuple[Attachment, Attachment]] = []
 
     def attach(self, outside: Frame) -> None:
@@ -64,7 +64,7 @@ class ModuleCalls:
         self._counts.clear()
         if not self._traits:  # of the first forward: a model that is put together anew has another probe
             with unseen():
-                self._traits = {id(module): _traits(name, module) for name, module in self.modules}
+                self._traits = {id(module): (name, _traits(module)) for name, module in self.modules}
             enter, leave = Hook(self._enter), Hook(self._leave)
             # A scripted module takes no hooks while it is in use, and runs no torch function that could be seen.
             hooked = [module for _, module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
@@ -107,18 +107,10 @@ class ModuleCalls:
             self._on_error(f"entering a {type(module).__name__}", error)
 
     def _push(self, module: nn.Module) -> None:
-        name, built_in_activation, trainable, is_open, mixes = self._traits[id(module)]
-        count = self._counts[id(module)] = self._counts.get(id(module), 0) + 1
-        frame = Frame(
-            name,
-            self.running,
-            count,
-            built_in_activation=built_in_activation,
-            trainable=trainable,
-            is_open=is_open,
-            mixes=mixes,
-        )
-        self._stack.append((id(module), frame))
+        own = id(module)
+        name, traits = self._traits[own]
+        count = self._counts[own] = self._counts.get(own, 0) + 1
+        self._stack.append((own, Frame(name, self.running, count, traits)))
 
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:
         try:
@@ -128,22 +120,19 @@ class ModuleCalls:
             own, stack = id(module), self._stack
             if not stack or (stack[-1][0] != own and all(identity != own for identity, _ in stack)):
                 return  # it was entered before the probe was
-            while True:
+            identity, frame = stack.pop()
+            while identity != own:
                 identity, frame = stack.pop()
-                if identity == own:
-                    break
             with torch._C.DisableTorchFunction():  # noqa: SLF001 - nobody's mode has to know
                 self._on_leave(module, frame, (args, kwargs), output)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"leaving a {type(module).__name__}", error)
 
 
-def _traits(name: str, module: nn.Module) -> tuple[str, bool, bool, bool, bool]:
-    """Return a module's name, and whether it is an activation of torch's, has parameters, is no class of torch's, and mixes."""
-    return (
-        name,
-        any(cls in NONLINEARITIES for cls in type(module).__mro__),
-        next(module.parameters(), None) is not None,
-        not type(module).__module__.startswith(_OWN_OF_TORCH),
-        mixes_units(module),
+def _traits(module: nn.Module) -> Traits:
+    return Traits(
+        built_in_activation=any(cls in NONLINEARITIES for cls in type(module).__mro__),
+        trainable=next(module.parameters(), None) is not None,
+        open=not type(module).__module__.startswith(_OWN_OF_TORCH),
+        mixes=mixes_units(module),
     )

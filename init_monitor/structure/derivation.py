@@ -20,6 +20,7 @@ _LAYER_WORK = frozenset({Family.CONTRACTS, Family.NORMALISES, Family.ADDS_MATRIX
 """Families in which a parameter is a layer's weight, not just a scale, a shift or a bound."""
 
 _CONTRACTING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
+_MORE_LAYER_WORK = _LAYER_WORK - _CONTRACTING
 _ADDING = frozenset({Family.ADDS, Family.SUBTRACTS})
 _JOINING = frozenset({Family.JOINS, Family.ADDS_PRODUCT, Family.INTERPOLATES})
 _SIMPLE = {Family.NORMALISES: Kind.NORM, Family.ACTIVATES: Kind.ACTIVATION}
@@ -74,7 +75,7 @@ def tensors_given(args: Sequence[object], kwargs: Mapping[str, object]) -> list[
 
 def carries_values(tensor: Tensor) -> bool:
     """Return True for a dtype that a gradient can flow through."""
-    return tensor.dtype.is_floating_point or tensor.dtype.is_complex
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def argument(args: Sequence[object], kwargs: Mapping[str, object], position: int, *names: str) -> object:
@@ -99,6 +100,14 @@ def is_smoothed(value: Node, whole: Node) -> bool:
     return pooled and not waiting
 
 
+def _of_a_layer(parents: Iterable[Node]) -> bool:
+    """Say whether one of the values is a parameter, or made of parameters alone."""
+    for parent in parents:  # noqa: SIM110 - any() takes twice as long, and this is asked of every value
+        if parent.param and not parent.stream:
+            return True
+    return False
+
+
 class Derivation:
     """Makes nodes for the outputs of one call.
 
@@ -116,13 +125,13 @@ class Derivation:
         self._frame = frame
         self._operation = operation
         self._inputs = inputs
-        self._nodes = tuple(node for tensor, node in inputs if carries_values(tensor))
+        self._nodes = tuple([node for tensor, node in inputs if carries_values(tensor)])
 
     def node(self, output: Tensor, args: Sequence[object], kwargs: Mapping[str, object]) -> Node:
         """Return the node of one output tensor of the call."""
         node = self._node(output, args, kwargs)
-        if self._operation.family in _LAYER_WORK:
-            node.trainable = any(parent.param and not parent.stream for parent in node.parents)
+        if self._operation.family in _MORE_LAYER_WORK:
+            node.trainable = _of_a_layer(node.parents)
         if not node.stream and node.kind is not Kind.SOURCE:
             # Token numbers choose rows of a table: no gradient flows through them, but the rows depend on the input.
             node.stream = any(source.stream for tensor, source in self._inputs if not carries_values(tensor))
@@ -167,7 +176,7 @@ class Derivation:
             node = self._step(Kind.PRODUCT, None, nodes)
         else:
             node = self._step(Kind.AFFINE, streams[0] if streams else nodes[0], nodes)
-        node.trainable = any(parent.param and not parent.stream for parent in nodes)
+        node.trainable = _of_a_layer(nodes)
         return node
 
     def multiply(self, nodes: tuple[Node, ...], factor: float | None) -> Node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from init_monitor.structure.nodes import Frame, Kind, Node
@@ -153,15 +154,18 @@ def crossed(states: int, node: Node, owner: Frame) -> int:
             gained |= _NONLINEAR
     elif node.kind is Kind.RESIDUAL and node.frame is not owner:
         gained |= _NONLINEAR  # a part of the branch is a residual block itself: more than an affine map
+    if node.kind is Kind.SLICE:
+        return _after(states, gained | _SLICED, 0)
+    return _after(states, gained, 0 if node.kind in _CARRIED else _SLICED)
+
+
+@cache
+def _after(states: int, gained: int, lost: int) -> int:
+    """Return the states with bits gained, and then some lost."""
     after = 0
     for state in range(8):
         if states >> state & 1:
-            new = state | gained
-            if node.kind is Kind.SLICE:
-                new |= _SLICED
-            elif node.kind not in _CARRIED:
-                new &= ~_SLICED
-            after |= 1 << new
+            after |= 1 << ((state | gained) & ~lost)
     return after
 
 

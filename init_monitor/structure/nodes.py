@@ -6,6 +6,19 @@ A :class:`Node` is one version of one tensor. Nodes point to nodes, never to ten
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
+
+
+class Traits(NamedTuple):
+    """What is known of a module, whatever it is called with: see the attributes of the same names of :class:`Frame`."""
+
+    built_in_activation: bool = False
+    trainable: bool = False
+    open: bool = True
+    mixes: bool = False
+
+
+_NONE = Traits()
 
 
 class Frame:
@@ -24,25 +37,12 @@ class Frame:
 
     __slots__ = ("built_in_activation", "call", "depth", "mixes", "name", "open", "parent", "trainable")
 
-    def __init__(  # noqa: PLR0913 - what is known of a call
-        self,
-        name: str,
-        parent: Frame | None = None,
-        call: int = 0,
-        *,
-        built_in_activation: bool = False,
-        trainable: bool = False,
-        is_open: bool = True,
-        mixes: bool = False,
-    ) -> None:
+    def __init__(self, name: str, parent: Frame | None = None, call: int = 0, traits: Traits = _NONE) -> None:
         self.name = name
         self.parent = parent
         self.call = call
         self.depth: int = 0 if parent is None else parent.depth + 1
-        self.built_in_activation = built_in_activation
-        self.trainable = trainable
-        self.mixes = mixes
-        self.open = is_open
+        self.built_in_activation, self.trainable, self.open, self.mixes = traits
 
     def contains(self, other: Frame) -> bool:
         """Return True if ``other`` is this call or was made from within it."""

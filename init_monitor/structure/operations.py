@@ -122,6 +122,12 @@ EACH = frozenset({"broadcast_tensors", "meshgrid", "atleast_1d", "atleast_2d", "
 
 _MIXING = frozenset({Family.CONTRACTS, Family.ADDS_MATRIX_PRODUCT})
 _TABLES = frozenset({"embedding", "embedding_bag"})
+_ATTENTION = frozenset({
+    "scaled_dot_product_attention", "multi_head_attention_forward", "softmax", "matmul", "rmatmul", "bmm", "mm", "baddbmm",
+    "einsum",
+})  # fmt: skip
+"""What computes an attention, or a part of it where it is written out."""
+_ENDS = _TABLES | {"cross_entropy", "log_softmax"}
 _NO_LAYER = frozenset({
     "outer", "dot", "fft", "rfft", "irfft", "ifft", "fft2", "rfft2", "irfft2", "ifft2", "fftn", "rfftn", "irfftn", "ifftn",
 })  # fmt: skip
@@ -138,6 +144,8 @@ class Operation:
         mutates: True if it may write into its first argument by its name alone.
         reflected: True if its operands are swapped (``__rsub__``, ``torch.rsub``).
         mixes: True if it is a layer where one of its operands is a weight.
+        attends: True if it may be a part of an attention.
+        ends: True if it looks rows of a table up, or gets the logits of a cross entropy.
     """
 
     name: str
@@ -145,6 +153,8 @@ class Operation:
     mutates: bool
     reflected: bool
     mixes: bool = False
+    attends: bool = False
+    ends: bool = False
 
 
 def describe(function: Callable[..., object]) -> Operation:
@@ -167,4 +177,6 @@ def describe(function: Callable[..., object]) -> Operation:
         mutates=(raw.endswith("_") and not dunder) or in_place_operator,
         reflected=name in {"rsub", "rtruediv"},
         mixes=name in _TABLES or (family in _MIXING and name not in _NO_LAYER),
+        attends=name in _ATTENTION,
+        ends=name in _ENDS,
     )

@@ -7,7 +7,7 @@ fails is kept as a sentence in :attr:`Probe.causes`, and the probe stops.
 
 from __future__ import annotations
 
-import threading
+from threading import get_ident as _thread
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from init_monitor.structure.calls import ModuleCalls
+from init_monitor.structure.listeners import Listeners
 from init_monitor.structure.nodes import Kind
 from init_monitor.structure.operations import Family, Operation, describe
 from init_monitor.structure.origins import origins_of
 from init_monitor.structure.owners import Owners
 from init_monitor.structure.provenance import Provenance
-from init_monitor.structure.trace import Listeners, Trace
+from init_monitor.structure.trace import Trace
 from init_monitor.torch_compat import in_backward
 
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from init_monitor.structure.aftermath import Arithmetic
+    from init_monitor.structure.attention import AttentionListener
+    from init_monitor.structure.ends import EndListener
+    from init_monitor.structure.listeners import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown
     from init_monitor.structure.nodes import Frame, Node
     from init_monitor.structure.origins import Origins
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
-    from init_monitor.structure.trace import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown, Pending
+    from init_monitor.structure.trace import Pending
 
+_away = torch._C.DisableTorchFunction  # noqa: SLF001 - the public way leaves modes on
 _transforms = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001 - no public way to ask; looked up once
 
 STOPPED = "The structure probe stopped"
@@ -61,6 +66,8 @@ class Probe(TorchFunctionMode):
         on_loss: called with the path of each module that turned out to be a loss.
         on_unknown: called as ``on_unknown(path, weight, function)`` where a function that is not known takes a weight of
             the module at that path.
+        on_attention: gets a few rows of every attention.
+        on_ends: is told of rows that are looked up, and gets a few rows of the logits of a cross entropy.
 
     Attributes:
         causes: why the probe stopped looking, in sentences; empty if nothing failed.
@@ -89,10 +96,12 @@ class Probe(TorchFunctionMode):
         on_mixing: OnMixing | None = None,
         on_loss: OnLoss | None = None,
         on_unknown: OnUnknown | None = None,
+        on_attention: AttentionListener | None = None,
+        on_ends: EndListener | None = None,
     ) -> None:
         super().__init__()
         self.causes: list[str] = []
-        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss, on_unknown)
+        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss, on_unknown, on_attention, on_ends)
         self._model = model
         self._calls = ModuleCalls(model, self._watches, self._leave_module, self._fail)
         self._owners = Owners(self._calls.modules, self._calls.was_called)
@@ -187,7 +196,7 @@ class Probe(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._begin()
         self.causes.clear()
-        self._thread = threading.get_ident()
+        self._thread = _thread()
         self._calls.attach(self._trace.graph.outside)
         self._live = True
         if not self.settle():
@@ -227,21 +236,19 @@ class Probe(TorchFunctionMode):
     ) -> object:
         """Run a torch function, and note what it made from what."""
         kwargs = kwargs or {}
-        if not self._live:
-            return func(*args, **kwargs)
         operation: Operation | None = None
         pending: Pending | None = None
         try:
             operation = self._concerned(func)
             if operation is not None:
-                with torch._C.DisableTorchFunction():  # noqa: SLF001 - of modes around this one
+                with _away():  # modes around this one
                     pending = self._trace.before(operation, args, kwargs, self._calls.running)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._fail(f"before {getattr(func, '__name__', func)}", error)
         result = func(*args, **kwargs)
         if operation is not None and pending is not None:
             try:
-                with torch._C.DisableTorchFunction():  # noqa: SLF001 - the same
+                with _away():  # the same
                     self._trace.after(operation, args, kwargs, result, pending)
             except Exception as error:  # noqa: BLE001 - the same
                 self._fail(f"after {operation.name}", error)
@@ -256,7 +263,7 @@ class Probe(TorchFunctionMode):
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
-        if not self._live or threading.get_ident() != self._thread or in_backward():
+        if not self._live or _thread() != self._thread or in_backward():
             return False
         if _transforms() is not None:
             cause = "Inside vmap or another function transform: what is computed there is not looked into."

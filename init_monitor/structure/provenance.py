@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
@@ -55,10 +55,8 @@ def _storage_key(tensor: Tensor) -> int:
         return id(tensor)
 
 
-class _Entry(NamedTuple):
-    reference: weakref.ref[Tensor]
-    version: int
-    node: Node
+_Entry: TypeAlias = "tuple[weakref.ref[Tensor], int, Node]"
+"""A tensor, how often it had been written to, and what it was then. Plain, as one is made for every value."""
 
 
 class _Write(NamedTuple):
@@ -100,24 +98,24 @@ class Provenance:
 
     def bind(self, tensor: Tensor, node: Node) -> None:
         """Make ``node`` the current version of ``tensor``."""
-        self._entries[id(tensor)] = _Entry(weakref.ref(tensor), version_of(tensor), node)
+        self._entries[id(tensor)] = (weakref.ref(tensor), version_of(tensor), node)
 
     def wrote(self, tensor: Tensor, node: Node) -> None:
         """Note that ``tensor`` was written in place and is ``node`` now: its views and its base changed with it."""
         self._writes.setdefault(_storage_key(tensor), []).append(_Write(version_of(tensor), node, geometry(tensor)))
         self.bind(tensor, node)
 
-    def knows(self, tensor: Tensor) -> bool:
-        """Return True if the tensor was seen before."""
+    def seen(self, tensor: Tensor) -> Node | None:
+        """Return the node of the tensor's current version, ``None`` if the tensor was not seen before."""
         entry = self._entries.get(id(tensor))
-        return entry is not None and entry.reference() is tensor
+        return None if entry is None or entry[0]() is not tensor else self.node_of(tensor)
 
     def node_of(self, tensor: Tensor) -> Node:
         """Return the node of the tensor's current version; a tensor never seen becomes a source."""
         entry = self._entries.get(id(tensor))
-        if entry is not None and entry.reference() is tensor:
-            if entry.version == version_of(tensor):
-                return entry.node
+        if entry is not None and entry[0]() is tensor:
+            if entry[1] == version_of(tensor):
+                return entry[2]
             node = self._rewritten(tensor, entry)
         else:
             node = self._unseen(tensor)
@@ -150,9 +148,9 @@ class Provenance:
             return []
         known: dict[object, Node] = {}
         for entry in islice(reversed(self._entries.values()), _RECENT):
-            alive = entry.reference()
-            if alive is not None and entry.version == version_of(alive):
-                known[alive.grad_fn or alive] = entry.node
+            alive = entry[0]()
+            if alive is not None and entry[1] == version_of(alive):
+                known[alive.grad_fn or alive] = entry[2]
         found: list[Node] = []
         waiting: list[object] = [tensor.grad_fn]
         for _ in range(_AUTOGRAD_STEPS):
@@ -168,10 +166,10 @@ class Provenance:
 
     def _rewritten(self, tensor: Tensor, entry: _Entry) -> Node:
         """Follow the writes, through any view, that happened since the tensor was last seen."""
-        node = entry.node
+        _, seen, node = entry
         shown = geometry(tensor)
         for write in self._writes.get(_storage_key(tensor), ()):
-            if write.version <= entry.version:
+            if write.version <= seen:
                 continue
             if shown is not None and write.geometry is not None:
                 if (write.geometry.offset, _size(write.geometry)) == (shown.offset, _size(shown)):

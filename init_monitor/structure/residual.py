@@ -8,7 +8,7 @@ each takes its branch from the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from init_monitor.structure.coupling import coupled
 from init_monitor.structure.meeting import Meeting, back, back_to_value, meet
@@ -16,8 +16,7 @@ from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import NOISE
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualForm:
+class ResidualForm(NamedTuple):
     """What a residual addition was found to be.
 
     Attributes:

@@ -47,25 +47,19 @@ class Streams:
         """Say whether the addition that made a value was found to be a projection block's."""
         return self._sites[node.site].kind == "projection"
 
-    def add(self, site: ResidualSite, node: Node, inner: tuple[int, ...]) -> ResidualSite:
+    def add(self, site: ResidualSite, node: Node, inner: tuple[int, ...]) -> None:
         """Take in an addition.
 
         Args:
-            site: it, as far as it is known.
+            site: it, with what it follows.
             node: the sum; its number is noted there.
             inner: numbers of the additions inside its branch.
-
-        Returns:
-            It, with what it follows.
         """
         node.site = len(self._sites)
-        if node.main is not None:
-            site = self._in_stream(site, node.main)
         self._sites.append(site)
         for number in inner:
             self._sites[number] = replace(self._sites[number], nested=True)
         self._multiples[node] = (node.site, 1.0)
-        return site
 
     def used(self, node: Node) -> None:
         """Note what a new value does with the sums that it is made from."""
@@ -82,8 +76,16 @@ class Streams:
             else:
                 self._uses.setdefault(number, set()).add(factor)
 
-    def _in_stream(self, site: ResidualSite, skip: Node) -> ResidualSite:
-        """Link an addition to the one before it in its stream, and note there what happened to its sum in between."""
+    def followed(self, skip: Node, skip_scale: float | None) -> str:
+        """Return the name of the addition that a skip comes from, and note there what happened to its sum in between.
+
+        Args:
+            skip: of an addition that is about to be added.
+            skip_scale: the number it was multiplied by, ``None`` if it was a tensor.
+
+        Returns:
+            The name; empty if the skip is the sum of no addition.
+        """
         factor: float | None = 1.0
         normalised = False
         node: Node | None = skip
@@ -93,14 +95,14 @@ class Streams:
             elif node.kind is Kind.NORM:
                 normalised = True
             elif node.kind not in _PASSING:
-                return site
+                return ""
             node = node.main
         if node is None:
-            return site
+            return ""
         before = self._sites[node.site]
         # A later addition of the same stream overrides one inside its branch.
-        sum_scale = factor / site.skip_scale if factor is not None and site.skip_scale else 1.0
+        sum_scale = factor / skip_scale if factor is not None and skip_scale else 1.0
         if before.sum_scale != sum_scale or before.normalised is not normalised:
             self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)
         self._followed.add(node.site)
-        return replace(site, follows=before.name)
+        return before.name

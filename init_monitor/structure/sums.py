@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,16 +17,14 @@ if TYPE_CHECKING:
     from init_monitor.structure.provenance import Provenance
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One of two terms; ``read`` gives its tensor, exact, as it is before the addition runs."""
 
     node: Node
     read: Callable[[], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """An element-wise sum of two values of one shape, about to be computed."""
 
     left: Term
@@ -45,8 +42,7 @@ def find_sum(
     return build(_Call(graph, frame, operation, args, kwargs))
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     graph: Provenance
     frame: Frame
     operation: Operation
@@ -164,3 +160,6 @@ _BUILDERS: dict[Family, Callable[[_Call], Sum | None]] = {
     Family.ADDS_MATRIX_PRODUCT: _matrix_addition,
     Family.INTERPOLATES: _interpolation,
 }
+
+SUMMING = frozenset(_BUILDERS)
+"""Families of the functions that may add two values."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
+from init_monitor.structure.attention import Attentions
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
+from init_monitor.structure.ends import Ends
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
@@ -19,34 +21,18 @@ from init_monitor.structure.provenance import Provenance, version_of
 from init_monitor.structure.residual import ResidualForm, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.streams import Streams
-from init_monitor.structure.sums import Sum, find_sum
+from init_monitor.structure.sums import SUMMING, Sum, find_sum
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Set as AbstractSet
+    from collections.abc import Mapping, Set as AbstractSet
 
+    from init_monitor.structure.listeners import Listeners
     from init_monitor.structure.operations import Operation
     from init_monitor.structure.owners import Owners
     from init_monitor.structure.sites import MixingSite
 
-    OnResidual = Callable[[ResidualSite, Tensor, Tensor, Tensor], object]
-    OnActivation = Callable[[ActivationSite, Tensor | None, Tensor], object]
-    OnMixing = Callable[[MixingSite, Tensor, Tensor], object]
-    OnLoss = Callable[[str], object]
-    OnUnknown = Callable[[str, str, str], object]
-
 _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Whom to tell what is found: see :class:`init_monitor.structure.probe.Probe`."""
-
-    on_residual: OnResidual | None = None
-    on_activation: OnActivation | None = None
-    on_mixing: OnMixing | None = None
-    on_loss: OnLoss | None = None
-    on_unknown: OnUnknown | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +89,9 @@ class Trace:
         self._tell = listeners
         self._ordinals: dict[str, int] = {}
         self._streams = Streams()
+        attends = listeners.on_attention
+        self._attentions = None if attends is None else Attentions(attends, graph.node_of)
+        self._ends = None if listeners.on_ends is None else Ends(listeners.on_ends, graph.node_of)
 
     @property
     def residuals(self) -> tuple[ResidualSite, ...]:
@@ -126,15 +115,12 @@ class Trace:
         self, operation: Operation, args: tuple[object, ...], kwargs: Mapping[str, object], frame: Frame
     ) -> Pending:
         """Look at a call that is about to run in ``frame``."""
-        inputs = [(tensor, self.graph.node_of(tensor)) for tensor in tensors_given(args, kwargs)]
-        overwrites = operation.mutates or "out" in kwargs
-        return Pending(
-            frame=frame,
-            inputs=inputs,
-            version=version_of(inputs[0][0]) if inputs else 0,
-            addition=self._addition(operation, args, kwargs, frame, overwrites=overwrites),
-            activation=None if frame.built_in_activation else activation_of(operation, args, kwargs),
-        )
+        node_of = self.graph.node_of
+        inputs = [(tensor, node_of(tensor)) for tensor in tensors_given(args, kwargs)]
+        version = version_of(inputs[0][0]) if inputs else 0
+        addition = self._addition(operation, args, kwargs, frame) if operation.family in SUMMING else None
+        activation = None if frame.built_in_activation else activation_of(operation, args, kwargs)
+        return Pending(frame, inputs, version, addition, activation)
 
     def after(
         self,
@@ -150,18 +136,16 @@ class Trace:
         outputs = [result] if isinstance(result, Tensor) else tensors_in(result)
         if written and first is not None and all(output is not first for output in outputs):
             outputs.append(first)
-        passed_on = {id(tensor) for tensor, _ in pending.inputs}
         each = operation.name in EACH and len(outputs) == len(pending.inputs)
         for place, output in enumerate(outputs):
             inputs = pending.inputs[place : place + 1] if each else pending.inputs
-            derivation = Derivation(self.graph, pending.frame, operation, inputs)
-            overwritten = output is first and written
-            if id(output) in passed_on and not overwritten:
+            overwritten = written and output is first
+            if not overwritten and any(tensor is output for tensor, _ in pending.inputs):
                 continue  # returned as it was, for instance by contiguous()
             if pending.addition is not None:
                 node = self._residual(operation, pending.addition, pending.frame, output)
             else:
-                node = derivation.node(output, args, kwargs)
+                node = Derivation(self.graph, pending.frame, operation, inputs).node(output, args, kwargs)
             self._note(operation, node, output)
             if overwritten or "out" in kwargs:
                 self.graph.wrote(output, node)
@@ -169,6 +153,11 @@ class Trace:
                 self.graph.bind(output, node)
         if outputs and first is not None:
             self._tell_of(operation, args, kwargs, pending, (None if written else first, outputs[0]))
+            if operation.ends and self._ends is not None:
+                self._ends.after(operation, args, kwargs)
+            if operation.attends and self._attentions is not None:
+                frame = pending.frame
+                self._attentions.after(operation, args, kwargs, outputs[0], lambda: self._attention(frame))
 
     def _tell_of(
         self,
@@ -206,8 +195,9 @@ class Trace:
         """
         came_in: set[int] | None = None
         for tensor in (output,) if isinstance(output, Tensor) else tensors_in(output):
-            if self.graph.knows(tensor):
-                self._hand_on(tensor)
+            node = self.graph.seen(tensor)
+            if node is not None:
+                self._hand_on(tensor, node)
                 continue
             if came_in is None:
                 came_in = {id(item) for item in tensors_in(given) if item.grad_fn is None}
@@ -217,7 +207,7 @@ class Trace:
             node = self.graph.make(type(module).__name__, Kind.OTHER, parents, frame)
             node.trainable = frame.trainable
             self.graph.bind(tensor, node)
-            self._hand_on(tensor)
+            self._hand_on(tensor, node)
         if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
             nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
             if any(end.maker is not None for node in nodes for end in ends_of(node)):
@@ -239,10 +229,11 @@ class Trace:
             return not self._streams.is_projection(node)
         return node.maker is not None and node not in self._activated
 
-    def _hand_on(self, tensor: Tensor) -> None:
+    @staticmethod
+    def _hand_on(tensor: Tensor, node: Node) -> None:
         """Note that a module returns a value. A single number is usually a term of a loss, not a value of the network."""
         if tensor.dim():
-            self.graph.node_of(tensor).uses += 1
+            node.uses += 1
 
     def _addition(
         self,
@@ -250,8 +241,6 @@ class Trace:
         args: tuple[object, ...],
         kwargs: Mapping[str, object],
         frame: Frame,
-        *,
-        overwrites: bool,
     ) -> _Addition | None:
         found = find_sum(self.graph, frame, operation, args, kwargs)
         if found is None:
@@ -263,7 +252,7 @@ class Trace:
             return _Addition(form, found, None)
         with unseen():
             terms = [found.left.read(), found.right.read()]
-            if overwrites:
+            if operation.mutates or "out" in kwargs:
                 written = kwargs.get("out", args[0] if args else None)
                 terms = [term.clone() if _shares(term, written) else term for term in terms]
         return _Addition(form, found, (terms[0], terms[1]))
@@ -273,6 +262,7 @@ class Trace:
         skip, branch = (left, right) if form.skip_is_left else (right, left)
         node = self.graph.make(operation.name, Kind.RESIDUAL, (left.node, right.node), frame, main=skip.node)
         name, ordinal = self._number(frame, "")
+        follows = self._streams.followed(skip.node, form.skip_scale)
         site = ResidualSite(
             name=name,
             owner=frame.name,
@@ -282,12 +272,13 @@ class Trace:
             branch=self._origin(branch.node),
             skip_scale=form.skip_scale,
             branch_scale=form.branch_scale,
+            follows=follows,
             long=form.long,
             query=form.query,
             operation=operation.name,
             skip_maker=maker_before_factors(skip.node),
         )
-        site = self._streams.add(site, node, form.inner)
+        self._streams.add(site, node, form.inner)
         if self._tell.on_residual is not None and addition.terms is not None:
             terms = addition.terms if form.skip_is_left else addition.terms[::-1]
             self._tell.on_residual(site, terms[0], terms[1], output)
@@ -325,6 +316,12 @@ class Trace:
         held = None if weight is None else self._owners.place_of(weight)
         if held is not None and self._tell.on_unknown is not None:
             self._tell.on_unknown(*held, operation.name)
+
+    def _attention(self, frame: Frame) -> tuple[str, str]:
+        """Return the name of an attention that is computed in a call, and the path of its module."""
+        name, ordinal = self._number(frame, "/attention")
+        owner = name.rpartition("/")[0] if "/" in name else ""
+        return (owner or "model") + (f"#{ordinal}" if ordinal > 1 else ""), frame.name
 
     def _number(self, frame: Frame, suffix: str) -> tuple[str, int]:
         owner = frame.name if frame.call <= 1 else f"{frame.name}@{frame.call}"

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from init_monitor.page.series import Matrix
     from init_monitor.records.quantities import Quantity
 
-NAME_FIELDS = {Of.LAYER: "names", Of.PARAMETER: "parameter_names", Of.RESIDUAL: "residual_names"}
+NAME_FIELDS = {
+    Of.LAYER: "names",
+    Of.PARAMETER: "parameter_names",
+    Of.RESIDUAL: "residual_names",
+    Of.HEAD: "head_names",
+}
 """Where the layout says what the numbers of a quantity are of."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")

@@ -1,0 +1,1 @@
+"""One module per monitor: ``fit`` trains a network under it, or without it."""
