@@ -124,6 +124,8 @@ class InputScale:
                 # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
                 # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
                 calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
+                if self._entry(calls, history.last, history.structure) is None:
+                    continue
                 recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
                 entry = self._agreed(recent, history)
                 if entry is not None:
