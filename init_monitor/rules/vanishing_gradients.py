@@ -20,6 +20,7 @@ from init_monitor.analysis.segments import segments
 from init_monitor.records import Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import gradient_over_depth
+from init_monitor.remedies.made_alike import READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from init_monitor.analysis.backward_growth import GradientChange, Updates
     from init_monitor.analysis.segments import Segment
     from init_monitor.records import Finding, History, Structure
+
+COLLAPSE = "IM702"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class VanishingGradients:
 
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701", "IM702")
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )
@@ -116,7 +119,12 @@ class VanishingGradients:
         yield gradient_over_depth.finding(self, fault, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        Of samples that are alike (IM702), only an operation that makes them so: it adds their gradients up, or keeps them back.
+        """
+        if other.code == COLLAPSE:
+            return frozenset(finding.layers) if READ in other.evidence else frozenset()
         return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, history: History, *, underflow: bool) -> Severity:
