@@ -20,7 +20,7 @@ TRITON := $(VENV)/triton
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-plans clients theory rule-pages format build docs docs-serve clean
+.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -62,9 +62,8 @@ examples: $(VENV)/.dev ## run the experiments of examples/ at full size (minutes
 	for example in $$(ls examples/*.py | grep -v setting); do $(BIN)/python $$example || exit 1; done
 
 bench: $(VENV)/.dev ## what a measured step costs, as a ratio; written to benchmarks/results
-	$(BIN)/python benchmarks/overhead.py --out benchmarks/results/overhead-cpu.md
-	$(BIN)/python benchmarks/kernel.py --out benchmarks/results/kernel-cpu.md
-	$(BIN)/python benchmarks/host.py --out benchmarks/results/host-cpu.md
+	$(BIN)/python -m benchmarks.cost --out benchmarks/results
+	$(BIN)/python -m benchmarks.kernel --out benchmarks/results/kernel-cpu.md
 	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks-cpu.md --docs docs/distributed.md
 
 bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is with 500 layers x 1,000 steps x 3 runs; written to benchmarks/results
@@ -79,6 +78,9 @@ bench-plans: $(VENV)/.dev ## what a plan does to 61 trainings from healthy and f
 bench-field: $(VENV)/.dev ## what is said of people's mistakes in training programs (minutes; goes on where it was stopped); into the docs
 	$(BIN)/python -m benchmarks.field --state build/field.jsonl --out benchmarks/results/field-cpu.md --docs docs/detection.md
 	rm build/field.jsonl
+
+bench-peers: $(VENV)/.dev ## what other monitors cost on the same networks, each in an environment below build/peers (10 GB, half an hour); into the docs
+	$(BIN)/python -m benchmarks.peers --out benchmarks/results/peers-cpu.md --docs docs/how-to/cost.md
 
 clients: $(VENV)/.made ## train real libraries with the monitor, each in an environment below build/clients (15 GB, an hour, once); into benchmarks/results
 	$(BIN)/python -m benchmarks.clients --out benchmarks/results/clients-cpu.md

@@ -1,24 +1,18 @@
-"""What the monitor's own Python costs per layer and measured step, by part.
+"""What the monitor's own Python costs per layer and measured step, by part, and how it grows with the layers.
 
-``python benchmarks/host.py [--layers 40 160 480 2000 5000] [--steps 12] [--out FILE]``
-
-A whole ``Trainer.fit`` on tensors so small that their arithmetic does not matter, every step measured, with the default
-rules and sinks. CPU time of one thread, so that a busy machine does not matter; medians over the steps after the first two.
+Part of :mod:`benchmarks.cost`. A whole ``Trainer.fit`` on tensors so small that their arithmetic does not matter, every step
+measured, with the default rules and sinks, in lockstep with the same fit unwatched. CPU time of one thread, so that a busy
+machine does not matter much; medians over the steps after the first two.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime as dt
-import io
-import logging
 import statistics
 import tempfile
 import time
-import warnings
 from collections import defaultdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -27,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.lockstep import in_turns
 from init_monitor import InitMonitor
 from init_monitor.capture.capture import Capture
 from init_monitor.capture.forward_probe import ForwardProbe
@@ -140,57 +135,62 @@ def timed(clock: Clock) -> Iterator[None]:
             setattr(owner, name, method)
 
 
-def fitted(layers: int, steps: int, *, watched: bool) -> dict[str, float]:
-    """Return the median CPU seconds of a step, and of its parts."""
+def train(layers: int, steps: int, clock: Clock, monitors: list[InitMonitor], first: pl.Callback) -> None:
+    """Train once."""
     torch.manual_seed(0)
-    clock = Clock()
     data = TensorDataset(*(torch.randn(BATCH * steps, WIDTH) for _ in range(2)))
-    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()), timed(clock):
+    with tempfile.TemporaryDirectory() as directory:
         trainer = pl.Trainer(
             max_steps=steps, accelerator="cpu", logger=TensorBoardLogger(directory), default_root_dir=directory,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=10**6,
-            callbacks=[clock, *([InitMonitor(dense_steps=steps, max_layers=max(512, layers))] if watched else []), Last(clock)],
+            callbacks=[first, clock, *monitors, Last(clock)],
         )  # fmt: skip
         trainer.fit(Deep(layers), DataLoader(data, batch_size=BATCH))
-    seen = clock.steps[WARM:]
-    return {part: statistics.median(step.get(part, 0.0) for step in seen) for part in ("step", *PARTS)}
+
+
+SECOND = "all, in the second measured step"
 
 
 def measured(layers: int, steps: int) -> dict[str, float]:
     """Return milliseconds per layer and measured step, by part."""
-    plain, watched = fitted(layers, steps, watched=False), fitted(layers, steps, watched=True)
-    extra = {part: watched[part] * 1e3 / layers for part in PARTS}
-    total = (watched["step"] - plain["step"]) * 1e3 / layers
-    return {"all": total, **extra, "hooks and probe": total - sum(extra.values())}
+    plain, watched = Clock(), Clock()
+    monitor = InitMonitor(dense_steps=steps, max_layers=max(512, layers))
+    with timed(watched):
+        in_turns(
+            {
+                "plain": partial(train, layers, steps, plain, []),
+                "watched": partial(train, layers, steps, watched, [monitor]),
+            }
+        )
+    unwatched = statistics.median(step["step"] for step in plain.steps[WARM:])
+    seen = {part: statistics.median(step.get(part, 0.0) for step in watched.steps[WARM:]) for part in ("step", *PARTS)}
+    total, scale = seen["step"] - unwatched, 1e3 / layers
+    parts = {part: seen[part] * scale for part in PARTS}
+    rest = total * scale - sum(parts.values())
+    second = (watched.steps[1]["step"] - unwatched) * scale
+    return {"all": total * scale, **parts, "hooks and probe": rest, SECOND: second}
 
 
-def report(layers: list[int], steps: int) -> str:
-    """Run everything and return a Markdown page."""
-    today = f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}"
-    columns = {count: measured(count, steps) for count in layers}
+def report(today: str, layers: dict[int, int]) -> str:
+    """Run everything and return a Markdown page.
+
+    Args:
+        today: the date.
+        layers: how many steps to take, by how many layers.
+    """
+    columns = {count: measured(count, steps) for count, steps in layers.items()}
+    taken = ", ".join(str(steps - WARM) for steps in layers.values())
     lines = [
         "# Cost of a measured step on the host",
         "",
         f"{today}, torch {torch.__version__}: milliseconds of CPU time of one thread per layer and measured step, whole",
-        f"`Trainer.fit` with the default rules and sinks, tiny tensors, medians of {steps - WARM} steps.",
+        f"`Trainer.fit` with the default rules and sinks, tiny tensors, medians of {taken} steps (`make bench`).",
         "",
         f"| part |{''.join(f' {count} layers |' for count in layers)}",
         f"|:--|{'--:|' * len(layers)}",
-        *(f"| {part} |{''.join(f' {columns[count][part]:.3f} |' for count in layers)}" for part in columns[layers[0]]),
+        *(
+            f"| {part} |{''.join(f' {column[part]:.3f} |' for column in columns.values())}"
+            for part in (*next(iter(columns.values())),)
+        ),
     ]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--layers", type=int, nargs="+", default=[40, 160, 480, 2000, 5000])
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    page = report(arguments.layers, arguments.steps)
-    print(page)
-    if arguments.out is not None:
-        arguments.out.write_text(page, encoding="utf-8")

@@ -1,6 +1,6 @@
 """What it costs to read tensors on the CPU with torch's operations, and with the compiled kernel.
 
-Run it with ``python benchmarks/kernel.py [--out FILE]``. One tensor in passes of ``torch.sum`` over it (the best of several
+Run it with ``python -m benchmarks.kernel [--out FILE]``. One tensor in passes of ``torch.sum`` over it (the best of several
 interleaved rounds: the rest is not the kernel's), and whole measured steps as a ratio to the same step unmeasured (the
 median). All in CPU time of one thread, which a busy machine changes little.
 """
@@ -8,21 +8,25 @@ median). All in CPU time of one thread, which a busy machine changes little.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import overhead
 import torch
 
+import init_monitor
+from benchmarks import overhead
 from init_monitor.measures import Layout, Reduction, Scratch, native, sizes_for
 from init_monitor.measures.cpu import Ordinary
 from init_monitor.measures.native import Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import nn
 
     from init_monitor.measures import Kernel
 
@@ -74,16 +78,33 @@ def rows() -> list[str]:
     return lines
 
 
+class Trial:
+    """Steps of one network, measured or not."""
+
+    def __init__(self, model: nn.Module, x: torch.Tensor, *, watched: bool) -> None:
+        self._model, self._x = model, x
+        self._optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+        options = {"rules": (), "sinks": (), "dense_steps": 10**6}
+        self._watch = init_monitor.watch(model, optimizer=self._optimizer, **options) if watched else None
+
+    def step(self) -> None:
+        """Take one."""
+        with contextlib.nullcontext() if self._watch is None else self._watch.step():
+            loss = self._model(self._x).square().mean()
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+
+
 def steps() -> list[str]:
     """Train each network unmeasured and measured either way, and return the rows of a table."""
     lines = []
     compiled = native.library()
-    for make in (overhead.mlp, overhead.resnet, overhead.transformer):
+    for make in overhead.NETWORKS:
         torch.manual_seed(0)
         model, x = make()
-        ways = {"not measured": None, "torch": "exact", "compiled": "exact"}
-        trials = {way: overhead.Trial(model, x, measure=measure) for way, measure in ways.items()}
-        taken: dict[str, list[float]] = {way: [] for way in ways}
+        trials = {way: Trial(model, x, watched=way != "not measured") for way in ("not measured", "torch", "compiled")}
+        taken: dict[str, list[float]] = {way: [] for way in trials}
         for _ in range(STEPS + 2):
             for way, trial in trials.items():
                 native.library = lambda way=way: compiled if way == "compiled" else None

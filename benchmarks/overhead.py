@@ -1,25 +1,16 @@
 """What watching costs in a whole fit, as a ratio of CPU times: every step measured, and with the default schedule.
 
-Run it with ``python benchmarks/overhead.py [--rounds 5] [--steps 16] [--long 400] [--out FILE]``. One thread, the rules
-and the default sinks included. Each round trains the same network in turn with each way to watch it, so that whatever
-else the machine does falls on all of them alike; the figures are medians over the rounds. CPU time of the process
-(sinks may have a thread of their own), so that a busy machine does not matter much; times as such are not reported: they
-say more about the machine than about the monitor.
+Part of :mod:`benchmarks.cost`. One thread, the rules and the default sinks included. The fits that are compared run in
+lockstep, a step of one and then a step of the next (:mod:`benchmarks.lockstep`), and CPU time is taken, so that a busy
+machine does not matter much; times as such are not reported: they say more about the machine than about the monitor.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import datetime as dt
-import io
-import logging
 import statistics
 import tempfile
-import time
-import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 import torch
@@ -27,10 +18,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.lockstep import in_turns
 from init_monitor import InitMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    Make = Callable[[], tuple[nn.Module, torch.Tensor]]
 
 WARM = 4
 """Steps at the start of a fit that are not counted where single steps are: memory is allocated in them."""
@@ -116,92 +110,73 @@ class Trained(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1e-6)
 
 
-class Clock(pl.Callback):
-    """Notes the CPU time at the start of every batch."""
-
-    def __init__(self) -> None:
-        self.starts: list[float] = []
-
-    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's arguments
-        """Note it."""
-        self.starts.append(time.process_time())
-
-    @property
-    def step(self) -> float:
-        """The median CPU time from the start of a batch to the start of the next."""
-        return statistics.median(b - a for a, b in zip(self.starts[WARM:], self.starts[WARM + 1 :], strict=False))
-
-
-def fitted(
-    make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, watching: InitMonitor | None
-) -> tuple[float, float]:
-    """Train once; return the CPU seconds of a step, and of the whole fit."""
+def train(make: Make, steps: int, watching: InitMonitor | None, first: pl.Callback) -> None:
+    """Train once."""
     torch.manual_seed(0)
     net, batch = make()
-    clock = Clock()
-    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as directory:
         trainer = pl.Trainer(
             max_steps=steps, accelerator="cpu", logger=TensorBoardLogger(directory), default_root_dir=directory,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=10**6,
-            callbacks=[clock, *([] if watching is None else [watching])],
+            callbacks=[first, *([] if watching is None else [watching])],
         )  # fmt: skip
-        begin = time.process_time()
         trainer.fit(Trained(net), DataLoader(Same(batch, steps), batch_size=None))
-        return clock.step, time.process_time() - begin
 
 
-def compare(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, rounds: int) -> dict[str, float]:
+def side_by_side(
+    make: Make, steps: int, watching: Mapping[str, Callable[[], InitMonitor | None]]
+) -> dict[str, list[float]]:
+    """Train the same network in every way, in lockstep; return the CPU seconds of each turn."""
+    return in_turns({name: partial(train, make, steps, monitor()) for name, monitor in watching.items()})
+
+
+def measured(make: Make, steps: int, rounds: int) -> dict[str, float]:
     """Return what a measured step costs as a ratio to an unmeasured one, by ``measure``."""
     ratios: dict[str, list[float]] = {"exact": [], "staged": []}
     for _ in range(rounds):
-        plain = fitted(make, steps, None)[0]
+        taken = side_by_side(
+            make,
+            steps,
+            {
+                "plain": lambda: None,
+                "exact": lambda: InitMonitor(dense_steps=steps),
+                "staged": lambda: InitMonitor(dense_steps=steps, measure="staged"),
+            },
+        )
+        step = {name: statistics.median(turns[WARM:-1]) for name, turns in taken.items()}
         for measure, found in ratios.items():
-            found.append(fitted(make, steps, InitMonitor(dense_steps=steps, measure=measure))[0] / plain)  # type: ignore[arg-type]
+            found.append(step[measure] / step["plain"])
     return {measure: statistics.median(found) for measure, found in ratios.items()}
 
 
-def whole(make: Callable[[], tuple[nn.Module, torch.Tensor]], steps: int, rounds: int) -> float:
-    """Return what a whole fit costs with the default settings, as a ratio to the same one unwatched."""
+def whole(make: Make, steps: int, rounds: int) -> float:
+    """Return what a whole fit costs with the default settings, as a ratio to the same one unwatched, from start to end."""
     ratios = []
     for _ in range(rounds):
-        plain = fitted(make, steps, None)[1]
-        ratios.append(fitted(make, steps, InitMonitor())[1] / plain)
+        taken = side_by_side(make, steps, {"plain": lambda: None, "watched": InitMonitor})
+        ratios.append(sum(taken["watched"]) / sum(taken["plain"]))
     return statistics.median(ratios)
 
 
-def report(steps: int, rounds: int, long: int, networks: list[str]) -> str:
+NETWORKS: tuple[Make, ...] = (mlp, resnet, transformer)
+"""In the order of the page."""
+
+
+def report(today: str, steps: int, rounds: int, long: int, long_rounds: int) -> str:
     """Run everything and return a Markdown page."""
-    today = f"{dt.datetime.now(tz=dt.timezone.utc):%Y-%m-%d}"
     lines = [
         "# Cost of watching, in whole fits",
         "",
-        f"{today}, torch {torch.__version__}, one thread, CPU time, medians of {rounds} interleaved rounds, the rules and the",
-        "default sinks included. The first two columns compare a measured step with the same step unwatched; the last is",
-        f"a whole fit of {long} steps with the default settings against the same fit unwatched.",
+        f"{today}, torch {torch.__version__}, one thread, CPU time, medians of {rounds} rounds of fits in lockstep, the rules and the",
+        f"default sinks included (`make bench`). The first two columns compare a measured step ({steps} steps, each of them measured)",
+        f"with the same step unwatched; the last one a whole fit of {long} steps of which the default schedule measures 18, from its",
+        f"start to its end, with the same fit unwatched (median of {long_rounds}).",
         "",
         "| network | exact | staged | default schedule |",
         "|:--|--:|--:|--:|",
     ]
-    for make in (mlp, resnet, transformer):
-        if make.__name__ in networks:
-            ratios = compare(make, steps, rounds)
-            fit = f"{whole(make, long, rounds):.3f}" if long else "–"
-            lines.append(f"| {make.__name__} | {ratios['exact']:.2f} | {ratios['staged']:.2f} | {fit} |")
+    for make in NETWORKS:
+        ratios = measured(make, steps, rounds)
+        fit = f"{whole(make, long, long_rounds):.3f}" if make is mlp else "–"
+        lines.append(f"| {make.__name__} | {ratios['exact']:.2f} | {ratios['staged']:.2f} | {fit} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--long", type=int, default=400, help="steps of the whole fit; 0 leaves it out")
-    parser.add_argument("--networks", nargs="+", default=["mlp", "resnet", "transformer"])
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    page = report(arguments.steps, arguments.rounds, arguments.long, arguments.networks)
-    print(page)
-    if arguments.out is not None:
-        arguments.out.write_text(page, encoding="utf-8")

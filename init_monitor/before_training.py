@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from init_monitor.analysis.length_scales import is_deep, length_scales
 from init_monitor.capture.single_pass import forward, loss_of, untouched
+from init_monitor.errors import InitMonitorWarning
 from init_monitor.monitor import Monitor
 from init_monitor.options import Options
+from init_monitor.pair_correlation import pair_correlations
 from init_monitor.randomness import kept_randomness
 from init_monitor.report import Report
 from init_monitor.sinks.sink import Run
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from init_monitor.analysis.length_scales import LengthScales
 
 
 @kept_randomness()
@@ -29,7 +35,8 @@ def check(
 ) -> Report:
     """Look at a network before it trains: one forward and one backward; everything is restored afterwards.
 
-    Weights, gradients, buffers (running means), train/eval mode and random state are what they were before.
+    Weights, gradients, buffers (running means), train/eval mode and random state are what they were before. Of a chain of seven
+    weight layers or more a second forward says how deep the signal and the difference between two samples reach.
 
     >>> import torch, init_monitor
     >>> report = init_monitor.check(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU()), torch.ones(4, 8))
@@ -65,4 +72,18 @@ def check(
             monitor.end_step(0)
         finally:
             monitor.close()
-    return Report.of(list(monitor.records), monitor.findings, monitor.structure, chosen.settings())
+        scales = _scales(model, batch, monitor)
+    return Report.of(list(monitor.records), monitor.findings, monitor.structure, chosen.settings(), scales=scales)
+
+
+def _scales(model: nn.Module, batch: Any, monitor: Monitor) -> LengthScales | None:  # noqa: ANN401
+    """Measure how deep the signal reaches; a network that does not run twice still has its report."""
+    if not monitor.records or not is_deep(monitor.structure):
+        return None
+    try:
+        measured = pair_correlations(model, batch, monitor.structure)
+        return length_scales(monitor.structure, monitor.records[-1], measured)
+    except Exception as error:  # noqa: BLE001 - whatever the network raises
+        message = f"init_monitor: check() could not measure length scales: {type(error).__name__}: {error}"
+        warnings.warn(message, InitMonitorWarning, stacklevel=2)
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from init_monitor.analysis.length_scales import LengthScales
     from init_monitor.display.step_tables import TextTable
     from init_monitor.records import Finding, StepRecord
+    from init_monitor.records.aim import Confirmation
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,6 +36,7 @@ class Report:
         settings: the monitor's options.
         versions: of the packages that the run used, if they are known.
         losses: the training loss of every optimizer step, where known.
+        scales: how deep the signal reaches, where :func:`init_monitor.check` measured it.
     """
 
     records: tuple[StepRecord, ...] = ()
@@ -42,6 +45,7 @@ class Report:
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     losses: LossCurve = field(default_factory=LossCurve)
+    scales: LengthScales | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 - what a run consists of
@@ -53,10 +57,11 @@ class Report:
         *,
         versions: Mapping[str, str] = MappingProxyType({}),
         losses: LossCurve | None = None,
+        scales: LengthScales | None = None,
     ) -> Report:
         """Make a report of what a monitor holds."""
         curve = LossCurve() if losses is None else losses
-        return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions), curve)
+        return cls(tuple(records), tuple(findings), structure, dict(settings), dict(versions), curve, scales)
 
     def __repr__(self) -> str:
         """Say what to think of the run, in a line."""
@@ -72,13 +77,37 @@ class Report:
         steps = f"{len(self.records)} sampled step{'s' if len(self.records) != 1 else ''}"
         if not named and self.losses.nonfinite_from is not None:
             return f"No finding in {steps}, but the loss is not finite from step {self.losses.nonfinite_from} on."
-        if not named:
-            from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
+        from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
 
-            verdict = verdict_of(self.losses, self.structure, self.records)
+        verdict = verdict_of(self.losses, self.structure, self.records)
+        if not named:
             lead = "Healthy: no finding" if verdict.healthy else "No finding"
             return f"{lead} in {steps} of {len(self.records[-1].names)} layers; {verdict.words}."
-        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
+        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}{verdict.beside_findings}."
+
+    def confirm(self, finding: Finding) -> Confirmation | None:
+        """Return whether this network shows what the remedy of a finding about it, as it was before, aims at.
+
+        >>> import torch, init_monitor
+        >>> model, batch = torch.nn.Sequential(*(torch.nn.Linear(32, 32) for _ in range(12))), torch.randn(64, 32)
+        >>> for layer in model:
+        ...     _ = torch.nn.init.normal_(layer.weight)
+        >>> (finding,) = [one for one in init_monitor.check(model, batch).findings if one.code == "IM101"]
+        >>> exec(finding.remedy_code)
+        >>> init_monitor.check(model, batch).confirm(finding).holds
+        True
+
+        Args:
+            finding: of a report that was made before its code was run.
+
+        Returns:
+            The number, and whether it is as expected; ``None`` if the remedy names none, or nothing was measured.
+        """
+        if finding.aim is None or not self.records:
+            return None
+        from init_monitor.analysis.aims import confirmed  # noqa: PLC0415 - a report that is only shown needs no analysis
+
+        return confirmed(finding.aim, self.records[0], self.structure)
 
     @kept_randomness()
     def to_markdown(self) -> str:
@@ -118,6 +147,8 @@ class Report:
     @kept_randomness()
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the report as strict JSON (NaN and infinities as strings), and write it to ``path`` if given."""
+        from init_monitor.display.length_scale_table import prediction  # noqa: PLC0415 - printing only
+
         text = json.dumps(
             {
                 "schema": SCHEMA_VERSION,
@@ -127,6 +158,9 @@ class Report:
                 "structure": structure_json(self.structure),
                 "findings": [finding_json(finding) for finding in self.findings],
                 "losses": losses_json(self.losses.since(0)),
+                "length_scales": None
+                if self.scales is None
+                else json_value(asdict(self.scales) | {"prediction": prediction(self.scales)}),
                 "layers": self._long(Of.LAYER),
                 "parameters": self._long(Of.PARAMETER),
                 "residuals": self._long(Of.RESIDUAL),
@@ -173,8 +207,10 @@ class Report:
         from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.display.attention_table import attention_table  # noqa: PLC0415
         from init_monitor.display.formatting import has_unicode, spelled  # noqa: PLC0415
         from init_monitor.display.layer_table import findings_panel, propagation_table  # noqa: PLC0415
+        from init_monitor.display.length_scale_table import drawn, prediction  # noqa: PLC0415
         from init_monitor.display.residual_table import residual_table  # noqa: PLC0415
 
         plain = not has_unicode(options.encoding)
@@ -189,6 +225,13 @@ class Report:
                     self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
                 )
                 parts += [Text(""), residuals]
+            if self.records[-1].head_names:
+                heads = attention_table(
+                    self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+                )
+                parts += [Text(""), heads]
+        if self.scales is not None:
+            parts += [Text(""), drawn(self.scales, plain=plain), Text(prediction(self.scales)), Text("")]
         parts += [findings_panel(finding, plain=plain) for finding in self.findings]
         parts.append(Text(self.verdict))
         for text, style, control in console.render(Group(*parts), options):
@@ -217,7 +260,12 @@ class Report:
     def _tables(self) -> list[TextTable]:
         from init_monitor.display.step_tables import step_tables  # noqa: PLC0415 - printing only
 
-        return step_tables(self.records[-1], self.structure, self.findings) if self.records else []
+        tables = step_tables(self.records[-1], self.structure, self.findings) if self.records else []
+        if self.scales is not None:
+            from init_monitor.display.length_scale_table import length_scale_table  # noqa: PLC0415 - printing only
+
+            tables.append(length_scale_table(self.scales))
+        return tables
 
     def _long(self, of: Of) -> dict[str, Any]:
         """Return every number as JSON values, a row per sampled step and name."""

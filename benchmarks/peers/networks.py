@@ -106,7 +106,7 @@ def resnet18() -> Made:
 
 
 def vit_tiny() -> Made:
-    """ViT-tiny (12 blocks of width 192, 5 million parameters) with 16 pictures of 96 × 96."""
+    """ViT-tiny (12 blocks of width 192, 5.5 million parameters) with 16 pictures of 96 × 96."""
     return Vision(192, 12, 3, size=96, patch=16), torch.randn(16, 3, 96, 96), torch.randint(CLASSES, (16,))
 
 

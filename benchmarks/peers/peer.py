@@ -57,7 +57,7 @@ PEERS = (
          note="the callback of Lightning's documentation (`grad_norm`, `log_dict`)", shared="lightning"),
     Peer("torch-audit", "torch_audit", "torch-audit", "a loop", "share of zeros, of modules such as `nn.ReLU`",
          "norm and finiteness of every parameter's", judges="rules, with a remedy",
-         note="what functions compute is not seen, so nothing of activations in a transformer with `F.gelu`"),
+         note="the transformers have no such modules, so nothing of their activations"),
     Peer("torchlens `watch`", "torchlens", "torchlens", "a loop", "mean, variance, extremes, zeros, signs, non-finite, of modules",
          "the same, of every parameter's; of the parameters and their updates", note="all its signals, histograms off"),
     Peer("`wandb.watch`", "wandb", "wandb", "a loop", "none", "histogram of every parameter's; of the parameters",

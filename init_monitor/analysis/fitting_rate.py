@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import judged_weights
 from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records.quantities import Quantity
@@ -22,13 +21,17 @@ from init_monitor.records.quantities import Quantity
 if TYPE_CHECKING:
     from init_monitor.records import Column, History, StepRecord
 
-BY_SIZE = 0.02
-"""‖Δw‖/‖w‖ of the median weight in a step that fits. In 59 trainings by Adam, each at eight rates over four decades, the middle
-of the rates that brought the loss down gave this much in the first step; so did that of 22 by SGD, momentum built up."""
+BY_SIZE = 0.03
+"""‖Δw‖/‖w‖ in a step that fits, of the weights that move much: with a third of the loss, it puts the rate into what brings the loss
+down as far as the best of eight rates over four decades do, in 94 % of 146 trainings by Adam and its kin and 75 % of 46 by SGD."""
 
-BY_LOSS = 0.5
+MUCH = 0.75
+"""Quantile of the weights, by how far they move, that is looked at. By the median, SGD blew up networks whose gradient fades: most
+of their weights hardly move at first."""
+
+BY_LOSS = 1 / 3
 """Part of the loss that a step that fits takes away to first order. Loizou et al. take all or twice of it for the largest stable
-step; the same trainings had their middle at half."""
+step."""
 
 APART = 30.0
 """Factor between the two rates from which the one between them is a guess: it may be off by half a decade to either side, and
@@ -43,8 +46,8 @@ _SIGNED = ("lion", "sign")
 SIGNED_SHARE = 0.2
 """What a rate of those is of Adam's: three to ten times smaller (Chen et al. 2023)."""
 
-_ROUNDED = 1e-5
-"""‖Δw‖/‖w‖ below which what was measured of a step is rounding, in float32, by more than a hundredth."""
+_ROUNDED = 1e-6
+"""‖Δw‖/‖w‖ below which what was measured of a step is rounding, in float32, by more than a few hundredths."""
 
 
 class FittingRate(NamedTuple):
@@ -52,7 +55,7 @@ class FittingRate(NamedTuple):
 
     Attributes:
         value: of the optimizer's rate; NaN if nothing is known.
-        by_size: the rate at which a step changes the median weight by :data:`BY_SIZE` of its size; NaN if unknown.
+        by_size: the rate at which a step changes weights by :data:`BY_SIZE` of their size; NaN if unknown.
         by_loss: the rate at which a step takes away :data:`BY_LOSS` of the loss, to first order; NaN if unknown.
         step: of the record that was judged by.
     """
@@ -89,35 +92,46 @@ def _of(record: StepRecord, judged: frozenset[str]) -> FittingRate:
     norms, gradients = record.column(Quantity.WEIGHT_NORM), record.column(Quantity.WEIGHT_GRADIENT_NORM)
     moves = moves_of(record)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        sizes = np.sort((moves / norms)[inside & trained & (norms > 0) & (moves > 0)])
+        sizes = (moves / norms)[inside & trained & (norms > 0) & (moves > 0)]
         promised = float(np.nansum((moves * gradients)[trained]))
-    by_size = BY_SIZE / float(sizes[sizes.size // 2]) if sizes.size else math.nan
-    by_loss = BY_LOSS * record.loss / promised if promised > 0 and record.loss > 0 else math.nan
+    # A quotient may be too small for its format although neither number is 0.
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    by_size = BY_SIZE / float(np.quantile(sizes, MUCH)) if sizes.size else math.nan
+    by_loss = BY_LOSS * record.loss / promised if 0 < promised < math.inf and record.loss > 0 else math.nan
     both = [rate for rate in (by_size, by_loss) if 0 < rate < math.inf]
     value = math.exp(sum(map(math.log, both)) / len(both)) if 0 < by_size < math.inf else math.nan
-    return FittingRate(value, by_size, by_loss, record.step)
+    return FittingRate(value, by_size or math.nan, by_loss or math.nan, record.step)
 
 
 def moves_of(record: StepRecord) -> Column:
     """Return ‖Δw‖ of each parameter per unit of learning rate, once momentum has built up; NaN where it is not known.
 
-    Plain gradient descent moves by the gradient (by what a clip leaves of it), over 1 − momentum; optimizers that divide it by its
-    own size move every element by the rate; of others, what was measured counts.
+    Plain gradient descent moves by the gradient (by what a clip leaves of it), over 1 − momentum. It is stable up to a rate of
+    2(1 + momentum)/sharpness (Polyak 1964): without momentum, half as far. Optimizers that divide the gradient by its own size move
+    every element by the rate, or by less where an epsilon or what they remember outweighs it. Of others, what was measured counts.
     """
     optimizer = record.optimizer.casefold()
     gradients, counts = record.column(Quantity.WEIGHT_GRADIENT_NORM), record.column(Quantity.WEIGHT_COUNT)
     if "," in optimizer:
         return np.full(len(gradients), np.nan)
-    if epsilon_of(optimizer) is None:
-        memory = 1 - record.momentum if 0 <= record.momentum < 1 else 1.0
-        return gradients * _left_by_clip(record) / memory
     per_element = np.sqrt(counts) * (gradients > 0)
     if any(name in optimizer for name in _SIGNED):
         return per_element / SIGNED_SHARE
+    seen = _measured(record)
     if any(name in optimizer for name in _ELEMENTWISE):
-        return per_element
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return record.column(Quantity.UPDATE_RATIO) * record.column(Quantity.WEIGHT_NORM) / record.learning_rate
+        return np.fmin(per_element, seen)
+    if "sgd" in optimizer:
+        momentum = record.momentum if 0 <= record.momentum < 1 else 0.0
+        return gradients * _left_by_clip(record) / ((1 - momentum) * (1 + momentum) / 2)
+    return seen
+
+
+def _measured(record: StepRecord) -> Column:
+    """Return ‖Δw‖ of each parameter per unit of learning rate as it was measured; NaN where rounding outweighs it."""
+    moved = record.column(Quantity.UPDATE_RATIO)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        per_unit = moved * record.column(Quantity.WEIGHT_NORM) / record.learning_rate
+    return np.where((moved > _ROUNDED) & np.isfinite(per_unit), per_unit, np.nan)
 
 
 def _left_by_clip(record: StepRecord) -> float:

@@ -14,7 +14,7 @@ import torch
 
 from init_monitor.capture.taps import Tap
 from init_monitor.measures.attention import ENTROPY, FIRST, KEYS, KINDS, LOGITS, ONE_PLACE, Looks, attention_partials
-from init_monitor.records import Attention
+from init_monitor.records import Attention, Role
 from init_monitor.records.quantities import HEAD_QUANTITIES, Quantity
 from init_monitor.torch_compat import is_training_signal, unseen
 
@@ -146,7 +146,10 @@ def attentions_of(taps: Iterable[AttentionTap], names: Mapping[TapKey, str]) -> 
     modules = {key.layer: name for key, name in reversed(list(names.items()))}
     for tap in taps:
         site = tap.site
-        made = [names[one.key] for one in site.makers if isinstance(one, Tap) and one.key in names]
+        known = [one for one in site.makers if isinstance(one, Tap) and one.key in names]
+        # Not what only rotates or masks: tables of positions, of sines.
+        makers = [one for one in known if one.role is not Role.OTHER] or known
+        made = [names[one.key] for one in makers]
         if not site.makers and site.owner in modules:
             made = [modules[site.owner]]
         described.append(
@@ -157,6 +160,8 @@ def attentions_of(taps: Iterable[AttentionTap], names: Mapping[TapKey, str]) -> 
                 head_dim=site.head_dim,
                 function=site.function,
                 inputs=tuple(dict.fromkeys(made)),
+                scale=site.scale,
+                normalised=site.normalised or any(one.role is Role.NORMALISATION for one in makers),
             )
         )
     return tuple(described)

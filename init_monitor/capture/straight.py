@@ -204,6 +204,9 @@ class Straight:
 
     def _grow(self) -> None:
         """Make room for all rows there are by now."""
+        compiled = library()
+        if compiled is not None:
+            compiled.threads(torch.get_num_threads())
         grown = np.tile(_NEUTRAL, (self.rows, 1))
         grown[: self._room] = self._batch
         self._batch, self._room = grown, len(grown)

@@ -26,8 +26,10 @@ OFF = "INIT_MONITOR_NO_NATIVE"
 FLAGS = ("-O3", "-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 """Without contraction every processor gives the same numbers; without traps both sides of a choice may be computed."""
 
-CHOICES = (("-DWITH_CLONES",), ())
-"""Tried in turn: a function for each processor, which needs x86-64 and a loader that chooses (glibc), or one for all."""
+_THREADS = ("-DWITH_THREADS", "-pthread")
+CHOICES = (("-DWITH_CLONES", *_THREADS), _THREADS, ())
+"""Tried in turn: a function for each processor, which needs x86-64 and a loader that chooses (glibc), or one for all; with threads,
+or, where the system has none of POSIX, without: the numbers are the same."""
 
 PATIENCE_S = 60
 """A compiler takes a second; one that takes a minute hangs."""

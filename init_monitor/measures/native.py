@@ -73,10 +73,12 @@ class Library(NamedTuple):
     Attributes:
         reduce: reduces tensors that lie one after the other.
         add: reduces one, and adds what it holds to a row and to the sums of its units.
+        threads: says how many threads may share a large tensor; the numbers do not depend on it.
     """
 
     reduce: Callable[..., int]
     add: Callable[..., int]
+    threads: Callable[[int], None]
 
 
 class Form(NamedTuple):
@@ -167,6 +169,7 @@ class Native:
         # A tensor that is only pretended has no address.
         if compiled is None or not where or where % x.element_size():
             return Eager().reduce(block, plan, scratch)
+        compiled.threads(torch.get_num_threads())
         tensors, order = x.shape[0], _order(x.shape, x.stride(), plan.layout)
         rows = torch.empty(tensors, WIDTH, dtype=torch.float64)
         asked, units = _asked(x.dtype, x.numel() // tensors, order, plan), None
@@ -218,13 +221,14 @@ def _path() -> Path | None:
 def _loaded(path: Path) -> Library | None:
     try:
         loaded = ctypes.CDLL(str(path))
-        functions = Library(loaded.init_monitor_reduce, loaded.init_monitor_add)
+        functions = Library(loaded.init_monitor_reduce, loaded.init_monitor_add, loaded.init_monitor_threads)
     except (OSError, AttributeError):  # made for another system
         return None
     address, number = ctypes.c_void_p, ctypes.c_int64
-    for function, arguments in zip(functions, ((address, number, address), (address, address, number)), strict=True):
+    for function, arguments in zip(functions, ((address, number, address), (address, address, number)), strict=False):
         function.argtypes = (*arguments, *[address] * 5)  # type: ignore[attr-defined]
         function.restype = ctypes.c_int  # type: ignore[attr-defined]
+    loaded.init_monitor_threads.argtypes, loaded.init_monitor_threads.restype = (number,), None
     return functions
 
 

@@ -19,8 +19,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef WITH_THREADS
+#include <pthread.h>
+#endif
+
 /* Independent sums: a register of AVX-512 (two of AVX2, four of NEON), so that additions do not wait for one another. */
 #define LANES 16
+
+/*
+ * A large tensor is read in parts, which several threads may share. How it is split depends on its shape alone, and the
+ * parts are put together in their order: so the numbers are the same however many threads there are, and without any.
+ */
+#define PART ((int64_t)1 << 18) /* elements: a part takes tens of microseconds, a thread ten to start */
+#define MOST_PARTS 64           /* each has sums of units of its own */
+#define PER_THREAD 2            /* parts that are worth a thread */
 
 /* Elements of a piece: 16 kB of float32, half of the smallest first-level cache that is about. */
 #define PIECE 4096
@@ -63,6 +75,20 @@ struct answer {
     double *signal;       /* [units] to work in */
     int more;             /* sums, squares and extremes hold something that this is added to */
 };
+
+/* Threads that may share a tensor. Written between readings only. */
+static int64_t most_threads = 1;
+
+/* How many elements a part has: whole samples, if units are asked for. */
+static int64_t part_size(const struct plan *plan)
+{
+    int64_t sample = 1, least = (plan->elements + MOST_PARTS - 1) / MOST_PARTS;
+    if (plan->order != NO_UNITS)
+        sample = plan->units * (plan->positions > 1 ? plan->positions : 1);
+    if (least < PART)
+        least = PART;
+    return (least + sample - 1) / sample * sample;
+}
 
 INLINED void widen_bfloat16(const uint16_t *restrict x, int64_t n, float *restrict wide)
 {
@@ -109,19 +135,14 @@ INLINED void widen_float16(const uint16_t *restrict x, int64_t n, float *restric
 /* Returns 1 if the elements need another way: nothing was written to the row then. */
 static int one_tensor(const void *x, const struct plan *plan, struct answer *answer)
 {
-    int odd;
     answer->signal = NULL;
     if (plan->order == NO_UNITS)
         answer->sums = answer->squares = NULL;
-    if (plan->order == UNITS_INNERMOST && plan->squares) {
-        answer->signal = malloc((size_t)plan->units * sizeof *answer->signal);
-        if (answer->signal == NULL)
-            return 1;
-    }
-    odd = plan->format == FLOAT64 ? tensor_double(x, plan, answer) : tensor_float(x, plan, answer);
-    free(answer->signal);
-    return odd;
+    return plan->format == FLOAT64 ? tensor_double(x, plan, answer) : tensor_float(x, plan, answer);
 }
+
+/* Say how many threads may share a tensor from now on. */
+void init_monitor_threads(int64_t threads) { most_threads = threads > 1 ? threads : 1; }
 
 /*
  * Reduce `tensors` tensors that lie one after the other.
@@ -427,32 +448,169 @@ INLINED int NAMED(finish)(const struct NAMED(seen) *seen, REAL pivot, const stru
     return 0;
 }
 
-FOR_EACH_CPU static int NAMED(tensor)(const void *x, const struct plan *plan, struct answer *answer)
+/* The first finite element, which becomes the pivot; 0 if there is none. */
+static REAL NAMED(pivot)(const void *x, const struct plan *plan)
 {
-    REAL wide[PIECE], pivot = 0;
+    REAL wide[1];
+    for (int64_t i = 0; i < plan->elements; i++) {
+        REAL v = NAMED(piece)(x, i, 1, plan->format, plan->stride, wide)[0];
+        if (ABSOLUTE(v) <= LARGEST)
+            return v;
+    }
+    return 0;
+}
+
+/* Read the elements from one place to another. */
+FOR_EACH_CPU static void NAMED(read)(const void *x, int64_t from, int64_t to, const struct plan *plan, REAL pivot,
+                                     struct NAMED(seen) *seen, struct answer *answer)
+{
+    REAL wide[PIECE];
     struct NAMED(run) run = {0, (REAL)INFINITY, -(REAL)INFINITY};
-    struct NAMED(seen) seen = {0};
-    int found = 0;
+    *seen = (struct NAMED(seen)){.low = pivot, .high = pivot};
     NAMED(begin)(plan, answer);
-    for (int64_t at = 0; at < plan->elements; at += PIECE) {
-        int64_t n = plan->elements - at < PIECE ? plan->elements - at : PIECE;
+    for (int64_t at = from; at < to; at += PIECE) {
+        int64_t n = to - at < PIECE ? to - at : PIECE;
         const REAL *piece = NAMED(piece)(x, at, n, plan->format, plan->stride, wide);
-        for (int64_t i = 0; i < n && !found; i++)
-            if (ABSOLUTE(piece[i]) <= LARGEST) {
-                pivot = seen.low = seen.high = piece[i];
-                found = 1;
-            }
-        NAMED(moments)(piece, n, pivot, &seen);
+        NAMED(moments)(piece, n, pivot, seen);
         if (plan->zeros)
-            seen.zeros += NAMED(zeros)(piece, n);
+            seen->zeros += NAMED(zeros)(piece, n);
         if (plan->knee)
-            seen.beyond += NAMED(beyond)(piece, n, (REAL)plan->centre, (REAL)plan->reach);
+            seen->beyond += NAMED(beyond)(piece, n, (REAL)plan->centre, (REAL)plan->reach);
         if (plan->order == POSITIONS_INNERMOST)
             NAMED(units_of_runs)(piece, n, at, plan, &run, answer);
         else if (plan->order == UNITS_INNERMOST)
             NAMED(units_in_turn)(piece, n, at, plan, answer);
     }
+}
+
+/* Some parts of a tensor, which one thread reads. */
+struct NAMED(share) {
+    const void *x;
+    const struct plan *plan;
+    REAL pivot;
+    int64_t size, first, last; /* elements of a part; the parts from the first up to the last, without it */
+    struct NAMED(seen) *seen;  /* of all parts */
+    struct answer *answers;
+};
+
+static void *NAMED(read_share)(void *given)
+{
+    struct NAMED(share) *share = given;
+    for (int64_t i = share->first; i < share->last; i++) {
+        int64_t from = i * share->size, to = from + share->size;
+        NAMED(read)(share->x, from, to < share->plan->elements ? to : share->plan->elements, share->plan, share->pivot,
+                    &share->seen[i], &share->answers[i]);
+    }
+    return NULL;
+}
+
+/* Read all parts, by `count` threads; what no thread can be made for is read by this one. */
+static void NAMED(read_parts)(struct NAMED(share) whole, int64_t count)
+{
+#ifdef WITH_THREADS
+    pthread_t threads[MOST_PARTS];
+    struct NAMED(share) shares[MOST_PARTS];
+    int64_t parts = whole.last, made = 0;
+    for (int64_t t = 1; t < count; t++) {
+        shares[made] = whole;
+        shares[made].first = parts * t / count;
+        shares[made].last = parts * (t + 1) / count;
+        if (pthread_create(&threads[made], NULL, NAMED(read_share), &shares[made]))
+            NAMED(read_share)(&shares[made]);
+        else
+            made++;
+    }
+    whole.last = parts / count;
+    NAMED(read_share)(&whole);
+    for (int64_t t = 0; t < made; t++)
+        pthread_join(threads[t], NULL);
+#else
+    (void)count;
+    NAMED(read_share)(&whole);
+#endif
+}
+
+/* Add what a part holds to the whole. */
+static void NAMED(put_together)(const struct NAMED(seen) *part, const struct answer *units, const struct plan *plan,
+                                struct NAMED(seen) *seen, struct answer *answer)
+{
+    REAL *highs = answer->highs, *lows = answer->lows, *part_highs = units->highs, *part_lows = units->lows;
+    seen->sum += part->sum;
+    seen->square += part->square;
+    seen->low = part->low < seen->low ? part->low : seen->low;
+    seen->high = part->high > seen->high ? part->high : seen->high;
+    seen->nonfinite += part->nonfinite;
+    seen->zeros += part->zeros;
+    seen->beyond += part->beyond;
+    if (plan->order == NO_UNITS)
+        return;
+    *answer->squares += *units->squares;
+    for (int64_t u = 0; u < plan->units; u++)
+        answer->sums[u] += units->sums[u];
+    for (int64_t u = 0; highs != NULL && u < plan->units; u++) {
+        highs[u] = NAMED(larger)(part_highs[u], highs[u]);
+        lows[u] = NAMED(smaller)(part_lows[u], lows[u]);
+    }
+}
+
+/* Numbers that the units of one part need besides: sums, mean signals, squares, extremes. */
+#define OF_UNITS(plan) ((plan)->order == NO_UNITS ? 0 : 4 * (plan)->units + 1)
+
+/* Give a part, or the whole, its memory for units. */
+static void NAMED(place)(double *memory, const struct plan *plan, const struct answer *whole, struct answer *part)
+{
+    *part = *whole;
+    part->more = 0;
+    if (plan->order == NO_UNITS)
+        return;
+    part->sums = memory;
+    part->signal = plan->order == UNITS_INNERMOST && plan->squares ? memory + plan->units : NULL;
+    part->highs = whole->highs == NULL ? NULL : memory + 2 * plan->units;
+    part->lows = whole->lows == NULL ? NULL : memory + 3 * plan->units;
+    part->squares = memory + 4 * plan->units;
+}
+
+static int NAMED(tensor)(const void *x, const struct plan *plan, struct answer *answer)
+{
+    struct NAMED(seen) seen, each[MOST_PARTS];
+    struct answer answers[MOST_PARTS];
+    REAL pivot = NAMED(pivot)(x, plan);
+    int64_t size = part_size(plan), parts = (plan->elements + size - 1) / size;
+    int64_t shared = parts / PER_THREAD < most_threads ? parts / PER_THREAD : most_threads;
+    int64_t numbers = parts > 1 ? OF_UNITS(plan) * (shared > 1 ? parts : 1) : 0;
+    double *memory = NULL;
+    if (parts <= 1 && plan->order == UNITS_INNERMOST && plan->squares)
+        numbers = plan->units;
+    if (numbers) {
+        memory = malloc((size_t)numbers * sizeof *memory);
+        if (memory == NULL)
+            return 1;
+    }
+    if (parts <= 1) {
+        answer->signal = memory;
+        NAMED(read)(x, 0, plan->elements, plan, pivot, &seen, answer);
+    } else {
+        struct NAMED(share) whole = {x, plan, pivot, size, 0, parts, each, answers};
+        for (int64_t i = 0; i < parts; i++)
+            NAMED(place)(memory + (shared > 1 ? i * OF_UNITS(plan) : 0), plan, answer, &answers[i]);
+        if (shared > 1)
+            NAMED(read_parts)(whole, shared);
+        seen = (struct NAMED(seen)){.low = pivot, .high = pivot};
+        answer->signal = NULL;
+        NAMED(begin)(plan, answer);
+        for (int64_t i = 0; i < parts; i++) {
+            if (shared <= 1) { /* all in the memory of one */
+                whole.first = i;
+                whole.last = i + 1;
+                NAMED(read_share)(&whole);
+            }
+            NAMED(put_together)(&each[i], &answers[i], plan, &seen, answer);
+        }
+    }
+    free(memory);
     return NAMED(finish)(&seen, pivot, plan, answer);
 }
+
+#undef OF_UNITS
 
 #endif

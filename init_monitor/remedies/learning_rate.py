@@ -22,6 +22,12 @@ CLEAR = 3.0
 """Factor by which a rate that is advised differs at least from one that was seen to fail: half of the decade that the rates span at
 which a training does well."""
 
+FAR = 10.0
+"""Factor that is taken where the rate that fits the initial weights was seen to fail: all of that decade."""
+
+CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
+"""Keeps a single step from replacing the weights; written for Lightning."""
+
 EXPLODED = (
     "No learning rate can offset a gradient of this size: first fix what the other findings name (initialisation, the"
     " scale of the input), or clip the gradient."
@@ -36,10 +42,12 @@ class Advised(NamedTuple):
     Attributes:
         value: to one digit; NaN if none is known.
         reason: a sentence that says how it was found; empty if there is none.
+        leaps: the steps were too large at a rate that fits the initial weights, so that single ones leap.
     """
 
     value: float = math.nan
     reason: str = ""
+    leaps: bool = False
 
 
 def slower(history: History, ratio: float) -> str:
@@ -101,7 +109,16 @@ def advice(sentence: str, history: History, advised: Advised, more: str = "") ->
     if math.isnan(advised.value):
         return f"{sentence}.{more}{FINDER}"
     code = optimizer_code(history.last.optimizer, advised.value)
-    return snippets.advice(f"{sentence} to about {advised.value:g}.{advised.reason}{more}", code)
+    if advised.leaps:
+        more = f" Clip the gradient, too: the initial weights bear a larger rate, so single steps leap.{more}"
+        code = "\n".join(line for line in (code, CLIP) if line)
+    peak = ", at the peak of its schedule," if _is_raised(history) else ""
+    return snippets.advice(f"{sentence}{peak} to about {advised.value:g}.{advised.reason}{more}", code)
+
+
+def _is_raised(history: History) -> bool:
+    """Say whether a schedule has raised the learning rate since the first record."""
+    return history.last.learning_rate > history.records[0].learning_rate
 
 
 def all_were_small(history: History) -> bool:
@@ -121,18 +138,23 @@ def _advised(history: History, ratio: float, *, at_least: float = 0.0, at_most: 
     wanted = fitting.value if math.isfinite(fitting.value) else now * BY_SIZE / ratio if ratio > 0 else math.nan
     if not 0 < wanted < math.inf:
         return Advised()
-    value = float(f"{min(max(wanted, at_least), at_most):.0e}")
     if not at_least <= wanted <= at_most:
-        return Advised(value, f" That is {phrases.part(value / now)} what it is.{FINDER}")
+        # What was judged by is contradicted by what came of a rate.
+        leaps = wanted > at_most
+        value = _digit(at_most * CLEAR / FAR if leaps else at_least / CLEAR * FAR)
+        return Advised(value, f" That is {phrases.part(value / now)} what it is.{FINDER}", leaps)
+    value = _digit(wanted)
     if math.isnan(fitting.value):
-        return Advised(
-            value, f" A step then changes a weight by about {BY_SIZE:.0%} of its size.{FINDER}".replace("%", " %")
-        )
-    reason = f" By the gradient of step {fitting.step}, such a step changes a weight by {_percent(BY_SIZE * value / fitting.by_size)} of its size"
-    taken = BY_LOSS * value / fitting.by_loss
-    if taken > 0:
+        return Advised(value, f" A step then changes a weight by about {_percent(BY_SIZE)} of its size.{FINDER}")
+    size, taken = BY_SIZE * value / fitting.by_size, BY_LOSS * value / fitting.by_loss
+    reason = f" By the gradient of step {fitting.step}, such a step changes a weight by {_percent(size)} of its size"
+    if 0 < taken <= 1:
         reason += f" and lowers the loss by up to {_percent(taken)}"
     return Advised(value, f"{reason}.{'' if fitting.agreed else FINDER}")
+
+
+def _digit(rate: float) -> float:
+    return float(f"{rate:.0e}")
 
 
 def _percent(share: float) -> str:

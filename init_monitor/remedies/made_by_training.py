@@ -45,9 +45,6 @@ USUAL_DECAY = 1e-4
 SLOWER = "Lower the learning rate"
 FINE = " The initial weights were fine."
 
-CLIP = "trainer = pl.Trainer(gradient_clip_val=1.0)"
-"""Keeps a single step from replacing the weights; written for Lightning."""
-
 
 def made_by_training(first: Column, now: Column, healthy: Column, position: int, *, direction: int) -> bool:
     """Say whether what the weights give a signal was in order at the first record and is off at the last.
@@ -103,7 +100,7 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     sentence += FINE
     rate = learning_rate.rate_of_the_start(history)
     if math.isnan(rate.value):
-        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{sentence}", CLIP)
+        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{sentence}", learning_rate.CLIP)
     return learning_rate.advice(SLOWER, history, rate, sentence)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import IN_PLACE
 from init_monitor.analysis.learning import LONG, learns_well, sureness
 from init_monitor.analysis.rectifiers import (
     LEAST_SAMPLES,
@@ -77,6 +78,7 @@ class DeadReLU:
     code: ClassVar[str] = "IM301"
     name: ClassVar[str] = "dead-relu"
     yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = IN_PLACE
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     warning: float = 0.35

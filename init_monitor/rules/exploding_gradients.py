@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, gradient_change, updates_of
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT
@@ -57,6 +58,7 @@ class ExplodingGradients:
     code: ClassVar[str] = "IM201"
     name: ClassVar[str] = "exploding-gradients"
     yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = f"He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2 (backward case); {GLOROT}"
 
     warning_change: float = 1e4

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
@@ -93,6 +94,7 @@ class SampleCollapse:
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
     yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM603", "IM604", "IM701", "IM802")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
+from init_monitor.analysis.consequences import IN_PLACE
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -68,7 +69,8 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = IN_PLACE
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
@@ -117,7 +119,13 @@ class Saturation:
         return min(bounds_of(layer).warning, self.late_share, self.bound_share)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        What is said of an attention's logits (IM304) explains the softmax in the same module.
+        """
+        if other.code == "IM304":
+            inside = {name for name in finding.layers if any(one.startswith(f"{name}.") for one in other.layers)}
+            return frozenset(inside) | paths.explained(finding, other, structure)
         return paths.explained(finding, other, structure)
 
     def is_about_start(self, finding: Finding) -> bool:

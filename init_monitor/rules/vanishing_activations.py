@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import IN_PLACE
 from init_monitor.analysis.forward_growth import (
     BLAME_FACTOR,
     DepthChange,
@@ -68,6 +69,7 @@ class VanishingActivations:
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
     yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM701")
+    follows: ClassVar[tuple[str, ...]] = IN_PLACE
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5

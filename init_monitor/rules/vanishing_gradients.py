@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, change_over, gradient_change, stopped, updates_of
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal, signal_of
@@ -20,7 +21,6 @@ from init_monitor.analysis.segments import segments
 from init_monitor.records import Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import gradient_over_depth
-from init_monitor.remedies.made_alike import READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from init_monitor.analysis.backward_growth import GradientChange, Updates
     from init_monitor.analysis.segments import Segment
     from init_monitor.records import Finding, History, Structure
-
-COLLAPSE = "IM702"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class VanishingGradients:
 
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701", "IM702")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )
@@ -119,12 +118,7 @@ class VanishingGradients:
         yield gradient_over_depth.finding(self, fault, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from.
-
-        Of samples that are alike (IM702), only an operation that makes them so: it adds their gradients up, or keeps them back.
-        """
-        if other.code == COLLAPSE:
-            return frozenset(finding.layers) if READ in other.evidence else frozenset()
+        """Return the layers that another finding explains, judged by where their signal comes from."""
         return paths.explained(finding, other, structure)
 
     def _severity(self, change: GradientChange, updates: Updates, history: History, *, underflow: bool) -> Severity:

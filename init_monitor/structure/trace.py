@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
 from init_monitor.structure.attention import Attentions
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
+from init_monitor.structure.ends import Ends
 from init_monitor.structure.functional import activation_of
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
@@ -90,6 +91,7 @@ class Trace:
         self._streams = Streams()
         attends = listeners.on_attention
         self._attentions = None if attends is None else Attentions(attends, graph.node_of)
+        self._ends = None if listeners.on_ends is None else Ends(listeners.on_ends, graph.node_of)
 
     @property
     def residuals(self) -> tuple[ResidualSite, ...]:
@@ -151,6 +153,8 @@ class Trace:
                 self.graph.bind(output, node)
         if outputs and first is not None:
             self._tell_of(operation, args, kwargs, pending, (None if written else first, outputs[0]))
+            if operation.ends and self._ends is not None:
+                self._ends.after(operation, args, kwargs)
             if operation.attends and self._attentions is not None:
                 frame = pending.frame
                 self._attentions.after(operation, args, kwargs, outputs[0], lambda: self._attention(frame))

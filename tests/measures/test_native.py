@@ -271,13 +271,54 @@ def test_the_functions_for_other_processors_give_the_same_bits(kernel: str, tmp_
     subprocess.run(command, check=True)
     plain = native._loaded(tmp_path / "plain.so")
     assert plain is not None
-    block = elements((2, 3, 5, 33, 41), torch.float32, 4, "odd")
     plan = Reduction(Layout(0, 1), rectifier=True, knee=KNEE)
-    chosen = reduce(block, plan)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "library", lambda: plain)
-        baseline = reduce(block, plan)
-    assert torch.equal(chosen.rows, baseline.rows)
-    assert chosen.units is not None
-    assert baseline.units is not None
-    assert torch.equal(chosen.units.sums.nan_to_num(), baseline.units.sums.nan_to_num())
+    for shape in ((2, 3, 5, 33, 41), (1, 40, 20, 33, 41)):
+        block = elements(shape, torch.float32, 4, "odd")
+        chosen = reduce(block, plan)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(native, "library", lambda: plain)  # without threads, too
+            assert_same_bits(reduce(block, plan), chosen)
+
+
+def assert_same_bits(found: Partials, expected: Partials) -> None:
+    assert torch.equal(found.rows, expected.rows)
+    if expected.units is not None:
+        assert found.units is not None
+        for one, other in zip(found.units, expected.units, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert torch.equal(one.isnan(), other.isnan())
+                assert torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [
+        ((900_001,), None),
+        ((1200, 700), Layout(0, 1)),
+        ((9, 40, 50, 51), Layout(0, 1)),
+        ((300, 40, 70), Layout(0, 2)),
+        ((1, 4, 500, 501), Layout(0, 1)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["ordinary", "odd"])
+def test_a_large_tensor_is_read_in_parts_whose_sum_does_not_depend_on_the_number_of_threads(
+    dtype: torch.dtype, shape: tuple[int, ...], layout: Layout | None, kind: str, kernel: str
+) -> None:
+    x = elements(shape, dtype, 6, kind)
+    plan = Reduction(layout, rectifier=layout is not None, knee=KNEE)
+    before = torch.get_num_threads()
+    for laid in (x, x.contiguous(memory_format=torch.channels_last)) if x.dim() == 4 else (x,):
+        found = reduce(laid.unsqueeze(0), plan)
+        if len(found.rows) == 1:  # torch's operations give the parts themselves
+            assert_rows_agree(found.rows[0], x, 1e-5 if kernel == "native" else 1e-4)
+        if layout is not None:
+            assert_units_agree(found, 0, x, layout)
+        for threads in (1, 2, 5) if kernel == "native" else ():
+            torch.set_num_threads(threads)
+            try:
+                assert_same_bits(reduce(laid.unsqueeze(0), plan), found)
+            finally:
+                torch.set_num_threads(before)

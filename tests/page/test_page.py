@@ -545,7 +545,7 @@ def test_a_loss_that_broke_is_marked_where_it_broke_also_after_the_last_record(
         above = page.page.inner_text("main.report >> nth=0")
         assert "It is not finite from step 60 on." in above
         # Nobody calls such a run healthy.
-        assert "ealthy" not in above + page.page.inner_text(".verdict")
+        assert "ealthy" not in above + page.page.inner_text(".verdict-table")
         assert page.page.inner_text(".loss").split() == f"loss {2.5 * 0.9**50:.3g} not finite from step 60".split()
         page.page.locator(".slider").fill("3")
         page.page.wait_for_selector(".im[data-step='3']")

@@ -14,6 +14,7 @@ import { copyText, nothing, tooltip } from "./parts.js";
 import { columnAt } from "./payload.js";
 import { propagationView } from "./propagation.js";
 import { residualsView } from "./residuals.js";
+import { selectedBy } from "./selection.js";
 import { createSession } from "./session.js";
 import { fromLink, toLink } from "./state.js";
 import { readTheme, theme } from "./surface.js";
@@ -57,6 +58,7 @@ export function startApp(root, source, host) {
   const ctx = {
     state: fromLink(host.readLink()),
     set,
+    show,
     session,
     runs: [],
     focus: null,
@@ -73,6 +75,9 @@ export function startApp(root, source, host) {
   /** @type {View | null} */
   let view = null;
   let viewName = "";
+  /** Runs as TensorBoard orders them; empty until it said so. @type {string[]} */
+  let order = [];
+  let said = host.selection();
 
   const main = h("main.main", { tabindex: "-1" });
   const keys = {
@@ -90,10 +95,34 @@ export function startApp(root, source, host) {
   /** @param {Partial<import("./types.js").State>} patch */
   function set(patch) {
     Object.assign(ctx.state, patch);
+    if (patch.runs) share(patch.runs);
     if ("step" in patch && playing && patch.step !== ctx.step) stop();
     clearTimeout(resting);
     resting = setTimeout(() => host.writeLink(toLink(ctx.state)), LINK_REST_MS);
     ask();
+  }
+
+  /** @param {string} run @param {Partial<import("./types.js").State>} [patch] */
+  function show(run, patch = {}) {
+    const shown = ctx.runs.map((one) => one.name);
+    set({ focus: run, ...(shown.includes(run) ? {} : { runs: [...shown, run] }), ...patch });
+  }
+
+  /**
+   * The other tabs show the same runs.
+   * @param {string[]} runs
+   */
+  function share(runs) {
+    const entries = session.entries() ?? [];
+    host.select(Object.fromEntries(entries.map((one) => [one.name, runs.includes(one.name)])));
+    said = host.selection();
+  }
+
+  function selectedElsewhere() {
+    const now = host.selection();
+    if (now === said) return;
+    said = now;
+    set({ runs: null });
   }
 
   /** @param {import("./types.js").Hover | null} hover */
@@ -120,7 +149,7 @@ export function startApp(root, source, host) {
       return;
     }
     bar.element.hidden = false;
-    ctx.runs = shownRuns(ctx.state, entries, theme().dark);
+    ctx.runs = shownRuns(ctx.state, entries, theme().dark, { order, selected: selectedBy(said) });
     ctx.focus = focusOf(ctx.state, ctx.runs);
     ctx.timeline = timelineOf(ctx.runs, session);
     ctx.test = matcher(ctx.state.filter).test;
@@ -190,7 +219,15 @@ export function startApp(root, source, host) {
     viewName = "";
     ask();
   });
-  host.onReload(() => void session.refresh());
+  host.onRuns((names) => {
+    order = names;
+    ask();
+  });
+  host.onSelection(selectedElsewhere);
+  host.onReload(() => {
+    selectedElsewhere();
+    void session.refresh();
+  });
   void session.refresh();
   root.dataset.state = "loading";
   return { ctx, refresh: session.refresh };

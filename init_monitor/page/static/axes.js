@@ -53,10 +53,10 @@ export function stepAxis(g, box, steps, at, { even = false } = {}) {
     g.fillStyle = soft;
     g.fillText(label, Math.max(box.left + half - 4, Math.min(x, box.left + box.width - half + 4)), bottom + 7);
   }
-  const gaps = new Set(steps.slice(1).map((step, i) => step - steps[i]));
-  if (even && gaps.size > 1) {
-    g.textAlign = "right";
-    g.fillText("steps not to scale", box.left - 8, bottom + 7);
+  if (even && new Set(steps.slice(1).map((step, i) => step - steps[i])).size > 1) {
+    g.textAlign = "center";
+    g.fillStyle = soft;
+    g.fillText("measured steps, not to scale", box.left + box.width / 2, bottom + 22);
   }
 }
 

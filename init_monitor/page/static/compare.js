@@ -12,6 +12,7 @@ import { mapCard, worded } from "./overview.js";
 import { card, nothing } from "./parts.js";
 import { joined, rangeOf } from "./propagation.js";
 import { everyQuantity, quantityOf } from "./quantities.js";
+import { runMark } from "./spark.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./model.js").ShownRun} ShownRun */
@@ -106,9 +107,7 @@ export function compareView(ctx) {
 
 /** @param {ShownRun} run */
 function runHead(run) {
-  const mark = h("i.dot");
-  mark.style.background = run.colour;
-  return h("th", {}, mark, run.name);
+  return h("th", {}, runMark(run.colour, run.dash), run.name);
 }
 
 /** @param {Context} ctx @returns {Row[]} */

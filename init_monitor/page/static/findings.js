@@ -7,6 +7,7 @@ import { h, icon, ICONS, refill } from "./dom.js";
 import { counted, formatStep, layerRange } from "./format.js";
 import { bySeverity } from "./model.js";
 import { copyText, nothing, pill } from "./parts.js";
+import { runMark } from "./spark.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Finding} Finding */
@@ -59,12 +60,10 @@ export function findingsView(ctx) {
       const key = shown.map(({ run, outline, findings }) => [run.name, run.colour, why(outline, ctx), findings]);
       refill(list, [key, ctx.focus?.name], () => [
         ...shown.map(({ run, outline, findings }) => {
-          const mark = h("i.dot");
-          mark.style.background = run.colour;
           return h(
             "section.run-findings",
             {},
-            h("h3", {}, mark, run.name),
+            h("h3", {}, runMark(run.colour, run.dash), run.name),
             ...(findings.length
               ? findings.map((one, i) => entry(ctx, run.name, one, opened, i === 0 && run.name === ctx.focus?.name))
               : [h("p.muted", {}, why(outline, ctx))]),

@@ -13,7 +13,7 @@ import { font, surface, theme } from "./surface.js";
 
 const RIGHT = 58;
 const TOP = 6;
-const BOTTOM = 24;
+const BOTTOM = 38;
 const BAR = 8;
 const LEAST_HEIGHT = 150;
 const LEAST_LEFT = 30;

@@ -214,7 +214,7 @@ function smallChart(ctx, quantity, name) {
         h("div.tip-title", {}, `step ${formatStep(ctx.timeline[place])}`),
         ...ctx.runs.flatMap((run, k) => {
           const value = content?.rows[k]?.[place] ?? NaN;
-          return Number.isNaN(value) ? [] : [reading(run.name, worded(quantity, value), run.colour)];
+          return Number.isNaN(value) ? [] : [reading(run.name, worded(quantity, value), run)];
         }),
       ]);
     },

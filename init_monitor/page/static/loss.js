@@ -8,7 +8,7 @@ import { fill, h } from "./dom.js";
 import { figureNumber, formatNumber, formatStep } from "./format.js";
 import { reading } from "./parts.js";
 import { columnAt } from "./payload.js";
-import { extent } from "./scales.js";
+import { extent, LOG_FROM } from "./scales.js";
 import { surface, theme } from "./surface.js";
 import { axisOf } from "./timeline.js";
 
@@ -18,8 +18,6 @@ import { axisOf } from "./timeline.js";
 
 const HEIGHT = 46;
 const PAD = 5;
-/** A loss that falls further than this, as a ratio, is a flat line at the bottom of a linear scale. */
-const LOG_FROM = 100;
 
 /** @type {WeakMap<Losses, number[]>} */
 const numbers = new WeakMap();
@@ -100,7 +98,7 @@ export function lossStrip(ctx, choose) {
         reading(
           curves.length > 1 ? one.name : "loss",
           lossAt(one.losses, step) || "not known",
-          curves.length > 1 ? one.colour : undefined,
+          curves.length > 1 ? one : undefined,
         ),
       ),
     ]);

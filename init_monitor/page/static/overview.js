@@ -5,12 +5,13 @@
 
 import { fill, h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
-import { counted, formatNumber, formatShare, formatStep } from "./format.js";
+import { formatNumber, formatShare, formatStep } from "./format.js";
 import { heatmap, heightFor, leftFor } from "./heatmap.js";
-import { bySeverity, mainParameters, ownerOf, relatedTo, rowsOf } from "./model.js";
-import { card, nothing, pill, reading } from "./parts.js";
+import { mainParameters, ownerOf, relatedTo, rowsOf } from "./model.js";
+import { card, nothing, reading } from "./parts.js";
 import { columnAt } from "./payload.js";
 import { fewPositions, quantityOf, shownOn } from "./quantities.js";
+import { runList } from "./run_list.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -29,10 +30,11 @@ export function worded(quantity, value) {
  * @returns {import("./types.js").View}
  */
 export function overviewView(ctx) {
-  const verdict = h("div.verdict");
+  const list = runList(ctx);
+  const notices = h("div.notices");
   const readout = h("div.readout", { "aria-live": "polite" });
   const grid = h("div.grid.maps");
-  const element = h("div.view", {}, verdict, readout, grid);
+  const element = h("div.view", {}, list.element, notices, readout, grid);
   const shown = shownOn("overview");
   const maps = shown.map((id) => mapCard(ctx, quantityOf(id), () => ctx.focus?.name ?? ""));
   grid.append(...maps.map((one) => one.element));
@@ -67,7 +69,8 @@ export function overviewView(ctx) {
     element,
     update() {
       const outline = ctx.focus && ctx.session.outline(ctx.focus.name);
-      fill(verdict, ...(outline ? verdictOf(ctx, outline) : []));
+      list.update();
+      fill(notices, ...(outline?.notices ?? []).map((one) => h("p.notice", {}, one)));
       // One size and one left edge, so that the same step lies on one line in all of them.
       const shapes = maps.map((one) => one.names());
       const left = Math.max(...shapes.map(leftFor));
@@ -81,48 +84,6 @@ export function overviewView(ctx) {
     },
     layers: () => maps[0].names(),
   };
-}
-
-/** @param {Context} ctx @param {import("./types.js").Outline} outline */
-function verdictOf(ctx, outline) {
-  const counts = { critical: 0, warning: 0, info: 0 };
-  for (const one of outline.findings) counts[one.severity] += 1;
-  const pills = Object.entries(counts).flatMap(([severity, n]) => (n ? [pill(severity, counted(n, severity))] : []));
-  const [worst] = bySeverity(outline.findings);
-  const turned = outline.losses?.nonfinite_from ?? null;
-  const said = worst
-    ? h(
-        "button.link",
-        {
-          type: "button",
-          onclick: () => ctx.set({ view: "findings", step: worst.step, layer: worst.layers[0] ?? "" }),
-        },
-        worst.message,
-      )
-    : h(
-        "span",
-        {},
-        turned !== null
-          ? `No findings, but the loss is not finite from step ${formatStep(turned)}.`
-          : outline.looked
-            ? "No findings: all rules were checked and none fired."
-            : "Nothing was judged yet.",
-      );
-  return [
-    h(
-      "div.verdict-line",
-      {},
-      // The pictures below show one run; if several are selected, its name is shown nowhere else.
-      ctx.runs.length > 1 ? h("b", {}, outline.run) : null,
-      ...(pills.length
-        ? pills
-        : turned !== null
-          ? [pill("critical", "loss not finite")]
-          : [pill("fine", outline.looked ? "no findings" : "no findings yet")]),
-      said,
-    ),
-    ...outline.notices.map((one) => h("p.notice", {}, one)),
-  ];
 }
 
 /** @param {Series} series @param {string} name @param {number} step */

@@ -129,7 +129,7 @@ export function propagationView(ctx) {
             const name = depth.own[k]?.[place];
             const series = ctx.session.series(run.name, id);
             const value = name === undefined ? NaN : profile(series, [name], ctx.step)[0];
-            return reading(run.name, worded(quantity, value), run.colour);
+            return reading(run.name, worded(quantity, value), run);
           }),
         ]);
       },
@@ -186,7 +186,7 @@ export function propagationView(ctx) {
       }
       depth = places(lists);
       holder.legend(
-        ...ctx.runs.map((run, k) => swatch(run.colour, run.dash, `${run.name}${measuredAt(all[k], ctx.step)}`)),
+        ...ctx.runs.map((run, k) => swatch(run, `${run.name}${measuredAt(all[k], ctx.step)}`)),
         depth.alike ? null : h("span.muted", {}, "different networks: laid over each other by position"),
         wayBack(ctx, all),
       );

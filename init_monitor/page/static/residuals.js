@@ -41,7 +41,7 @@ export function residualsView(ctx) {
             reading(
               run.name,
               worded(quantityOf(id), profile(ctx.session.series(run.name, id), [names[place]], ctx.step)[0]),
-              run.colour,
+              run,
             ),
           ),
         ]);
@@ -109,7 +109,7 @@ export function residualsView(ctx) {
       }
       holder.legend(
         ...ctx.runs.flatMap((run, k) =>
-          all[k] ? [swatch(run.colour, run.dash, `${run.name}${measuredAt(all[k], ctx.step)}`)] : [],
+          all[k] ? [swatch(run, `${run.name}${measuredAt(all[k], ctx.step)}`)] : [],
         ),
         wayBack(ctx, all),
       );

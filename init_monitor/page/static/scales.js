@@ -16,6 +16,9 @@ import { formatNumber, formatShare, power } from "./format.js";
 
 const LEAST_DECADES = 2;
 
+/** A loss that falls further than this, as a ratio, is a flat line at the bottom of a linear scale. */
+export const LOG_FROM = 100;
+
 /**
  * Whole powers of ten around the values.
  * @param {number} low smallest positive value

@@ -98,7 +98,8 @@ export function surface({ height, label, draw, onMove, onLeave, onClick }) {
   /** @param {(x: number, y: number) => void} act */
   const placed = (act) => (/** @type {MouseEvent} */ event) => {
     const box = over.getBoundingClientRect();
-    act(event.clientX - box.left, event.clientY - box.top);
+    // Whole pixels, as a click has them: what is pointed at is what is clicked.
+    act(Math.floor(event.clientX) - box.left, Math.floor(event.clientY) - box.top);
   };
   if (onMove) over.addEventListener("pointermove", placed(onMove));
   if (onLeave) over.addEventListener("pointerleave", onLeave);

@@ -9,6 +9,7 @@ import { lossStrip, lossWords } from "./loss.js";
 import { columnAt } from "./payload.js";
 import { PALETTES } from "./palette.js";
 import { matcher } from "./model.js";
+import { runChips } from "./run_chips.js";
 import { VIEWS } from "./state.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -23,7 +24,7 @@ import { VIEWS } from "./state.js";
  */
 export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
   const tabs = h("nav.tabs", { role: "tablist", "aria-label": "Views" });
-  const runs = h("div.run-list", { role: "group", "aria-label": "Runs" });
+  const runs = runChips(ctx);
   const filter = /** @type {HTMLInputElement} */ (
     h("input.filter", {
       type: "search",
@@ -67,7 +68,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     "header.toolbar",
     {},
     h("div.row", {}, tabs, h("div.acts", {}, palette, linkButton, keysButton)),
-    h("div.row.choices", {}, runs, filter, scale),
+    h("div.row.choices", {}, runs.element, filter, scale),
     h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, live),
     trouble,
   );
@@ -77,65 +78,6 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     // The right end is the newest step: the page keeps following it.
     const last = place >= ctx.timeline.length - 1;
     ctx.set({ step: last && ctx.session.live ? null : ctx.timeline[place] });
-  }
-
-  /** @param {string} name */
-  function toggle(name) {
-    const names = ctx.runs.map((run) => run.name);
-    const next = names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
-    ctx.set({ runs: next });
-  }
-
-  /** The list of runs shows two lines: the one in focus is scrolled into view, once. */
-  let sighted = "";
-  function sight() {
-    const name = ctx.focus?.name ?? "";
-    const chip = /** @type {HTMLElement | null} */ (runs.querySelector(".focused"));
-    if (name === sighted || !chip) return;
-    sighted = name;
-    runs.scrollTop = chip.offsetTop - runs.offsetTop - runs.clientHeight / 2 + chip.offsetHeight / 2;
-  }
-
-  function updateRuns() {
-    const entries = ctx.session.entries() ?? [];
-    const byName = new Map(ctx.runs.map((run) => [run.name, run]));
-    const key = entries.map(({ name, step }) => [name, step, byName.get(name)?.colour, name === ctx.focus?.name]);
-    refill(runs, key, () =>
-      entries.map((entry) => {
-        const run = byName.get(entry.name);
-        const dot = h("button.dot-button", {
-          type: "button",
-          role: "checkbox",
-          "aria-checked": String(!!run),
-          "aria-label": `Show ${entry.name}`,
-          title: run ? `Hide ${entry.name}` : `Show ${entry.name}`,
-          onclick: () => toggle(entry.name),
-        });
-        const mark = h("i.dot");
-        if (run) mark.style.background = mark.style.borderColor = run.colour;
-        dot.append(mark);
-        const focused = run !== undefined && run.name === ctx.focus?.name;
-        return h(
-          `div.run${run ? ".on" : ""}${focused ? ".focused" : ""}`,
-          {},
-          dot,
-          h(
-            "button.run-name",
-            {
-              type: "button",
-              title: `Look at ${entry.name} (newest step ${formatStep(entry.step)})`,
-              "aria-pressed": String(focused),
-              onclick: () =>
-                ctx.set({
-                  focus: entry.name,
-                  ...(run ? {} : { runs: [...ctx.runs.map((one) => one.name), entry.name] }),
-                }),
-            },
-            entry.name,
-          ),
-        );
-      }),
-    );
   }
 
   function updateMarks() {
@@ -178,8 +120,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
           );
         }),
       );
-      updateRuns();
-      sight();
+      runs.update();
       if (filter.value !== ctx.state.filter) filter.value = ctx.state.filter;
       const { error } = matcher(ctx.state.filter);
       filter.classList.toggle("wrong", !!error);

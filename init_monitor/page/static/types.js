@@ -11,6 +11,25 @@
  * @property {number} time when it was written, seconds since the epoch
  * @property {number} [written] newest step of all there is, losses and findings included
  * @property {string[]} quantities what was measured
+ * @property {Verdict} [verdict]
+ */
+
+/**
+ * What the list of runs says of one.
+ * @typedef {object} Verdict
+ * @property {Record<"critical" | "warning" | "info", number>} counts findings of each severity
+ * @property {FirstFinding | null} first the earliest of the most severe
+ * @property {boolean} looked false if no rule was checked yet
+ */
+
+/**
+ * @typedef {object} FirstFinding
+ * @property {string} code
+ * @property {string} rule
+ * @property {"info" | "warning" | "critical"} severity
+ * @property {number} step
+ * @property {string} message
+ * @property {string[]} layers
  */
 
 /**
@@ -104,6 +123,7 @@
  * @property {boolean} live true if there may be more later
  * @property {() => Promise<RunList>} runs
  * @property {(run: string) => Promise<Outline>} outline
+ * @property {() => Promise<Record<string, Losses | null>>} losses a small curve of every run
  * @property {(run: string, quantity: string) => Promise<Series>} series
  * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
  */
@@ -137,6 +157,10 @@
  * @property {() => Record<string, string>} readLink
  * @property {(link: Record<string, string>) => void} writeLink
  * @property {(link: Record<string, string>) => string} address
+ * @property {() => string} selection what the surroundings say of the runs: see selection.js
+ * @property {(ticked: Record<string, boolean>) => void} select tell the surroundings which runs are shown
+ * @property {(act: () => void) => void} onSelection
+ * @property {(act: (names: string[]) => void) => void} onRuns names of the runs, in the order of their colours
  * @property {(act: () => void) => void} onReload
  * @property {(act: (dark: boolean) => void) => void} onDark calls at once, and on each change
  */
@@ -146,6 +170,7 @@
  * @typedef {object} Context
  * @property {State} state
  * @property {(patch: Partial<State>) => void} set
+ * @property {(run: string, patch?: Partial<State>) => void} show look at a run
  * @property {import("./session.js").Session} session
  * @property {import("./model.js").ShownRun[]} runs
  * @property {import("./model.js").ShownRun | null} focus

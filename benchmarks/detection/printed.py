@@ -1,0 +1,31 @@
+"""The code of a finding as a person gets it: printed on a console, and copied from there."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from init_monitor.display.finding_panel import findings_panel
+
+if TYPE_CHECKING:
+    from init_monitor.records import Finding
+
+WIDTH = 100
+"""Columns of the console."""
+
+TO_DO = "  What to do: "
+
+
+def copied(finding: Finding) -> str:
+    """Return the lines of code below what to do, as they stand on the console."""
+    out = io.StringIO()
+    Console(file=out, width=WIDTH, color_system=None).print(findings_panel(finding, plain=True, whole=True))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    after = [i for i, line in enumerate(lines) if line.startswith(TO_DO.rstrip())]
+    if not finding.remedy_code or not after:
+        return ""
+    begin = lines.index("", after[0]) + 1
+    end = len(lines) - 1 - next(i for i, line in enumerate(reversed(lines)) if line == "" or i == len(lines) - 1)
+    return "\n".join(lines[begin:end] if end > begin else lines[begin:-1])
