@@ -52,7 +52,7 @@ export const TINT = { light: "rgba(200, 80, 20, 0.14)", dark: "rgba(255, 150, 90
  * @param {number} acts.height of the plot itself
  * @param {(place: number | null, x: number, y: number) => void} acts.onHover
  * @param {(place: number) => void} acts.onPick
- * @param {(share: [number, number] | null) => void} acts.onZoom of the places; null for all of them
+ * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them
  */
 export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** @type {LinesContent | null} */
@@ -64,6 +64,7 @@ export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** Room that the names take below. */
   let named = 0;
 
+  const axes = { x: true, y: false };
   const on = surface({
     height: height + TOP + STEPS_BELOW,
     label,
@@ -74,7 +75,7 @@ export function lineChart({ label, height, onHover, onPick, onZoom }) {
       const place = placeAt(x);
       if (place !== null) onPick(place);
     },
-    zoom: { box: boxOf, axes: { x: true, y: false }, onZoom: ({ x }) => x && onZoom(x), onWhole: () => onZoom(null) },
+    ...(onZoom ? { zoom: { box: boxOf, axes, onZoom: ({ x }) => x && onZoom(x), onWhole: () => onZoom(null) } } : {}),
   });
 
   const count = () => content?.names?.length ?? content?.steps?.length ?? 0;
