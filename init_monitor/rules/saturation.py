@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -69,8 +69,8 @@ class Saturation:
 
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM503", "IM604", "IM701")
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM501", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
