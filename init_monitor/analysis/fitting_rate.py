@@ -94,11 +94,12 @@ def _of(record: StepRecord, judged: frozenset[str]) -> FittingRate:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         sizes = (moves / norms)[inside & trained & (norms > 0) & (moves > 0)]
         promised = float(np.nansum((moves * gradients)[trained]))
-    sizes = sizes[np.isfinite(sizes)]
+    # A quotient may be too small for its format although neither number is 0.
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     by_size = BY_SIZE / float(np.quantile(sizes, MUCH)) if sizes.size else math.nan
     by_loss = BY_LOSS * record.loss / promised if 0 < promised < math.inf and record.loss > 0 else math.nan
-    both = [rate for rate in (by_size, by_loss) if rate > 0]
-    value = math.exp(sum(map(math.log, both)) / len(both)) if by_size > 0 else math.nan
+    both = [rate for rate in (by_size, by_loss) if 0 < rate < math.inf]
+    value = math.exp(sum(map(math.log, both)) / len(both)) if 0 < by_size < math.inf else math.nan
     return FittingRate(value, by_size or math.nan, by_loss or math.nan, record.step)
 
 

@@ -73,7 +73,7 @@ class Quantity(str, Enum):
         short="variance", unit="the activation's, squared", means="E[(x − E[x])²], correction 0",
         explains="Variance of each layer's output. It should stay level over depth, neither vanish nor explode.", centre=1.0,
         guides=((1.0, "unit variance"),), summary=("log10_min", "log10_median", "log10_max"),
-        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of each layer's output",
+        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of outputs",
         chart=("Signal", "Variance over depth (log10)"), heading=Heading("std", Cell.ROOT, gives_way=0),
         in_events=True, compared="variance",
     )
@@ -113,7 +113,7 @@ class Quantity(str, Enum):
         explains="Variance of ∂loss/∂output. Its level depends on the loss; how it changes over depth is what counts.",
         summary=("log10_min", "log10_median", "log10_max"), pages=(Page.OVERVIEW, Page.PROPAGATION),
         absent="No gradient has reached a layer yet: gradients are measured from the first training step on.",
-        picture="Backward: variance of the loss gradient at each layer's output",
+        picture="Backward: variance of gradients",
         chart=("Signal", "Gradient variance over depth (log10)"), heading=Heading("grad std", Cell.ROOT, gives_way=4),
         in_events=True, compared="gradient variance",
     )

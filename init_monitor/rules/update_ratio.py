@@ -98,7 +98,7 @@ class UpdateRatio:
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"

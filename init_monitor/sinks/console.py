@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -157,12 +157,16 @@ class ConsoleSink:
         more = self._more(new, start=due is not None) if new and not self._said_more and not self.quiet else []
         # What a finding says comes first: where there is more then waits for the end of the run.
         tries = list(product((MOST_KINDS, *FEWER_KINDS) if due else (0,), (more, []) if more else ([],)))
+        tables: dict[int, _Measured] = {}
         for pieces in tellings(new, width, self._told):
+            told = self._measured([(piece.content, piece.whole) for piece in pieces])
             for kinds, end in tries:
-                table = [] if due is None else [(self._brief_table(*due, kinds), False)]
+                if kinds not in tables:
+                    tables[kinds] = self._measured([] if due is None else [(self._brief_table(*due, kinds), False)])
+                table, lines = tables[kinds]
                 gap = [("", True)] if new and (table or (self._told and not self._owes_gap)) else []
-                chosen = [*table, *gap, *((piece.content, piece.whole) for piece in pieces), *end]
-                if len(self._rendered(chosen)) <= room:
+                chosen = [*table, *gap, *told.parts, *end]
+                if lines + told.lines + len(self._rendered([*gap, *end])) <= room:
                     break
             else:
                 continue
@@ -244,6 +248,9 @@ class ConsoleSink:
         console = self._console()
         return not has_unicode(console.encoding) or not console.is_terminal
 
+    def _measured(self, parts: list[Part]) -> _Measured:
+        return _Measured(parts, len(self._rendered(parts)))
+
     def _rendered(self, parts: Sequence[Part]) -> list[str]:
         console, lines = self._console(), list[str]()
         for content, whole in parts:
@@ -280,6 +287,13 @@ def _line(lead: str, ways: Sequence[str]) -> list[Part]:
 def _explained(findings: Sequence[Finding]) -> list[str]:
     """Return the command that explains the worst of them."""
     return [f"init-monitor explain {cause.findings[0].code}" for cause in causes(findings)[:1]]
+
+
+class _Measured(NamedTuple):
+    """Parts, and how many lines they take."""
+
+    parts: list[Part]
+    lines: int
 
 
 MOSTLY = 0.5

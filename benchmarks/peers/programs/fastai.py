@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import fastai.callback.progress  # noqa: F401 - gives a Learner its no_bar
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.hook import ActivationStats
