@@ -39,7 +39,7 @@ const LEFT = 54;
 const RIGHT = 14;
 const TOP = 8;
 const STEPS_BELOW = 24;
-const MOST_NAME = 150;
+const MOST_NAME = 180;
 const NAME_GAP = 16;
 const POINTS_UP_TO = 80;
 
