@@ -3,6 +3,7 @@
  * @module
  */
 
+import { attentionPanel } from "./attention.js";
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
 import { formatStep } from "./format.js";
@@ -159,11 +160,13 @@ export function propagationView(ctx) {
     },
   );
   const panels = charts.map((chart, i) => h("div.panel", {}, h("h4", {}, quantityOf(panelIds[i]).title), chart.element));
-  const element = h("div.view", {}, holder.element);
+  const attention = attentionPanel(ctx);
+  const element = h("div.view", {}, holder.element, attention.element);
 
   return {
     element,
     update() {
+      attention.update();
       const all = ctx.runs.map((run) => ctx.session.series(run.name, "variance"));
       const lists = all.map((series) =>
         series ? rowsOf(series, ctx.state.filter, ctx.test).map((row) => series.names[row]) : [],
