@@ -52,7 +52,7 @@ export const TINT = { light: "rgba(200, 80, 20, 0.14)", dark: "rgba(255, 150, 90
  * @param {number} acts.height of the plot itself
  * @param {(place: number | null, x: number, y: number) => void} acts.onHover
  * @param {(place: number) => void} acts.onPick
- * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them
+ * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them. Without it the picture does not zoom
  */
 export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** @type {LinesContent | null} */
