@@ -181,9 +181,11 @@ class Monitor:
             optimizer: about to step.
             gradient_factor: 1/loss scale, if the gradients are still scaled.
         """
-        self._note(self.loss.assign, optimizer)
-        if self._capture is not None:
-            self._note(self._capture.left_out.note_step, optimizer)
+        if not self.guard.off:
+            with self.guard("noting the optimizer"):
+                self.loss.assign(optimizer)
+                if self._capture is not None:
+                    self._capture.left_out.note_step(optimizer)
         if not self.is_open or self._capture is None:
             return
         with self.guard("measuring the parameters"):
@@ -210,11 +212,7 @@ class Monitor:
                 what(*given, **more)
 
     def end_of_patience(self, step: int) -> None:
-        """Note that a batch ended without an optimizer step; a sampled step of too many such batches is abandoned.
-
-        Args:
-            step: from 0.
-        """
+        """Note that a batch of ``step`` ended without an optimizer step; a sampled step of too many such batches is abandoned."""
         if not self._open or not self._patience.ends():
             return
         self.abort_step()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from init_monitor.analysis.length_scales import LengthScales
     from init_monitor.display.step_tables import TextTable
     from init_monitor.records import Finding, StepRecord
+    from init_monitor.records.aim import Confirmation
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,13 +77,37 @@ class Report:
         steps = f"{len(self.records)} sampled step{'s' if len(self.records) != 1 else ''}"
         if not named and self.losses.nonfinite_from is not None:
             return f"No finding in {steps}, but the loss is not finite from step {self.losses.nonfinite_from} on."
-        if not named:
-            from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
+        from init_monitor.display.verdict import verdict_of  # noqa: PLC0415 - words for a person
 
-            verdict = verdict_of(self.losses, self.structure, self.records)
+        verdict = verdict_of(self.losses, self.structure, self.records)
+        if not named:
             lead = "Healthy: no finding" if verdict.healthy else "No finding"
             return f"{lead} in {steps} of {len(self.records[-1].names)} layers; {verdict.words}."
-        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}."
+        return f"{' and '.join(named)} finding{'s' if len(self.findings) != 1 else ''} in {steps}{verdict.beside_findings}."
+
+    def confirm(self, finding: Finding) -> Confirmation | None:
+        """Return whether this network shows what the remedy of a finding about it, as it was before, aims at.
+
+        >>> import torch, init_monitor
+        >>> model, batch = torch.nn.Sequential(*(torch.nn.Linear(32, 32) for _ in range(12))), torch.randn(64, 32)
+        >>> for layer in model:
+        ...     _ = torch.nn.init.normal_(layer.weight)
+        >>> (finding,) = [one for one in init_monitor.check(model, batch).findings if one.code == "IM101"]
+        >>> exec(finding.remedy_code)
+        >>> init_monitor.check(model, batch).confirm(finding).holds
+        True
+
+        Args:
+            finding: of a report that was made before its code was run.
+
+        Returns:
+            The number, and whether it is as expected; ``None`` if the remedy names none, or nothing was measured.
+        """
+        if finding.aim is None or not self.records:
+            return None
+        from init_monitor.analysis.aims import confirmed  # noqa: PLC0415 - a report that is only shown needs no analysis
+
+        return confirmed(finding.aim, self.records[0], self.structure)
 
     @kept_randomness()
     def to_markdown(self) -> str:
@@ -182,6 +207,7 @@ class Report:
         from rich.segment import Segment  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
+        from init_monitor.display.attention_table import attention_table  # noqa: PLC0415
         from init_monitor.display.formatting import has_unicode, spelled  # noqa: PLC0415
         from init_monitor.display.layer_table import findings_panel, propagation_table  # noqa: PLC0415
         from init_monitor.display.length_scale_table import drawn, prediction  # noqa: PLC0415
@@ -199,6 +225,11 @@ class Report:
                     self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
                 )
                 parts += [Text(""), residuals]
+            if self.records[-1].head_names:
+                heads = attention_table(
+                    self.records[-1], self.structure, self.findings, width=options.max_width, plain=plain
+                )
+                parts += [Text(""), heads]
         if self.scales is not None:
             parts += [Text(""), drawn(self.scales, plain=plain), Text(prediction(self.scales)), Text("")]
         parts += [findings_panel(finding, plain=plain) for finding in self.findings]

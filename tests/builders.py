@@ -155,11 +155,16 @@ def record(
     """Return a record of ``structure``; a single number stands for every layer, parameter or residual."""
     parameters = tuple(fields.pop("parameter_names", [layer.weight for layer in structure.layers if layer.weight]))
     residuals = tuple(fields.pop("residual_names", [residual.name for residual in structure.residuals]))
+    heads = tuple(name for attention in structure.attentions for name in attention.head_names)
 
     def column(quantity: Quantity, values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        length = {Of.LAYER: len(structure), Of.PARAMETER: len(parameters), Of.RESIDUAL: len(residuals)}[
-            quantity.facts.of
-        ]
+        lengths = {
+            Of.LAYER: len(structure),
+            Of.PARAMETER: len(parameters),
+            Of.RESIDUAL: len(residuals),
+            Of.HEAD: len(heads),
+        }
+        length = lengths[quantity.facts.of]
         return np.broadcast_to(np.asarray(values, np.float64), (length,)).copy()
 
     made = {quantity: column(quantity, values) for quantity, values in columns.items()}
@@ -169,6 +174,7 @@ def record(
         layer_table=Table(structure.names, {q: c for q, c in made.items() if q.facts.of is Of.LAYER}),
         parameter_table=Table(parameters, {q: c for q, c in made.items() if q.facts.of is Of.PARAMETER}),
         residual_table=Table(residuals, {q: c for q, c in made.items() if q.facts.of is Of.RESIDUAL}),
+        head_table=Table(heads, {q: c for q, c in made.items() if q.facts.of is Of.HEAD}),
         **fields,
     )
 

@@ -113,6 +113,7 @@ def _print_labels(result: Result) -> None:
     for remedied, reached in result.remedied:
         print(
             f"remedy of {remedied.code} for {remedied.case}: {'reached' if reached else 'NOT reached'}, {remedied.end:.3g}"
+            f" ({remedied.confirmed or 'no aim'})"
         )
 
 
@@ -150,6 +151,8 @@ def _plain(result: Result) -> dict[str, object]:
                 "kind": tried.kind.name,
                 "end": str(tried.end),
                 "reached": reached,
+                "confirmed": None if tried.confirmed is None else tried.confirmed.holds,
+                "shown": None if tried.confirmed is None else str(tried.confirmed),
                 "failure": tried.failure,
             }
             for tried, reached in result.remedied

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import traceback
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
@@ -14,14 +16,17 @@ from torch import nn
 
 from benchmarks.detection import running
 from benchmarks.detection.scoring import deciding
+from init_monitor import InitMonitor
+from init_monitor.analysis.aims import confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pytorch_lightning as pl
 
-    from benchmarks.detection.case import Case
+    from benchmarks.detection.case import Case, Training
     from benchmarks.detection.running import Outcome, Told
+    from init_monitor.records.aim import Confirmation
 
 DRAWS = (1, 2, 3)
 """A remedy draws new weights, and trainings as short as these depend on the draw: the median over this many seeds counts."""
@@ -52,6 +57,7 @@ class Remedied:
         kind: what the remedy changed.
         losses: of the training with the remedy.
         failure: what its code, or the training with it, raised; empty if nothing.
+        confirmed: whether the first step shows what the remedy aims at; ``None`` if it names nothing, or changed nothing then.
     """
 
     case: str
@@ -59,6 +65,7 @@ class Remedied:
     kind: Kind = Kind.NETWORK
     losses: tuple[float, ...] = ()
     failure: str = ""
+    confirmed: Confirmation | None = None
 
     @property
     def end(self) -> float:
@@ -97,15 +104,8 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
         training = case.make()
         before = _fingerprint(training.module)
         options: dict[str, Any] = {}
-        space = {
-            "model": training.module,
-            "batch": next(iter(case.make().loader)),  # of another loader: this one's order must not move on
-            "torch": torch,
-            "nn": nn,
-            "pl": SimpleNamespace(Trainer=lambda **given: options.update(given)),
-        }
         torch.manual_seed(seed)
-        exec(compile(told.remedy_code, f"{told.code} for {case.name}", "exec"), space)  # noqa: S102 - that is the point
+        space = _run_code(case, training, told, options)
         optimizer = space.get("optimizer")
         if isinstance(optimizer, torch.optim.Optimizer):
             _put_in(training.module, optimizer)
@@ -113,12 +113,42 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
             kind = Kind.TRAINING
         elif _fingerprint(training.module) != before:
             kind = Kind.NETWORK
-        losses = running.train(training, case.steps, options=options)
+        monitor = InitMonitor(dense_steps=1, every_n_steps=case.steps, rules=(), sinks=())
+        losses = running.train(training, case.steps, [monitor], options=options)
+        aim = told.aim if kind is Kind.NETWORK else None
+        shown = None if aim is None else confirmed(aim, monitor.records[0], monitor.structure)
     except Exception:  # noqa: BLE001 - a remedy that raises has failed, and is listed as such
         return Remedied(case.name, told.code, kind, failure=traceback.format_exc())
     finally:
         torch.autograd.set_detect_anomaly(mode=False)  # a remedy may have switched it on, for this whole process
-    return Remedied(case.name, told.code, kind, losses)
+    return Remedied(case.name, told.code, kind, losses, confirmed=shown)
+
+
+def why_it_does_not_run(case: Case, told: Told) -> str:
+    """Return what the code of a finding raises on a fresh copy of its training; empty if nothing."""
+    running.quiet()
+    try:
+        training = case.make()
+        _run_code(case, training, told, {})
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is listed
+        return f"{type(error).__name__}: {error}"
+    finally:
+        torch.autograd.set_detect_anomaly(mode=False)
+    return ""
+
+
+def _run_code(case: Case, training: Training, told: Told, options: dict[str, Any]) -> dict[str, Any]:
+    """Run the code of a finding as it was copied, and return the names that it leaves."""
+    space: dict[str, Any] = {
+        "model": training.module,
+        "batch": next(iter(case.make().loader)),  # of another loader: this one's order must not move on
+        "torch": torch,
+        "nn": nn,
+        "pl": SimpleNamespace(Trainer=lambda **given: options.update(given)),
+    }
+    with redirect_stdout(io.StringIO()):
+        exec(compile(told.remedy_code, f"{told.code} for {case.name}", "exec"), space)  # noqa: S102 - that is the point
+    return space
 
 
 def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
@@ -131,7 +161,8 @@ def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
 def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
     """Give the optimizers that the module makes what another one was given: its arguments, and parameters that none has."""
     configure = module.configure_optimizers
-    plain = type(given)([nn.Parameter(torch.zeros(1))])
+    make: Any = type(given)
+    plain = make([nn.Parameter(torch.zeros(1))])
     ours = given.param_groups[0]
     changed = {name: ours[name] for name, usual in plain.defaults.items() if name == "lr" or ours[name] != usual}
 
@@ -143,7 +174,7 @@ def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
                 group.update({name: value for name, value in changed.items() if name in group})
         outside = [parameter for parameter in ours["params"] if parameter.requires_grad and parameter not in held]
         if outside:
-            next(_optimizers(made)).add_param_group({"params": outside})
+            next(_optimizers(made)).add_param_group({"params": outside, **changed})
         return made
 
     module.configure_optimizers = configured  # type: ignore[method-assign]

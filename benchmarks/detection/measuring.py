@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.detection import labels, running
 from benchmarks.detection.case import Evidence
 from benchmarks.detection.cases import all_cases
-from benchmarks.detection.efficacy import Remedied, reached, remedy_of, try_remedy
+from benchmarks.detection.efficacy import Remedied, reached, remedy_of, try_remedy, why_it_does_not_run
 from benchmarks.detection.scoring import Judged
 from benchmarks.detection.split import halves
 from benchmarks.detection.variation import VARIATIONS, repeated
@@ -36,6 +36,8 @@ class Result:
         remedied: what came of the remedies of runs that did not reach their twin, with whether they do then.
         seconds: wall time of it all.
         jobs: processes.
+        pieces: how many different pieces of code the findings of all runs have.
+        broken: of these, the ones that raise when they are run: case, code of the finding, and error.
     """
 
     judged: tuple[Judged, ...]
@@ -43,6 +45,8 @@ class Result:
     remedied: tuple[tuple[Remedied, bool], ...]
     seconds: float
     jobs: int
+    pieces: int = 0
+    broken: tuple[tuple[str, str, str], ...] = ()
 
 
 @cache
@@ -62,6 +66,10 @@ def _run(name: str) -> Outcome:
 
 def _remedy(name: str, told: Told) -> Remedied:
     return try_remedy(_cases()[name], told)
+
+
+def _check_code(name: str, told: Told) -> tuple[str, str, str]:
+    return name, told.code, why_it_does_not_run(_cases()[name], told)
 
 
 def chosen(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
@@ -122,5 +130,13 @@ def measure(
             and not reached(run.outcome, outcomes[run.case.twin])
             and (told := remedy_of(run.outcome.told, run.case.symptoms)) is not None
         ]
+        codes = {
+            (name, told.remedy_code): told
+            for name, outcome in (outcomes.items() if remedies else ())
+            for told in outcome.told
+            if told.remedy_code
+        }
+        checks = [pool.submit(_check_code, name, told) for (name, _), told in codes.items()]
+        broken = tuple(found for check in checks if (found := check.result())[2])
         remedied = [(trial.result(), reached(trial.result(), twin)) for twin, trial in trials]
-    return Result(tuple(held), tuple(dropped), tuple(remedied), time.perf_counter() - began, jobs)
+    return Result(tuple(held), tuple(dropped), tuple(remedied), time.perf_counter() - began, jobs, len(codes), broken)

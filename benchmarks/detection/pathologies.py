@@ -170,6 +170,37 @@ def sharp(name: str, largest: float, *, network: str = "net") -> Pathology:
     return measure
 
 
+def looks_at_one_place(make: Callable[[], Training], share: float, *, network: str = "net") -> Pathology:
+    """Say that in some attention at least ``share`` of the rows give one key more than 0.9, before any training.
+
+    Of what fused kernels compute, the weights are computed once more here, from what they are given.
+    """
+
+    def measure(_: Training) -> Evidence:
+        training = make()
+        shares: list[float] = []
+        fused = torch.nn.functional.scaled_dot_product_attention
+
+        def seen(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> Tensor:  # noqa: ANN401 - the function's own
+            scale = options.get("scale") or query.shape[-1] ** -0.5
+            scores = query.detach().double() @ key.detach().double().transpose(-2, -1) * scale
+            rows = torch.ones(scores.shape[-2:], dtype=torch.bool)
+            rows = rows.tril() if options.get("is_causal") else rows
+            weights = scores.masked_fill(~rows, -math.inf).softmax(-1)[..., rows.sum(-1) > 1, :]
+            shares.append(float((weights.amax(-1) > 0.9).double().mean()))  # noqa: PLR2004 - as the sentence says
+            return fused(query, key, value, *rest, **options)
+
+        torch.nn.functional.scaled_dot_product_attention = seen  # type: ignore[assignment]
+        try:
+            training.module.get_submodule(network)(next(iter(training.loader))[0])
+        finally:
+            torch.nn.functional.scaled_dot_product_attention = fused
+        most = max(shares, default=0.0)
+        return Evidence(most >= share, f"{most:.0%} of the rows of an attention look at one place from the start")
+
+    return measure
+
+
 def same_rows(*names: str) -> Pathology:
     """Say that in each of some weights all rows are still the same one."""
 

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.detection.baseline import Baseline
+from benchmarks.detection.printed import copied
 from init_monitor import InitMonitor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.detection.baseline import Check
     from benchmarks.detection.case import Case, Evidence, Training
     from init_monitor.records import Finding
+    from init_monitor.records.aim import Aim
 
 DENSE_STEPS = 10
 """The monitor's own default."""
@@ -45,7 +47,8 @@ class Told:
     Attributes:
         code, severity, layers, step, message: as in the finding.
         remedy: the finding's remedy.
-        remedy_code: the code of the remedy, empty where there is none.
+        remedy_code: the code of the remedy as it is copied from the console, empty where there is none.
+        aim: what it aims at, if it names that.
     """
 
     code: str
@@ -55,6 +58,7 @@ class Told:
     message: str
     remedy: str = ""
     remedy_code: str = ""
+    aim: Aim | None = None
 
     @property
     def flags(self) -> bool:
@@ -235,5 +239,6 @@ def _told(finding: Finding) -> Told:
         finding.step,
         finding.message,
         finding.remedy_sentence,
-        finding.remedy_code,
+        copied(finding),
+        finding.aim,
     )

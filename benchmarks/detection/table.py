@@ -87,15 +87,33 @@ def _by_seed(result: Result) -> Iterator[str]:
 def _remedies(result: Result) -> Iterator[str]:
     yield "## Remedies"
     yield ""
-    yield "| what the code changes | reached the healthy twin | by code |"
-    yield "|:--|--:|:--|"
+    yield "| what the code changes | reached the healthy twin | as expected after it | by code |"
+    yield "|:--|--:|--:|:--|"
     for kind in Kind:
         of_kind = [(remedied, right) for remedied, right in result.remedied if remedied.kind is kind]
         tried = Counter(remedied.code for remedied, _ in of_kind)
         reached = Counter(remedied.code for remedied, right in of_kind if right)
         by_code = ", ".join(f"{code} {reached[code]}/{tried[code]}" for code in sorted(tried))
-        yield f"| {kind} | {Rate(sum(reached.values()), len(of_kind))} | {by_code or '–'} |"
+        shown = [remedied.confirmed.holds for remedied, _ in of_kind if remedied.confirmed is not None]
+        expected = Rate(sum(shown), len(shown)) if shown else "–"
+        yield f"| {kind} | {Rate(sum(reached.values()), len(of_kind))} | {expected} | {by_code or '–'} |"
     yield ""
+    yield (
+        f"{result.pieces:,} different pieces of code in the findings of all runs, each run as it is copied from the console:"
+        f" {len(result.broken)} broke."
+    )
+    yield ""
+    yield from [f"- {case}, {code}: {error}" for case, code, error in result.broken]
+    if result.broken:
+        yield ""
+    other = [
+        remedied for remedied, _ in result.remedied if remedied.confirmed is not None and not remedied.confirmed.holds
+    ]
+    if other:
+        yield "Not as expected:"
+        yield ""
+        yield from [f"- {remedied.case}, remedy of {remedied.code}: {remedied.confirmed}" for remedied in other]
+        yield ""
     missed = [remedied for remedied, right in result.remedied if not right]
     if missed:
         yield "Not reached:"

@@ -94,11 +94,13 @@ def _of(record: StepRecord, judged: frozenset[str]) -> FittingRate:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         sizes = (moves / norms)[inside & trained & (norms > 0) & (moves > 0)]
         promised = float(np.nansum((moves * gradients)[trained]))
+    # A quotient may be too small for its format although neither number is 0.
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     by_size = BY_SIZE / float(np.quantile(sizes, MUCH)) if sizes.size else math.nan
-    by_loss = BY_LOSS * record.loss / promised if promised > 0 and record.loss > 0 else math.nan
+    by_loss = BY_LOSS * record.loss / promised if 0 < promised < math.inf and record.loss > 0 else math.nan
     both = [rate for rate in (by_size, by_loss) if 0 < rate < math.inf]
     value = math.exp(sum(map(math.log, both)) / len(both)) if 0 < by_size < math.inf else math.nan
-    return FittingRate(value, by_size, by_loss, record.step)
+    return FittingRate(value, by_size or math.nan, by_loss or math.nan, record.step)
 
 
 def moves_of(record: StepRecord) -> Column:
@@ -117,7 +119,8 @@ def moves_of(record: StepRecord) -> Column:
         return per_element / SIGNED_SHARE
     seen = _measured(record)
     if any(name in optimizer for name in _ELEMENTWISE):
-        return np.fmin(per_element, seen)
+        moved: Column = np.fmin(per_element, seen)
+        return moved
     if "sgd" in optimizer:
         momentum = record.momentum if 0 <= record.momentum < 1 else 0.0
         return gradients * _left_by_clip(record) / ((1 - momentum) * (1 + momentum) / 2)
@@ -129,7 +132,8 @@ def _measured(record: StepRecord) -> Column:
     moved = record.column(Quantity.UPDATE_RATIO)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         per_unit = moved * record.column(Quantity.WEIGHT_NORM) / record.learning_rate
-    return np.where((moved > _ROUNDED) & np.isfinite(per_unit), per_unit, np.nan)
+    known: Column = np.where((moved > _ROUNDED) & np.isfinite(per_unit), per_unit, np.nan)
+    return known
 
 
 def _left_by_clip(record: StepRecord) -> float:

@@ -41,6 +41,9 @@ VISIBLE = 0.05
 GUESSING = 0.01
 """How close a loss comes to that of guessing among equal classes; a network that has learned something is below it."""
 
+NEAR = 1.1
+"""Factor over the loss of guessing below which it may still be that, with logits that are not yet small."""
+
 WELL = 0.5
 """A loss below this fraction of its first level, and of that of guessing, has left its start behind."""
 
@@ -197,6 +200,28 @@ def guesses(loss: float, structure: Structure) -> bool:
     return abs(loss - guessing_loss(structure)) <= GUESSING * loss
 
 
+def is_still_guessing(course: Course, structure: Structure) -> bool:
+    """Say whether a loss that fell is that of guessing among equal classes, or up to a tenth above it.
+
+    Of a single output it has to have started there, too: any error may be near ln 2.
+    """
+    guess = guessing_loss(structure)
+    single = guess == math.log(2)
+    near = (1 - GUESSING) * guess <= course.last <= NEAR * guess
+    return near and (not single or course.first <= NEAR * guess)
+
+
+def level_since(curve: LossCurve, course: Course) -> int:
+    """Return the first step since which a loss has not fallen: its level there was no higher than now, but for noise."""
+    finite = np.isfinite(curve.values)
+    steps, values = curve.steps[finite], curve.values[finite].astype(np.float64)
+    few = min(10, max(3, len(values) // 10))
+    for i in range(0, len(values) - few, few):
+        if median(values[i : i + few]) <= course.last + SURE * course.error:
+            return int(steps[i])
+    return int(steps[-1]) if len(steps) else 0
+
+
 def starts_far_above(history: History) -> float:
     """Return the first loss of a run if its own output is what makes it, and makes it far too large; else NaN.
 
@@ -215,6 +240,13 @@ def starts_far_above(history: History) -> float:
     classes = start > max(2 * guess, guess + 2)
     squared = square / DROWNS < start < square * DROWNS
     return start if classes or squared else math.nan
+
+
+def only_undoes_its_start(history: History) -> bool:
+    """Say whether a loss has fallen from far above guessing to no better than that: nothing has been learned by it."""
+    if math.isnan(starts_far_above(history)) or is_other_loss(history):
+        return False
+    return course_of(history.losses).last >= (1 - GUESSING) * guessing_loss(history.structure)
 
 
 def _noise(values: NDArray[np.float64]) -> float:

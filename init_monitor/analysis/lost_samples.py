@@ -44,7 +44,9 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
     found = []
     for layer in ends:
         before = _between(records[0], layer)
-        if all(_between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]):
+        if before > 0 and all(
+            _between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]
+        ):
             found.append(layer)
     # If another output still tells the samples apart, this one may be meant to be constant.
     if not found or len(found) < len(ends):
@@ -62,7 +64,8 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
 def lost_in_noise(records: Sequence[StepRecord], structure: Structure, *, factor: float, share: float) -> Loss | None:
     """Return the layers whose output has become negligible against what is added to it.
 
-    That is the code of a variational autoencoder: its decoder gets it with noise, which no layer made.
+    That is the code of a variational autoencoder: its decoder gets it with noise, which no layer made. Noise that the network draws
+    itself is seen by what arrives: no layer accounts for it, neither that of the means nor that of the variances.
 
     Args:
         records: the first, and the latest that must all show it.
@@ -73,7 +76,8 @@ def lost_in_noise(records: Sequence[StepRecord], structure: Structure, *, factor
     known = structure.by_name()
     for layer in structure.layers:
         made = [known[name] for name in layer.inputs if name in known]
-        if layer.role is not Role.WEIGHT or INPUT not in layer.inputs or not made:
+        noisy = INPUT in layer.inputs or len(made) >= len(("mean", "variance"))
+        if layer.role is not Role.WEIGHT or not noisy or not made:
             continue
         if any(one.role is not Role.WEIGHT for one in made):
             continue

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from init_monitor.capture.addresses import addresses_of
 from init_monitor.capture.attention import attentions_of, head_columns
 from init_monitor.capture.directory import Directory
+from init_monitor.capture.ends import log_partitions, rows_looked_up
 from init_monitor.capture.executions import execution_of, share_of, step_of_all, ties
 from init_monitor.capture.forward_probe import ForwardProbe
 from init_monitor.capture.hooks import LayerHooks
@@ -100,7 +101,7 @@ class Capture:
         self._parameter_names = {id(parameter): name for name, parameter in named.items()}
         self._parameters = ParameterTaps(named, self._hooks.accumulator, self._unreadable)
         self.left_out, accepts = LeftOut(model, named), selection.accepts
-        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice)
+        self._probe = ForwardProbe(model, self._hooks, accepts, on_cause, on_notice, names=self._parameter_names)
         self._probe.on_leaves = self.left_out.note_leaves
         self.looks = SignLooks(scope.every_n_steps, scope.window, lambda: self._hooks.paused, on_failure)
         self._on_failure = on_failure
@@ -242,6 +243,8 @@ class Capture:
             self.looks.choose(taps, self._windows, facts.step, self._is_compiled)
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
+        columns[Quantity.LOG_PARTITION] = log_partitions(self._probe.ends.logits, taps, reader)
+        weights[Quantity.WEIGHT_ROWS_USED] = rows_looked_up(self._probe.ends.tables, parameters, reader)
         expected_gains(columns, taps, self.structure, variances)
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
@@ -314,7 +317,16 @@ class Capture:
     ) -> None:
         signature = (
             tuple(
-                (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
+                (
+                    tap.key,
+                    tuple(tap.feeds),
+                    tap.direct,
+                    tap.dtype,
+                    tap.takes_input,
+                    tap.takes_own,
+                    tap.one_value,
+                    tap.frequency,
+                )
                 for tap in taps
             ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from init_monitor.capture.attention import AttentionTaps
+from init_monitor.capture.ends import EndTaps
 from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
+from init_monitor.capture.taps import Tap
 from init_monitor.structure.probe import STOPPED, Probe
 from init_monitor.torch_compat import is_training_signal, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from weakref import ref
 
     from torch import Tensor, nn
@@ -27,22 +29,25 @@ class ForwardProbe:
         model: the model whose forwards are probed.
         hooks: measures tensors and knows which have been.
         accepts: says of a functional activation's name whether it is to be watched.
+        names: qualified names of the parameters by their ``id``.
         on_cause: told in words, once, why a forward was not looked into (torchscript, vmap, an error).
         on_notice: told in words, once, of a weight that is used by a function that is not known.
 
     Attributes:
         residuals: the taps of the additions.
-        attentions: those of the attentions.
+        attentions, ends: those of the attentions, and of the logits and tables.
         on_leaves: told, after a forward, the tensors it used that require a gradient and that no operation made.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what to look at, and whom to tell
         self,
         model: nn.Module,
         hooks: LayerHooks,
         accepts: Callable[[str], bool],
         on_cause: Callable[[str], None],
         on_notice: Callable[[str], None] = lambda _: None,
+        *,
+        names: Mapping[int, str],
     ) -> None:
         """Prepare; nothing is on yet."""
         self._hooks = hooks
@@ -50,6 +55,7 @@ class ForwardProbe:
         self._on_cause = on_cause
         self._on_notice = on_notice
         self.on_leaves: Callable[[Sequence[ref[Tensor]]], None] = lambda _: None
+        self.ends = EndTaps(hooks, names)
         self.attentions = AttentionTaps(hooks, accepts, self._is_loss)
         self._probe = Probe(
             model,
@@ -59,6 +65,7 @@ class ForwardProbe:
             on_loss=self._loss,
             on_unknown=self._unknown,
             on_attention=self.attentions,
+            on_ends=self.ends,
         )
         self._functions = FunctionCalls(hooks, self._probe)
         hooks.lineage, hooks.functions = self._probe, self._functions
@@ -87,11 +94,15 @@ class ForwardProbe:
             return
         try:
             self.attentions.end_forward()
+            self.ends.end_forward()
             self.residuals.settle(self._probe.sites)
             arithmetic = self._probe.arithmetic
             self.residuals.forget(arithmetic.sums)
             ending = map(_stable, arithmetic.activations)
             self._functions.end_forward(self._probe.reduced, self._probe.shared, ending)
+            for maker, frequency in self._probe.sines.items():
+                if isinstance(maker, Tap):
+                    maker.frequency = frequency
             causes = list(self._probe.causes)
             self.on_leaves(self._probe.leaves)
         finally:

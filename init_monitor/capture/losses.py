@@ -146,7 +146,7 @@ class LossMeter:
         if not isinstance(number, torch.Tensor):
             return float(number), False  # type: ignore[arg-type]
         if not waits(number):
-            return float(number.detach()), False
+            return float(number.item()), False
         if self._look is None and number.is_cuda:
             self._look = _FiniteLook(number.device)
         if self._look is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from init_monitor.display.attention_rows import attention_cells, attention_columns
 from init_monitor.display.cells import headings, number_cells
 from init_monitor.display.layer_status import statuses
 from init_monitor.display.residual_rows import RESIDUAL_WORDS, residual_cells, stream_growth
@@ -21,7 +22,7 @@ class TextTable:
     """A table of which every cell is text.
 
     Attributes:
-        kind: ``"layers"`` or ``"residuals"``.
+        kind: ``"layers"``, ``"residuals"`` or ``"attentions"``.
         title: above it.
         columns: headers.
         rows: one tuple per row, aligned with ``columns``.
@@ -38,9 +39,10 @@ class TextTable:
 
 
 def step_tables(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> list[TextTable]:
-    """Return the layers of a step and, if there are any, its residual additions."""
+    """Return the layers of a step and, if there are any, its residual additions and its attentions."""
     tables = [_layers(record, structure, findings)]
-    return [*tables, _residuals(record, structure)] if record.residual_names else tables
+    tables += [_residuals(record, structure)] if record.residual_names else []
+    return [*tables, _attentions(record, structure)] if record.head_names else tables
 
 
 def _layers(record: StepRecord, structure: Structure, findings: Sequence[Finding]) -> TextTable:
@@ -72,4 +74,16 @@ def _residuals(record: StepRecord, structure: Structure) -> TextTable:
         tuple(tuple(row[column] for column in columns) for row in cells),
         frozenset(RESIDUAL_WORDS),
         "" if growth is None else f"{growth}.",
+    )
+
+
+def _attentions(record: StepRecord, structure: Structure) -> TextTable:
+    columns = attention_columns()
+    return TextTable(
+        "attentions",
+        f"Attention at step {record.step}",
+        columns,
+        tuple(tuple(row[column] for column in columns) for row in attention_cells(record, structure)),
+        frozenset({"attention"}),
+        "Entropy in % of ln T, places in % of the rows; two numbers are the lowest and the highest of its heads.",
     )

@@ -1,10 +1,10 @@
-"""The verdict on a run without findings: "healthy" only where it was seen to learn."""
+"""The verdict on a run: "healthy" only where nothing was found and it was seen to learn; what is known of its loss elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from init_monitor.analysis.learning import LONG, Learning, course_of, plays, seen
+from init_monitor.analysis.learning import LONG, Learning, course_of, is_still_guessing, level_since, plays, seen
 from init_monitor.remedies.phrases import number
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ STYLES = {Learning.LEARNS: "green", Learning.UNKNOWN: "", Learning.LEVEL: "yello
 
 
 NOTHING = "nothing was measured, so nothing is known of the network: no layer is watched (see include= and exclude=)"
+
+
+STEPWISE = "but the loss has not fallen since step {step} ({first} at the start, {last} now)"
+GUESSING = "but the loss is no lower than guessing would make it ({first} at the start, {last} now)"
 
 
 class Verdict(NamedTuple):
@@ -39,6 +43,23 @@ class Verdict(NamedTuple):
         """Of the line, on a terminal."""
         return STYLES[self.learning]
 
+    def sentence(self, steps: str) -> str:
+        """Return the verdict on a run without findings in so many steps."""
+        if self.healthy:
+            return f"healthy so far, no findings in {steps}; {self.words}."
+        # Nobody is told "no findings" of a run that is known not to learn.
+        known = self.learning in {Learning.LEVEL, Learning.BROKEN}
+        return (
+            f"nothing wrong was seen in the signal in {steps}, {self.words}."
+            if known
+            else f"no findings in {steps}; {self.words}."
+        )
+
+    @property
+    def beside_findings(self) -> str:
+        """What to add to a count of findings; empty for a run that is not known to stand."""
+        return f", {self.words.replace('but', 'and', 1)}" if self.learning is Learning.LEVEL else ""
+
 
 def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRecord]) -> Verdict:
     """Return what the loss says about a run.
@@ -51,11 +72,15 @@ def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRe
     if records and not records[-1].names:
         return Verdict(Learning.UNKNOWN, NOTHING)
     course = course_of(losses)
-    learning = seen(course, structure, several=plays(records))
+    several = plays(records)
+    learning = seen(course, structure, several=several)
+    first, last = number(course.first), number(course.last)
+    if learning is Learning.LEARNS and not several and is_still_guessing(course, structure):
+        return Verdict(Learning.LEVEL, GUESSING.format(first=first, last=last))
     if learning is Learning.LEARNS:
-        words = f"the loss fell from {number(course.first)} to {number(course.last)}"
+        words = f"the loss fell from {first} to {last}"
     elif learning is Learning.LEVEL:
-        words = f"but the loss has not left its level ({number(course.first)} at the start, {number(course.last)} now)"
+        words = STEPWISE.format(step=level_since(losses, course), first=first, last=last)
     elif learning is Learning.BROKEN:
         words = f"but the loss is not finite since step {losses.first_nonfinite}"
     elif not course.known:

@@ -220,6 +220,16 @@ class InitMonitor(Callback):
         if self._monitor.is_open and not pl_module.automatic_optimization:
             self._by_hand.watch(trainer.optimizers, self._monitor.before_optimizer)
 
+    def on_before_zero_grad(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Take the structure probe off: the forward is over, and zeroing gradients is none of it."""
+        if self._monitor is not None and pl_module.automatic_optimization:
+            self._monitor.end_forward()
+
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
         """Take the structure probe off before backward."""
         if self._monitor is None:

@@ -15,6 +15,7 @@ from init_monitor.page.bundle import script, style
 from init_monitor.page.loss_line import loss_line
 from init_monitor.page.payload import encoded
 from init_monitor.page.printable import printable_finding, printable_records, printable_structure
+from init_monitor.page.run_verdict import run_verdict
 from init_monitor.page.series import assembled, merged_names, thinned
 from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records import LossCurve, Structure
@@ -111,6 +112,7 @@ def embedded(runs: Sequence[ShownRun]) -> dict[str, Any]:
                 "step": run.records[-1].step if run.records else 0,
                 "time": run.records[-1].time if run.records else 0.0,
                 "quantities": [str(quantity) for quantity in series[run.name]],
+                "verdict": run_verdict(run.findings, looked=bool(run.records)),
             }
             for run in runs
         ],

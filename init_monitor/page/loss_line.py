@@ -26,8 +26,12 @@ _PER_PART = 3
 """Of each part of a long curve the smallest, the largest and the first non-finite loss stay, so that no spike is lost."""
 
 
-def loss_line(losses: LossCurve) -> dict[str, Any] | None:
-    """Return the curve as JSON values, in at most :data:`MOST_POINTS` points; ``None`` if no loss is known.
+SPARK_POINTS = 150
+"""Points of the small curve in the list of runs, which is about as many pixels wide."""
+
+
+def loss_line(losses: LossCurve, most: int = MOST_POINTS) -> dict[str, Any] | None:
+    """Return the curve as JSON values, in at most ``most`` points; ``None`` if no loss is known.
 
     ``steps`` and ``values`` are aligned; a value that is not finite is a string. ``nonfinite_from`` is the step from
     which no loss was finite any more, ``null`` if the last one is finite.
@@ -35,7 +39,7 @@ def loss_line(losses: LossCurve) -> dict[str, Any] | None:
     whole = losses.since(0)
     if not len(whole):
         return None
-    chosen = _chosen(whole.values)
+    chosen = _chosen(whole.values, most)
     line = losses_json(type(whole)(whole.steps[chosen], whole.values[chosen]))
     return line | {"nonfinite_from": losses.nonfinite_from}
 
@@ -86,13 +90,13 @@ def _number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else {math.inf: "∞", -math.inf: "-∞"}.get(value, "NaN")
 
 
-def _chosen(values: NDArray[np.float32]) -> NDArray[np.intp]:
+def _chosen(values: NDArray[np.float32], most: int = MOST_POINTS) -> NDArray[np.intp]:
     """Return which points stay, ascending: the first, the last, and of each part of equal length those that stand out."""
     count = len(values)
-    if count <= MOST_POINTS:
+    if count <= most:
         return np.arange(count)
     kept = {0, count - 1}
-    parts = (MOST_POINTS - len(kept)) // _PER_PART
+    parts = (most - len(kept)) // _PER_PART
     for part in np.array_split(np.arange(count), parts):
         finite = np.isfinite(values[part])
         if finite.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -17,6 +18,8 @@ class Attention:
         function: what computes it: ``scaled_dot_product_attention``, ``multi_head_attention_forward``, or ``softmax`` where it
             is written out.
         inputs: names of the layers that made its queries and keys.
+        scale: what q·k is multiplied by, factors of the queries and keys themselves included; NaN if it is a tensor, or not known.
+        normalised: its queries were normalised (QK-norm).
     """
 
     name: str
@@ -25,6 +28,8 @@ class Attention:
     head_dim: int = 0
     function: str = ""
     inputs: tuple[str, ...] = ()
+    scale: float = math.nan
+    normalised: bool = False
 
     @property
     def head_names(self) -> tuple[str, ...]:

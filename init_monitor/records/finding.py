@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from init_monitor.records.aim import Aim
+
 
 class Severity(str, Enum):
     """How much a finding matters, by its consequence: ``info < warning < critical``.
@@ -95,6 +97,7 @@ class Finding:
         expected: what a healthy network shows for the same names.
         remedy: what to change, in a sentence; then, after a blank line, code to paste, where there is some.
         source: where the expectation comes from (paper, equation).
+        aim: what the remedy brings about at step 0, as a number; ``None`` where its code does not change the network.
         places: ``layers`` as a person calls them (``"the ReLU called after `head`"``); empty where that is the same.
     """
 
@@ -109,6 +112,7 @@ class Finding:
     remedy: str = ""
     source: str = ""
     places: tuple[str, ...] = ()
+    aim: Aim | None = None
 
     def __repr__(self) -> str:
         """Say what was found and where, in a line.

@@ -73,7 +73,7 @@ class Quantity(str, Enum):
         short="variance", unit="the activation's, squared", means="E[(x − E[x])²], correction 0",
         explains="Variance of each layer's output. It should stay level over depth, neither vanish nor explode.", centre=1.0,
         guides=((1.0, "unit variance"),), summary=("log10_min", "log10_median", "log10_max"),
-        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of each layer's output",
+        pages=(Page.OVERVIEW, Page.PROPAGATION), picture="Forward: variance of outputs",
         chart=("Signal", "Variance over depth (log10)"), heading=Heading("std", Cell.ROOT, gives_way=0),
         in_events=True, compared="variance",
     )
@@ -113,7 +113,7 @@ class Quantity(str, Enum):
         explains="Variance of ∂loss/∂output. Its level depends on the loss; how it changes over depth is what counts.",
         summary=("log10_min", "log10_median", "log10_max"), pages=(Page.OVERVIEW, Page.PROPAGATION),
         absent="No gradient has reached a layer yet: gradients are measured from the first training step on.",
-        picture="Backward: variance of the loss gradient at each layer's output",
+        picture="Backward: variance of gradients",
         chart=("Signal", "Gradient variance over depth (log10)"), heading=Heading("grad std", Cell.ROOT, gives_way=4),
         in_events=True, compared="gradient variance",
     )
@@ -207,6 +207,12 @@ class Quantity(str, Enum):
         explains="Share of the variance that lies between samples. Near 0 the layer gives the same output for every input.",
         summary=("min",), in_events=True,
     )
+    LOG_PARTITION = "log_partition", Facts(
+        of=Of.LAYER, group=Group.LAYER, title="log Z", short="log Z", form=Form.SIGNED,
+        means="ln Σ exp(logits) of the logits that a cross entropy gets while the watched model runs, mean over (at most 128) rows; ln C where all C are 0",
+        explains="ln Σ exp(logits) of the network's output. The loss does not hold it: where it drifts off, logits are rounded coarsely.",
+        summary=("median",), in_events=True,
+    )
     WEIGHT_COUNT = "weight_count", Facts(
         of=Of.PARAMETER, group=Group.PARAMETER, stream=Stream.WEIGHT, moment="count", title="Weights", unit="elements",
         form=Form.COUNT, means="finite elements of a parameter",
@@ -254,6 +260,12 @@ class Quantity(str, Enum):
         of=Of.PARAMETER, group=Group.PARAMETER, stream=Stream.WEIGHT_GRADIENT, moment="nonfinite_count",
         title="Non-finite weight gradients", unit="elements", form=Form.COUNT, means="NaN and ±Inf in ∂loss/∂w",
         healthy=(0.0, 0.0),
+    )
+    WEIGHT_ROWS_USED = "weight_rows_used", Facts(
+        of=Of.PARAMETER, group=Group.PARAMETER, title="Rows looked up", short="rows looked up", form=Form.SHARE,
+        means="share of a table's rows (an embedding's) that the sampled steps have looked up so far: the others have learned nothing",
+        explains="Share of an embedding's rows that were looked up in any sampled step so far. What is not looked up is not trained.",
+        in_events=True,
     )
     UPDATE_RATIO = "update_ratio", Facts(
         of=Of.PARAMETER, group=Group.PARAMETER, title="Update ratio", short="update",

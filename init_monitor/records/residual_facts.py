@@ -13,7 +13,7 @@ VARIANCE_RATIO = Facts(
     explains="Variance of the residual branch over the variance of the skip. Near 0 the block is silent.",
     centre=1.0, guides=((1.0, "branch as strong as skip"),), summary=("log10_min", "log10_median"),
     pages=(Page.RESIDUALS, Page.RESIDUAL_MAPS),
-    picture="Residual blocks: variance of the branch over variance of the skip",
+    picture="Residuals: branch over skip",
     chart=("Residual blocks", "Branch over skip (log10)"), heading=Heading("Var(F)\n/Var(x)", gives_way=0),
     in_events=True,
 )

@@ -148,7 +148,7 @@ def _advised(history: History, ratio: float, *, at_least: float = 0.0, at_most: 
         return Advised(value, f" A step then changes a weight by about {_percent(BY_SIZE)} of its size.{FINDER}")
     size, taken = BY_SIZE * value / fitting.by_size, BY_LOSS * value / fitting.by_loss
     reason = f" By the gradient of step {fitting.step}, such a step changes a weight by {_percent(size)} of its size"
-    if taken > 0:
+    if 0 < taken <= 1:
         reason += f" and lowers the loss by up to {_percent(taken)}"
     return Advised(value, f"{reason}.{'' if fitting.agreed else FINDER}")
 

@@ -27,22 +27,42 @@ class Turned(NamedTuple):
 def turned(first: int, history: History) -> Turned:
     """Return what led to step ``first``, from which on the loss is not finite, and what to do about it."""
     came = lead_up(history.losses, first)
-    return Turned(_told(came, first), _remedy(came, first, history))
+    return Turned(_told(came, first, history), _remedy(came, first, history))
 
 
 def before(history: History) -> Turned | None:
     """Return what broke weights that are not finite, where it is known.
 
-    It is the optimizer's eps, if that is 0 in the format of the weights; or the update after a loss that was not finite, at a
-    step that was not measured.
+    It is the optimizer's eps, if that is 0 in the format of the weights; the update after a loss that was not finite, at a
+    step that was not measured; or one after a finite loss whose gradient was not.
     """
     if dtype := lost_epsilon(history):
         return _without_epsilon(history, dtype)
     first = history.losses.first_nonfinite
-    if first is None or first >= history.last.step or any(record.step == first for record in history.records):
+    if first is None or first > history.last.step:
         return None
+    at = next((record for record in history.records if record.step == first), None)
+    if at is not None:
+        # Its weights are those that the update before left.
+        return _by_the_update_before(first, history) if broken_weights(at) else None
     found = turned(first, history)
     return found._replace(why=f"The loss is not finite since step {first}. {found.why}")
+
+
+def _by_the_update_before(first: int, history: History) -> Turned | None:
+    """Return what broke the weights that step ``first`` began with: the gradient of the step before, whose loss was finite."""
+    came = lead_up(history.losses, first)
+    if not came.known or came.rose or _is_measured(first - 1, history):
+        return None
+    why = (
+        f"The loss of step {first - 1} was finite ({phrases.number(came.before)}), and the update of that step broke the weights: its"
+        " gradient was not finite."
+    )
+    return Turned(why, _look_at(f"the batch of step {first - 1}", history))
+
+
+def _is_measured(step: int, history: History) -> bool:
+    return any(record.step == step for record in history.records)
 
 
 def _without_epsilon(history: History, dtype: str) -> Turned:
@@ -69,14 +89,17 @@ def also_broken(first: int, history: History) -> str:
     return f" At step {history.last.step} {phrases.names(weights)} {'holds' if len(weights) == 1 else 'hold'} NaN or infinity."
 
 
-def _told(came: LeadUp, first: int) -> str:
+def _told(came: LeadUp, first: int, history: History) -> str:
     if not came.known:
         return "No loss was finite before."
     if came.rose:
         return f"It rose before, to {phrases.number(came.before)}: the steps were too large."
+    earlier = (
+        "" if _is_measured(first - 1, history) else f", or the gradient of step {first - 1} was not finite already"
+    )
     return (
         f"It was {phrases.number(came.before)} just before and not rising: the batch of step {first} made it, or an operation"
-        " on the way from the output to the loss."
+        f" on the way from the output to the loss{earlier}."
     )
 
 
@@ -86,10 +109,18 @@ def _remedy(came: LeadUp, first: int, history: History) -> tuple[str, str]:
         remedy = learning_rate.advice("Lower the learning rate", history, learning_rate.before_it_rose(history), back)
         sentence, _, code = remedy.partition("\n\n")
         return sentence, code
-    where = f"the batch of step {first}" if came.known else "the batches"
+    if not came.known:
+        return _look_at("the batches", history)
+    if _is_measured(first - 1, history):
+        return _look_at(f"the batch of step {first}", history)
+    return _look_at(f"the batches of steps {first - 1} and {first}", history)
+
+
+def _look_at(where: str, history: History) -> tuple[str, str]:
     sentence = (
         f"Look at {where} (missing values, no labels, an empty sample) and at what the loss divides by, or takes the logarithm"
-        " or the root of: clamp that away from 0, or add an eps. NaN weights stay NaN: go back to a checkpoint."
+        " or the root of (at 0 a root and a norm have no slope): clamp that away from 0, or add an eps. NaN weights stay NaN: go back"
+        " to a checkpoint."
     )
     if any(layer.dtype == "float16" for layer in history.structure.layers):
         sentence += " In float16 a sum ends at 65,504: take the mean, and compute the loss in float32."

@@ -11,10 +11,10 @@ import numpy as np
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
-from init_monitor.analysis.pace import pace_of
+from init_monitor.analysis.pace import HEALTHY_UPDATE, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,9 @@ PILED_WITHIN = 100
 
 REPLACES = 1.0
 """‖Δw‖/‖w‖ of a step at which it replaces the weight: what a gradient that stays the same comes to with momentum."""
+
+ALONE = 100.0
+"""Factor over all later steps of one that is alone: a schedule falls step by step, and a first step of Adam is a few times one."""
 
 FAR = 1e4
 """A loss from which squared errors are those of targets a hundred times the size that networks start with."""
@@ -56,7 +59,12 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         judged: names of the weights that count.
         make: makes a finding of history, severity, message and evidence.
     """
-    return _won(history, judged, make) or _never_forgets(history, judged, make) or _out_of_reach(history, make)
+    return (
+        _alone(history, judged, make)
+        or _won(history, judged, make)
+        or _never_forgets(history, judged, make)
+        or _out_of_reach(history, make)
+    )
 
 
 def piled_up(history: History, make: MakeFinding) -> Finding | None:
@@ -80,6 +88,32 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
         remedy=snippets.advice(
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
             "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+        ),
+    )
+
+
+def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
+    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
+    if largest is None or not largest.low > HEALTHY_UPDATE[1] or learning_of(history) is not Learning.LEVEL:
+        return None
+    step = largest.record.step
+    later = max((pace.high for pace in paces if pace.record.step > step), default=math.nan)
+    if history.last.step - step < LONG - 1 or not 0 < later * ALONE <= largest.low:
+        return None
+    message = (
+        f"Step {step} changed the median layer by {phrases.part(largest.low)} its own size,"
+        f" {phrases.times(largest.low / later)} as much as any measured step after it, and the"
+        " loss has not fallen since."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}")}),
+        expected={"update_ratio": Figure(HEALTHY_UPDATE[1], "‖Δw‖/‖w‖ per step, or less")},
+        remedy=snippets.advice(
+            f"Look at what made step {step} so large: a learning rate that a schedule begins with, a loss that is summed there, a batch"
+            " unlike the others. Clip the gradient, and begin anew with weights from before it.",
+            learning_rate.CLIP,
         ),
     )
 

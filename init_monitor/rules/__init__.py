@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.rules.attention_logits import AttentionLogits as AttentionLogits
 from init_monitor.rules.dead_relu import DeadReLU as DeadReLU
 from init_monitor.rules.degenerate_layer import DegenerateLayer as DegenerateLayer
 from init_monitor.rules.exploding_activations import ExplodingActivations as ExplodingActivations
@@ -42,6 +43,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     DeadReLU(),
     LinearRegime(),
     Saturation(),
+    AttentionLogits(),
     ResidualGrowth(),
     SilentBranch(),
     Symmetry(),

@@ -6,11 +6,13 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.analysis.consequences import too_large
 from init_monitor.analysis.learning import course_of, learns_well
 from init_monitor.errors import InitMonitorWarning, OptionError
 from init_monitor.records import TAKEN_BACK, Figure, Finding, Severity
+from init_monitor.remedies.aims import aimed
 from init_monitor.remedies.spoken import spoken
-from init_monitor.rules import yielding
+from init_monitor.rules import following, yielding
 from init_monitor.rules.rule import Rule
 from init_monitor.store.lines import finding_from, finding_json
 
@@ -60,7 +62,8 @@ class Engine:
     A finding is returned when it first appears; again if it gets more severe, if it spreads to half as many new layers
     as were named before, or if it comes back after :data:`CLEAR_STEPS` sampled steps without it. What a finding yielded
     counts as told, in the words of the other rule. What a rule said of the start (its ``is_about_start(finding)``) is taken
-    back to information once the run has left the start behind: the finding returned then says so.
+    back to information once the run has left the start behind: the finding returned then says so. What follows from a finding told
+    before is information (:mod:`init_monitor.rules.following`).
 
     Args:
         rules: the rules to run, in the order their findings are returned.
@@ -79,6 +82,7 @@ class Engine:
         self._off: set[int] = set()
         self._open: dict[str, _Told] = {}
         self._loud: list[Finding] = []
+        self._before: list[Finding] = []
 
     def judge(self, history: History) -> list[Finding]:
         """Run every rule on the history and return what is news, in the order of the rules."""
@@ -102,10 +106,38 @@ class Engine:
                 if finding not in kept[position]:
                     self._open.setdefault(finding.code, _Told()).tell(finding, but=said)
         self._close({finding.code for findings in own.values() for finding in findings})
+        news = self._without_consequences(news, history)
         for finding in news:
             if finding.severity > Severity.INFO and self._is_about_start(finding):
                 self._loud.append(finding)
-        return [*taken_back, *(spoken(finding, history.structure) for finding in news)]
+        return [*taken_back, *(spoken(self._aimed(finding, history), history.structure) for finding in news)]
+
+    def _aimed(self, finding: Finding, history: History) -> Finding:
+        """Return a finding with what its remedy aims at, without it if that cannot be measured."""
+        try:
+            return aimed(finding, history)
+        except Exception as error:  # a number more must not cost the finding
+            if self.strict:
+                raise
+            self._notify(f"what the remedy of {finding.code} aims at cannot be told: {type(error).__name__}: {error}.")
+            return finding
+
+    def _without_consequences(self, news: Sequence[Finding], history: History) -> list[Finding]:
+        """Make information of what follows from an earlier finding, and leave it out where its code was told before."""
+        by_code = {rule.code: rule for rule in reversed(self.rules)}
+        still_open = {code for code, case in self._open.items() if case.clear == 0}
+        before = [*self._before, *filter(too_large, news)]
+        kept: list[Finding] = []
+        for finding in news:
+            earlier = [one for one in before if one is not finding]
+            rule = by_code.get(finding.code)
+            cause = None if rule is None else following.cause_of(rule, finding, earlier, history, still_open)
+            if cause is None:
+                kept.append(finding)
+            elif not any(one.code == finding.code for one in self._before):
+                kept.append(following.as_consequence(finding, cause))
+        self._before += kept
+        return kept
 
     def _is_about_start(self, finding: Finding) -> bool:
         asked = (getattr(rule, "is_about_start", None) for rule in self.rules if rule.code == finding.code)
@@ -152,6 +184,7 @@ class Engine:
                 for code, open_ in self._open.items()
             },
             "loud": [finding_json(finding) for finding in self._loud],
+            "before": [finding_json(finding) for finding in self._before],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,6 +195,7 @@ class Engine:
         }
         # What an earlier version saved has none.
         self._loud = [finding_from(finding) for finding in state.get("loud", ())]
+        self._before = [finding_from(finding) for finding in state.get("before", ())]
 
     def hear(self, new: Sequence[Finding], cases: Mapping[str, Any]) -> None:
         """Take over the judgement of another process: what it found is told, as if this one had found it.

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from init_monitor.analysis.learning import SURE, course_of, guessing_loss, plays
+from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.learning import CLEAR, DROWNS, SURE, course_of, guessing_loss, is_still_guessing, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets, turned_loss
+from init_monitor.remedies import learning_rate, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ class LossDivergence:
     """IM802: the loss is NaN or infinite and stays so, lies far above where it began and does not come back, or falls without end.
 
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
-    told. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
+    told. A loss that had fallen and is that of guessing again is a warning. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
     after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
     **Why.** From there on nothing is learned; NaN in a weight never goes away.
@@ -44,6 +45,10 @@ class LossDivergence:
             step falls again within them.
         bottomless: how many times its size at the start a loss below 0, and the output's mean square, must have become for it to
             fall without end: a log-likelihood that is summed over thousands of elements starts large.
+        unlikely: times its size at the start (1 at least) from which a loss below 0 that falls on is no log-likelihood: that of a
+            Gaussian costs 0.9 per element at a standard deviation of 1, and earns 15 at 1e-7, what float32 resolves.
+        grown: factor by which the output's rms must then have grown, to above what logits and standardised targets are: a loss
+            that has a lowest value is not bought with ever larger outputs.
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
             above it is a warning: no classifier has to be worse than an untrained one.
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
@@ -52,6 +57,7 @@ class LossDivergence:
     code: ClassVar[str] = "IM802"
     name: ClassVar[str] = "loss-divergence"
     yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM201", "IM601", "IM603")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "IEEE 754-2019, 6 and 7: what is computed with NaN is NaN; Cohen et al. 2021, 'Gradient descent on neural networks typically occurs at the edge of stability'"
     )
@@ -60,12 +66,20 @@ class LossDivergence:
     lost: float = 100.0
     steps: int = 20
     bottomless: float = 1e3
+    unlikely: float = 20.0
+    grown: float = 5.0
     worse: float = 1.1
     worse_steps: int = 90
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        found = self._broken(history) or self._rising(history) or self._worse(history) or self._bottomless(history)
+        found = (
+            self._broken(history)
+            or self._rising(history)
+            or self._worse(history)
+            or self._undone(history)
+            or self._bottomless(history)
+        )
         if found is not None:
             yield found
 
@@ -123,11 +137,51 @@ class LossDivergence:
             source=self.source,
         )
 
+    def _undone(self, history: History) -> Finding | None:
+        """Return the finding about a loss that had fallen, and is that of guessing again, all at once."""
+        course, losses = course_of(history.losses), history.losses
+        guessing = math.isfinite(course.newest) and is_still_guessing(course, history.structure)
+        if not guessing or plays(history.records):
+            return None
+        values = losses.values.astype(np.float64)
+        known = np.isfinite(values)
+        steps, values = losses.steps[known], values[known]
+        latest = values[-self.steps :]
+        if len(values) < 3 * self.steps:
+            return None
+        # The lowest level of as many steps, before the latest ones.
+        windows = np.lib.stride_tricks.sliding_window_view(values[: -self.steps], self.steps)[:: self.steps // 2]
+        low = float(np.median(windows, axis=1).min())
+        half = (low + course.last) / 2
+        if low > (1 - CLEAR) * course.last or latest.min() <= half:
+            return None
+        leap = int(steps[np.flatnonzero(values <= half)[-1] + 1])
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(),
+            step=max(history.last.step, int(losses.steps[-1])),
+            message=(
+                f"What was learned is lost: the loss had fallen to {phrases.number(low)}, and since step {leap} it is that of"
+                f" guessing ({phrases.number(course.last)})."
+            ),
+            evidence={"loss": Figure(course.last, "over the last steps")},
+            expected={"loss": Figure(low, "as it was before")},
+            remedy=snippets.advice(
+                f"Look at step {leap}: a learning rate that rises there, a batch unlike the others, a gradient that was not"
+                " clipped. Go back to a checkpoint from before it.",
+                learning_rate.CLIP,
+            ),
+            source=self.source,
+        )
+
     def _bottomless(self, history: History) -> Finding | None:
         """Return the finding about a loss that falls below 0 without end, and an output that grows without end by it."""
         course = course_of(history.losses)
         known = math.isfinite(course.newest) and history.losses.steps[0] == 0 if course.known else False
-        if not known or not -course.last > self.bottomless * max(abs(course.start), 1.0) or plays(history.records):
+        sunk = -course.last / max(abs(course.start), 1.0) if known else 0.0
+        if not sunk > self.unlikely or plays(history.records):
             return None
         ends = [layer.name for layer in history.structure.layers if layer.role is Role.WEIGHT][-1:]
         first, last = history.records[0], history.last
@@ -137,7 +191,11 @@ class LossDivergence:
             for record in (first, last)
             if name in record.names
         ]
-        if len(squares) < len(ends) + 1 or not squares[-1] > self.bottomless * squares[0]:
+        if len(squares) < len(ends) + 1 or not squares[0] > 0:
+            return None
+        without_end = min(sunk, squares[-1] / squares[0]) > self.bottomless
+        bought = course.goes_on and squares[-1] >= max(DROWNS, self.grown**2 * squares[0])
+        if not (without_end or bought):
             return None
         return Finding(
             rule=self.name,
@@ -156,7 +214,9 @@ class LossDivergence:
             expected={"loss": Figure(0.0, "or above, for an error")},
             remedy=(
                 "Look at the sign of the loss: what is minimised has to have a lowest value. An error stands there without a minus; of"
-                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound."
+                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound (clipped weights, a"
+                " gradient penalty). Look at the targets: those of a cross-entropy lie between 0 and 1, and masks of 0 and 255 have"
+                " to be divided by 255."
             ),
             source=self.source,
         )

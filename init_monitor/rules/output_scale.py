@@ -1,4 +1,4 @@
-"""IM703: logits so large at the start that the first loss is far above that of guessing."""
+"""IM703: logits so large at the start that the first loss is far above that of guessing, or that drift off as a whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis.learning import LONG
+from init_monitor.analysis.log_partition import HALF, Drift, drifts
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
@@ -28,6 +29,9 @@ class OutputScale:
     its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large. Where
     a finding that names the cause exists (growth over depth, initial weights), this one yields to it.
 
+    Later, log Z = ln Σ exp(logits) is looked at: a cross entropy does not hold it, so that all logits may drift off together. Where
+    their format rounds numbers of that size visibly that is a warning, in a wider one information.
+
     **Why.** The network starts certain of random answers. Until it has unlearned that, which takes most of the first
     steps, it learns nothing about the classes, and every gradient is as much too large as the logits are.
 
@@ -35,7 +39,9 @@ class OutputScale:
     √width, and a first loss of 77 where ln 24 = 3.2 is what guessing costs.
 
     **Remedy.** Initialise the weight that makes the logits with a standard deviation of 0.02 (shared embeddings) or Xavier's, or
-    multiply the logits by 1/√width.
+    multiply the logits by 1/√width. A weight that is shared wants a standard deviation of 1 as an embedding and of 1/√width as a head:
+    give it the head's, and multiply the embedding by √width (Vaswani et al. 2017, 3.4). Against drift: a z-loss,
+    10⁻⁴ · (log Z)² on top of the loss (Chowdhery et al. 2022, section 5).
 
     Attributes:
         excess: loss of guessing, ln C, times this, from which the first loss is far above it.
@@ -47,6 +53,8 @@ class OutputScale:
         least_std: standard deviation of the logits from which they can be the reason: at 2 a cross entropy starts 2 above ln C.
         sure: largest element of the gradient of the logits, times the rows of the batch, of a cross entropy that is certain and
             wrong: 1. Rows that do not count (padding) make it larger, half of them by a factor of 2.
+        drift: log Z from which it has drifted off: bfloat16 rounds logits from 64 on to halves.
+        records: sampled steps in a row that must show it.
         chance: how many times the variance that zero-mean weights give, fan_in · Var(W) · E[x²], the logits may have: more, and
             the weights were trained before (fine-tuning). Sharing the weight with the embedding gives 3.5.
     """
@@ -65,9 +73,12 @@ class OutputScale:
     least_std: float = 2.0
     sure: tuple[float, float] = (0.5, 2.1)
     chance: float = 5.0
+    drift: float = 64.0
+    records: int = 3
 
     def judge(self, history: History) -> Iterator[Finding]:
-        """Return at most one finding, about the first record of a run from step 0."""
+        """Return at most two findings: one about the first record of a run from step 0, one about where log Z is now."""
+        yield from self._drifted(history)
         first = history.records[0]
         if first.step > 0 or not math.isfinite(first.loss):
             return
@@ -86,13 +97,48 @@ class OutputScale:
         return Severity.WARNING if stays else Severity.INFO
 
     def is_about_start(self, finding: Finding) -> bool:
-        """Say that all it tells is of the start."""
-        return finding.code == self.code
+        """Say whether it tells of the start."""
+        return "log_z" not in finding.evidence
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers: any finding about the scale of what comes before the output explains that of the output."""
         del other, structure
         return frozenset(finding.layers)
+
+    def _drifted(self, history: History) -> Iterator[Finding]:
+        """Return a finding about the layer whose log Z has drifted furthest, if one has."""
+        found = drifts(history, self.records, self.drift)
+        if not found:
+            return
+        worst: Drift = max(found, key=lambda one: (one.spacing, abs(one.now)))
+        layer = worst.layer
+        message = (
+            f"log Z, ln Σ exp(logits), of {layer.shown} was {phrases.number(worst.first)} at step {history.records[0].step} and is"
+            f" {phrases.number(worst.now)} now. The loss does not hold it, so all logits drift off together."
+        )
+        message += (
+            f" {layer.dtype} knows numbers of that size to {phrases.number(worst.spacing)}: the logits are rounded to that."
+            if worst.is_coarse
+            else f" {layer.dtype} holds numbers of that size finely; bfloat16 would round them to halves."
+        )
+        yield Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING if worst.is_coarse else Severity.INFO,
+            layers=(layer.name,),
+            step=history.last.step,
+            message=message,
+            evidence={
+                "log_z": Figure(worst.now),
+                "spacing": Figure(worst.spacing, f"between numbers in {layer.dtype}"),
+            },
+            expected={"log_z": Figure(self.drift, "or less, of either sign"), "spacing": Figure(HALF, "or less")},
+            remedy=snippets.advice(
+                "Add a z-loss, which pulls log Z to 0 and changes no probability; weight decay on the output layer does it more slowly.",
+                "loss = loss + 1e-4 * torch.logsumexp(logits.float(), dim=-1).square().mean()",
+            ),
+            source="Chowdhery et al. 2022, 'PaLM: scaling language modeling with Pathways', section 5",
+        )
 
     def _is_sure(self, layer: Layer, first: StepRecord) -> bool:
         classes, table = layer.fan_out, first.layer_table
@@ -138,6 +184,8 @@ class OutputScale:
             message += (
                 f" What it receives has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
             )
+        if shared and by_weight:
+            message += _two_roles(shared[0], layer, first)
         if severity is Severity.INFO:
             message += f" After {self.soon} steps it is past that."
         names = dict.fromkeys([*(x.name for x in shared), layer.name])
@@ -164,6 +212,17 @@ class OutputScale:
         )
 
 
+def _two_roles(embedding: Layer, head: Layer, first: StepRecord) -> str:
+    """Return what a shared weight gives in each of its roles, and what each role wants of it."""
+    rms = math.sqrt(max(0.0, first.layer_table.at(embedding.name, Quantity.MEAN_SQUARE)))
+    if not (rms > 0 and head.fan_in > 0):
+        return ""
+    return (
+        f" It is shared: as {embedding.name} it gives an rms of {phrases.number(rms)}, and for an rms of 1 it wants a standard"
+        f" deviation of 1; as the head it wants 1/√{head.fan_in} = {phrases.number(head.fan_in**-0.5)}."
+    )
+
+
 def _remedy(layer: Layer, shared: list[Layer], structure: Structure, *, by_weight: bool) -> str:
     if not by_weight:
         return (
@@ -172,8 +231,9 @@ def _remedy(layer: Layer, shared: list[Layer], structure: Structure, *, by_weigh
         )
     if shared:
         return snippets.advice(
-            "Initialise the shared embedding with a standard deviation of 0.02, or scale the logits: multiply them by"
-            " 1/sqrt(width).",
+            "Initialise the shared weight for the head, with a standard deviation of 1/sqrt(width) or the usual 0.02, and multiply the"
+            " embedding by sqrt(width) where no normalisation follows it; or keep it as it is and scale the logits: multiply them"
+            " by 1/sqrt(width).",
             snippets.initialise(shared[:1], among=structure),
         )
     return snippets.advice(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.bounded import is_fresh
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.drowned_streams import drowned_streams
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.gains import healthy_gain
@@ -77,6 +78,7 @@ class ResidualGrowth:
 
     code: ClassVar[str] = "IM401"
     name: ClassVar[str] = "residual-growth"
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     speaks_for_all: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.1:"
@@ -216,8 +218,11 @@ class ResidualGrowth:
     def _message(self, growing: _GrowingStream, measured: Measured) -> str:
         stream, forward, backward = growing.stream, growing.forward, growing.backward
         first, last = stream.residuals[0].name, stream.residuals[-1].name
+        # Additions in the model's own forward have a number and no name.
+        own = first.startswith("#") and last.startswith("#")
+        which = f"{first[1:]} to {last[1:]} of the model" if own else f"from {first} to {last}"
         lead = (
-            f"Each residual addition from {first} to {last} multiplies the variance by {phrases.number(forward.per_block)}:"
+            f"Each residual addition {which} multiplies the variance by {phrases.number(forward.per_block)}:"
             f" over {phrases.count(stream.blocks, 'block')} it {phrases.change(forward.total)}."
         )
         parts = [lead]

@@ -25,6 +25,9 @@ class Rule(Protocol):
       then does so everywhere.
     - ``leaves(finding, other, structure)``: which layers of its ``finding`` are explained by the finding ``other`` of such a rule,
       where these are not simply the layers that both name.
+    - ``follows``: codes of rules; where one of these was told at an earlier step, explains this and still stands, a finding of this
+      rule is information (see :mod:`init_monitor.rules.following`); ``comes_of(finding, cause, structure)`` says whether it explains
+      it, where that is not by the path between their layers.
     - ``is_about_start(finding)``: whether a finding of its own is about how the network started. Once the loss has left the start
       behind, it is taken back to information.
     - ``spreads``: ``False`` if further layers are not news (NaN is everywhere one step after it appeared).

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
+from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, made_alike as making_alike, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +44,8 @@ class SampleCollapse:
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing, unless each holds one and the same sample and the loss does not fall. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
+    samples and what it gives does not at all, an operation between the two is named, and no weight. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -52,7 +55,8 @@ class SampleCollapse:
 
     **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
     network add residual connections or normalisations. Made by training: a smaller learning rate or weight decay, or a smaller
-    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart.
+    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart. Made by an
+    operation: a mean or a softmax over the batch, a token that has not seen the rest, a mask that is the wrong way round.
 
     Attributes:
         gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
@@ -80,7 +84,8 @@ class SampleCollapse:
         lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
             differ by a thirtieth of what they did. A network that learns spreads its outputs.
         lost_share: share of the output's variance that may then be left of it.
-        code_factor: by which the variance of a code must have fallen that a layer gets together with noise (a variational
+        code_factor: by which what arrives must be less than at the first record for ``records`` of them, ``lasting_steps`` apart, to be
+            enough, and by which the variance of a code must have fallen that a layer gets together with noise (a variational
             autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
             grows towards that of the noise.
         faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to
@@ -90,6 +95,7 @@ class SampleCollapse:
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
     yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM603", "IM604", "IM701", "IM802")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
     )
@@ -115,10 +121,14 @@ class SampleCollapse:
         if self._is_one_sample(history):
             yield self._one_sample(history)
             return
+        alike = self._made_alike(history)
+        if alike is not None:
+            yield alike
+            return
         now = sample_shares(history.last, history.structure, self.varies)
         if now is not None and now.arriving <= self.faint:
             stretch = self._stretch(history)
-            severity = self._severity(history, stretch)
+            severity = self._severity(history, stretch, self._began(history))
             if severity is not None:
                 yield self._finding(severity, now, history, len(stretch))
                 return
@@ -133,6 +143,22 @@ class SampleCollapse:
             return False
         known = all(all_the_same(record, history.structure) for record in records)
         return known and learning_of(history) is not Learning.LEARNS
+
+    def _made_alike(self, history: History) -> Finding | None:
+        """Return the finding about one place that makes the samples exactly alike: at once, or where that may be a start, if it lasts."""
+        latest = history.records[-self.records :]
+        places = [made_alike(record, history.structure, self.varies) for record in latest]
+        place = places[-1]
+        learning = learning_of(history)
+        if place is None or learning is Learning.LEARNS:
+            return None
+        if any(one is None or one.layer is not place.layer for one in places):
+            return None
+        span = history.last.step - history.records[0].step
+        level = learning is Learning.LEVEL and span >= self.gone_steps
+        if history.structure.residuals and not level:
+            return None  # a token that has not looked at the input yet, behind branches that start at 0
+        return making_alike.finding(self, place, Severity.CRITICAL if level else Severity.WARNING, history)
 
     def _one_sample(self, history: History) -> Finding:
         first = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][:1]
@@ -228,7 +254,12 @@ class SampleCollapse:
             arriving.append(seen.arriving)
         return arriving[::-1]
 
-    def _severity(self, history: History, arriving: Sequence[float]) -> Severity | None:
+    def _began(self, history: History) -> float:
+        """Return what arrived at the first record."""
+        began = sample_shares(history.records[0], history.structure, self.varies)
+        return math.nan if began is None else began.arriving
+
+    def _severity(self, history: History, arriving: Sequence[float], began: float) -> Severity | None:
         count = len(arriving)
         span = history.last.step - history.records[-count].step
         # Below what can be measured, rounding errors rise and fall at random.
@@ -238,6 +269,9 @@ class SampleCollapse:
                 return Severity.CRITICAL
             if span >= self.lasting_steps:
                 return Severity.WARNING
+        if began >= self.code_factor * self.faint and count >= self.records and span >= self.lasting_steps:
+            # What training takes away is seen in fewer records than a start that may yet wake.
+            return Severity.WARNING if arriving[-1] <= arriving[0] else None
         at_once = max(arriving[-self.records :]) <= self.gone and count >= min(self.records, len(history.records))
         return Severity.WARNING if at_once and not history.structure.residuals else None
 

@@ -45,6 +45,7 @@ class Symmetry:
     code: ClassVar[str] = "IM501"
     name: ClassVar[str] = "symmetry"
     yields_to: ClassVar[tuple[str, ...]] = ("IM102",)
+    follows: ClassVar[tuple[str, ...]] = ("IM102", "IM202", "IM603")
     source: ClassVar[str] = (
         "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
     )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import slowness
+from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     learning_rate,
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from init_monitor.analysis.pace import Pace
-    from init_monitor.records import History, StepRecord
+    from init_monitor.records import History, StepRecord, Structure
 
 LOST = (
-    "If another finding names the initialisation, begin there. Else look at what the loss is divided by or multiplied with: a batch"
-    " that is divided by twice, a weight of the loss, a temperature whose square is missing, a half-precision gradient that was never"
-    " scaled."
+    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a temperature"
+    " whose square is missing, a half-precision gradient that was never scaled."
 )
+
+EXPLODING = ("IM101", "IM201", "IM401", "IM502", "IM701")
+FADING = ("IM102", "IM202")
+"""What makes a gradient, and with it the steps, far too large or too faint."""
+
+FAINT = "weight_gradient"
+"""Evidence of a gradient that is too faint for any rate."""
 
 IN_MORE_DIGITS = (
     "Keep the weights in float32 and compute in half precision (mixed precision), or raise the learning rate."
@@ -51,7 +58,7 @@ class UpdateRatio:
 
     Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
     learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
-    larger is enough. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
+    larger is enough, and so is one a hundred times as large as all after it in a run whose loss stands since. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
     to them is rounded away.
 
     **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
@@ -59,7 +66,7 @@ class UpdateRatio:
 
     **Example.** Adam with a learning rate of 1; SGD with 1e-6.
 
-    **Remedy.** The learning rate that would give an update of a few thousandths, which the finding computes.
+    **Remedy.** The learning rate that fits the initial weights, which the finding computes from its first step.
 
     Attributes:
         too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
@@ -91,7 +98,8 @@ class UpdateRatio:
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM604",)
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"
     )
@@ -123,6 +131,18 @@ class UpdateRatio:
             )
             if finding is not None:
                 yield finding
+
+    def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
+        """Return the whole network (``""``) where another finding explains the size of its steps."""
+        return frozenset({""}) if self.comes_of(finding, other, structure) else frozenset()
+
+    def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
+        """Say whether the size of the steps follows from the signal: it explodes, or fades in the weights that the median is of."""
+        if FAINT in finding.evidence:
+            weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
+            named = sum(name in cause.layers for name in weights)
+            return cause.code in FADING and named >= MOST * len(weights)
+        return cause.code in EXPLODING and too_large(finding)
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
         latest = [pace for r in history.records[-self.latest :] if (pace := pace_of(r, judged)) is not None]
@@ -201,7 +221,8 @@ class UpdateRatio:
                     "update_ratio": Figure(ratio, "‖Δw‖/‖w‖ per step"),
                     "records": Figure(len(stretch), "sampled steps in a row"),
                     "steps": Figure(steps, "optimizer steps"),
-                },
+                }
+                | ({FAINT: Figure(pull, "of the size of the weights")} if faint else {}),
             ),
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
             remedy=LOST

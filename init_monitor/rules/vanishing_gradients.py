@@ -10,6 +10,7 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.backward_growth import GradientFault, change_over, gradient_change, stopped, updates_of
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.forward_profile import Signal, signal_of
@@ -68,6 +69,7 @@ class VanishingGradients:
     code: ClassVar[str] = "IM202"
     name: ClassVar[str] = "vanishing-gradients"
     yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM401", "IM503", "IM604", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "He et al. 2015, 'Delving deep into rectifiers', Sec. 2.2; Kingma & Ba 2015, 'Adam' (its epsilon)"
     )

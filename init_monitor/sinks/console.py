@@ -8,12 +8,13 @@ import time
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from init_monitor.display.attention_table import attention_table
 from init_monitor.display.brief_findings import counted, tellings
 from init_monitor.display.brief_table import FEWER_KINDS, MOST_KINDS, brief_table
 from init_monitor.display.causes import causes, supersedes
@@ -156,12 +157,16 @@ class ConsoleSink:
         more = self._more(new, start=due is not None) if new and not self._said_more and not self.quiet else []
         # What a finding says comes first: where there is more then waits for the end of the run.
         tries = list(product((MOST_KINDS, *FEWER_KINDS) if due else (0,), (more, []) if more else ([],)))
+        tables: dict[int, _Measured] = {}
         for pieces in tellings(new, width, self._told):
+            told = self._measured([(piece.content, piece.whole) for piece in pieces])
             for kinds, end in tries:
-                table = [] if due is None else [(self._brief_table(*due, kinds), False)]
+                if kinds not in tables:
+                    tables[kinds] = self._measured([] if due is None else [(self._brief_table(*due, kinds), False)])
+                table, lines = tables[kinds]
                 gap = [("", True)] if new and (table or (self._told and not self._owes_gap)) else []
-                chosen = [*table, *gap, *((piece.content, piece.whole) for piece in pieces), *end]
-                if len(self._rendered(chosen)) <= room:
+                chosen = [*table, *gap, *told.parts, *end]
+                if lines + told.lines + len(self._rendered([*gap, *end])) <= room:
                     break
             else:
                 continue
@@ -189,6 +194,8 @@ class ConsoleSink:
         content: list[RenderableType] = [propagation_table(record, structure, findings, width=width, plain=plain)]
         if record.residual_names:
             content += [Text(""), residual_table(record, structure, findings, width=width, plain=plain)]
+        if record.head_names:
+            content += [Text(""), attention_table(record, structure, findings, width=width, plain=plain)]
         return content
 
     def _brief_table(self, record: StepRecord, structure: Structure, kinds: int) -> RenderableType:
@@ -219,15 +226,15 @@ class ConsoleSink:
         steps = self._steps()
         standing = settled(self._findings.values())
         counts = {severity: sum(f.severity is severity for f in standing) for severity in Severity}
+        verdict = verdict_of(self._losses, structure, [last])
         if not any(counts.values()):
-            verdict = verdict_of(self._losses, structure, [last])
-            lead = "healthy so far, no findings" if verdict.healthy else "no findings"
-            return Text(f"Init Monitor: {lead} in {steps}; {verdict.words}.", style=verdict.style)
+            return Text(f"Init Monitor: {verdict.sentence(steps)}", style=verdict.style)
         worst = max(finding.severity for finding in standing)
         named = ", ".join(_counted(counts[severity], severity) for severity in reversed(Severity) if counts[severity])
         notes = counted([finding for finding in standing if finding.severity is Severity.INFO])
         named += f" ({notes})" if notes and not self.verbose else ""
-        return Text(f"Init Monitor: {named} in {steps}.", style=SEVERITY_STYLES[worst])
+        style = verdict.style if worst is Severity.INFO and verdict.beside_findings else SEVERITY_STYLES[worst]
+        return Text(f"Init Monitor: {named} in {steps}{verdict.beside_findings}.", style=style)
 
     def _console(self) -> Console:
         if self._given is not None:
@@ -240,6 +247,9 @@ class ConsoleSink:
     def _plain(self) -> bool:
         console = self._console()
         return not has_unicode(console.encoding) or not console.is_terminal
+
+    def _measured(self, parts: list[Part]) -> _Measured:
+        return _Measured(parts, len(self._rendered(parts)))
 
     def _rendered(self, parts: Sequence[Part]) -> list[str]:
         console, lines = self._console(), list[str]()
@@ -277,6 +287,13 @@ def _line(lead: str, ways: Sequence[str]) -> list[Part]:
 def _explained(findings: Sequence[Finding]) -> list[str]:
     """Return the command that explains the worst of them."""
     return [f"init-monitor explain {cause.findings[0].code}" for cause in causes(findings)[:1]]
+
+
+class _Measured(NamedTuple):
+    """Parts, and how many lines they take."""
+
+    parts: list[Part]
+    lines: int
 
 
 MOSTLY = 0.5

@@ -100,10 +100,12 @@ class LoggerSink:
     def _verdict(self) -> str:
         counts = {severity: sum(one.severity is severity for one in self._findings) for severity in reversed(Severity)}
         named = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)
-        if named or self._last is None:
+        if self._last is None:
             return named or "nothing measured"
         record, structure = self._last
         verdict = verdict_of(self._losses, structure, [record])
+        if named:
+            return f"{named}{verdict.beside_findings}"
         return f"{'healthy so far' if verdict.healthy else 'no findings'}; {verdict.words}"
 
     def _each(self, step: int, say: Callable[[MetricLogger, Vocabulary | None], None]) -> None:

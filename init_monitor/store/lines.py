@@ -67,6 +67,9 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     return _fields_json(finding) | {
         "evidence": _figures_json(finding.evidence),
         "expected": _figures_json(finding.expected),
+        "aim": None
+        if finding.aim is None
+        else _fields_json(finding.aim) | {"measure": finding.aim.measure.name.lower()},
     }
 
 

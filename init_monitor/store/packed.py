@@ -95,7 +95,7 @@ def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:
         content = content.replace(escaped, raw)
     text = _inflated(content, _MOST_NAMES + 8 * _MOST_COLUMNS * sum(lengths))
     (size,) = struct.unpack_from("<I", text) if len(text) >= _HEAD else (len(text),)
-    names = _names(text[_HEAD : _HEAD + size])
+    names = _names(text[_HEAD : _HEAD + size], len(lengths))
     planes = np.frombuffer(text, np.uint8, offset=min(_HEAD + size, len(text)))
     sizes = [[_size(name, part, length) for name in part] for length, part in zip(lengths, names, strict=True)]
     count = sum(map(sum, sizes))
@@ -125,16 +125,16 @@ def _inflated(content: bytes, most: int) -> bytes:
     return text
 
 
-def _names(text: bytes) -> list[tuple[str, ...]]:
+def _names(text: bytes, parts: int) -> list[tuple[str, ...]]:
     names = schema.items(schema.parsed(b'{"names":' + text + b"}")["names"], "the names of the columns")
     if any(isinstance(one, list) and len(one) > _MOST_COLUMNS for one in names):
         message = f"there are more than {_MOST_COLUMNS} columns of one kind"
         raise schema.MalformedError(message)
-    if not _ALWAYS <= len(names) <= len(PARTS):
-        message = f"there are columns of {len(names)} kinds, expected {len(PARTS)}"
+    if not _ALWAYS <= len(names) <= parts:
+        message = f"there are columns of {len(names)} kinds, expected {parts}"
         raise schema.MalformedError(message)
-    names += [[]] * (len(PARTS) - len(names))
-    return [schema.texts(one, part) for one, part in zip(names, PARTS, strict=True)]
+    names += [[]] * (parts - len(names))
+    return [schema.texts(one, part) for one, part in zip(names, PARTS, strict=False)]
 
 
 def _order(part: Mapping[str, Any]) -> list[str]:

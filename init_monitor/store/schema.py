@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from init_monitor.records import Figure, Role, Severity
+from init_monitor.records.aim import Aim, Measure
 from init_monitor.records.quoting import quoted
 
 if TYPE_CHECKING:
@@ -211,7 +212,15 @@ def _figure(value: object, where: str) -> Figure:
     return Figure(number(needed(entry, "value", where), f"{where}.value"), unit)
 
 
+def _aim(value: object, where: str) -> Aim | None:
+    # A later version may measure more.
+    name = text(needed(mapping(value, where), "measure", where), f"{where}.measure").upper()
+    return restored(Aim, value, where) if name in Measure.__members__ else None
+
+
 _READERS: dict[str, Callable[[object, str], object]] = {
+    "Aim": _aim,
+    "Measure": lambda value, where: Measure[text(value, where).upper()],
     "str": text,
     "int": whole,
     "float": number,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from init_monitor.structure.attention import AttentionListener
+    from init_monitor.structure.ends import EndListener
     from init_monitor.structure.sites import ActivationSite, MixingSite, ResidualSite
 
     OnResidual = Callable[[ResidualSite, Tensor, Tensor, Tensor], object]
@@ -30,3 +31,4 @@ class Listeners:
     on_loss: OnLoss | None = None
     on_unknown: OnUnknown | None = None
     on_attention: AttentionListener | None = None
+    on_ends: EndListener | None = None

@@ -127,6 +127,7 @@ _ATTENTION = frozenset({
     "einsum",
 })  # fmt: skip
 """What computes an attention, or a part of it where it is written out."""
+_ENDS = _TABLES | {"cross_entropy", "log_softmax"}
 _NO_LAYER = frozenset({
     "outer", "dot", "fft", "rfft", "irfft", "ifft", "fft2", "rfft2", "irfft2", "ifft2", "fftn", "rfftn", "irfftn", "ifftn",
 })  # fmt: skip
@@ -144,6 +145,7 @@ class Operation:
         reflected: True if its operands are swapped (``__rsub__``, ``torch.rsub``).
         mixes: True if it is a layer where one of its operands is a weight.
         attends: True if it may be a part of an attention.
+        ends: True if it looks rows of a table up, or gets the logits of a cross entropy.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Operation:
     reflected: bool
     mixes: bool = False
     attends: bool = False
+    ends: bool = False
 
 
 def describe(function: Callable[..., object]) -> Operation:
@@ -175,4 +178,5 @@ def describe(function: Callable[..., object]) -> Operation:
         reflected=name in {"rsub", "rtruediv"},
         mixes=name in _TABLES or (family in _MIXING and name not in _NO_LAYER),
         attends=name in _ATTENTION,
+        ends=name in _ENDS,
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from init_monitor.structure.aftermath import Arithmetic
     from init_monitor.structure.attention import AttentionListener
+    from init_monitor.structure.ends import EndListener
     from init_monitor.structure.listeners import OnActivation, OnLoss, OnMixing, OnResidual, OnUnknown
     from init_monitor.structure.nodes import Frame, Node
     from init_monitor.structure.origins import Origins
@@ -66,6 +67,7 @@ class Probe(TorchFunctionMode):
         on_unknown: called as ``on_unknown(path, weight, function)`` where a function that is not known takes a weight of
             the module at that path.
         on_attention: gets a few rows of every attention.
+        on_ends: is told of rows that are looked up, and gets a few rows of the logits of a cross entropy.
 
     Attributes:
         causes: why the probe stopped looking, in sentences; empty if nothing failed.
@@ -95,10 +97,11 @@ class Probe(TorchFunctionMode):
         on_loss: OnLoss | None = None,
         on_unknown: OnUnknown | None = None,
         on_attention: AttentionListener | None = None,
+        on_ends: EndListener | None = None,
     ) -> None:
         super().__init__()
         self.causes: list[str] = []
-        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss, on_unknown, on_attention)
+        self._listeners = Listeners(on_residual, on_activation, on_mixing, on_loss, on_unknown, on_attention, on_ends)
         self._model = model
         self._calls = ModuleCalls(model, self._watches, self._leave_module, self._fail)
         self._owners = Owners(self._calls.modules, self._calls.was_called)
@@ -129,6 +132,11 @@ class Probe(TorchFunctionMode):
     def mixing_sites(self) -> tuple[MixingSite, ...]:
         """The weights of the model that were used by functions in the last forward, in execution order."""
         return tuple(self._trace.mixings)
+
+    @property
+    def sines(self) -> Mapping[object, float]:
+        """By what stands for a layer call, the number that its output is multiplied by before a sine takes it."""
+        return self._trace.sines
 
     @property
     def reduced(self) -> AbstractSet[object]:

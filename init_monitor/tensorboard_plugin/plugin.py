@@ -70,6 +70,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/static/*": self._static,
             "/runs": _answering(self._runs),
             "/run": _answering(self._run),
+            "/losses": _answering(self._losses),
             "/series": _answering(self._series),
             "/layer": _answering(self._layer),
         }
@@ -83,6 +84,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return _respond(request, file.read_bytes(), _TYPES[file.suffix])
 
     def _runs(self, source: Source, request: Request) -> dict[str, Any]:  # noqa: ARG002 - all answers have one form
+        """Answer with every run, what was measured of it, and the verdict on it."""
         runs = self._events.runs(source)
         shown = {quantity.value: quantity for quantity in vectors()}
         for state in runs.values():
@@ -97,6 +99,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
                     "time": state.time,
                     "written": max(step for step, _ in state.tags.values()),
                     "quantities": [str(quantity) for quantity in state.quantities],
+                    "verdict": self._events.verdict(source, name, state),
                 }
                 for name, state in runs.items()
             ],
@@ -105,6 +108,12 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _run(self, source: Source, request: Request) -> dict[str, Any]:
         run, state = self._asked(source, request)
         return self._events.outline(source, run, state)
+
+    def _losses(self, source: Source, request: Request) -> dict[str, Any]:
+        """Answer with the training loss of the named runs, each thinned to a small curve; of all runs if none is named."""
+        runs = self._events.runs(source)
+        asked = request.args.getlist("run") or list(runs)
+        return {run: self._events.spark(source, run, runs[run]) for run in asked if run in runs}
 
     def _series(self, source: Source, request: Request) -> bytes:
         run, state = self._asked(source, request)

@@ -18,7 +18,8 @@ from tensorboard import errors
 from tensorboard.data import provider as providers
 
 from init_monitor.analysis.pace import weights_among
-from init_monitor.page.loss_line import loss_line
+from init_monitor.page.loss_line import SPARK_POINTS, loss_line
+from init_monitor.page.run_verdict import run_verdict
 from init_monitor.page.series import Series, assembled, merged_names
 from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records.quantities import Quantity
@@ -73,6 +74,16 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True)
+class _Line:
+    """The training loss of a run as far as it was written, as the pictures draw it, with what was odd about it."""
+
+    newest: tuple[int, float]
+    whole: dict[str, Any] | None
+    spark: dict[str, Any] | None
+    odd: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Document:
     time: float
     content: dict[str, Any]
@@ -90,8 +101,9 @@ class EventReader:
         self._remembered: OrderedDict[tuple[str, str, str], tuple[tuple[int, float], Series]] = OrderedDict()
         self._odd: dict[tuple[str, str], dict[str, None]] = {}
         """What was odd about the vectors of a run, as far as they were asked for: sentences, in order."""
-        self._lines: dict[tuple[str, str], tuple[tuple[int, float], dict[str, Any] | None, list[str]]] = {}
-        """The loss of each run that was asked for, with what was odd about it; a long run has thousands of documents."""
+        self._lines: dict[tuple[str, str], _Line] = {}
+        """The loss of each run that was asked for; a long run has thousands of documents."""
+        self._verdicts: dict[tuple[str, str], tuple[tuple[int, float], dict[str, Any]]] = {}
         self._lock = Lock()
 
     def runs(self, source: Source) -> dict[str, RunState]:
@@ -118,8 +130,8 @@ class EventReader:
         by_name, residuals = described_parts([one.content for one in layouts], notices)
         layers = [by_name[name] for name in names["names"] if name in by_name]
         findings = findings_in(found[-1].content, notices) if found else []
-        losses, odd = self._losses(source, run, state)
-        notices += odd
+        line = self._line(source, run, state)
+        notices += line.odd
         with self._lock:
             notices += self._odd.get((source.experiment, run), ())
         if not layouts:
@@ -142,10 +154,29 @@ class EventReader:
             "findings": [shown_finding(finding) for finding in findings],
             "weights": sorted({name for layer in layers for name in _weights(layer)}),
             "looked": bool(found),
-            "losses": losses,
+            "losses": line.whole,
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
         }
+
+    def verdict(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
+        """Return what the list of runs says of a run."""
+        newest = state.tags.get(FINDINGS_TAG)
+        if newest is None:
+            return run_verdict((), looked=False)
+        key = (source.experiment, run)
+        with self._lock:
+            known = self._verdicts.get(key)
+        if known is None or known[0] != newest:
+            found = self._documents(source, run, FINDINGS_TAG, [])
+            known = newest, run_verdict(findings_in(found[-1].content, []) if found else (), looked=bool(found))
+            with self._lock:
+                self._verdicts[key] = known
+        return known[1]
+
+    def spark(self, source: Source, run: str, state: RunState) -> dict[str, Any] | None:
+        """Return the training loss of a run as a small curve, ``None`` if no loss is known."""
+        return self._line(source, run, state).spark
 
     def finding_steps(self, source: Source, run: str) -> set[int]:
         """Return the steps at which something was found."""
@@ -189,21 +220,22 @@ class EventReader:
             return []
         return list(read.get(run, {}).get(tag, ()))
 
-    def _losses(self, source: Source, run: str, state: RunState) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the training loss as the page draws it, ``None`` if no loss is known, with what is odd in sentences."""
+    def _line(self, source: Source, run: str, state: RunState) -> _Line:
+        """Return the training loss of a run."""
         newest = state.tags.get(LOSSES_TAG)
         if newest is None:
-            return None, []
+            return _Line((-1, 0.0), None, None, ())
         key = (source.experiment, run)
         with self._lock:
             known = self._lines.get(key)
-        if known is None or known[0] != newest:
+        if known is None or known.newest != newest:
             notices: list[str] = []
             contents = [one.content for one in self._documents(source, run, LOSSES_TAG, notices)]
-            known = newest, loss_line(losses_in(contents, notices)), notices
+            curve = losses_in(contents, notices)
+            known = _Line(newest, loss_line(curve), loss_line(curve, SPARK_POINTS), tuple(notices))
             with self._lock:
                 self._lines[key] = known
-        return known[1], known[2]
+        return known
 
     def _documents(self, source: Source, run: str, tag: str, notices: list[str]) -> list[_Document]:
         """Return JSON objects in the order they were written."""

@@ -14,7 +14,7 @@ import pytest
 from builders import along, blocks, linears, record, rectifier
 from rich.console import Console
 
-from init_monitor.records import History, LossCurve, LossStretch, Structure
+from init_monitor.records import Attention, History, LossCurve, LossStretch, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.report import Report
 from init_monitor.rules import DEFAULT_RULES
@@ -102,12 +102,37 @@ def standstill() -> tuple[Structure, Columns]:
     }  # fmt: skip
 
 
+def sharp_attention() -> tuple[Structure, Columns]:
+    """Return two blocks whose attention lacks its scale, in the second more than in the first."""
+    names = [f"blocks.{i}.{part}" for i in range(2) for part in ("attn.qkv", "attn.proj", "fc1", "fc2")]
+    layers = tuple(replace(layer, name=name, module=name) for layer, name in zip(linears(8).layers, names, strict=True))
+    attentions = tuple(
+        Attention(
+            f"blocks.{i}.attn",
+            f"blocks.{i}.attn",
+            2,
+            64,
+            "scaled_dot_product_attention",
+            (f"blocks.{i}.attn.qkv",),
+            scale=1.0,
+        )
+        for i in range(2)
+    )
+    return Structure(layers, attentions=attentions), {
+        **column(np.ones(8)),
+        Quantity.ATTENTION_LOGIT_MAX: [27.1, 31.4, 26.0, 35.2], Quantity.ATTENTION_LOGIT_RMS: [7.9, 8.1, 8.0, 8.4],
+        Quantity.ATTENTION_ENTROPY: [0.14, 0.13, 0.12, 0.11], Quantity.ATTENTION_ONE_PLACE: [0.42, 0.44, 0.45, 0.51],
+        Quantity.ATTENTION_FIRST: [0.02, 0.02, 0.01, 0.03], Quantity.ATTENTION_KEYS: 65.0, Quantity.ATTENTION_ROWS: 128.0,
+    }  # fmt: skip
+
+
 def nan_late() -> tuple[Structure, Columns]:
     return healthy()
 
 
 RUNS: Mapping[str, Callable[[], tuple[Structure, Columns]]] = {
-    made.__name__: made for made in (healthy, exploding, vanishing, dead_relu, residual_growth, standstill, nan_late)
+    made.__name__: made
+    for made in (healthy, exploding, vanishing, dead_relu, residual_growth, sharp_attention, standstill, nan_late)
 }
 
 

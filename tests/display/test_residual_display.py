@@ -348,7 +348,7 @@ def test_additions_outside_the_main_stream_are_left_out_of_the_scalars(tmp_path:
     expected = summary_scalars(one, net)
     assert expected[f"{START}/residual_growth/max"] == expected[f"{START}/residual_growth/median"] == 3
     assert not residual_scalars(summary_scalars(one, changed(net, 2, nested=True)))
-    reader = play(tmp_path, [one], net)
+    reader = play(tmp_path, [one], net, all_scalars=True)
     assert reader.Scalars(f"{START}/residual_growth/max")[0].value == 3
 
 

@@ -64,6 +64,7 @@ SPARED = (
     "measures.native._loaded",
     "measures.native._path",
     "measures.native._without_gaps",
+    "structure.score_rows._step",
     "standalone._optimizers",
     # Called by a table, where it cannot be replaced.
     "structure.sums._addition",
@@ -143,17 +144,22 @@ def _replace(monkeypatch: pytest.MonkeyPatch, place: Place, failing: Callable[..
 
 
 class Net(nn.Module):
-    """One of everything that is measured: a weight, a norm, an activation, a function, a residual, a repeated call."""
+    """One of everything that is measured: a weight, a norm, an activation, a function, a residual, attention, a repeated call."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.norm, self.act = nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.ReLU()
         self.branch, self.drop, self.softmax = nn.Linear(WIDTH, WIDTH), nn.Dropout(0.1), nn.Softmax(-1)
         self.cell, self.head = nn.GRU(WIDTH, WIDTH, batch_first=True), nn.Linear(WIDTH, 10)
+        self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.act(self.norm(self.stem(x)))
         x = x + self.drop(nn.functional.gelu(self.branch(self.act(x))))
+        y = self.branch(x).view(2, SAMPLES // 2, WIDTH)
+        y = nn.functional.scaled_dot_product_attention(y, y, y, attn_mask=torch.eye(SAMPLES // 2))
+        y = (torch.einsum("nid,njd->nij", y, y) / WIDTH**0.5 + 1).softmax(-1) @ y
+        x = x + self.attention(y, y, y)[0].reshape(SAMPLES, WIDTH)
         x = self.cell(x.unsqueeze(1))[0].flatten(1)
         output: torch.Tensor = self.head(self.softmax(x))
         return output

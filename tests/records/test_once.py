@@ -40,7 +40,7 @@ def test_a_copy_and_a_pickle_leave_what_was_made_behind() -> None:
     assert structure.by_name() is structure.by_name()
     for twin in (copy.deepcopy(structure), pickle.loads(pickle.dumps(structure))):  # noqa: S301 - made here
         assert twin == structure
-        assert list(vars(twin)) == ["layers", "residuals"]
+        assert list(vars(twin)) == ["layers", "residuals", "attentions"]
 
 
 def test_a_slope_over_very_many_layers_is_that_of_layers_evenly_spread() -> None:

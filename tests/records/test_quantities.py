@@ -15,7 +15,14 @@ from builders import linears, record
 from init_monitor.errors import InitMonitorWarning
 from init_monitor.records import Facts, Form, Group, Of, Page
 from init_monitor.records.facts_json import facts_from, facts_json
-from init_monitor.records.quantities import LAYER_VECTORS, PARAMETER_VECTORS, RESIDUAL_VECTORS, Quantity, vector_tag
+from init_monitor.records.quantities import (
+    HEAD_VECTORS,
+    LAYER_VECTORS,
+    PARAMETER_VECTORS,
+    RESIDUAL_VECTORS,
+    Quantity,
+    vector_tag,
+)
 from init_monitor.records.registry import described, is_registered, moments, quantities, register, unregister, vectors
 
 if TYPE_CHECKING:
@@ -59,10 +66,15 @@ def test_tags_are_those_that_event_files_of_old_have() -> None:
         for name in (
             *("mean", "variance", "abs_max", "zero_fraction", "nonfinite_count", "gradient_variance"),
             *("gradient_abs_max", "gradient_nonfinite_count", "gain", "dead_fraction", "all_positive_fraction"),
-            *("unit_samples", "saturated_fraction", "between_sample_share"),
+            *("unit_samples", "saturated_fraction", "between_sample_share", "log_partition"),
         )
     ]
-    assert [str(q) for q in PARAMETER_VECTORS] == ["weight_variance", "weight_gradient_norm", "update_ratio"]
+    assert {str(q) for q in PARAMETER_VECTORS} == {
+        *("weight_variance", "weight_gradient_norm", "update_ratio", "weight_rows_used"),
+    }
+    assert {str(q) for q in HEAD_VECTORS} == {
+        *("attention_logit_max", "attention_logit_rms", "attention_entropy", "attention_one_place", "attention_first"),
+    }
     assert {str(q) for q in RESIDUAL_VECTORS} == {
         *("residual_variance_ratio", "residual_growth", "residual_correlation"),
         *("residual_sum_var", "residual_sum_gradient_var", "residual_loss_decrease"),

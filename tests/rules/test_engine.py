@@ -12,7 +12,7 @@ from builders import history, linear, linears, norm, rectifier
 from hypothesis import given, settings, strategies as st
 
 from init_monitor.errors import InitMonitorWarning, OptionError
-from init_monitor.records import Finding, History, Severity, Structure
+from init_monitor.records import Attention, Finding, History, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DEFAULT_RULES, ExplodingActivations
 from init_monitor.rules.engine import Engine
@@ -143,8 +143,8 @@ def test_the_default_rules_are_rules_with_codes_of_their_own_in_order() -> None:
     assert all(isinstance(rule, Rule) for rule in DEFAULT_RULES)
     codes = [rule.code for rule in DEFAULT_RULES]
     assert codes == [
-        "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM401", "IM402", "IM501", "IM502",
-        "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM801", "IM802",
+        "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM402", "IM501",
+        "IM502", "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM801", "IM802",
     ]  # fmt: skip
     assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
 
@@ -170,7 +170,11 @@ ODD = Structure(
         norm(3, "n"),
         *(linear(i, f"c.{i}", activation="Tanh", inputs=(f"c.{i - 1}",)) for i in range(4, 9)),
         rectifier(9, "d", kind="LeakyReLU"),
-    )
+    ),
+    attentions=(
+        Attention("e", "e", 6, 64, "scaled_dot_product_attention", ("b", "c.4")),
+        Attention("f", "", 4, 8, "softmax", ("c.5",), scale=1.0),
+    ),
 )
 COUNTS = [0.0, 1.0, 512.0, 4096.0, math.nan]
 SHARES = [0.0, 0.3, 0.5, 0.9, 1.0, math.nan]

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import only
+from builders import history, is_complete, linear, only
 from models import Classifier, fit, loader
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 import init_monitor
 from init_monitor import InitMonitor
-from init_monitor.records import Finding, History, LossCurve, LossStretch, Severity
+from init_monitor.records import Finding, History, LossCurve, LossStretch, Severity, Structure
+from init_monitor.records.quantities import Quantity
 from init_monitor.rules import OutputScale
 
 RULE = OutputScale()
@@ -88,6 +89,10 @@ def test_a_shared_embedding_is_what_makes_the_logits(std: float, *, expected: bo
     if expected:
         assert only(monitor.findings).layers == ("embedding", "head")
         assert "model.embedding.weight" in only(monitor.findings).remedy_code
+        assert "for an rms of 1 it wants a standard deviation of 1; as the head it wants 1/√64 = 0.125" in (
+            only(monitor.findings).message
+        )
+        assert "sqrt(width)" in only(monitor.findings).remedy_sentence
 
 
 @pytest.mark.parametrize(("outputs", "targets"), [(8, 0.0), (8, 1e3), (1, 1e3)])
@@ -128,3 +133,65 @@ def test_a_head_that_is_frozen_did_not_start_here() -> None:
     for parameter in net[1].parameters():
         parameter.requires_grad = False
     assert found(net) == []
+
+
+def drifted(*values: float, dtype: str = "bfloat16") -> list[Finding]:
+    structure = Structure((linear(0, "head", dtype=dtype),))
+    past = history(structure, *[{Quantity.LOG_PARTITION: value} for value in values])
+    return list(RULE.judge(past))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "severity"),
+    [
+        ((7.0, 80.0, 90.0, 100.0), "bfloat16", Severity.WARNING),
+        ((7.0, -80.0, -90.0, -100.0), "bfloat16", Severity.WARNING),
+        ((7.0, 80.0, 90.0, 100.0), "float16", Severity.INFO),
+        ((7.0, 600.0, 700.0, 800.0), "float16", Severity.WARNING),
+        ((7.0, 80.0, 90.0, 100.0), "float32", Severity.INFO),
+        ((7.0, 80.0, 60.0, 100.0), "bfloat16", None),
+        ((7.0, 80.0, -90.0, 100.0), "bfloat16", None),
+        ((50.0, 80.0, 90.0, 99.0), "bfloat16", None),
+        ((7.0, 80.0), "bfloat16", None),
+        ((7.0, 80.0, math.nan, 100.0), "bfloat16", None),
+    ],
+)
+def test_log_z_that_drifts_off_is_told_by_what_the_format_makes_of_it(
+    values: tuple[float, ...], dtype: str, severity: Severity | None
+) -> None:
+    found = drifted(*values, dtype=dtype)
+    assert [one.severity for one in found] == ([] if severity is None else [severity])
+    if found:
+        is_complete(found[0])
+        assert "logsumexp" in found[0].remedy_code
+        assert not RULE.is_about_start(found[0])
+
+
+def test_a_z_loss_keeps_log_z_where_a_cross_entropy_lets_it_go() -> None:
+    """A push that no probability feels: every logit of the batch grows by the same number."""
+
+    class Pushed(nn.Module):
+        def __init__(self, *, held: bool) -> None:
+            super().__init__()
+            self.head, self.held = nn.Linear(8, 10), held
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.head(x)
+            loss = F.cross_entropy(logits, torch.zeros(len(x)).long()) - 2.0 * logits.mean()
+            held: torch.Tensor = loss + (logits.logsumexp(-1).square().mean() if self.held else 0.0)
+            return held
+
+    def run(*, held: bool) -> list[Finding]:
+        torch.manual_seed(0)
+        model = Pushed(held=held)
+        optimizer = torch.optim.SGD(model.parameters(), lr=10.0)
+        with init_monitor.watch(model, optimizer, sinks=(), rules=(RULE,), strict=True, every_n_steps=5) as monitor:
+            for _ in range(60):
+                with monitor.step():
+                    optimizer.zero_grad()
+                    (model(torch.randn(16, 8)) * (0.01 if held else 1)).backward()
+                    optimizer.step()
+        return [one for one in monitor.findings if "log_z" in one.evidence]
+
+    assert [one.severity for one in run(held=False)] == [Severity.INFO]
+    assert run(held=True) == []

@@ -15,7 +15,13 @@ from torch import nn
 
 import init_monitor
 from init_monitor.records import StepRecord, Table
-from init_monitor.records.quantities import LAYER_QUANTITIES, PARAMETER_QUANTITIES, RESIDUAL_QUANTITIES, Quantity
+from init_monitor.records.quantities import (
+    HEAD_QUANTITIES,
+    LAYER_QUANTITIES,
+    PARAMETER_QUANTITIES,
+    RESIDUAL_QUANTITIES,
+    Quantity,
+)
 from init_monitor.sinks import RunStoreSink
 from init_monitor.store import RunWriter, read_run, run_file
 from init_monitor.store.packed import MARK, packed, unpacked
@@ -70,7 +76,8 @@ def parts(draw: st.DrawFn) -> list[dict[str, Any]]:
         numbers = st.lists(any_float, min_size=length, max_size=length)
         return {str(one): np.array(draw(numbers), np.float64) for one in chosen} | {"": np.zeros(length)}
 
-    return [part(LAYER_QUANTITIES), part(PARAMETER_QUANTITIES), part(RESIDUAL_QUANTITIES)]
+    always = [part(LAYER_QUANTITIES), part(PARAMETER_QUANTITIES), part(RESIDUAL_QUANTITIES)]
+    return [*always, part(HEAD_QUANTITIES)] if draw(st.booleans()) else always
 
 
 @settings(max_examples=200, deadline=None)
@@ -169,6 +176,12 @@ def test_bytes_that_say_something_else_are_malformed(names: Any, planes: int) ->
         content = content.replace(raw, escaped)
     with pytest.raises(MalformedError):
         unpacked(content, [2, 0, 0])
+
+
+def test_a_run_without_heads_is_written_as_before_there_were_any_and_read_with_none() -> None:
+    columns = [{"mean": np.array([1.0, 2.0])}, {}, {}]
+    assert packed([*columns, {}]) == packed(columns)
+    assert unpacked(packed(columns), [2, 0, 0, 0])[3] == {}
 
 
 def test_a_bomb_is_not_inflated() -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
 import math
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, WAIT_MS, Watched, browser, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, browser, hover, number, settled, tensorboard, watched
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES
+from init_monitor.records import settled as settled_findings
 from init_monitor.records.quantities import Quantity
 from init_monitor.sinks import Run, TensorBoardSink
 
@@ -27,10 +30,15 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 VIEWS = ("overview", "propagation", "residuals", "units", "layer", "findings", "compare")
-MAP = "section[data-quantity={}] .surface"
-TOP, BOTTOM = 8, 27
+TOP, BOTTOM = 8, 41
 """Pixels into a picture where its first and its last row are: the frame above, the steps below."""
-SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+BOARD_COLOURS = """() => Object.fromEntries(
+  [...document.querySelectorAll('tb-data-table-content-row[data-id]')].map((row) => [
+    row.dataset.id.split('/').pop(),
+    getComputedStyle(row.querySelector('.run-color-swatch')).backgroundColor.match(/\\d+/g).map(Number),
+  ]),
+)"""
+"""Runs and their colours, as the table of runs in Time Series has them."""
 
 
 @dataclasses.dataclass
@@ -64,28 +72,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 def page(running: Any) -> Iterator[Watched]:
     with watched(running) as opened:
         yield opened
-
-
-def number(text: str) -> float:
-    """Read a number as the page writes it."""
-    text = text.translate(SUPERSCRIPT).replace(",", "")
-    found = re.fullmatch(r"(-?[\d.]+)(?:×10(-?\d+))?( %)?", text.strip())
-    assert found, text
-    return float(found[1]) * 10.0 ** int(found[2] or 0) * (0.01 if found[3] else 1.0)
-
-
-def hover(page: Watched, frame: Any, selector: str, x: float, y: float) -> dict[str, str]:
-    """Point at a share of the width and height of a picture, and read the box that appears."""
-    box = frame.locator(selector).first.bounding_box()
-    page.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    frame.wait_for_selector(".tooltip:not([hidden])")
-    return {
-        "title": frame.inner_text(".tooltip .tip-title"),
-        **{
-            row.locator("span").inner_text(): row.locator("b").inner_text()
-            for row in frame.locator(".tooltip .reading").all()
-        },
-    }
 
 
 def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:
@@ -175,6 +161,7 @@ def test_a_click_selects_step_and_layer_and_the_address_remembers(page: Watched,
     page.page.wait_for_function(f"location.hash.includes('p.init_monitor.step={said['step']}')", timeout=WAIT_MS)
     assert "p.init_monitor.layer=" in page.page.url
     # Opened again, the link shows the same.
+    page.page.mouse.move(1, 1)
     page.page.reload()
     frame = page.frame()
     assert frame.get_attribute(".im", "data-step") == said["step"]
@@ -328,22 +315,96 @@ def test_runs_are_switched_on_off_and_into_focus(page: Watched, board: Board) ->
     assert [title.split()[0] for title in titles.all_inner_texts()] == ["residual", "xavier"]
     frame.click(".run-name:has-text('he')")
     frame.wait_for_function("document.querySelectorAll('.grid.columns h3').length === 3")
-    assert frame.locator(".run.focused").inner_text().strip() == "he"
+    assert frame.locator(".run.focused .name").inner_text() == "he"
 
 
 def test_the_table_of_compared_runs_takes_the_update_ratio_of_the_weights_alone(page: Watched, board: Board) -> None:
     """Biases begin at zero: a step changes them by any share of their size."""
     frame, newest = page.open_tab(board.address, view="compare", runs="he"), board.monitors["he"].records[-1]
     weights = [one.update_ratio for name, one in newest.parameters.items() if name.endswith("weight")]
-    row = frame.locator("tr", has_text="median update ratio").first
-    assert number(row.locator("td").last.inner_text()) == pytest.approx(np.median(weights), rel=5e-3)
+    place = frame.locator(".runs thead th").all_inner_texts().index("median update ratio")
+    shown = frame.locator(".runs tbody tr").locator("th, td").nth(place).inner_text()
+    assert number(shown) == pytest.approx(np.median(weights), rel=5e-3)
 
 
-def test_the_verdict_names_its_run_where_several_are_shown(page: Watched, board: Board) -> None:
-    frame = page.open_tab(board.address, focus="xavier")
-    assert frame.inner_text(".verdict-line b") == "xavier"
-    frame = page.open_tab(board.address, runs="he")
-    assert frame.locator(".verdict-line b").count() == 0
+def test_the_first_screen_lists_every_run_with_its_verdict_the_worst_first_and_shows_the_worst(
+    page: Watched, board: Board
+) -> None:
+    frame = page.open_tab(board.address)
+    order = ["info", "warning", "critical"]
+
+    def badness(run: str) -> tuple[int, int]:
+        found = [str(one.severity) for one in settled_findings(board.monitors[run].findings)]
+        worst = max(found, key=order.index, default="")
+        return (order.index(worst) if worst else -1, found.count(worst))
+
+    listed = [row.get_attribute("data-run") for row in frame.locator(".verdict-table tbody tr").all()]
+    assert sorted(listed) == sorted(board.monitors)
+    assert [badness(run) for run in listed] == sorted(map(badness, listed), reverse=True)
+    assert badness(listed[0]) > badness(listed[-1])
+    # Its pictures are those below, and the chip above says how bad it is.
+    assert frame.locator("tr.focused").get_attribute("data-run") == listed[0]
+    assert frame.locator(".run.focused .name").inner_text() == listed[0]
+    for run in listed:
+        findings = settled_findings(board.monitors[run].findings)
+        row, chip = frame.locator(f"tr[data-run={run}]"), frame.locator(f".run:has-text('{run}')").first
+        assert (
+            chip.locator(".sign")
+            .get_attribute("aria-label")
+            .endswith(f"{len(findings)} finding{'s' * (len(findings) != 1)}" if findings else "no findings")
+        )
+        worst = max(findings, key=lambda one: (one.severity.rank, -one.step), default=None)
+        if worst is None:
+            assert "no findings" in row.inner_text()
+        else:
+            assert f"{worst.code} {worst.rule}" in row.inner_text()
+            assert row.locator(".number").inner_text() == str(worst.step)
+        # Its loss is drawn, and the last one read.
+        assert row.locator("path").get_attribute("d").count("L") == len(board.monitors[run].losses) - 1
+        assert number(row.locator(".course b").inner_text()) == pytest.approx(board.monitors[run].losses[-1], rel=5e-3)
+    frame.click("tr[data-run=he] .run-open")
+    frame.wait_for_selector(".run.focused:has-text('he')")
+
+
+def test_runs_have_tensorboards_own_colours_and_past_those_a_dash_of_their_own(tmp_path: Path, page: Watched) -> None:
+    for k in range(16):
+        tab_runs.large(tmp_path / "logs" / f"run{k:02}", layers=3, steps=2)
+    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+        frame = page.open_tab(address, runs=",".join(f"run{k:02}" for k in range(16)))
+        frame.wait_for_function("document.querySelectorAll('.run.on').length === 16")
+        lines = {
+            chip.locator(".name").inner_text(): (
+                chip.locator("line").get_attribute("stroke"),
+                chip.locator("line").get_attribute("stroke-dasharray"),
+            )
+            for chip in frame.locator(".run").all()
+        }
+        assert len(lines) == len(set(lines.values())) == 16
+        page.shot("runs-16")
+        page.page.click("mat-tab-header >> text=Time Series")
+        page.page.wait_for_selector("tb-data-table-content-row .run-color-swatch")
+        theirs = {run: "#{:02x}{:02x}{:02x}".format(*rgb) for run, rgb in page.page.evaluate(BOARD_COLOURS).items()}
+        assert len(theirs) >= 10
+        assert theirs == {run: lines[run][0] for run in theirs}
+
+
+def test_the_runs_that_are_shown_are_those_that_are_selected_in_the_other_tabs(page: Watched, board: Board) -> None:
+    state = quote(base64.b64encode(b'{"he": false}').decode(), safe="")
+    page.page.goto("about:blank")
+    page.page.goto(f"{board.address}#init_monitor&runSelectionState={state}")
+    frame = page.frame()
+    assert sorted(frame.locator(".run.on .name").all_inner_texts()) == ["residual", "xavier"]
+    # A choice made here is written where the other tabs look.
+    frame.click("[aria-label='Show residual']")
+    page.page.wait_for_function("(old) => !location.hash.includes(old)", arg=state)
+    page.page.click("mat-tab-header >> text=Text")
+    page.page.wait_for_selector("[id=checkbox-xavier]")
+    ticked = {run: page.page.get_attribute(f"[id=checkbox-{run}]", "aria-checked") for run in board.monitors}
+    assert ticked == {"he": "false", "residual": "false", "xavier": "true"}
+    # Time Series keeps its filter of runs in the address, too.
+    page.page.goto("about:blank")
+    page.page.goto(f"{board.address}?runFilter=res|he#init_monitor")
+    assert sorted(page.frame().locator(".run.on .name").all_inner_texts()) == ["he", "residual"]
 
 
 def test_log_and_linear_draw_differently(page: Watched, board: Board) -> None:

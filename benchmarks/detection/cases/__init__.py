@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.detection.cases import convolutional, generative, lookalikes, plain, practice, sequences, zoo
+from benchmarks.detection.cases import attention, convolutional, generative, lookalikes, plain, practice, sequences, zoo
 
 if TYPE_CHECKING:
     from benchmarks.detection.case import Case
 
-MODULES = (plain, convolutional, sequences, generative, practice, lookalikes, zoo)
+MODULES = (plain, convolutional, sequences, attention, generative, practice, lookalikes, zoo)
 
 
 def all_cases() -> tuple[Case, ...]:

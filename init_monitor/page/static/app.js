@@ -14,11 +14,13 @@ import { copyText, nothing, tooltip } from "./parts.js";
 import { columnAt } from "./payload.js";
 import { propagationView } from "./propagation.js";
 import { residualsView } from "./residuals.js";
+import { selectedBy } from "./selection.js";
 import { createSession } from "./session.js";
 import { fromLink, toLink } from "./state.js";
 import { readTheme, theme } from "./surface.js";
 import { toolbar } from "./toolbar.js";
 import { unitsView } from "./units.js";
+import { stepSlice } from "./zoom.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").View} View */
@@ -57,9 +59,11 @@ export function startApp(root, source, host) {
   const ctx = {
     state: fromLink(host.readLink()),
     set,
+    show,
     session,
     runs: [],
     focus: null,
+    whole: [],
     timeline: [],
     step: 0,
     test: () => true,
@@ -73,6 +77,9 @@ export function startApp(root, source, host) {
   /** @type {View | null} */
   let view = null;
   let viewName = "";
+  /** Runs as TensorBoard orders them; empty until it said so. @type {string[]} */
+  let order = [];
+  let said = host.selection();
 
   const main = h("main.main", { tabindex: "-1" });
   const keys = {
@@ -90,10 +97,39 @@ export function startApp(root, source, host) {
   /** @param {Partial<import("./types.js").State>} patch */
   function set(patch) {
     Object.assign(ctx.state, patch);
+    if (patch.runs) share(patch.runs);
+    if ("from" in patch || "depth" in patch) {
+      // What was pointed at lies elsewhere now.
+      ctx.tip.hide();
+      point(null);
+    }
     if ("step" in patch && playing && patch.step !== ctx.step) stop();
     clearTimeout(resting);
     resting = setTimeout(() => host.writeLink(toLink(ctx.state)), LINK_REST_MS);
     ask();
+  }
+
+  /** @param {string} run @param {Partial<import("./types.js").State>} [patch] */
+  function show(run, patch = {}) {
+    const shown = ctx.runs.map((one) => one.name);
+    set({ focus: run, ...(shown.includes(run) ? {} : { runs: [...shown, run] }), ...patch });
+  }
+
+  /**
+   * The other tabs show the same runs.
+   * @param {string[]} runs
+   */
+  function share(runs) {
+    const entries = session.entries() ?? [];
+    host.select(Object.fromEntries(entries.map((one) => [one.name, runs.includes(one.name)])));
+    said = host.selection();
+  }
+
+  function selectedElsewhere() {
+    const now = host.selection();
+    if (now === said) return;
+    said = now;
+    set({ runs: null });
   }
 
   /** @param {import("./types.js").Hover | null} hover */
@@ -120,9 +156,10 @@ export function startApp(root, source, host) {
       return;
     }
     bar.element.hidden = false;
-    ctx.runs = shownRuns(ctx.state, entries, theme().dark);
+    ctx.runs = shownRuns(ctx.state, entries, theme().dark, { order, selected: selectedBy(said) });
     ctx.focus = focusOf(ctx.state, ctx.runs);
-    ctx.timeline = timelineOf(ctx.runs, session);
+    ctx.whole = timelineOf(ctx.runs, session);
+    ctx.timeline = ctx.whole.slice(...stepSlice(ctx.whole, ctx.state));
     ctx.test = matcher(ctx.state.filter).test;
     ctx.step = stepOf();
     if (viewName !== ctx.state.view) {
@@ -181,7 +218,13 @@ export function startApp(root, source, host) {
   const heard = host.whole ? root.ownerDocument.documentElement : root;
   heard.addEventListener(
     "keydown",
-    keyboard(ctx, { layers: () => view?.layers?.() ?? [], play, filter: bar.filter, help: keys }),
+    keyboard(ctx, {
+      layers: () => view?.layers?.() ?? [],
+      depth: () => view?.depth?.() ?? null,
+      play,
+      filter: bar.filter,
+      help: keys,
+    }),
   );
   host.onDark((dark) => {
     root.classList.toggle("dark", dark);
@@ -190,7 +233,15 @@ export function startApp(root, source, host) {
     viewName = "";
     ask();
   });
-  host.onReload(() => void session.refresh());
+  host.onRuns((names) => {
+    order = names;
+    ask();
+  });
+  host.onSelection(selectedElsewhere);
+  host.onReload(() => {
+    selectedElsewhere();
+    void session.refresh();
+  });
   void session.refresh();
   root.dataset.state = "loading";
   return { ctx, refresh: session.refresh };

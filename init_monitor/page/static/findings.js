@@ -7,6 +7,8 @@ import { h, icon, ICONS, refill } from "./dom.js";
 import { counted, formatStep, layerRange } from "./format.js";
 import { bySeverity } from "./model.js";
 import { copyText, nothing, pill } from "./parts.js";
+import { runMark } from "./spark.js";
+import { worstFirst } from "./verdicts.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Finding} Finding */
@@ -37,7 +39,8 @@ export function findingsView(ctx) {
     element,
     update() {
       const out = new Set(ctx.state.severity.split(","));
-      const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
+      const runs = worstFirst(ctx.runs);
+      const outlines = runs.map((run) => ctx.session.outline(run.name));
       const every = outlines.flatMap((one) => one?.findings ?? []);
       const numbers = SEVERITIES.map((severity) => every.filter((one) => one.severity === severity).length);
       refill(chips, [numbers, ctx.state.severity], () =>
@@ -49,7 +52,7 @@ export function findingsView(ctx) {
           ),
         ),
       );
-      const shown = ctx.runs.map((run, k) => ({
+      const shown = runs.map((run, k) => ({
         run,
         outline: outlines[k],
         findings: bySeverity(outlines[k]?.findings ?? []).filter(
@@ -59,12 +62,10 @@ export function findingsView(ctx) {
       const key = shown.map(({ run, outline, findings }) => [run.name, run.colour, why(outline, ctx), findings]);
       refill(list, [key, ctx.focus?.name], () => [
         ...shown.map(({ run, outline, findings }) => {
-          const mark = h("i.dot");
-          mark.style.background = run.colour;
           return h(
             "section.run-findings",
             {},
-            h("h3", {}, mark, run.name),
+            h("h3", {}, runMark(run.colour, run.dash), run.name),
             ...(findings.length
               ? findings.map((one, i) => entry(ctx, run.name, one, opened, i === 0 && run.name === ctx.focus?.name))
               : [h("p.muted", {}, why(outline, ctx))]),

@@ -1,46 +1,96 @@
 /**
  * What surrounds the page: TensorBoard's frame, or nothing.
  *
- * The frame has the same origin, so its address and the class of its body can be read; a reload is announced through
- * a message port, in the form of TensorBoard's experimental plugin library.
+ * The frame has the same origin, so its address and the class of its body can be read; a reload and the names of the
+ * runs come through a message port, in the form of TensorBoard's experimental plugin library.
  * @module
  */
+
+import { hashOf, saidOf, withSelection, wordsOf } from "./selection.js";
 
 /** @typedef {import("./types.js").Host} Host */
 
 const PREFIX = "p.init_monitor.";
 const TAB = "init_monitor";
+/** Names of messages, as TensorBoard's experimental plugin library has them. */
+const RELOADED = "experimental.DataReloaded";
+const RUNS_CHANGED = "experimental.RunsChanged";
+const GET_RUNS = "experimental.GetRuns";
 
 /** @returns {Host} */
 export function tensorboardHost() {
   const outer = window.parent;
+  const messages = channel(outer);
+  /** Words in the address that are not ours: other tabs keep their choices there. */
+  const others = () => wordsOf(outer.location.hash).filter(([key]) => !key.startsWith(PREFIX));
+  /** @param {[string, string][]} words */
+  function write(words) {
+    // Another tab of TensorBoard is active: the address must not be changed.
+    if (hashTab(outer.location.hash) !== TAB) return false;
+    const hash = `#${TAB}${hashOf(words)}`;
+    if (hash !== outer.location.hash) outer.history.replaceState(outer.history.state, "", hash);
+    return true;
+  }
   return {
     whole: true,
     readLink: () => readHash(outer.location.hash, PREFIX),
-    writeLink(link) {
-      // Another tab of TensorBoard is active: the address must not be changed.
-      if (hashTab(outer.location.hash) !== TAB) return;
-      const hash = `#${TAB}${hashOf(link, PREFIX)}`;
-      if (hash !== outer.location.hash) outer.history.replaceState(outer.history.state, "", hash);
+    writeLink: (link) => void write([...others(), ...prefixed(link, PREFIX)]),
+    address: (link) => `${outer.location.href.split("#")[0]}#${TAB}${hashOf(prefixed(link, PREFIX))}`,
+    selection: () => saidOf(outer.location.hash, outer.location.search),
+    select(ticked) {
+      // Its older tabs look at the address when they are opened, and when they hear that it changed.
+      if (write(withSelection(wordsOf(outer.location.hash), ticked))) {
+        outer.dispatchEvent(new HashChangeEvent("hashchange"));
+      }
     },
-    address: (link) => `${outer.location.href.split("#")[0]}#${TAB}${hashOf(link, PREFIX)}`,
-    onReload(act) {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = (event) => {
-        const message = JSON.parse(event.data);
-        if (message.isReply) return;
-        if (message.type === "experimental.DataReloaded") act();
-        // The sender waits for an answer.
-        const reply = { type: message.type, id: message.id, payload: null, error: null, isReply: true };
-        channel.port1.postMessage(JSON.stringify(reply));
-      };
-      outer.postMessage("experimental.bootstrap", "*", [channel.port2]);
+    onSelection: (act) => outer.addEventListener("hashchange", act),
+    onRuns(act) {
+      messages.listen(RUNS_CHANGED, (names) => act(/** @type {string[]} */ (names)));
+      messages.ask(GET_RUNS, (names) => act(/** @type {string[]} */ (names)));
     },
+    onReload: (act) => messages.listen(RELOADED, act),
     onDark(act) {
       const { body } = outer.document;
       const tell = () => act(body.classList.contains("dark-mode"));
       new MutationObserver(tell).observe(body, { attributes: true, attributeFilter: ["class"] });
       tell();
+    },
+  };
+}
+
+/**
+ * The port through which TensorBoard and a tab of its kind talk.
+ * @param {Window} outer
+ */
+function channel(outer) {
+  const { port1, port2 } = new MessageChannel();
+  /** @type {Map<string, (payload: unknown) => void>} */
+  const heard = new Map();
+  /** @type {Map<number, (payload: unknown) => void>} */
+  const waiting = new Map();
+  port1.onmessage = (event) => {
+    const message = JSON.parse(event.data);
+    if (message.isReply) {
+      if (!message.error) waiting.get(message.id)?.(message.payload);
+      waiting.delete(message.id);
+      return;
+    }
+    heard.get(message.type)?.(message.payload);
+    // The sender waits for an answer.
+    const reply = { type: message.type, id: message.id, payload: null, error: null, isReply: true };
+    port1.postMessage(JSON.stringify(reply));
+  };
+  outer.postMessage("experimental.bootstrap", "*", [port2]);
+  let asked = 0;
+  return {
+    /** @param {string} type @param {(payload: unknown) => void} act */
+    listen: (type, act) => void heard.set(type, act),
+    /** @param {string} type @param {(payload: unknown) => void} act */
+    ask(type, act) {
+      const id = asked;
+      asked += 1;
+      waiting.set(id, act);
+      port1.postMessage(JSON.stringify({ type, id, payload: null, error: null, isReply: false }));
     },
   };
 }
@@ -55,7 +105,7 @@ export function pageHost() {
     whole: false,
     readLink: () => readHash(location.hash, ""),
     writeLink(link) {
-      const hash = hashOf(link, "");
+      const hash = hashOf(Object.entries(link));
       // A file opened in a frame may not write its address; the page works without.
       try {
         history.replaceState(null, "", hash ? `#${hash.slice(1)}` : "#");
@@ -63,7 +113,11 @@ export function pageHost() {
         return;
       }
     },
-    address: (link) => `${location.href.split("#")[0]}#${hashOf(link, "").slice(1)}`,
+    address: (link) => `${location.href.split("#")[0]}#${hashOf(Object.entries(link)).slice(1)}`,
+    selection: () => saidOf("", ""),
+    select: () => {},
+    onSelection: () => {},
+    onRuns: () => {},
     onReload: () => {},
     onDark(act) {
       dark.addEventListener("change", () => act(dark.matches));
@@ -77,26 +131,14 @@ function hashTab(hash) {
   return hash.slice(1).split("&")[0];
 }
 
-/** @param {string} hash @param {string} prefix */
+/** @param {string} hash @param {string} prefix @returns {Record<string, string>} */
 function readHash(hash, prefix) {
-  /** @type {Record<string, string>} */
-  const link = {};
-  for (const part of hash.slice(1).split("&")) {
-    const at = part.indexOf("=");
-    if (at < 0) continue;
-    try {
-      const key = decodeURIComponent(part.slice(0, at));
-      if (key.startsWith(prefix)) link[key.slice(prefix.length)] = decodeURIComponent(part.slice(at + 1));
-    } catch {
-      // Half a character: the link was cut. The rest still counts.
-    }
-  }
-  return link;
+  return Object.fromEntries(
+    wordsOf(hash).flatMap(([key, value]) => (key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [])),
+  );
 }
 
-/** @param {Record<string, string>} link @param {string} prefix */
-function hashOf(link, prefix) {
-  return Object.entries(link)
-    .map(([key, value]) => `&${encodeURIComponent(prefix + key)}=${encodeURIComponent(value)}`)
-    .join("");
+/** @param {Record<string, string>} link @param {string} prefix @returns {[string, string][]} */
+function prefixed(link, prefix) {
+  return Object.entries(link).map(([key, value]) => [prefix + key, value]);
 }

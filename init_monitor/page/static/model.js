@@ -5,6 +5,7 @@
 
 import { columnAt } from "./payload.js";
 import { runStyle } from "./palette.js";
+import { worstFirst } from "./verdicts.js";
 
 /** @typedef {import("./types.js").State} State */
 /** @typedef {import("./types.js").RunEntry} RunEntry */
@@ -17,25 +18,32 @@ import { runStyle } from "./palette.js";
 const SHOWN_AT_FIRST = 5;
 
 /**
- * The runs that are shown, in the order of the list, with their colours.
+ * The runs that are shown, in the order of the list, with their colours. Unless some were chosen, it is the worst.
  * @param {State} state @param {RunEntry[]} entries @param {boolean} dark
+ * @param {{order: string[], selected: (name: string) => boolean}} board what TensorBoard knows: its runs in the order of
+ *   their colours, and which of them are selected there
  * @returns {ShownRun[]}
  */
-export function shownRuns(state, entries, dark) {
-  const styled = entries.map((entry, k) => ({ ...entry, ...runStyle(k, dark) }));
+export function shownRuns(state, entries, dark, { order, selected }) {
+  const styled = entries.map((entry, k) => {
+    const known = order.indexOf(entry.name);
+    return { ...entry, ...(known < 0 ? runStyle(k, dark) : runStyle(known, dark, true)) };
+  });
   const chosen = styled.filter((run) => state.runs?.includes(run.name));
   if (state.runs && (chosen.length || !state.runs.length)) return chosen;
-  const newest = [...styled].sort((a, b) => b.time - a.time).slice(0, SHOWN_AT_FIRST);
-  return styled.filter((run) => newest.includes(run));
+  const ticked = styled.filter((run) => selected(run.name));
+  if (ticked.length && ticked.length < styled.length) return ticked;
+  const worst = worstFirst(styled).slice(0, SHOWN_AT_FIRST);
+  return styled.filter((run) => worst.includes(run) || run.name === state.focus);
 }
 
 /**
- * The run that pictures of one run show.
+ * The run that pictures of one run show: the worst, unless one was chosen.
  * @param {State} state @param {ShownRun[]} runs
  */
 export function focusOf(state, runs) {
   const chosen = runs.find((run) => run.name === state.focus);
-  return chosen ?? [...runs].sort((a, b) => b.time - a.time)[0] ?? null;
+  return chosen ?? worstFirst(runs)[0] ?? null;
 }
 
 /**
@@ -98,6 +106,27 @@ function measured(series, row) {
     if (series.values[i] === series.values[i]) return true;
   }
   return false;
+}
+
+/**
+ * The numbers of some rows.
+ * @param {Series} series @param {number[]} rows
+ */
+export function* numbersOf(series, rows) {
+  const columns = series.steps.length;
+  for (const row of rows) {
+    for (let i = row * columns; i < (row + 1) * columns; i += 1) yield series.values[i];
+  }
+}
+
+/**
+ * What had been measured of a name by a step; NaN if nothing.
+ * @param {Series} series @param {string} name one that it has @param {number} step
+ */
+export function valueOf(series, name, step) {
+  const column = columnAt(series.steps, step);
+  const row = series.index.get(name) ?? 0;
+  return column < 0 ? NaN : series.values[row * series.steps.length + column];
 }
 
 /** @type {WeakMap<Outline, Map<string, string>>} */

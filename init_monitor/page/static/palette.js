@@ -80,6 +80,15 @@ export const PALETTES = { auto: "Colours by meaning", even: "Violet to yellow", 
 /** Beyond every scale: infinite. */
 export const BEYOND = { light: "#d1005d", dark: "#ff5aa5" };
 
+/**
+ * Exact zeros, which have no logarithm: darker or lighter than every colour of the scale.
+ * @param {string} choice key of PALETTES @param {boolean} dark
+ */
+export function zeroColour(choice, dark) {
+  if (choice === "grey") return dark ? "#7db4ff" : "#1a56a8";
+  return dark && choice === "auto" ? "#ffffff" : "#000000";
+}
+
 const LEVELS = 256;
 
 /** @type {Map<string, Uint32Array>} */
@@ -135,14 +144,21 @@ const RUNS = {
   dark: ["#56b4e9", "#f0883e", "#35c79a", "#e08fbf", "#e6c229", "#9ecbff", "#bbbbbb"],
 };
 
-const DASHES = [[], [6, 3], [2, 3]];
+/** TensorBoard's own, in the order in which it gives them out (runs by the time they began). */
+const BOARD = {
+  light: ["#425066", "#12b5cb", "#e52592", "#f9ab00", "#9334e6", "#7cb342", "#e8710a"],
+  dark: ["#8e98a3", "#12b5cb", "#e52592", "#f9ab00", "#9334e6", "#7cb342", "#e8710a"],
+};
+
+const DASHES = [[], [6, 3], [2, 2], [9, 2, 2, 2], [4, 4], [9, 2, 2, 2, 2, 2]];
 
 /**
  * Colour and dash of the k-th run; dashes distinguish runs when colours repeat.
  * @param {number} k
  * @param {boolean} dark
+ * @param {boolean} [board] as TensorBoard colours it
  */
-export function runStyle(k, dark) {
-  const colours = dark ? RUNS.dark : RUNS.light;
+export function runStyle(k, dark, board = false) {
+  const colours = (board ? BOARD : RUNS)[dark ? "dark" : "light"];
   return { colour: colours[k % colours.length], dash: DASHES[Math.floor(k / colours.length) % DASHES.length] };
 }

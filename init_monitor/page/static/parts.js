@@ -4,6 +4,7 @@
  */
 
 import { fill, h, iconButton } from "./dom.js";
+import { runMark } from "./spark.js";
 
 /**
  * @typedef {object} Card
@@ -51,13 +52,11 @@ export function card(title, explains, saves = {}) {
 }
 
 /**
- * A run by colour and name.
- * @param {string} colour @param {number[]} dash @param {string} text
+ * A run by its line and name.
+ * @param {{colour: string, dash: number[]}} run @param {string} text
  */
-export function swatch(colour, dash, text) {
-  const mark = h("i.swatch");
-  mark.style.borderTop = `3px ${dash.length ? "dashed" : "solid"} ${colour}`;
-  return h("span.key", {}, mark, text);
+export function swatch(run, text) {
+  return h("span.key", {}, runMark(run.colour, run.dash), text);
 }
 
 /** @param {string} colour @param {string} text */
@@ -117,14 +116,16 @@ export function tooltip(root) {
 
 /**
  * A name and a number, in two columns.
- * @param {string} name @param {string} value @param {string} [colour]
+ * @param {string} name @param {string} value
+ * @param {string | {colour: string, dash: number[]}} [mark] a colour, or a run with its line
  */
-export function reading(name, value, colour) {
+export function reading(name, value, mark) {
   const key = h("span", {}, name);
-  if (colour) {
-    const mark = h("i.block");
-    mark.style.background = colour;
-    key.prepend(mark);
+  if (typeof mark === "object") key.prepend(runMark(mark.colour, mark.dash));
+  else if (mark) {
+    const tile = h("i.block");
+    tile.style.background = mark;
+    key.prepend(tile);
   }
   return h("div.reading", {}, key, h("b", {}, value));
 }

@@ -10,6 +10,7 @@ import { learnQuantities } from "./quantities.js";
 /** @typedef {import("./types.js").RunEntry} RunEntry */
 /** @typedef {import("./types.js").Outline} Outline */
 /** @typedef {import("./types.js").Series} Series */
+/** @typedef {import("./types.js").Losses} Losses */
 
 /**
  * @typedef {object} Kept
@@ -37,15 +38,17 @@ export function createSession(source, onChange) {
     return entry ? entry.time + entry.step + (entry.written ?? 0) : 0;
   };
 
+  /** Of all runs together. */
+  const versionOfAll = () => (entries ?? []).reduce((sum, one) => sum + versionOf(one.name), entries?.length ?? 0);
+
   /**
-   * @param {string} run
+   * @param {number} version of what is asked for
    * @param {string} key
    * @param {() => Promise<unknown>} fetchIt
    */
-  function get(run, key, fetchIt) {
+  function get(version, key, fetchIt) {
     const known = kept.get(key) ?? { value: null, version: NaN, asked: false };
     kept.set(key, known);
-    const version = versionOf(run);
     if (known.version !== version && !known.asked) {
       known.asked = true;
       waiting += 1;
@@ -75,17 +78,21 @@ export function createSession(source, onChange) {
     trouble: () => trouble,
     busy: () => waiting > 0,
     /** @param {string} run @returns {Outline | null} */
-    outline: (run) => /** @type {Outline | null} */ (get(run, `outline\n${run}`, () => source.outline(run))),
+    outline: (run) => /** @type {Outline | null} */ (get(versionOf(run), `outline\n${run}`, () => source.outline(run))),
+    /** The training loss of every run as a small curve. @returns {Record<string, Losses | null> | null} */
+    losses: () =>
+      /** @type {Record<string, Losses | null> | null} */ (get(versionOfAll(), "losses", () => source.losses())),
     /** @param {string} run @param {string} quantity @returns {Series | null} */
     series(run, quantity) {
       const entry = entries?.find((one) => one.name === run);
       if (!entry?.quantities.includes(quantity)) return null;
-      return /** @type {Series | null} */ (get(run, `series\n${run}\n${quantity}`, () => source.series(run, quantity)));
+      const key = `series\n${run}\n${quantity}`;
+      return /** @type {Series | null} */ (get(versionOf(run), key, () => source.series(run, quantity)));
     },
     /** @param {string} run @param {string[]} names @returns {Series | null} */
     layer(run, names) {
       const key = `layer\n${run}\n${names.join("\n")}`;
-      return /** @type {Series | null} */ (get(run, key, () => source.layer(run, names)));
+      return /** @type {Series | null} */ (get(versionOf(run), key, () => source.layer(run, names)));
     },
     /** Look for new runs and new steps. */
     async refresh() {

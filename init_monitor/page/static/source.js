@@ -38,6 +38,7 @@ export function serverSource(base) {
     live: true,
     runs: async () => (await ask("runs")).json(),
     outline: async (run) => (await ask("run", { run })).json(),
+    losses: async () => (await ask("losses")).json(),
     series: async (run, quantity) => decodePayload(await (await ask("series", { run, quantity })).arrayBuffer()),
     layer: async (run, names) => decodePayload(await (await ask("layer", { run, name: names })).arrayBuffer()),
   };
@@ -67,6 +68,8 @@ export function embeddedSource(embedded) {
     live: false,
     runs: async () => embedded,
     outline: async (run) => embedded.outlines[run],
+    losses: async () =>
+      Object.fromEntries(Object.entries(embedded.outlines).map(([run, outline]) => [run, outline.losses ?? null])),
     series: async (run, quantity) => series(run, quantity),
     layer: async (run, names) =>
       rowsOf(

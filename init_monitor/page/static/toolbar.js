@@ -3,12 +3,14 @@
  * @module
  */
 
+import { WHOLE } from "./depth.js";
 import { fill, h, icon, iconButton, ICONS, refill } from "./dom.js";
 import { formatStep } from "./format.js";
 import { lossStrip, lossWords } from "./loss.js";
 import { columnAt } from "./payload.js";
 import { PALETTES } from "./palette.js";
 import { matcher } from "./model.js";
+import { runChips } from "./run_chips.js";
 import { VIEWS } from "./state.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -23,7 +25,7 @@ import { VIEWS } from "./state.js";
  */
 export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
   const tabs = h("nav.tabs", { role: "tablist", "aria-label": "Views" });
-  const runs = h("div.run-list", { role: "group", "aria-label": "Runs" });
+  const runs = runChips(ctx);
   const filter = /** @type {HTMLInputElement} */ (
     h("input.filter", {
       type: "search",
@@ -63,12 +65,17 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
   const shown = h("output.step");
   const live = h("button.live", { type: "button", onclick: () => ctx.set({ step: null }) });
   const trouble = h("p.trouble", { role: "alert" });
+  const part = h("button.part", {
+    type: "button",
+    title: "Only a part is shown: show everything again (0, or a double click)",
+    onclick: () => ctx.set(WHOLE),
+  });
   const element = h(
     "header.toolbar",
     {},
     h("div.row", {}, tabs, h("div.acts", {}, palette, linkButton, keysButton)),
-    h("div.row.choices", {}, runs, filter, scale),
-    h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, live),
+    h("div.row.choices", {}, runs.element, filter, scale),
+    h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, part, live),
     trouble,
   );
 
@@ -77,65 +84,6 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     // The right end is the newest step: the page keeps following it.
     const last = place >= ctx.timeline.length - 1;
     ctx.set({ step: last && ctx.session.live ? null : ctx.timeline[place] });
-  }
-
-  /** @param {string} name */
-  function toggle(name) {
-    const names = ctx.runs.map((run) => run.name);
-    const next = names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
-    ctx.set({ runs: next });
-  }
-
-  /** The list of runs shows two lines: the one in focus is scrolled into view, once. */
-  let sighted = "";
-  function sight() {
-    const name = ctx.focus?.name ?? "";
-    const chip = /** @type {HTMLElement | null} */ (runs.querySelector(".focused"));
-    if (name === sighted || !chip) return;
-    sighted = name;
-    runs.scrollTop = chip.offsetTop - runs.offsetTop - runs.clientHeight / 2 + chip.offsetHeight / 2;
-  }
-
-  function updateRuns() {
-    const entries = ctx.session.entries() ?? [];
-    const byName = new Map(ctx.runs.map((run) => [run.name, run]));
-    const key = entries.map(({ name, step }) => [name, step, byName.get(name)?.colour, name === ctx.focus?.name]);
-    refill(runs, key, () =>
-      entries.map((entry) => {
-        const run = byName.get(entry.name);
-        const dot = h("button.dot-button", {
-          type: "button",
-          role: "checkbox",
-          "aria-checked": String(!!run),
-          "aria-label": `Show ${entry.name}`,
-          title: run ? `Hide ${entry.name}` : `Show ${entry.name}`,
-          onclick: () => toggle(entry.name),
-        });
-        const mark = h("i.dot");
-        if (run) mark.style.background = mark.style.borderColor = run.colour;
-        dot.append(mark);
-        const focused = run !== undefined && run.name === ctx.focus?.name;
-        return h(
-          `div.run${run ? ".on" : ""}${focused ? ".focused" : ""}`,
-          {},
-          dot,
-          h(
-            "button.run-name",
-            {
-              type: "button",
-              title: `Look at ${entry.name} (newest step ${formatStep(entry.step)})`,
-              "aria-pressed": String(focused),
-              onclick: () =>
-                ctx.set({
-                  focus: entry.name,
-                  ...(run ? {} : { runs: [...ctx.runs.map((one) => one.name), entry.name] }),
-                }),
-            },
-            entry.name,
-          ),
-        );
-      }),
-    );
   }
 
   function updateMarks() {
@@ -178,8 +126,7 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
           );
         }),
       );
-      updateRuns();
-      sight();
+      runs.update();
       if (filter.value !== ctx.state.filter) filter.value = ctx.state.filter;
       const { error } = matcher(ctx.state.filter);
       filter.classList.toggle("wrong", !!error);
@@ -217,6 +164,14 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
         ),
         lossWords(ctx),
       );
+      const { from, until, depth } = ctx.state;
+      const zoomed = from !== null || until !== null;
+      const words = [
+        zoomed && ctx.timeline.length ? `steps ${formatStep(ctx.timeline[0])} … ${formatStep(ctx.timeline[ctx.timeline.length - 1])}` : "",
+        depth ? `${depth[0]} … ${depth[1]}` : "",
+      ].filter(Boolean);
+      part.hidden = !words.length;
+      refill(part, words, () => [h("span.name", {}, words.join(", ")), icon(ICONS.close)]);
       live.hidden = !ctx.session.live;
       live.textContent = ctx.state.step === null ? "following" : "follow newest";
       live.setAttribute("aria-pressed", String(ctx.state.step === null));

@@ -11,6 +11,25 @@
  * @property {number} time when it was written, seconds since the epoch
  * @property {number} [written] newest step of all there is, losses and findings included
  * @property {string[]} quantities what was measured
+ * @property {Verdict} [verdict]
+ */
+
+/**
+ * What the list of runs says of one.
+ * @typedef {object} Verdict
+ * @property {Record<"critical" | "warning" | "info", number>} counts findings of each severity
+ * @property {FirstFinding | null} first the earliest of the most severe
+ * @property {boolean} looked false if no rule was checked yet
+ */
+
+/**
+ * @typedef {object} FirstFinding
+ * @property {string} code
+ * @property {string} rule
+ * @property {"info" | "warning" | "critical"} severity
+ * @property {number} step
+ * @property {string} message
+ * @property {string[]} layers
  */
 
 /**
@@ -43,6 +62,8 @@
  * @property {boolean} [nested]
  * @property {boolean} [long]
  * @property {string[]} [layers]
+ * @property {string} [follows] the addition before it in the stream
+ * @property {boolean} [normalised] a normalisation lies between it and the next one
  */
 
 /**
@@ -104,6 +125,7 @@
  * @property {boolean} live true if there may be more later
  * @property {() => Promise<RunList>} runs
  * @property {(run: string) => Promise<Outline>} outline
+ * @property {() => Promise<Record<string, Losses | null>>} losses a small curve of every run
  * @property {(run: string, quantity: string) => Promise<Series>} series
  * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
  */
@@ -121,6 +143,28 @@
  * @property {string} palette
  * @property {string} quantity what the comparison shows
  * @property {string} severity severities that the findings list leaves out, comma-separated
+ * @property {number | null} from first step that pictures show, null for the first there is
+ * @property {number | null} until last one, null for the newest
+ * @property {[string, string] | null} depth first and last layer (or block) that pictures show, null for all
+ * @property {string[] | null} open blocks whose layers are shown one by one, "*" for all; null: as long as they are few
+ */
+
+/**
+ * A row or place of a picture over depth: a layer, or a block with its layers.
+ * @typedef {object} Entry
+ * @property {string} name
+ * @property {number[]} rows which of the names it holds
+ * @property {"" | "folded" | "open"} fold of a block; "" for a layer
+ * @property {string} inside the open block it stands in, empty if in none
+ */
+
+/**
+ * What an axis says of it.
+ * @typedef {object} Label
+ * @property {string} text
+ * @property {string} kind its type
+ * @property {"" | "folded" | "open"} fold
+ * @property {boolean} inside
  */
 
 /**
@@ -137,6 +181,10 @@
  * @property {() => Record<string, string>} readLink
  * @property {(link: Record<string, string>) => void} writeLink
  * @property {(link: Record<string, string>) => string} address
+ * @property {() => string} selection what the surroundings say of the runs: see selection.js
+ * @property {(ticked: Record<string, boolean>) => void} select tell the surroundings which runs are shown
+ * @property {(act: () => void) => void} onSelection
+ * @property {(act: (names: string[]) => void) => void} onRuns names of the runs, in the order of their colours
  * @property {(act: () => void) => void} onReload
  * @property {(act: (dark: boolean) => void) => void} onDark calls at once, and on each change
  */
@@ -146,10 +194,12 @@
  * @typedef {object} Context
  * @property {State} state
  * @property {(patch: Partial<State>) => void} set
+ * @property {(run: string, patch?: Partial<State>) => void} show look at a run
  * @property {import("./session.js").Session} session
  * @property {import("./model.js").ShownRun[]} runs
  * @property {import("./model.js").ShownRun | null} focus
- * @property {number[]} timeline
+ * @property {number[]} whole every step at which a shown run was measured
+ * @property {number[]} timeline those of the part that is shown
  * @property {number} step the selected one, or the newest
  * @property {(name: string) => boolean} test the filter
  * @property {Hover} hover
@@ -163,7 +213,8 @@
  * @property {HTMLElement} element
  * @property {() => void} update after a choice was made or numbers have come
  * @property {() => void} [hovered] after the pointer moved to another layer or step
- * @property {() => string[]} [layers] the layers it shows, for the arrow keys
+ * @property {() => import("./depth.js").Depth | null} [depth] what it shows over depth, for the keys
+ * @property {() => string[]} [layers] the layers it shows, where that is not over depth
  */
 
 export {};

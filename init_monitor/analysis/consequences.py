@@ -1,0 +1,44 @@
+"""What brings more with it: faults of the signal, and steps that are far too large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from init_monitor.analysis import paths
+
+if TYPE_CHECKING:
+    from init_monitor.records import Finding, Structure
+
+STEPS = "IM603"
+"""The code of steps of the wrong size."""
+
+SIGNAL = (
+    "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM501", "IM502", STEPS, "IM701", "IM702",
+)  # fmt: skip
+"""What is wrong with the signal, from which more of the same kind follows."""
+
+STOPPED, TOTAL = "IM202", "total_growth"
+"""The code of a gradient that fades, and its evidence, which is 0 where it is exactly 0."""
+
+MOST = 0.5
+"""Share of the layers of a finding that its cause has to reach: more than what another cause may explain."""
+
+
+def too_large(cause: Finding) -> bool:
+    """Say whether a finding is about steps so large that they replace what the network was."""
+    ratio = "update_ratio"
+    over = cause.evidence.get(ratio, 0.0) > cause.expected.get(ratio, 0.0)
+    return cause.code == STEPS and bool(over or "growth" in cause.evidence)
+
+
+def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:
+    """Say whether a cause lies on one path with most of the layers of a finding."""
+    if cause.code == STEPS:
+        return too_large(cause)
+    if cause.code == STOPPED and not cause.evidence.get(TOTAL, 0.0) > 0:
+        return False  # a gradient that ends at one place says where, and something else says why
+    if not cause.layers or not finding.layers:
+        return not cause.layers
+    reached = paths.behind(cause.layers, structure) | paths.before(cause.layers, structure)
+    known = reached | set(cause.layers)
+    return sum(name in known for name in finding.layers) >= MOST * len(finding.layers)

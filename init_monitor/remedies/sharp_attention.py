@@ -1,0 +1,102 @@
+"""What to say and do about attention whose logits are out of range: the words of IM304."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from init_monitor.analysis.attention_heads import IN_MODULE, initialised, made_by_weights
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from init_monitor.analysis.attention_heads import Heads
+    from init_monitor.records import History, Structure
+
+TWICE = 2.0
+"""Factor from which a scale is not the usual one."""
+
+NORMALISE = "q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])  # QK-norm, before q @ k"
+SOFTCAP = "scores = 50.0 * torch.tanh(scores / 50.0)  # a softcap, before the mask and the softmax"
+DIVIDED = "scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])"
+FUSED = "y = F.scaled_dot_product_attention(q, k, v)  # without scale=: it divides by the root of q.shape[-1] itself"
+
+
+def excess(heads: Heads, history: History) -> float:
+    """Return how much larger the logits are than their queries and keys make them with a scale of 1/√d; NaN if not known."""
+    attention = heads.attention
+    if math.isfinite(attention.scale) and attention.head_dim:
+        return attention.scale * math.sqrt(attention.head_dim)
+    made = made_by_weights(attention, history.records[0], history.structure)
+    return heads.rms / made if made > 0 else math.nan
+
+
+def cause(heads: Heads, history: History) -> str:
+    """Return the sentence that says what made the logits so large from the start."""
+    attention, factor = heads.attention, excess(heads, history)
+    root = math.sqrt(attention.head_dim)
+    if factor >= TWICE:
+        given = f"They are q·k times {phrases.number(attention.scale)}" if math.isfinite(attention.scale) else ""
+        lacks = root / TWICE <= factor <= root * TWICE
+        if given and lacks:
+            return f" {given}, where 1/√{attention.head_dim} = {phrases.number(1 / root)} keeps them at 1: the scale 1/√d is missing."
+        begin = given or f"They are {phrases.times(factor)} what these queries and keys give with a scale of 1/√d"
+        return f" {begin}: the factor of the logits is too large" + (
+            f", by about the √{attention.head_dim} that 1/√d takes away." if lacks else "."
+        )
+    made = made_by_weights(attention, history.records[0], history.structure)
+    if attention.function == IN_MODULE or made >= TWICE:
+        names = phrases.names([layer.name for layer in initialised(attention, history.structure)])
+        return f" The weights of {names} make them so large." if names else ""
+    return ""
+
+
+def of_the_start(found: Sequence[Heads], history: History) -> str:
+    """Return what to do about logits that are too large from the start."""
+    worst, structure = found[0], history.structure
+    factor = excess(worst, history)
+    if factor >= TWICE:
+        attention = worst.attention
+        if not math.isfinite(attention.scale):
+            return snippets.advice(
+                "Let what multiplies the logits (a temperature, a learned factor) start at 1/√d, or at 1 where queries and keys"
+                " are normalised; keep it below a bound while it is learned.",
+            )
+        if attention.function == "softmax":
+            return snippets.advice("Divide the logits by the square root of the dimension they sum over.", DIVIDED)
+        return snippets.advice(
+            "Leave the scale of the logits at 1/√d, which is what the function takes by itself.", FUSED
+        )
+    layers = list({layer.name: layer for one in found for layer in initialised(one.attention, structure)}.values())
+    return snippets.advice(
+        "Initialise what makes queries and keys so that they start with an rms of 1 (Xavier behind a normalisation), or"
+        " normalise them before their product (QK-norm).",
+        snippets.initialise(layers, among=structure),
+    )
+
+
+def of_training(found: Sequence[Heads]) -> str:
+    """Return what to do about logits that grew."""
+    capped = all(one.attention.normalised for one in found)
+    if capped:
+        return (
+            "Queries are normalised, so what grew is the factor behind that (a learned scale, a temperature): bound it, leave it"
+            " out of weight decay's reach only where it needs to grow, and lower its learning rate."
+        )
+    return snippets.advice(
+        "Normalise queries and keys before their product (QK-norm), which bounds the logits whatever the weights become. Where the"
+        " network has to stay as it is: a lower learning rate with a longer warm-up, or a softcap on the logits.",
+        f"{NORMALISE}\n# or\n{SOFTCAP}",
+    )
+
+
+def names_of(found: Sequence[Heads], structure: Structure) -> tuple[str, ...]:
+    """Return what a finding names, in execution order: the layers that made queries and keys, or the module where these are not known."""
+    known = structure.by_name()
+    names: dict[str, None] = {}
+    order = {attention.name: place for place, attention in enumerate(structure.attentions)}
+    for one in sorted(found, key=lambda one: order[one.attention.name]):
+        made = [name for name in one.attention.inputs if name in known]
+        names.update(dict.fromkeys(made or [one.attention.owner or one.attention.name]))
+    return tuple(names)

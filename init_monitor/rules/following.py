@@ -1,0 +1,72 @@
+"""Which findings follow from one that was told before: these are information, since the cause comes first.
+
+A signal that is wrong in one place brings more with it as training goes on: samples become the same, units die, gradients
+fade, updates get too large. To a person who has read what was wrong at step 0 these are no news, and their remedies lead away
+from the first one. A rule names the codes that its findings may follow from (``follows``). A finding of it then is information if
+
+- such a finding was told at an earlier step, at least as severe, or in the same judgement of steps that are far too large;
+- it still stands: the run has not learned since, and the loss is no lower than at its start, or the case is still open, or it is a
+  few steps ago only; and
+- what it names lies on one path with at least half of the layers named now.
+
+Steps that are far too large (IM603) break the network as a whole. A rule may say otherwise with ``comes_of(finding, cause, structure)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from init_monitor.analysis.consequences import reaches, too_large
+from init_monitor.analysis.learning import LONG, Learning, course_of, learning_of, only_undoes_its_start, plays
+from init_monitor.records import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from init_monitor.records import Finding, History, Structure
+    from init_monitor.rules.rule import Rule
+
+
+def follows(rule: Rule) -> tuple[str, ...]:
+    """Return the codes that the findings of a rule may follow from; empty for a rule that does not say."""
+    return tuple(getattr(rule, "follows", ()))
+
+
+def cause_of(
+    rule: Rule, finding: Finding, told: Sequence[Finding], history: History, still_open: Collection[str]
+) -> Finding | None:
+    """Return the finding told before that explains a new one, the earliest of several; ``None`` if there is none.
+
+    Args:
+        rule: the rule of the new one.
+        finding: the new one, more than information.
+        told: what was told before, oldest first.
+        history: what was judged.
+        still_open: codes of cases that still hold.
+    """
+    comes_of: Callable[[Finding, Finding, Structure], bool] = getattr(rule, "comes_of", reaches)
+    codes = follows(rule)
+    known = [one for one in told if one.code in codes and (one.severity >= finding.severity or too_large(one))]
+    if finding.severity is Severity.INFO or not known:
+        return None
+    learning = learning_of(history)
+    if learning is Learning.LEARNS and not only_undoes_its_start(history):
+        return None
+    course = course_of(history.losses)
+    # A loss that has not fallen is as level as one whose noise is small enough to say so.
+    lasting = learning is not Learning.UNKNOWN or (course.last >= course.first and not plays(history.records))
+    for one in known:
+        recent = one.code in still_open or history.last.step - one.step < LONG
+        if (lasting or recent) and comes_of(finding, one, history.structure):
+            return one
+    return None
+
+
+def as_consequence(finding: Finding, cause: Finding) -> Finding:
+    """Return a finding as information about what followed from another one."""
+    return replace(
+        finding,
+        severity=Severity.INFO,
+        message=f"{finding.message} This came with {cause.code} of step {cause.step}, which is to be mended first.",
+    )

@@ -1,0 +1,158 @@
+"""log Z of the logits and the rows of a table that were looked up, against plain torch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import init_monitor
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from init_monitor.records import StepRecord
+
+ROWS, CLASSES, WIDTH = 24, 11, 8
+
+
+class Texts(nn.Module):
+    """A table, a layer and a head; the head's weight may be the table's."""
+
+    def __init__(self, *, tied: bool = False) -> None:
+        super().__init__()
+        self.table, self.hidden = nn.Embedding(ROWS, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.head = nn.Linear(WIDTH, ROWS if tied else CLASSES, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def forward(self, texts: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.tanh(self.hidden(self.table(texts))))
+        return logits
+
+
+class Whole(nn.Module):
+    """A network with its loss, as a LightningModule's training step or a model of transformers computes it."""
+
+    def __init__(self, net: nn.Module, loss: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.loss(self.net(x))
+
+
+def watched(model: nn.Module, steps: list[list[Tensor]], loss: Callable[[Tensor], Tensor]) -> list[StepRecord]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    whole = Whole(model, loss)
+    with init_monitor.watch(whole, optimizer, sinks=(), strict=True, dense_steps=100) as monitor:
+        for batches in steps:
+            with monitor.step():
+                optimizer.zero_grad()
+                for batch in batches:
+                    whole(batch).backward()
+                optimizer.step()
+    return list(monitor.records)
+
+
+def texts(*numbers: int) -> Tensor:
+    return torch.tensor(numbers).reshape(1, -1)
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "flattened": lambda x: functional.cross_entropy(x.flatten(0, 1), torch.zeros(x.shape[0] * x.shape[1]).long()),
+    "classes second": lambda x: functional.cross_entropy(x.transpose(1, 2), torch.zeros(x.shape[:2]).long()),
+    "module": lambda x: nn.CrossEntropyLoss()(x.view(-1, x.shape[-1]), torch.zeros(x.shape[0] * x.shape[1]).long()),
+    "log_softmax": lambda x: -functional.log_softmax(x, dim=-1)[..., 0].mean(),
+    "method": lambda x: -x.log_softmax(-1)[..., 0].mean(),
+    "shifted": lambda x: functional.cross_entropy(x[:, 1:].reshape(-1, x.shape[-1]), torch.zeros(5).long()),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_log_z_is_that_of_the_logits(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = Texts(), texts(1, 2, 3, 4, 5, 6)
+    (record,) = watched(model, [[x]], LOSSES[name])
+    logits = model(x).double()
+    wanted = torch.logsumexp(logits[:, 1:] if name == "shifted" else logits, -1).mean()
+    assert record.layer_table.at("net.head", Quantity.LOG_PARTITION) == pytest.approx(float(wanted.detach()), rel=1e-6)
+    assert math.isnan(record.layer_table.at("net.hidden", Quantity.LOG_PARTITION))
+
+
+def test_scaled_logits_count_as_they_enter_the_loss_and_batches_are_averaged() -> None:
+    torch.manual_seed(0)
+    model, batches = Texts(), [texts(1, 2, 3), texts(4, 5, 6)]
+    (record,) = watched(model, [batches], lambda x: LOSSES["flattened"](4 * x))
+    wanted = torch.stack([torch.logsumexp(4 * model(x).double(), -1).mean() for x in batches]).mean()
+    assert record.layer_table.at("net.head", Quantity.LOG_PARTITION) == pytest.approx(float(wanted.detach()), rel=1e-6)
+
+
+def test_logits_of_zero_have_the_logarithm_of_the_number_of_classes() -> None:
+    model = Texts()
+    nn.init.zeros_(model.head.weight)
+    (record,) = watched(model, [[texts(1, 2, 3)]], LOSSES["flattened"])
+    assert record.layer_table.at("net.head", Quantity.LOG_PARTITION) == pytest.approx(math.log(CLASSES), rel=1e-6)
+
+
+def test_a_loss_of_another_kind_has_no_log_z() -> None:
+    (record,) = watched(Texts(), [[texts(1, 2, 3)]], lambda x: x.square().mean())
+    assert torch.tensor(record.column(Quantity.LOG_PARTITION)).isnan().all()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_rows_are_counted_over_all_sampled_steps(*, tied: bool) -> None:
+    steps = [[texts(0, 1, 2, 2)], [texts(2, 3), texts(4, 5)], [texts(0, 0)]]
+    records = watched(Texts(tied=tied), steps, lambda x: x.square().mean())
+    shares = [record.parameter_table.at("net.table.weight", Quantity.WEIGHT_ROWS_USED) for record in records]
+    assert shares == pytest.approx([3 / ROWS, 6 / ROWS, 6 / ROWS])
+    assert math.isnan(records[0].parameter_table.at("net.hidden.weight", Quantity.WEIGHT_ROWS_USED))
+
+
+def test_a_table_that_is_looked_up_by_a_function_counts_too() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = nn.Parameter(torch.randn(10, WIDTH))
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = functional.embedding(x, self.rows) + torch.embedding(self.rows, x)
+            return output
+
+    (record,) = watched(Own(), [[texts(1, 2, 3)]], lambda x: x.square().mean())
+    assert record.parameter_table.at("net.rows", Quantity.WEIGHT_ROWS_USED) == pytest.approx(0.3)
+
+
+def test_looking_at_the_ends_changes_no_bit() -> None:
+    def train(*, watch: bool) -> tuple[list[float], Any]:
+        torch.manual_seed(0)
+        model = Texts(tied=True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        losses = []
+
+        def step() -> None:
+            x = torch.randint(0, ROWS, (4, 6))
+            loss = functional.cross_entropy(model(x).flatten(0, 1), x.flatten())
+            losses.append(loss.item())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        if not watch:
+            for _ in range(4):
+                step()
+            return losses, torch.get_rng_state()
+        with init_monitor.watch(model, optimizer, sinks=(), strict=True) as monitor:
+            for _ in range(4):
+                with monitor.step():
+                    step()
+        return losses, torch.get_rng_state()
+
+    plain, watched_run = train(watch=False), train(watch=True)
+    assert plain[0] == watched_run[0]
+    assert torch.equal(plain[1], watched_run[1])
