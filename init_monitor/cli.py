@@ -156,6 +156,15 @@ def _add_explore(commands: _Commands) -> None:
         description="Writes one self-contained HTML page that computes networks in the browser: variance over depth, weight "
         "distributions, signal propagation and a training race, by recipe, activation and residual form.",
     )
+    explore.add_argument(
+        "factory",
+        metavar="MODULE:FACTORY",
+        nargs="?",
+        help="a function as check takes it: the page then also shows its network, and what each recipe makes of it",
+    )
+    explore.add_argument(
+        "--seed", type=int, default=0, help="torch's seed before FACTORY is called (default: %(default)s)"
+    )
     _html_option(explore, _EXPLORER_FILE, always=True)
     explore.add_argument("--open", action="store_true", help="open the page in the browser")
     explore.set_defaults(run=_explore)
@@ -230,9 +239,14 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _explore(options: argparse.Namespace) -> int:
-    from init_monitor.page.explorer_page import explorer_page  # noqa: PLC0415 - only where it is needed
+    if options.factory is None:
+        from init_monitor.page.explorer_page import explorer_page  # noqa: PLC0415 - only where it is needed
 
-    _write(options.html, explorer_page())
+        page = explorer_page()
+    else:
+        # By name: without a network of one's own torch is not needed.
+        page = str(import_module("init_monitor.explore_command").page_of(options.factory, seed=options.seed))
+    _write(options.html, page)
     if options.open:
         import webbrowser  # noqa: PLC0415
 

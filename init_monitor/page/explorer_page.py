@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 from init_monitor.page.bundle import EXPLORER, explorer_style, script, style
 from init_monitor.rules.exploding_activations import ExplodingActivations
 from init_monitor.rules.vanishing_activations import VanishingActivations
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOT = "init-monitor-explorer"
 DATA = "init-monitor-explorer-data"
 
 
-def explorer_page() -> str:
-    """Return the file."""
+def explorer_page(network: Mapping[str, Any] | None = None) -> str:
+    """Return the file.
+
+    Args:
+        network: what :func:`init_monitor.explored_network.explored_network` measured of a network of one's own.
+    """
     given = {
         "warns": {
             "exploding": ExplodingActivations.warning_change,
             "vanishing": VanishingActivations.warning_change,
         },
+        "network": network,
         "digits": (EXPLORER / "digits.txt").read_text(encoding="ascii").replace("\n", ""),
     }
     text = json.dumps(given, allow_nan=False).replace("<", "\\u003c")

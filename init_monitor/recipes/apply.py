@@ -32,6 +32,18 @@ NAMES_IN_A_LINE = 4
 """Module names on one line of the code."""
 
 
+HEADER = (
+    "import torch",
+    "from torch import nn",
+    "",
+    "",
+    "@torch.no_grad()",
+    "def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:",
+    '    """Initialise the model. The generator, if one is given, is on its device."""',
+)
+"""Lines of :func:`code_of` before the first layer."""
+
+
 def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torch.Generator | None) -> None:
     for weight in weights_of(module, "apply_", frozen=False, recurse=False):
         weight.fill(partial(nn.init.normal_, std=options["std"], generator=generator), generator)
@@ -72,15 +84,7 @@ def carry_out(plans: Iterable[LayerPlan], model: nn.Module, generator: torch.Gen
 
 def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     """Return a function ``initialise(model, generator=None)`` that does the same with torch alone."""
-    lines = [
-        "import torch",
-        "from torch import nn",
-        "",
-        "",
-        "@torch.no_grad()",
-        "def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:",
-        '    """Initialise the model. The generator, if one is given, is on its device."""',
-    ]
+    lines = [*HEADER]
     groups = in_groups(plans, model)
     for statements, group in groups.items():
         lines.append(f"    # {_comment(group)}")

@@ -124,6 +124,8 @@ class InputScale:
                 # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
                 # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
                 calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
+                if self._entry(calls, history.last, history.structure) is None:
+                    continue
                 recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
                 entry = self._agreed(recent, history)
                 if entry is not None:
@@ -245,7 +247,7 @@ def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
         return f"{text} The normalisation behind {entry.layer.name} removes that again."
     if entry.kind is Kind.UNCENTRED:
         share = entry.mean**2 / (entry.mean**2 + entry.std**2)
-        return f"{text} The mean makes up {phrases.percent(share)} of what enters; the rest is between-sample share."
+        return f"{text} The mean makes up {phrases.percent(share)} of what enters, and only the rest can tell samples apart."
     if entry.kind is Kind.SMALL:
         return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
     step = _step_taken(entry, record)

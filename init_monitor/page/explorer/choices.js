@@ -13,6 +13,7 @@ export const VIEWS = {
   weights: "Weight distributions",
   signal: "Signal, layer by layer",
   race: "Training race",
+  own: "Your network",
 };
 
 const POWERS = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096];
@@ -59,6 +60,7 @@ export const LISTS = {
  * @property {number} fanOut
  * @property {number} hidden
  * @property {number} rate
+ * @property {string} on switches of one's own network
  */
 
 /** @type {Choices} */
@@ -79,6 +81,7 @@ export const DEFAULTS = {
   fanOut: 256,
   hidden: 5,
   rate: 0.1,
+  on: "",
 };
 
 /**
@@ -90,6 +93,7 @@ export function fromLink(link) {
   const choices = /** @type {Record<string, unknown>} */ ({ ...DEFAULTS });
   for (const [key, text] of Object.entries(link)) {
     if (key in STOPS && STOPS[key].includes(Number(text))) choices[key] = Number(text);
+    else if (key === "on" && /^(all|[\d.]*)$/.test(text)) choices[key] = text;
     else if (key in LISTS && Object.hasOwn(LISTS[key], text)) choices[key] = text;
   }
   return /** @type {Choices} */ (choices);

@@ -12,10 +12,12 @@ import { codeBlock, codeOf } from "./code.js";
 import { list, slider } from "./controls.js";
 import { explorerKeys, explorerKeysBox } from "./explorer_keys.js";
 import { computed } from "./network.js";
+import { ownView } from "./own_view.js";
 import { raceView } from "./race_view.js";
 import { RECIPES } from "./recipes.js";
 import { signalView } from "./signal_view.js";
 import { worker } from "./slices.js";
+import { switchedCode, switchesOf } from "./switched.js";
 import { varianceView } from "./variance_view.js";
 import { weightsView } from "./weights_view.js";
 
@@ -28,6 +30,8 @@ import { weightsView } from "./weights_view.js";
  * @property {ReturnType<typeof tooltip>} tip
  * @property {{exploding: number, vanishing: number}} warns
  * @property {string} digits
+ * @property {import("./switched.js").Network | null} network one's own
+ * @property {(patch: Partial<import("./choices.js").Choices>) => void} set
  * @property {() => string} unit what is counted: layers, or blocks
  * @property {() => void} changed tells the page that a view is busy or done
  */
@@ -44,7 +48,7 @@ import { weightsView } from "./weights_view.js";
  */
 
 /** @type {Record<string, (page: Explorer) => Shown>} */
-const MAKERS = { variance: varianceView, weights: weightsView, signal: signalView, race: raceView };
+const MAKERS = { variance: varianceView, weights: weightsView, signal: signalView, race: raceView, own: ownView };
 
 /** What the network depends on, and what the race does. */
 const NETWORK = ["depth", "width", "shape", "samples", "act", "init", "dist", "mode", "sigma", "res", "seed"];
@@ -59,7 +63,8 @@ export function renderExplorer(root, json) {
   const given = JSON.parse(json);
   const host = pageHost();
   root.classList.add("im", "explorer");
-  const choices = fromLink(host.readLink());
+  const shownViews = Object.entries(VIEWS).filter(([id]) => id !== "own" || given.network);
+  const choices = linked();
   /** @type {Explorer} */
   const page = {
     choices,
@@ -68,6 +73,8 @@ export function renderExplorer(root, json) {
     tip: tooltip(root),
     warns: given.warns,
     digits: given.digits,
+    network: given.network,
+    set,
     unit: () => (page.choices.res === "none" ? "layer" : "block"),
     changed: mark,
   };
@@ -128,12 +135,22 @@ export function renderExplorer(root, json) {
   );
   fill(main, h("div.view.explore", {}, h("div.side", {}, ...groups.map((one) => one.element)), h("div.shown-side", {}, shown, asCode)));
 
+  /** What the link says; one's own network is shown first, where there is one. */
+  function linked() {
+    const link = host.readLink();
+    const read = fromLink(link);
+    if (given.network && !link.view) read.view = "own";
+    if (!given.network && read.view === "own") read.view = "variance";
+    return read;
+  }
+
   /** @param {Partial<import("./choices.js").Choices>} patch */
   function set(patch) {
     Object.assign(page.choices, patch);
     clearTimeout(resting);
     resting = setTimeout(() => host.writeLink(toLink(page.choices)), LINK_REST_MS);
     const changed = Object.keys(patch);
+    if (page.choices.view === "own" && !page.network) page.choices.view = "variance";
     draw(changed.some((key) => NETWORK.includes(key)), changed.some((key) => RACE.includes(key)));
   }
 
@@ -149,7 +166,7 @@ export function renderExplorer(root, json) {
       fill(shown, view.element);
       fill(
         tabs,
-        ...Object.entries(VIEWS).map(([id, title], i) =>
+        ...shownViews.map(([id, title], i) =>
           h("button.tab", { type: "button", role: "tab", "aria-selected": String(id === viewName), title: `${title} (${i + 1})`, onclick: () => set({ view: id }) }, title),
         ),
       );
@@ -161,9 +178,11 @@ export function renderExplorer(root, json) {
     const sigma = root.querySelector("input[name=sigma]")?.closest("label");
     if (sigma instanceof HTMLElement) sigma.hidden = now.init !== "normal";
     asCode.hidden = viewName === "race";
-    code.show(codeOf(viewName === "weights" ? { ...now, res: "none" } : now));
+    const ownCode = viewName === "own" && page.network;
+    code.show(ownCode ? switchedCode(ownCode, switchesOf(now.on, ownCode.switches.length)) : codeOf(viewName === "weights" ? { ...now, res: "none" } : now));
+    main.classList.toggle("alone", viewName === "own");
     if (viewName === "race") view?.update(race_);
-    else if (viewName === "weights") view?.update();
+    else if (viewName === "weights" || viewName === "own") view?.update();
     else if (network_ || !page.measured.taps.length) compute();
     else view?.update(entered);
     mark();
@@ -193,7 +212,7 @@ export function renderExplorer(root, json) {
     if (viewName) view?.update();
   });
   window.addEventListener("hashchange", () => {
-    Object.assign(page.choices, fromLink(host.readLink()));
+    Object.assign(page.choices, linked());
     page.measured.taps.length = 0;
     draw(true, true);
   });

@@ -7,7 +7,7 @@ import { h } from "../static/dom.js";
 import { STOPS, VIEWS } from "./choices.js";
 
 const HELP = [
-  ["1 … 4", "the views"],
+  ["1 … 5", "the views"],
   ["← →", "one layer less, one more (with Shift: ten)"],
   ["n", "the next seed: other weights of the same recipe"],
   ["Space", "play, or stop"],

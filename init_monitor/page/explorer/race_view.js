@@ -92,7 +92,7 @@ export function raceView(page) {
     const tame = runners.flatMap((one) => one.losses.filter((loss) => loss <= HIGHEST));
     const range = extent([Math.log(10), ...tame, ...(tame.length < runners.flatMap((one) => one.losses).length ? [HIGHEST] : [])]);
     chart.show({ lines, quantity, wanted: "log", steps, range, guides: [{ value: Math.log(10), label: "guessing" }] });
-    framed.legend(...lines.map((one) => swatch(one.colour, one.dash, one.name)));
+    framed.legend(...lines.map((one) => swatch(one, one.name)));
     fill(
       body,
       ...runners.map((one) => {

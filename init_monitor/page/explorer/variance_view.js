@@ -85,7 +85,7 @@ export function varianceView(page) {
         dash: one.name === "theory" ? [5, 4] : [],
       }));
       framed.title(PICTURES.find((one) => one.id === id)?.title ?? id, `over the ${page.unit()}s`);
-      framed.legend(...lines.map((one) => swatch(one.colour, one.dash, one.name)));
+      framed.legend(...lines.map((one) => swatch(one, one.name)));
       const quantity = /** @type {any} */ ({ form, bounds: form === "share" ? [0, 1] : null, centre: null });
       const guides = form === "log" ? [{ value: 1, label: "" }] : [];
       chart.show({ lines, quantity, wanted: "log", steps, guides });

@@ -75,7 +75,7 @@ export function weightsView(page) {
         drawn: set ? weights : null,
       })),
     );
-    framed.legend(...all.map((one) => swatch(one.colour, [], one.title)));
+    framed.legend(...all.map((one) => swatch({ colour: one.colour, dash: [] }, one.title)));
     fill(
       body,
       ...all.map((one) =>

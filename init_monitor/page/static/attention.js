@@ -5,12 +5,11 @@
 
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
-import { formatStep } from "./format.js";
+import { formatStep, shortNames } from "./format.js";
 import { heatmap } from "./heatmap.js";
-import { worded } from "./overview.js";
 import { card, reading } from "./parts.js";
 import { columnAt } from "./payload.js";
-import { quantityOf, shownOn } from "./quantities.js";
+import { quantityOf, shownOn, worded } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -84,6 +83,20 @@ export function attentionPanel(ctx) {
   };
 }
 
+/** @type {WeakMap<Series, import("./types.js").Label[]>} */
+const labelled = new WeakMap();
+
+/** @param {Series} heads */
+function labelsOf(heads) {
+  let labels = labelled.get(heads);
+  if (!labels) {
+    const texts = shortNames(heads.names);
+    labels = texts.map((text) => ({ text, kind: "", fold: "", inside: false }));
+    labelled.set(heads, labels);
+  }
+  return labels;
+}
+
 /** @param {Context} ctx @param {string} id */
 function headMap(ctx, id) {
   const quantity = quantityOf(id);
@@ -107,6 +120,9 @@ function headMap(ctx, id) {
       const inside = layers.find((one) => one.name === cell.name || one.name.startsWith(`${cell.name}.`));
       if (inside) ctx.set({ view: "layer", layer: inside.name });
     },
+    // A few rows and columns: there is nothing to come closer to.
+    onZoom() {},
+    onWhole() {},
   });
   const holder = card(quantity.title, quantity.explains, {
     png: () => savePng(`${ctx.focus?.name}-${id}`, `${quantity.title} at step ${formatStep(ctx.step)}`, [picture.canvas]),
@@ -134,7 +150,8 @@ function headMap(ctx, id) {
       if (picture.element.parentElement === null) holder.body(picture.element);
       picture.show({
         series: heads,
-        rows: heads.names.map((_, row) => row),
+        labels: labelsOf(heads),
+        view: { rows: [0, heads.names.length], columns: [0, heads.steps.length] },
         quantity,
         wanted: ctx.state.scale,
         palette: ctx.state.palette,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { formatNumber, formatShare } from "./format.js";
+
 /**
  * @typedef {object} Quantity
  * @property {string} id
@@ -73,6 +75,14 @@ export function quantityOf(id) {
       absent: "",
     }
   );
+}
+
+/**
+ * A value as its quantity is read.
+ * @param {Quantity} quantity @param {number} value
+ */
+export function worded(quantity, value) {
+  return quantity.form === "share" ? formatShare(value) : formatNumber(value);
 }
 
 /** Positions per unit below which a unit is not called dead. */
