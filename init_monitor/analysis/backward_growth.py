@@ -12,13 +12,14 @@ from init_monitor.analysis.gains import healthy_backward_gain
 from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.segments import bounded_exp, by_level, log_of, theil_sen
+from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.analysis.segments import Segment
-    from init_monitor.records import Column, History, Severity, StepRecord
+    from init_monitor.records import Column, History, Layer, Severity, StepRecord, Structure
 
 _END_LAYERS = 3
 """Each end of the profile is the median of this many levels, so that one odd layer (a head) does not decide."""
@@ -42,6 +43,18 @@ class GradientChange(NamedTuple):
     affected: tuple[int, ...]
     silent: bool = False
     steady: bool = True
+
+
+class Swallowed(NamedTuple):
+    """An activation that swallows the gradient.
+
+    Attributes:
+        layer: the activation.
+        share: of the gradient's mean square that it passes on.
+    """
+
+    layer: Layer
+    share: float
 
 
 class Updates(NamedTuple):
@@ -155,6 +168,25 @@ def _over_depth(segment: Segment, logs: Column) -> tuple[float, float]:
     robust = slope * float(levels[-1] - levels[0])
     ends = median(profile[:_END_LAYERS]) - median(profile[-_END_LAYERS:])
     return slope, robust if abs(robust) >= abs(ends) else ends
+
+
+def swallowed_by(change: GradientChange, record: StepRecord, structure: Structure) -> Swallowed | None:
+    """Return the activation that lets through so little of the gradient that it accounts for most of a chain's fading.
+
+    Its own output and the layer it reads have the same shape, so their gradients can be compared element for element.
+    """
+    arriving = record.layer_table.by_name(Quantity.GRADIENT_MEAN_SQUARE)
+    chain = {layer.name for layer in change.segment.layers}
+    passes: list[Swallowed] = []
+    for layer in structure.layers:
+        reads = [name for name in layer.inputs if name in chain]
+        if layer.role is not Role.ACTIVATION or len(reads) != 1 or len(layer.inputs) != 1:
+            continue
+        before, after = arriving.get(reads[0], math.nan), arriving.get(layer.name, math.nan)
+        if before >= 0 and after > 0:
+            passes.append(Swallowed(layer, before / after))
+    least = min(passes, key=lambda one: one.share, default=None)
+    return least if least is not None and least.share**2 <= change.total < 1 else None
 
 
 def backward_gains(signal: Signal, segment: Segment) -> tuple[Column, Column]:

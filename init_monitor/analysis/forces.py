@@ -21,6 +21,11 @@ DECOUPLED = ("adamw", "nadamw", "lion", "lamb", "adafactor")
 """Parts of the class names of optimizers that rescale each gradient and apply the decay to the weight separately."""
 
 
+OUTSIDE = 0.05
+"""Part of a norm that changes in one step without the optimizer, from which something else changes the weights: above the
+rounding of half precision (0.004), and far above what a projection onto a sphere or a spectral norm does at usual rates."""
+
+
 class Decay(NamedTuple):
     """What weight decay does to the weights.
 
@@ -59,6 +64,45 @@ def decay_of(history: History, weights: Collection[str] = ()) -> Decay | None:
         for record, after in zip(history.records[:-1], history.records[1:], strict=True)
     )
     return Decay(last.weight_decay, per_step, beside, taken / shrunk if shrunk > 0 else 0.0)
+
+
+class Outside(NamedTuple):
+    """A change of weights that the optimizer did not make.
+
+    Attributes:
+        step: the optimizer step after which it was made.
+        to: what it left of the weights' norm, over what it was.
+        moved: by how much of their norm the optimizer's step changed them.
+    """
+
+    step: int
+    to: float
+    moved: float
+
+
+def outside_of(history: History, weights: Collection[str] = ()) -> Outside | None:
+    """Return the largest change between two steps in a row that the optimizer's own step cannot have made; ``None`` if none was.
+
+    By the triangle inequality a step changes a norm by no more than its own.
+
+    Args:
+        history: what was measured.
+        weights: names of the parameters; those of all weight layers if empty.
+    """
+    names = frozenset(weights) or weights_of(history.structure)
+    found: Outside | None = None
+    for record, after in zip(history.records[:-1], history.records[1:], strict=True):
+        if after.step != record.step + 1:
+            continue
+        norms, ratios = (record.parameter_table.by_name(q) for q in (Quantity.WEIGHT_NORM, Quantity.UPDATE_RATIO))
+        known = [name for name in names if norms.get(name, 0.0) > 0 and ratios.get(name, math.nan) >= 0]
+        before = math.hypot(*(norms[name] for name in known))
+        moved = math.hypot(*(norms[name] * ratios[name] for name in known))
+        later = after.parameter_table.by_name(Quantity.WEIGHT_NORM)
+        now = math.hypot(*(later.get(name, math.nan) for name in known))
+        if known and abs(now - before) > moved + OUTSIDE * before and (found is None or now / before < found.to):
+            found = Outside(record.step, now / before, moved / before)
+    return found
 
 
 def shrinking(history: History, weights: Collection[str]) -> float:

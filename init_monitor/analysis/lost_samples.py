@@ -44,7 +44,9 @@ def lost_at_the_end(records: Sequence[StepRecord], structure: Structure, *, fact
     found = []
     for layer in ends:
         before = _between(records[0], layer)
-        if all(_between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]):
+        if before > 0 and all(
+            _between(record, layer) * factor <= before and _share(record, layer) <= share for record in records[1:]
+        ):
             found.append(layer)
     # If another output still tells the samples apart, this one may be meant to be constant.
     if not found or len(found) < len(ends):

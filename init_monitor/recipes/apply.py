@@ -14,6 +14,7 @@ from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.embedding import embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.recurrent import gru_, lstm_, rnn_
+from init_monitor.recipes.siren import siren_
 from init_monitor.recipes.variance_scaling import he_normal_, lecun_normal_, xavier_normal_
 from init_monitor.recipes.weights import weights_of
 from init_monitor.recipes.zero_ends import zero_layer
@@ -56,6 +57,7 @@ _ACTIONS: Mapping[str, Action] = {
     "lecun_normal_": lambda m, _, g: lecun_normal_(m, generator=g, recurse=False),
     "small_output_": _plain_normal,
     "gpt_": _plain_normal,
+    "siren_": lambda m, o, g: siren_(m, **o, generator=g, recurse=False),
     "embedding_": lambda m, o, g: embedding_(m, **o, generator=g),
     "lstm_": lambda m, _, g: lstm_(m, generator=g),
     "gru_": lambda m, _, g: gru_(m, generator=g),
@@ -127,6 +129,8 @@ def _statements(plan: LayerPlan, module: nn.Module) -> tuple[str, ...]:
         lines = ("weight = layer.weight.clone()", _draw(plan, module, "weight"), "layer.weight = weight")
     else:
         lines = (_draw(plan, module, "layer.weight"),)
+    if plan.recipe == "siren_":
+        return lines  # its biases are not zero
     if getattr(module, "padding_idx", None) is not None:
         lines += ("layer.weight[layer.padding_idx].zero_()",)
     if not isinstance(getattr(module, "bias", None), Tensor):
@@ -142,6 +146,9 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
         return f"nn.init.zeros_({weight})"
     if "std" in options:
         return f"nn.init.normal_({weight}, std={options['std']:.6g}, generator=generator)"
+    if plan.recipe == "siren_":
+        bound = math.sqrt(3 * plan.target_variance)
+        return f"nn.init.uniform_({weight}, -{bound:.6g}, {bound:.6g}, generator=generator)"
     plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention))
     if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
         # torch.nn.init reads fan_out off the shape, which is wrong with groups or a stride.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from init_monitor.analysis.activations import activation_called
-from init_monitor.analysis.backward_growth import backward_gains, change_over
+from init_monitor.analysis.activations import Shape, activation_called
+from init_monitor.analysis.backward_growth import backward_gains, change_over, swallowed_by
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
 from init_monitor.analysis.forward_profile import signal_of
@@ -21,7 +21,7 @@ from init_monitor.remedies import affected_layers, made_by_training, phrases, sn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from init_monitor.analysis.backward_growth import GradientChange, GradientFault
+    from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
     from init_monitor.records import Column, History, Structure
 
 
@@ -60,7 +60,13 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         message += (
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
-    elif fault.severity > Severity.INFO and _came_later(change, history, direction):
+    swallowed = None if trained else _one_hot(fault, history)
+    if swallowed is not None:
+        message += (
+            f" Most of it is lost in {swallowed.layer.shown}, which passes {phrases.number(swallowed.share)} of the gradient's"
+            " variance: its outputs are almost only 0 and 1, where its slope is 0."
+        )
+    elif not trained and fault.severity > Severity.INFO and _came_later(change, history, direction):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -74,7 +80,13 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         message=message,
         evidence=evidence,
         expected=expected,
-        remedy=made_by_training.remedy(history, direction=direction) if trained else _remedy(fault, blamed, history),
+        remedy=(
+            _warmer(swallowed)
+            if swallowed is not None
+            else made_by_training.remedy(history, direction=direction)
+            if trained
+            else _remedy(fault, blamed, history)
+        ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
 
@@ -86,6 +98,23 @@ def _came_later(change: GradientChange, history: History, direction: int) -> boo
         return False
     before = change_over(signal_of(first, history.structure), change.segment, direction=direction)
     return before < abs(math.log(change.total)) / 2
+
+
+def _one_hot(fault: GradientFault, history: History) -> Swallowed | None:
+    """Return the softmax that swallows most of a fading gradient; other activations that do are saturation's (IM303)."""
+    if fault.direction > 0 or fault.severity is Severity.INFO:
+        return None
+    found = swallowed_by(fault.change, history.last, history.structure)
+    known = None if found is None else activation_called(found.layer.kind)
+    return found if known is not None and known.shape is Shape.DISTRIBUTION else None
+
+
+def _warmer(swallowed: Swallowed) -> str:
+    """Return the remedy for a softmax that is one-hot."""
+    return (
+        f"Raise the temperature of {swallowed.layer.shown}: begin at 1 and lower it slowly. Without one, scale down what it receives"
+        " (divide the logits, or normalise what they are made of); if its logits grew in training, lower the learning rate."
+    )
 
 
 def _numbers(

@@ -92,15 +92,7 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
         weights: names of the parameters it is about; those of all weight layers if empty.
     """
     if direction < 0:
-        decay = forces.decay_of(history, weights)
-        if decay is not None and decay.explained >= MOSTLY:
-            return _less_decay(decay, history)
-        rate = learning_rate.rate_of_the_start(history)
-        if learning_rate.all_were_small(history):
-            return _less_of_a_term(history, weights)
-        if math.isnan(rate.value):
-            return f"Lower the learning rate or the weight decay.{FINE}"
-        return learning_rate.advice(SLOWER, history, rate)
+        return _for_what_faded(history, weights)
     sentence = ""
     if history.last.momentum >= HEAVY:
         steps = phrases.number(1 / (1 - history.last.momentum)) if history.last.momentum < 1 else "all"
@@ -110,6 +102,32 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     if math.isnan(rate.value):
         return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{sentence}", learning_rate.CLIP)
     return learning_rate.advice(SLOWER, history, rate, sentence)
+
+
+def _for_what_faded(history: History, weights: Collection[str]) -> str:
+    """Return the remedy for what became too small: what else writes to the weights, the decay, the steps, or the loss."""
+    outside = forces.outside_of(history, weights)
+    if outside is not None and outside.to < 1:
+        return _left_alone(outside)
+    decay = forces.decay_of(history, weights)
+    if decay is not None and decay.explained >= MOSTLY:
+        return _less_decay(decay, history)
+    rate = learning_rate.rate_of_the_start(history)
+    if learning_rate.all_were_small(history):
+        return _less_of_a_term(history, weights)
+    if math.isnan(rate.value):
+        return f"Lower the learning rate or the weight decay.{FINE}"
+    return learning_rate.advice(SLOWER, history, rate)
+
+
+def _left_alone(outside: forces.Outside) -> str:
+    """Return the remedy where something other than the optimizer makes the weights small."""
+    return (
+        f"Something other than the optimizer changes the weights: after step {outside.step} their norm is"
+        f" {phrases.times(outside.to)} what it was before, and the step itself changed them by {phrases.part(outside.moved)} their"
+        f" size. Look for what writes to them after the step: clamp_, mul_, copy_, .data, a projection that is too narrow.{FINE} To"
+        " bound a critic, use a gradient penalty or spectral normalisation instead of clipped weights, or clip them to a wider range."
+    )
 
 
 def less_decay(history: History, ratio: float) -> str:

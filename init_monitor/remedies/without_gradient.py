@@ -19,7 +19,8 @@ TOLD = {
     Why.DETACHED: Told(
         "They ran and what comes after them learns, but no gradient comes back: the graph is cut in between.",
         "Look for what cuts the graph after these layers: detach(), .data, torch.no_grad(), argmax, sample() instead of"
-        " rsample(), a conversion to numpy or a new torch.tensor(...). If they should not train, freeze them with requires_grad_(False).",
+        " rsample(), a conversion to numpy or a new torch.tensor(...), an autograd.Function whose backward returns None for the"
+        " weight, a reentrant checkpoint whose input needs no gradient (use_reentrant=False). If they should not train, freeze them with requires_grad_(False).",
     ),
     Why.CUT: Told(
         "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"

@@ -247,7 +247,7 @@ def _message(entry: _Entry, severity: Severity, record: StepRecord) -> str:
         return f"{text} The normalisation behind {entry.layer.name} removes that again."
     if entry.kind is Kind.UNCENTRED:
         share = entry.mean**2 / (entry.mean**2 + entry.std**2)
-        return f"{text} The mean makes up {phrases.percent(share)} of what enters; the rest is between-sample share."
+        return f"{text} The mean makes up {phrases.percent(share)} of what enters, and only the rest can tell samples apart."
     if entry.kind is Kind.SMALL:
         return f"{text} The biases drown it, and the gradient of these weights is as small as it is."
     step = _step_taken(entry, record)

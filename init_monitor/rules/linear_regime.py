@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from init_monitor.analysis.rectifiers import RectifierUnits
     from init_monitor.records import History, Layer, Structure
 
+FADED = frozenset({"IM102", "IM702"})
+"""Codes of findings about a signal that hardly arrives."""
+
 
 @dataclass(frozen=True)
 class LinearRegime:
@@ -44,7 +47,7 @@ class LinearRegime:
 
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM301", "IM503", "IM604", "IM701")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM503", "IM604", "IM701", "IM702")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
@@ -70,7 +73,12 @@ class LinearRegime:
                 yield self._finding(severity, found, history)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        Behind weights that let the signal fade, biases are all that is left, and a bias has one sign.
+        """
+        if other.code in FADED:
+            return frozenset(finding.layers) & paths.behind(other.layers, structure)
         return paths.explained(finding, other, structure)
 
     def _was_bent(self, layer: Layer, history: History) -> bool:

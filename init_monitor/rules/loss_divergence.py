@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.consequences import SIGNAL
-from init_monitor.analysis.learning import CLEAR, SURE, course_of, guessing_loss, is_still_guessing, plays
+from init_monitor.analysis.learning import CLEAR, DROWNS, SURE, course_of, guessing_loss, is_still_guessing, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
@@ -45,6 +45,10 @@ class LossDivergence:
             step falls again within them.
         bottomless: how many times its size at the start a loss below 0, and the output's mean square, must have become for it to
             fall without end: a log-likelihood that is summed over thousands of elements starts large.
+        unlikely: times its size at the start (1 at least) from which a loss below 0 that falls on is no log-likelihood: that of a
+            Gaussian costs 0.9 per element at a standard deviation of 1, and earns 15 at 1e-7, what float32 resolves.
+        grown: factor by which the output's rms must then have grown, to above what logits and standardised targets are: a loss
+            that has a lowest value is not bought with ever larger outputs.
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
             above it is a warning: no classifier has to be worse than an untrained one.
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
@@ -62,6 +66,8 @@ class LossDivergence:
     lost: float = 100.0
     steps: int = 20
     bottomless: float = 1e3
+    unlikely: float = 20.0
+    grown: float = 5.0
     worse: float = 1.1
     worse_steps: int = 90
 
@@ -174,7 +180,8 @@ class LossDivergence:
         """Return the finding about a loss that falls below 0 without end, and an output that grows without end by it."""
         course = course_of(history.losses)
         known = math.isfinite(course.newest) and history.losses.steps[0] == 0 if course.known else False
-        if not known or not -course.last > self.bottomless * max(abs(course.start), 1.0) or plays(history.records):
+        sunk = -course.last / max(abs(course.start), 1.0) if known else 0.0
+        if not sunk > self.unlikely or plays(history.records):
             return None
         ends = [layer.name for layer in history.structure.layers if layer.role is Role.WEIGHT][-1:]
         first, last = history.records[0], history.last
@@ -184,7 +191,11 @@ class LossDivergence:
             for record in (first, last)
             if name in record.names
         ]
-        if len(squares) < len(ends) + 1 or not squares[-1] > self.bottomless * squares[0]:
+        if len(squares) < len(ends) + 1 or not squares[0] > 0:
+            return None
+        without_end = min(sunk, squares[-1] / squares[0]) > self.bottomless
+        bought = course.goes_on and squares[-1] >= max(DROWNS, self.grown**2 * squares[0])
+        if not (without_end or bought):
             return None
         return Finding(
             rule=self.name,
@@ -203,7 +214,9 @@ class LossDivergence:
             expected={"loss": Figure(0.0, "or above, for an error")},
             remedy=(
                 "Look at the sign of the loss: what is minimised has to have a lowest value. An error stands there without a minus; of"
-                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound."
+                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound (clipped weights, a"
+                " gradient penalty). Look at the targets: those of a cross-entropy lie between 0 and 1, and masks of 0 and 255 have"
+                " to be divided by 255."
             ),
             source=self.source,
         )

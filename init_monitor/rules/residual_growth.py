@@ -218,8 +218,11 @@ class ResidualGrowth:
     def _message(self, growing: _GrowingStream, measured: Measured) -> str:
         stream, forward, backward = growing.stream, growing.forward, growing.backward
         first, last = stream.residuals[0].name, stream.residuals[-1].name
+        # Additions in the model's own forward have a number and no name.
+        own = first.startswith("#") and last.startswith("#")
+        which = f"{first[1:]} to {last[1:]} of the model" if own else f"from {first} to {last}"
         lead = (
-            f"Each residual addition from {first} to {last} multiplies the variance by {phrases.number(forward.per_block)}:"
+            f"Each residual addition {which} multiplies the variance by {phrases.number(forward.per_block)}:"
             f" over {phrases.count(stream.blocks, 'block')} it {phrases.change(forward.total)}."
         )
         parts = [lead]

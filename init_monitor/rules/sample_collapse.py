@@ -14,12 +14,13 @@ from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
+from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, made_alike as making_alike, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,8 @@ class SampleCollapse:
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing, unless each holds one and the same sample and the loss does not fall. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
+    samples and what it gives does not at all, an operation between the two is named, and no weight. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -53,7 +55,8 @@ class SampleCollapse:
 
     **Remedy.** Initialise the layers whose gain is too small for the activation that follows, with zero biases; in a deep
     network add residual connections or normalisations. Made by training: a smaller learning rate or weight decay, or a smaller
-    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart.
+    weight of the loss term that is served by equal outputs; what is compared with each other has to be kept apart. Made by an
+    operation: a mean or a softmax over the batch, a token that has not seen the rest, a mask that is the wrong way round.
 
     Attributes:
         gone: share of the variance that lies between samples, relative to the first layers, at which nothing of the input
@@ -118,6 +121,10 @@ class SampleCollapse:
         if self._is_one_sample(history):
             yield self._one_sample(history)
             return
+        alike = self._made_alike(history)
+        if alike is not None:
+            yield alike
+            return
         now = sample_shares(history.last, history.structure, self.varies)
         if now is not None and now.arriving <= self.faint:
             stretch = self._stretch(history)
@@ -136,6 +143,22 @@ class SampleCollapse:
             return False
         known = all(all_the_same(record, history.structure) for record in records)
         return known and learning_of(history) is not Learning.LEARNS
+
+    def _made_alike(self, history: History) -> Finding | None:
+        """Return the finding about one place that makes the samples exactly alike: at once, or where that may be a start, if it lasts."""
+        latest = history.records[-self.records :]
+        places = [made_alike(record, history.structure, self.varies) for record in latest]
+        place = places[-1]
+        learning = learning_of(history)
+        if place is None or learning is Learning.LEARNS:
+            return None
+        if any(one is None or one.layer is not place.layer for one in places):
+            return None
+        span = history.last.step - history.records[0].step
+        level = learning is Learning.LEVEL and span >= self.gone_steps
+        if history.structure.residuals and not level:
+            return None  # a token that has not looked at the input yet, behind branches that start at 0
+        return making_alike.finding(self, place, Severity.CRITICAL if level else Severity.WARNING, history)
 
     def _one_sample(self, history: History) -> Finding:
         first = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][:1]

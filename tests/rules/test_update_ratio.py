@@ -301,7 +301,7 @@ def test_one_step_alone_is_told_where_the_loss_has_stood_since() -> None:
         return list(UpdateRatio().judge(replace(past(*given, optimizer="SGD"), losses=curve)))
 
     finding = only(told(2.3 + 1e-3 * (steps % 3), *ratios))
-    assert finding.message.startswith("Step 0 changed the median layer by 0.17 its own size, 340× as much")
+    assert finding.message.startswith("Step 0 changed the median layer by 0.17 of its own size, 340× as much")
     assert finding.evidence["update_ratio"] == 0.17
     assert "Look at what made step 0 so large" in finding.remedy
     assert told(2.3 * 0.97**steps, *ratios) == [], "it learns all the same"

@@ -39,7 +39,7 @@ const LEFT = 54;
 const RIGHT = 14;
 const TOP = 8;
 const STEPS_BELOW = 24;
-const MOST_NAME = 150;
+const MOST_NAME = 180;
 const NAME_GAP = 16;
 const POINTS_UP_TO = 80;
 
@@ -74,15 +74,21 @@ export function lineChart({ label, height, onHover, onPick, onZoom }) {
       const place = placeAt(x);
       if (place !== null) onPick(place);
     },
-    zoom: onZoom && {
-      box: boxOf,
-      axes: { x: true, y: false },
-      onZoom: ({ x }) => x && onZoom(x),
-      onWhole: () => onZoom(null),
-    },
+    ...(onZoom ? { zoom: zoomed(onZoom) } : {}),
   });
 
   const count = () => content?.names?.length ?? content?.steps?.length ?? 0;
+
+  /** @param {(share: [number, number] | null) => void} act */
+  function zoomed(act) {
+    return {
+      box: boxOf,
+      axes: { x: true, y: false },
+      count: () => ({ x: count(), y: 1 }),
+      onZoom: (/** @type {import("./gestures.js").Shares} */ { x }) => x && act(x),
+      onWhole: () => act(null),
+    };
+  }
 
   function boxOf() {
     const { width, height: whole } = on.size();

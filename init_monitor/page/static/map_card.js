@@ -23,7 +23,7 @@ import { stepSlice } from "./zoom.js";
 /** @typedef {import("./quantities.js").Quantity} Quantity */
 
 /** What the rows of a picture are. */
-const NOUNS = { layers: "layers", parameters: "weights", residuals: "additions" };
+const NOUNS = { layers: "layers", parameters: "weights", residuals: "additions", heads: "heads" };
 
 /**
  * @param {Context} ctx

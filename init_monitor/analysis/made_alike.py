@@ -1,0 +1,72 @@
+"""Where the samples of a batch become exactly alike, although what is read there differs between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from init_monitor.analysis.lost_samples import ends_of
+from init_monitor.analysis.sample_shares import SAME
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from init_monitor.records import Layer, StepRecord, Structure
+
+
+class MadeAlike(NamedTuple):
+    """A place between two layers that leaves nothing of the differences between samples.
+
+    Attributes:
+        layer: the first layer whose output is the same for every sample.
+        reads: the layer before it, whose output is not.
+        share: of the variance of what ``reads`` gives that lies between samples.
+        left: the same of ``layer``.
+        attention: an attention that gives every sample the same, too, though what it reads differs; ``None`` if there is none.
+    """
+
+    layer: Layer
+    reads: Layer
+    share: float
+    left: float
+    attention: Layer | None = None
+
+
+def made_alike(record: StepRecord, structure: Structure, varies: float) -> MadeAlike | None:
+    """Return the place that makes all outputs of the network the same for every sample; ``None`` if there is no one place.
+
+    A weight that is too small lessens the differences and a bias drowns them; both leave more than rounding. What leaves none
+    is no weight: a mean over the batch, an index to what has not seen the sample, a mask that hides all that differs.
+
+    Args:
+        record: what was measured.
+        structure: the network.
+        varies: share of the variance from which what is read differs between samples.
+    """
+    shares = record.layer_table.by_name(Quantity.BETWEEN_SAMPLE_SHARE)
+    ends = [layer for layer in ends_of(structure) if layer.weight]
+    if not ends or not all(shares.get(layer.name, 1.0) <= SAME for layer in ends):
+        return None
+    places = [_place(layer, shares, structure, varies) for layer in ends]
+    first = places[0]
+    same = first is not None and all(place is not None and place.reads is first.reads for place in places)
+    if first is None or not same:
+        return None
+    blind = (one for one in structure.layers if "Attention" in one.kind and shares.get(one.name, 1.0) <= SAME)
+    reading = (one for one in blind if any(shares.get(name, 0.0) >= varies for name in one.inputs))
+    return first._replace(attention=next(reading, None))
+
+
+def _place(end: Layer, shares: Mapping[str, float], structure: Structure, varies: float) -> MadeAlike | None:
+    """Follow an output back to the first layer that reads what still differs between samples."""
+    known, seen, waiting = structure.by_name(), {end.name}, [end]
+    while waiting:
+        layer = waiting.pop()
+        for before in (known[name] for name in layer.inputs if name in known and name not in seen):
+            seen.add(before.name)
+            share = shares.get(before.name, 0.0)
+            if share >= varies:
+                return MadeAlike(layer, before, share, shares.get(layer.name, 0.0))
+            if share <= SAME:
+                waiting.append(before)
+    return None

@@ -1,0 +1,60 @@
+"""The finding about an operation that gives every sample of a batch the same (IM702), and what to look for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from init_monitor.records import Figure, Finding
+from init_monitor.remedies import phrases, snippets
+
+if TYPE_CHECKING:
+    from init_monitor.analysis.made_alike import MadeAlike
+    from init_monitor.records import History, Severity
+
+READ = "read_share"
+"""Evidence of such a finding alone: what the layer before the place still tells apart."""
+
+
+class _Rule(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def varies(self) -> float: ...
+
+
+def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History) -> Finding:
+    """Return the finding of ``rule`` about the place."""
+    reads, layer, attention = place.reads.shown, place.layer.shown, place.attention
+    mask = "an attention mask that hides all that differs (in key_padding_mask, True is a position to be ignored)"
+    also, first = "", ""
+    if attention is not None:
+        also = f" {attention.shown} gives every sample the same, too, whatever it reads: it attends to nothing that differs."
+        first = f"Look at the mask of {attention.shown}: {mask}. Else "
+    return Finding(
+        rule=rule.name,
+        code=rule.code,
+        severity=severity,
+        layers=(place.layer.name,),
+        step=history.last.step,
+        message=(
+            f"Every sample of the batch gives the same output: {reads} still tells the samples apart"
+            f" ({phrases.number(place.share)} of its variance lies between them), {layer}, which reads it, no longer does. No"
+            f" weight does that so exactly: an operation between the two does.{also}"
+        ),
+        evidence={
+            "between_sample_share": Figure(place.left, f"of the variance, at {layer}"),
+            READ: Figure(place.share, f"of the variance, at {reads}"),
+        },
+        expected={"between_sample_share": Figure(rule.varies, "of the variance, or more")},
+        remedy=snippets.advice(
+            f"{first}{'look' if first else 'Look'} at what stands between {reads} and {layer}: a mean, a softmax or a normalisation"
+            " over dimension 0, which is the batch (dim=1 is meant, as a rule); an index to a token or a time step that has not"
+            f" seen the rest; {'' if first else mask + '; '}a factor of 0. The weights have no part in it.",
+            "print(x.float().flatten(1).std(0).max())  # of what is handed over, line by line: 0 where the samples are all the same",
+        ),
+        source=rule.source,
+    )
