@@ -5,7 +5,7 @@
 
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
-import { formatStep } from "./format.js";
+import { formatStep, shortNames } from "./format.js";
 import { heatmap } from "./heatmap.js";
 import { card, reading } from "./parts.js";
 import { columnAt } from "./payload.js";
@@ -83,6 +83,20 @@ export function attentionPanel(ctx) {
   };
 }
 
+/** @type {WeakMap<Series, import("./types.js").Label[]>} */
+const labelled = new WeakMap();
+
+/** @param {Series} heads */
+function labelsOf(heads) {
+  let labels = labelled.get(heads);
+  if (!labels) {
+    const texts = shortNames(heads.names);
+    labels = texts.map((text) => ({ text, kind: "", fold: "", inside: false }));
+    labelled.set(heads, labels);
+  }
+  return labels;
+}
+
 /** @param {Context} ctx @param {string} id */
 function headMap(ctx, id) {
   const quantity = quantityOf(id);
@@ -106,7 +120,7 @@ function headMap(ctx, id) {
       const inside = layers.find((one) => one.name === cell.name || one.name.startsWith(`${cell.name}.`));
       if (inside) ctx.set({ view: "layer", layer: inside.name });
     },
-    // Heads are few: the picture is always whole.
+    // A few rows and columns: there is nothing to come closer to.
     onZoom() {},
     onWhole() {},
   });
@@ -136,7 +150,7 @@ function headMap(ctx, id) {
       if (picture.element.parentElement === null) holder.body(picture.element);
       picture.show({
         series: heads,
-        labels: heads.names.map((text) => ({ text, kind: "", fold: "", inside: false })),
+        labels: labelsOf(heads),
         view: { rows: [0, heads.names.length], columns: [0, heads.steps.length] },
         quantity,
         wanted: ctx.state.scale,
