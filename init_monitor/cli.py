@@ -25,6 +25,8 @@ _BAD_INPUT = 2
 _INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 plus the number of the signal, as shells count."""
 
+_EXPLORER_FILE = "init_monitor_explorer.html"
+
 _RUN_HELP = "log directory of the run; DIRECTORY@2 is the second of several in one directory"
 
 _STORE_PARTS = frozenset({"init_monitor", "run.jsonl"})
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"init-monitor {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_demo, _add_check, _add_report, _add_compare, _add_explain):
+    for add in (_add_demo, _add_check, _add_report, _add_compare, _add_explain, _add_explore):
         add(commands)
     return parser
 
@@ -147,12 +149,34 @@ def _add_explain(commands: _Commands) -> None:
     explain.set_defaults(run=_explain)
 
 
-def _html_option(parser: argparse._ActionsContainer, default: str) -> None:
+def _add_explore(commands: _Commands) -> None:
+    explore = commands.add_parser(
+        "explore",
+        help="a page to play with: what initial weights do to signal, gradients and training",
+        description="Writes one self-contained HTML page that computes networks in the browser: variance over depth, weight "
+        "distributions, signal propagation and a training race, by recipe, activation and residual form.",
+    )
+    explore.add_argument(
+        "factory",
+        metavar="MODULE:FACTORY",
+        nargs="?",
+        help="a function as check takes it: the page then also shows its network, and what each recipe makes of it",
+    )
+    explore.add_argument(
+        "--seed", type=int, default=0, help="torch's seed before FACTORY is called (default: %(default)s)"
+    )
+    _html_option(explore, _EXPLORER_FILE, always=True)
+    explore.add_argument("--open", action="store_true", help="open the page in the browser")
+    explore.set_defaults(run=_explore)
+
+
+def _html_option(parser: argparse._ActionsContainer, default: str, *, always: bool = False) -> None:
     parser.add_argument(
         "--html",
         type=Path,
         nargs="?",
         const=Path(default),
+        default=Path(default) if always else None,
         metavar="FILE",
         help=f"write one self-contained HTML page with all pictures (default FILE: {default})",
     )
@@ -212,6 +236,22 @@ def _compare(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     command = import_module("init_monitor.explain_command")
     return int(command.main(options.code, markdown=options.md))
+
+
+def _explore(options: argparse.Namespace) -> int:
+    if options.factory is None:
+        from init_monitor.page.explorer_page import explorer_page  # noqa: PLC0415 - only where it is needed
+
+        page = explorer_page()
+    else:
+        # By name: without a network of one's own torch is not needed.
+        page = str(import_module("init_monitor.explore_command").page_of(options.factory, seed=options.seed))
+    _write(options.html, page)
+    if options.open:
+        import webbrowser  # noqa: PLC0415
+
+        webbrowser.open(options.html.absolute().as_uri())
+    return 0
 
 
 def _noticed(runs: Sequence[StoredRun]) -> int:

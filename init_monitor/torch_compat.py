@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -31,26 +32,22 @@ _OUTSIDE_BACKWARD = -1
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001 - no public way to ask; looked up once, as it is asked often
 
 
-class Hook:
+class Hook(partial[None]):
     """A hook that stays with the model it was put on: on a copy of it (an EMA) or in a pickle it does nothing.
 
-    Args:
-        call: called with ``bound`` and then with what torch gives; ``None`` for a hook that does nothing.
-        *bound: first arguments, such as the name of a layer.
+    Called with what it is made with (a function, and first arguments such as the name of a layer) and then with what torch gives.
     """
 
-    __slots__ = ("_bound", "_call")
+    def __reduce__(self) -> tuple[Callable[[], Hook], tuple[()]]:
+        return _no_hook, ()
 
-    def __init__(self, call: Callable[..., None] | None = None, *bound: object) -> None:
-        self._call, self._bound = call, bound
 
-    def __call__(self, *given: object) -> None:
-        """Pass on what torch gives."""
-        if self._call is not None:
-            self._call(*self._bound, *given)
+def _nothing(*given: object) -> None:
+    """Take what torch gives, and do nothing."""
 
-    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
-        return Hook, ()
+
+def _no_hook() -> Hook:
+    return Hook(_nothing)
 
 
 class Attachment:
@@ -110,6 +107,10 @@ def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
     return (given[0], given[1]) if len(given) > 1 else ({}, given[0])
 
 
+_COMPILING = frozenset({"torch._dynamo", "torch.nn.attention.flex_attention"})
+"""Modules without which nothing is compiled."""
+
+
 class EagerMode:
     """Keeps compiled graphs from running while anybody asks for it; the process has one setting for all.
 
@@ -126,8 +127,8 @@ class EagerMode:
 
     def hold(self, holder: object) -> None:
         """Switch to eager mode, until every holder has released it."""
-        # Nothing can be compiled before dynamo is imported.
-        if "torch._dynamo" not in sys.modules:
+        # Nothing can be compiled before dynamo is imported, but by flex_attention, which imports it when it is called.
+        if not _COMPILING.intersection(sys.modules):
             return
         with self._lock:
             self._holders.add(holder)

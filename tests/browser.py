@@ -38,6 +38,10 @@ LOOPBACK = {"localhost", "127.0.0.1"}
 WAIT_MS = 60_000
 """Machines are shared and slow at times."""
 
+SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+MAP = "section[data-quantity={}] .surface"
+"""A picture of the overview, by its quantity."""
+
 RUNNER = """
 import sys
 from tensorboard import default, program
@@ -185,3 +189,26 @@ COLOURS = """(canvas) => {
   return new Set(new Uint32Array(data.buffer)).size;
 }"""
 """How many colours a canvas shows: an empty one has one, axes alone a few dozen (their letters have soft edges)."""
+
+
+def number(text: str) -> float:
+    """Read a number as the page writes it."""
+    text = text.translate(SUPERSCRIPT).replace(",", "")
+    found = re.fullmatch(r"(-?[\d.]+)(?:×10(-?\d+))?( %)?", text.strip())
+    assert found, text
+    return float(found[1]) * 10.0 ** int(found[2] or 0) * (0.01 if found[3] else 1.0)
+
+
+def hover(page: Watched, frame: Any, selector: str, x: float, y: float) -> dict[str, str]:
+    """Point at a share of the width and height of a picture, and read the box that appears."""
+    frame.locator(selector).first.scroll_into_view_if_needed()
+    box = frame.locator(selector).first.bounding_box()
+    page.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    frame.wait_for_selector(".tooltip:not([hidden])")
+    return {
+        "title": frame.inner_text(".tooltip .tip-title"),
+        **{
+            row.locator("span").inner_text(): row.locator("b").inner_text()
+            for row in frame.locator(".tooltip .reading").all()
+        },
+    }

@@ -68,6 +68,21 @@ def residual(depth: int = 12, width: int = 64) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), *(Block(width) for _ in range(depth)), nn.Linear(width, 4))
 
 
+class Tokens(nn.Module):
+    """A transformer of twelve layers over eight tokens; its stream is normalised after every addition, or before."""
+
+    def __init__(self, *, norm_first: bool) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, norm_first=norm_first)
+        self.encoder = nn.TransformerEncoder(layer, 12, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = self.head(self.encoder(self.embed(x.view(-1, 8, 8))).mean(1))
+        return summed
+
+
 def fit(
     directory: Path, net: Callable[[], nn.Module], gain: float, steps: int = 40, rate: float = 1e-3, **options: Any
 ) -> InitMonitor:

@@ -161,7 +161,8 @@ def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
 def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
     """Give the optimizers that the module makes what another one was given: its arguments, and parameters that none has."""
     configure = module.configure_optimizers
-    plain = type(given)([nn.Parameter(torch.zeros(1))])
+    make: Any = type(given)
+    plain = make([nn.Parameter(torch.zeros(1))])
     ours = given.param_groups[0]
     changed = {name: ours[name] for name, usual in plain.defaults.items() if name == "lr" or ours[name] != usual}
 
@@ -173,7 +174,7 @@ def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
                 group.update({name: value for name, value in changed.items() if name in group})
         outside = [parameter for parameter in ours["params"] if parameter.requires_grad and parameter not in held]
         if outside:
-            next(_optimizers(made)).add_param_group({"params": outside})
+            next(_optimizers(made)).add_param_group({"params": outside, **changed})
         return made
 
     module.configure_optimizers = configured  # type: ignore[method-assign]

@@ -34,19 +34,19 @@ class Result:
         judged: the verified cases.
         dropped: the others, which count in no number.
         remedied: what came of the remedies of runs that did not reach their twin, with whether they do then.
-        pieces: how many different pieces of code the findings of all runs have.
-        broken: of these, the ones that raise when they are run: case, code of the finding, and error.
         seconds: wall time of it all.
         jobs: processes.
+        pieces: how many different pieces of code the findings of all runs have.
+        broken: of these, the ones that raise when they are run: case, code of the finding, and error.
     """
 
     judged: tuple[Judged, ...]
     dropped: tuple[Judged, ...]
     remedied: tuple[tuple[Remedied, bool], ...]
-    pieces: int
-    broken: tuple[tuple[str, str, str], ...]
     seconds: float
     jobs: int
+    pieces: int = 0
+    broken: tuple[tuple[str, str, str], ...] = ()
 
 
 @cache
@@ -139,4 +139,4 @@ def measure(
         checks = [pool.submit(_check_code, name, told) for (name, _), told in codes.items()]
         broken = tuple(found for check in checks if (found := check.result())[2])
         remedied = [(trial.result(), reached(trial.result(), twin)) for twin, trial in trials]
-    return Result(tuple(held), tuple(dropped), tuple(remedied), len(codes), broken, time.perf_counter() - began, jobs)
+    return Result(tuple(held), tuple(dropped), tuple(remedied), time.perf_counter() - began, jobs, len(codes), broken)

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns of the console."""
 
-TO_DO = "  What to do: "
+TO_DO, SOURCE = "  What to do:", "  Source: "
+"""How the paragraphs around the code begin; two columns are the margin of prose."""
 
 
 def copied(finding: Finding) -> str:
     """Return the lines of code below what to do, as they stand on the console."""
     out = io.StringIO()
-    Console(file=out, width=WIDTH, color_system=None).print(findings_panel(finding, plain=True, whole=True))
+    Console(file=out, width=WIDTH, color_system=None).print(findings_panel(finding, plain=True, whole=True), crop=False)
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    after = [i for i, line in enumerate(lines) if line.startswith(TO_DO.rstrip())]
+    after = [i for i, line in enumerate(lines) if line.startswith(TO_DO)]
     if not finding.remedy_code or not after:
         return ""
-    begin = lines.index("", after[0]) + 1
-    end = len(lines) - 1 - next(i for i, line in enumerate(reversed(lines)) if line == "" or i == len(lines) - 1)
-    return "\n".join(lines[begin:end] if end > begin else lines[begin:-1])
+    shown = lines[lines.index("", after[0]) + 1 : -1]  # the last line is a rule
+    sources = [i for i, line in enumerate(shown) if line.startswith(SOURCE)]
+    return "\n".join(shown[: sources[-1] - 1] if sources else shown)

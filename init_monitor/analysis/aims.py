@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LARGEST = frozenset({Measure.SATURATED, Measure.DEAD, Measure.OUTPUT})
 """Of these the largest of several layers counts; of the others the one that is furthest from 1, or the least."""
 
+_OF_ACTIVATIONS = frozenset({Measure.SATURATED, Measure.DEAD})
 _COLUMNS = {
     Measure.SATURATED: Quantity.SATURATED_FRACTION,
     Measure.DEAD: Quantity.DEAD_FRACTION,
@@ -88,7 +89,9 @@ def _values(measure: Measure, names: frozenset[str], record: StepRecord, structu
             yield Measured(record).forward(stream).steady_total ** (1 / max(stream.blocks, 1))
     else:
         for layer in structure.layers:
-            if layer.name in names or layer.module in names:
+            # An activation is named by itself, or by the layer that feeds it.
+            fed = measure in _OF_ACTIVATIONS and not names.isdisjoint(layer.inputs)
+            if layer.name in names or layer.module in names or fed:
                 yield _of_layer(measure, layer, record, structure)
 
 

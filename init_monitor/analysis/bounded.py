@@ -25,6 +25,12 @@ def bounds_of(layer: Layer) -> Bounds:
     return UNKNOWN if known is None or known.bounds is None else known.bounds
 
 
+def bounds_of_tanh() -> Bounds:
+    """Return what is known of the tanh that recurrent layers have inside."""
+    known = activation_called("Tanh")
+    return UNKNOWN if known is None or known.bounds is None else known.bounds
+
+
 def steepest_of(layer: Layer) -> float:
     """Return the square of an activation's largest derivative: the part of a gradient's mean square that can pass at all."""
     known = activation_called(layer.kind)

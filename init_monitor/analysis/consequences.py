@@ -13,12 +13,12 @@ STEPS = "IM603"
 """The code of steps of the wrong size."""
 
 SIGNAL = (
-    "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM401", "IM501", "IM502", STEPS, "IM701", "IM702",
+    "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM501", "IM502", STEPS, "IM701", "IM702",
 )  # fmt: skip
 """What is wrong with the signal, from which more of the same kind follows."""
 
-IN_PLACE = tuple(code for code in SIGNAL if code != "IM202")
-"""The same for what goes wrong in one place on the way forward: a gradient that fades comes of it, and not the other way round."""
+FADES, GRADIENT_FADES, DEAD, TOTAL = "IM102", "IM202", "IM301", "total_growth"
+"""Codes of a signal and a gradient that fade, and their evidence, which is 0 where they stop; and of what may have stopped them."""
 
 MOST = 0.5
 """Share of the layers of a finding that its cause has to reach: more than what another cause may explain."""
@@ -35,6 +35,9 @@ def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:
     """Say whether a cause lies on one path with most of the layers of a finding."""
     if cause.code == STEPS:
         return too_large(cause)
+    stops = cause.code in {FADES, GRADIENT_FADES} and not cause.evidence.get(TOTAL, 0.0) > 0
+    if stops and (cause.code == GRADIENT_FADES or finding.code == DEAD):
+        return False  # what ends at one place says where, and something else says why
     if not cause.layers or not finding.layers:
         return not cause.layers
     reached = paths.behind(cause.layers, structure) | paths.before(cause.layers, structure)

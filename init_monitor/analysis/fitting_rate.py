@@ -119,7 +119,8 @@ def moves_of(record: StepRecord) -> Column:
         return per_element / SIGNED_SHARE
     seen = _measured(record)
     if any(name in optimizer for name in _ELEMENTWISE):
-        return np.fmin(per_element, seen)
+        moved: Column = np.fmin(per_element, seen)
+        return moved
     if "sgd" in optimizer:
         momentum = record.momentum if 0 <= record.momentum < 1 else 0.0
         return gradients * _left_by_clip(record) / ((1 - momentum) * (1 + momentum) / 2)
@@ -131,7 +132,8 @@ def _measured(record: StepRecord) -> Column:
     moved = record.column(Quantity.UPDATE_RATIO)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         per_unit = moved * record.column(Quantity.WEIGHT_NORM) / record.learning_rate
-    return np.where((moved > _ROUNDED) & np.isfinite(per_unit), per_unit, np.nan)
+    known: Column = np.where((moved > _ROUNDED) & np.isfinite(per_unit), per_unit, np.nan)
+    return known
 
 
 def _left_by_clip(record: StepRecord) -> float:

@@ -56,6 +56,11 @@ class Fans(NamedTuple):
     backward: float = 0.0
 
 
+SIREN = "Sitzmann et al. 2020, 'Implicit neural representations with periodic activation functions', Section 3.2"
+SIREN_FREQUENCY = 30.0
+"""What its authors multiply the output of every layer by before the sine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Initialiser:
     """How one layer should be initialised.
@@ -73,6 +78,23 @@ class Initialiser:
     variance: float = math.nan
     reason: str = ""
     source: str = ""
+
+
+def siren_bound(fan_in: float, frequency: float, *, first: bool = False) -> float:
+    """Return b of the U(-b, b) that a layer in front of ``sin(frequency · x)`` needs.
+
+    >>> siren_bound(6, 30.0) * 30, siren_bound(2, 30.0, first=True)
+    (1.0, 0.5)
+    """
+    return 1.0 / fan_in if first else math.sqrt(6.0 / fan_in) / frequency
+
+
+def siren(frequency: float, fans: Fans, *, first: bool) -> Initialiser:
+    """Return the initialiser of a layer in front of a sine, or of the output layer behind one."""
+    variance = siren_bound(fans.forward, frequency, first=first) ** 2 / 3 if fans.forward else math.nan
+    reason = f"A sine of {frequency:g} times its output follows"
+    reason += ": it takes the coordinates." if first else ", or comes before it: what a sine gets has variance 1."
+    return Initialiser("siren_", {"frequency": frequency, "first": first}, variance, reason, SIREN)
 
 
 def initialiser_for(

@@ -15,12 +15,13 @@ from init_monitor.analysis.initialiser import (
     fans_of,
     initialiser_for,
     recurrent,
+    siren,
     small_embedding,
     transformer,
 )
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_blocks import blocks_by_end, output_layer
-from init_monitor.records import Role
+from init_monitor.records import INPUT, Role
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def choice_for(
     """
     fans = fans or fans_of(layer)
     place = place or place_of(layer, structure)
+    if (frequency := _frequency(layer, structure, place)) and layer.role is Role.WEIGHT:
+        return siren(frequency, fans, first=set(layer.inputs) <= {INPUT} and bool(layer.frequency))
     if place is Place.RESIDUAL_END:
         return _end(blocks_by_end(structure)[layer.module], layer, structure, fans, zero=zero)
     if place is Place.HIDDEN and layer.transformer:
@@ -75,6 +78,14 @@ def choice_for(
     if place is Place.RECURRENT:
         return recurrent(layer.torch_kind, fans)
     return _plain(layer, structure, place, fans)
+
+
+def _frequency(layer: Layer, structure: Structure, place: Place) -> float:
+    """Return what the output of a layer is multiplied by before a sine; of the output layer, what its input was; else 0."""
+    if layer.frequency or place is not Place.OUTPUT:
+        return layer.frequency
+    known = structure.by_name()
+    return max((known[name].frequency for name in layer.inputs if name in known), default=0.0)
 
 
 def _plain(layer: Layer, structure: Structure, place: Place, fans: Fans) -> Initialiser:

@@ -112,13 +112,17 @@ def pull_of(stretch: Sequence[Pace]) -> float:
 
 def growth_of(history: History) -> tuple[float, int]:
     """Return how many times larger all weights together have become in a few steps, and in how many; NaN if unknown."""
-    weights, last = weights_of(history.structure), history.last
+    last = history.last
     recent = [r for r in history.records if last.step - r.step <= FEW_STEPS]
-    before, now = (
-        math.hypot(*(norm for name, norm in _norms(record).items() if name in weights)) for record in (recent[0], last)
-    )
+    before, now = (_norm_of_all(record, history.structure) for record in (recent[0], last))
     steps = last.step - recent[0].step
     return (now / before, steps) if before > 0 and steps > 0 else (math.nan, 0)
+
+
+@once
+def _norm_of_all(record: StepRecord, structure: Structure) -> float:
+    weights = weights_of(structure)
+    return math.hypot(*(norm for name, norm in _norms(record).items() if name in weights))
 
 
 def _norms(record: StepRecord) -> dict[str, float]:

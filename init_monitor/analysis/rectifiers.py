@@ -9,10 +9,11 @@ import numpy as np
 
 from init_monitor.analysis.weight_order import weights_ahead_of
 from init_monitor.records import Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from init_monitor.records import Layer, StepRecord, Structure
 
@@ -88,7 +89,37 @@ def rectifiers(
             found.append(
                 RectifierUnits(layer, *(float(x[i]) for x in (dead, positive, zeros, samples, units, at_least)))
             )
-    return found
+    return _of_all_calls(found, structure)
+
+
+def _of_all_calls(found: list[RectifierUnits], structure: Structure) -> list[RectifierUnits]:
+    """Judge the calls of one rectifier behind one weight together: a unit has one sign only if it has it in each of them."""
+    same = _same_units(structure)
+    if not same:
+        return found
+    by_name = {units.layer.name: units for units in found}
+    judged = []
+    for units in found:
+        calls = [by_name[name] for name in same.get(units.layer.name, ()) if name in by_name] or [units]
+        judged.append(
+            units._replace(
+                dead=min(one.dead for one in calls),
+                all_positive=min(one.all_positive for one in calls),
+                at_least=min(one.at_least for one in calls),
+            )
+        )
+    return judged
+
+
+@once
+def _same_units(structure: Structure) -> Mapping[str, tuple[str, ...]]:
+    """Return, for each rectifier whose units are looked at in several calls (a discriminator's two), the names of these calls."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for layer in structure.layers:
+        fed = feeding(layer, structure) if layer.role is Role.ACTIVATION and layer.piecewise_linear else None
+        if fed is not None and "/" not in layer.name:
+            groups.setdefault((layer.module, fed.module), []).append(layer.name)
+    return {name: tuple(names) for names in groups.values() if len(names) > 1 for name in names}
 
 
 def detectable_rate(samples: float) -> float:

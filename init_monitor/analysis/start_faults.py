@@ -127,6 +127,8 @@ def _signals(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
     signal = signal_of(record, structure)
     for segment in _chains(structure):
         at = signal.of(segment)
+        if any(layer.frequency for layer in segment.layers):
+            continue  # what a sine multiplies by its frequency is smaller by that than what the first layer makes of coordinates
         if at.silent_from() is not None:
             yield StartFault("signal", _modules(segment), math.inf, "what it gives is constant")
             continue

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from init_monitor.capture.taps import Tap
-from init_monitor.measures.attention import ENTROPY, FIRST, KEYS, KINDS, LOGITS, ONE_PLACE, Looks, attention_partials
+from init_monitor.measures.attention import ENTROPY, FIRST, KEYS, KINDS, ONE_PLACE, SQUARES, Looks, attention_partials
 from init_monitor.records import Attention, Role
 from init_monitor.records.quantities import HEAD_QUANTITIES, Quantity
 from init_monitor.torch_compat import is_training_signal, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from torch import Tensor
 
     from init_monitor.capture.accumulator import Accumulator
     from init_monitor.capture.hooks import LayerHooks
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 MOST_HEADS = 4096
 """Heads that are measured at most: 64 layers of 64."""
 
-MOST_WAITING = 1 << 22
-"""Logits that wait to be reduced together."""
+MOST_WAITING = 1 << 16
+"""Logits that wait to be reduced together: more than fit a cache are not worth copying."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,17 +124,15 @@ class AttentionTaps:
         waiting, self._waiting, self._count = self._waiting, {}, 0
         for group in waiting.values():
             added = [looks.added for _, looks in group if looks.added is not None]
-            together = Looks(torch.cat([looks.logits for _, looks in group]), torch.cat(added) if added else None)
-            partials = attention_partials(together).unflatten(0, (KINDS, -1))
-            begin = 0
-            rows: list[int] = []
-            for tap, _ in group:
-                rows += tap.rows
-            pieces = []
-            for tap, _ in group:
-                pieces.append(partials[:, begin : begin + tap.site.heads].flatten(0, 1))
-                begin += tap.site.heads
-            group[0][0].accumulator.add(rows, torch.cat(pieces))
+            partials = attention_partials(
+                _stacked([looks.logits for _, looks in group]), _stacked(added) if added else None
+            )
+            rows = [row for tap, _ in group for row in tap.rows]
+            group[0][0].accumulator.add(rows, partials.flatten(0, 2))
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
 
 
 def attentions_of(taps: Iterable[AttentionTap], names: Mapping[TapKey, str]) -> tuple[Attention, ...]:
@@ -168,7 +168,7 @@ def attentions_of(taps: Iterable[AttentionTap], names: Mapping[TapKey, str]) -> 
 
 
 _READ = (
-    (Quantity.ATTENTION_LOGIT_MAX, LOGITS, "abs_max"),
+    (Quantity.ATTENTION_LOGIT_MAX, SQUARES, "abs_max"),
     (Quantity.ATTENTION_ENTROPY, ENTROPY, "mean"),
     (Quantity.ATTENTION_ONE_PLACE, ONE_PLACE, "mean"),
     (Quantity.ATTENTION_FIRST, FIRST, "mean"),
@@ -180,9 +180,9 @@ _READ = (
 def head_columns(taps: Sequence[AttentionTap], reader: Reader) -> Columns:
     """Fill every quantity of the heads, all heads of all attentions one after another."""
     at = [reader.index((tap.accumulator, row) for tap in taps for row in _rows(tap, kind)) for kind in range(KINDS)]
-    columns: Columns = {quantity: np.full(len(at[LOGITS]), np.nan) for quantity in HEAD_QUANTITIES}
+    columns: Columns = {quantity: np.full(len(at[SQUARES]), np.nan) for quantity in HEAD_QUANTITIES}
     columns.update({quantity: reader.column(at[kind], moment) for quantity, kind, moment in _READ})
-    columns[Quantity.ATTENTION_LOGIT_RMS] = np.sqrt(reader.column(at[LOGITS], "mean_square"))
+    columns[Quantity.ATTENTION_LOGIT_RMS] = np.sqrt(reader.column(at[SQUARES], "mean"))
     return columns
 
 

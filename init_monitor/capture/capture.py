@@ -317,7 +317,16 @@ class Capture:
     ) -> None:
         signature = (
             tuple(
-                (tap.key, tuple(tap.feeds), tap.direct, tap.dtype, tap.takes_input, tap.takes_own, tap.one_value)
+                (
+                    tap.key,
+                    tuple(tap.feeds),
+                    tap.direct,
+                    tap.dtype,
+                    tap.takes_input,
+                    tap.takes_own,
+                    tap.one_value,
+                    tap.frequency,
+                )
                 for tap in taps
             ),
             tuple((addition.site, addition.depth, addition.dtype) for addition in additions),

@@ -8,6 +8,7 @@ from init_monitor.capture.attention import AttentionTaps
 from init_monitor.capture.ends import EndTaps
 from init_monitor.capture.functions import FunctionCalls
 from init_monitor.capture.residual import ResidualTaps
+from init_monitor.capture.taps import Tap
 from init_monitor.structure.probe import STOPPED, Probe
 from init_monitor.torch_compat import is_training_signal, unseen
 
@@ -99,6 +100,9 @@ class ForwardProbe:
             self.residuals.forget(arithmetic.sums)
             ending = map(_stable, arithmetic.activations)
             self._functions.end_forward(self._probe.reduced, self._probe.shared, ending)
+            for maker, frequency in self._probe.sines.items():
+                if isinstance(maker, Tap):
+                    maker.frequency = frequency
             causes = list(self._probe.causes)
             self.on_leaves(self._probe.leaves)
         finally:

@@ -193,7 +193,8 @@ class LayerHooks(Tapping):
         if done is None:
             calls[name] += 1
         call = calls[name] - 1
-        got = Received(got.tensor, got.asked, None if got.tensor is None else self.find(got.tensor), got.data)
+        if got.tensor is not None:
+            got.origin = self.find(got.tensor)
         found = False
         # A module that adds to its input and passes all of it on made only what it added.
         handed_on = set(done or ())

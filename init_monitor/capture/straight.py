@@ -102,7 +102,10 @@ class Straight:
         x = tensor if type(tensor) in PLAIN else local(tensor.detach())
         form = self._forms[row]
         if form is None or not (
-            form.shape == x.shape and form.plan == plan and form.dtype is x.dtype and form.strides == x.stride()
+            (form.plan is plan or form.plan == plan)
+            and form.dtype is x.dtype
+            and form.shape == x.shape
+            and form.strides == x.stride()
         ):
             form = self._forms[row] = self._form(x, plan)
         if gradient:

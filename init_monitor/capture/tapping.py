@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -48,7 +49,8 @@ class Call(NamedTuple):
     site: MixingSite | None = None
 
 
-class Received(NamedTuple):
+@dataclass(slots=True)
+class Received:
     """What a call got.
 
     Attributes:

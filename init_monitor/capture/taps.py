@@ -71,6 +71,7 @@ class Tap:
         fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
         reduction: what is reduced of its output.
+        frequency: what its output is multiplied by before a sine takes it; 0 if none does.
     """
 
     key: TapKey
@@ -95,6 +96,7 @@ class Tap:
     fans: Fans = NO_FANS
     one_value: bool = False
     reduction: Reduction = MOMENTS
+    frequency: float = 0.0
 
 
 class Origin(NamedTuple):

@@ -15,7 +15,7 @@ from init_monitor.measures.partials import COUNT, HIGH, LOW, M2, MEAN, NONFINITE
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOGITS, ENTROPY, ONE_PLACE, FIRST, KEYS = range(5)
+SQUARES, ENTROPY, ONE_PLACE, FIRST, KEYS = range(5)
 KINDS = 5
 """What :func:`attention_partials` gives of each head."""
 
@@ -33,6 +33,10 @@ _ALONE = 2
 """Keys a row has to see to have a choice."""
 
 
+_UNSEEN = -1e30
+"""Logit of a key that is not seen: its weight is 0, and 0 times it is still a number."""
+
+
 class Looks(NamedTuple):
     """A few rows of an attention.
 
@@ -45,58 +49,67 @@ class Looks(NamedTuple):
     added: Tensor | None = None
 
 
-def attention_partials(looks: Looks) -> Tensor:
-    """Return partial rows ``[KINDS · H, WIDTH]``: those of all heads' logits first, then of their entropies, and so on.
+def attention_partials(logits: Tensor, added: Tensor | None = None) -> Tensor:
+    """Return partial rows ``[G, KINDS, H, WIDTH]`` of the heads of ``G`` attentions.
 
-    Of a head: its visible logits; the entropy of its rows over ln T, where T is how many keys a row sees; 1 for a row with
-    more than :data:`ONE_PLACE_FROM` on one key; 1 for a row with more than :data:`FIRST_FROM` on the first key; T. A row that
-    sees fewer than two keys has no choice and does not count. Logits that are not finite are counted and left out, and so
-    are their rows.
+    Of a head: the squares of its visible logits, whose mean is theirs and whose largest is the largest magnitude itself; the
+    entropy of its rows over ln T, where T is how many keys a row sees; 1 for a row with more than :data:`ONE_PLACE_FROM` on one key;
+    1 for a row with more than :data:`FIRST_FROM` on the first key; T. A row that sees fewer than two keys has no choice, and
+    counts for its logits only; one with a logit that is not finite is left out.
+
+    Args:
+        logits: ``[G, H, N, S]``, see :class:`Looks`.
+        added: ``[G, H or 1, N, S]``, likewise.
     """
-    logits, added = looks
     if added is None:
-        seen, total = torch.ones_like(logits, dtype=torch.bool), logits
+        visible, total = logits, logits
+        keys = torch.full((), logits.shape[-1], dtype=logits.dtype, device=logits.device)
     else:
-        top = added.amax(-1, keepdim=True)
-        # -inf - -inf is NaN, which is not above: a row that sees nothing.
-        seen = (added - top > HIDES).expand_as(logits)
-        total = (logits + added).masked_fill(~seen, -torch.inf)
-    keys = seen.sum(-1)
-    shifted = total - total.amax(-1, keepdim=True)
-    exponents = shifted.exp()
-    sums = exponents.sum(-1, keepdim=True)
-    weights = exponents / sums
-    entropy = sums.squeeze(-1).log() - (weights * shifted.masked_fill(~seen, 0.0)).sum(-1)
-    # A row with a logit that is not finite has weights that are NaN.
-    counts = (keys >= _ALONE) & entropy.isfinite()
+        # A row that sees nothing has -inf as its largest, which is not above itself.
+        seen = added > added.amax(-1, keepdim=True) + HIDES
+        keys = seen.to(logits.dtype).sum(-1)
+        visible = torch.where(seen, logits, 0.0)
+        total = torch.where(seen, logits + added, _UNSEEN)
+    low, high = visible.aminmax(dim=-1)
+    norms = torch.linalg.vector_norm(visible, dim=-1)
+    shares = total.log_softmax(-1)
+    largest, first = shares.amax(-1).exp(), shares[..., 0].exp()
+    entropy = -shares.exp().mul_(shares).sum(-1)
+    keys = keys.expand_as(entropy)
     rows = torch.stack(
         (
-            (entropy / keys.to(entropy.dtype).log()).clamp(0.0, 1.0),
-            (weights.amax(-1) > ONE_PLACE_FROM).to(entropy.dtype),
-            (weights[..., 0] > FIRST_FROM).to(entropy.dtype),
-            keys.to(entropy.dtype),
-        )
+            (entropy / keys.log()).clamp(0.0, 1.0),
+            (largest > ONE_PLACE_FROM).to(entropy.dtype),
+            (first > FIRST_FROM).to(entropy.dtype),
+            keys,
+        ),
+        1,
     )
-    finite = logits.isfinite()
-    return torch.cat(
-        (
-            _partials(logits.flatten(1), (seen & finite).flatten(1), (seen & ~finite).flatten(1)),
-            _partials(rows.flatten(0, 1), counts.expand_as(rows).flatten(0, 1), None),
-        )
-    )
+    finite = norms.isfinite() & entropy.isfinite()
+    counts = (finite & (keys >= _ALONE)).unsqueeze(1).expand_as(rows)
+    result = _partials(rows, counts)
+    wide = result.dtype
+    squares = result.new_zeros(*norms.shape[:2], WIDTH)
+    squares[..., COUNT] = keys.masked_fill(~finite, 0.0).sum(-1, dtype=wide)
+    sums = norms.to(wide).masked_fill_(~finite, 0.0).square_().sum(-1)
+    squares[..., MEAN] = sums / squares[..., COUNT].clamp_min(1)
+    largest_magnitudes = torch.maximum(high, -low)
+    squares[..., LOW] = largest_magnitudes.masked_fill(~finite, torch.inf).amin(-1)
+    squares[..., HIGH] = largest_magnitudes.masked_fill(~finite, -torch.inf).amax(-1)
+    squares[..., NONFINITE] = (~finite).sum(-1).to(wide)
+    return torch.cat((squares.unsqueeze(1), result), 1)
 
 
-def _partials(x: Tensor, kept: Tensor, odd: Tensor | None) -> Tensor:
-    """Return the partial rows ``[G, WIDTH]`` of the elements of ``x``, ``[G, n]``, that are kept."""
+def _partials(x: Tensor, kept: Tensor) -> Tensor:
+    """Return the partial rows ``[..., WIDTH]`` of the elements of ``x``, ``[..., n]``, that are kept."""
     wide = wide_dtype(x.device)
-    result = torch.zeros(len(x), WIDTH, dtype=wide, device=x.device)
+    result = torch.zeros(*x.shape[:-1], WIDTH, dtype=wide, device=x.device)
     count = kept.sum(-1).to(wide)
-    mean = x.masked_fill(~kept, 0.0).sum(-1, dtype=wide) / count.clamp_min(1)
-    apart = (x - mean.to(x.dtype).unsqueeze(-1)).masked_fill(~kept, 0.0)
-    result[:, COUNT], result[:, MEAN] = count, mean
-    result[:, M2] = (apart * apart).sum(-1, dtype=wide)
-    result[:, LOW] = x.masked_fill(~kept, torch.inf).amin(-1)
-    result[:, HIGH] = x.masked_fill(~kept, -torch.inf).amax(-1)
-    if odd is not None:
-        result[:, NONFINITE] = odd.sum(-1).to(wide)
+    known = x.to(wide).masked_fill_(~kept, 0.0)
+    mean = known.sum(-1) / count.clamp_min(1)
+    apart = (known - mean.unsqueeze(-1)).masked_fill_(~kept, 0.0)
+    result[..., COUNT], result[..., MEAN] = count, mean
+    result[..., M2] = apart.square_().sum(-1)
+    result[..., LOW] = x.masked_fill(~kept, torch.inf).amin(-1)
+    result[..., HIGH] = x.masked_fill(~kept, -torch.inf).amax(-1)
     return result

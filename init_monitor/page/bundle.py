@@ -10,13 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+EXPLORER = Path(__file__).parent / "explorer"
+"""Modules of the explorer, which import those of the page; no two modules of both have one name."""
 
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', flags=re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "(?:\./|\.\./static/)([\w-]+\.js)";\n', flags=re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", flags=re.MULTILINE)
 _OTHER = re.compile(r"^(?:import|export)\b.*|\bimport\.meta\b", flags=re.MULTILINE)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def script(entry: str = "report.js") -> str:
     """Return everything that ``entry`` needs as one script, which leaves its exports in ``initMonitorPage``.
 
@@ -37,6 +39,11 @@ def style() -> str:
     return (STATIC / "style.css").read_text(encoding="utf-8")
 
 
+def explorer_style() -> str:
+    """Return the style sheet of what the explorer has beyond the page."""
+    return (EXPLORER / "explorer.css").read_text(encoding="utf-8")
+
+
 def report_style() -> str:
     """Return the style sheet of the text around the pictures in a report."""
     return (STATIC / "report.css").read_text(encoding="utf-8")
@@ -48,10 +55,15 @@ def _add(name: str, done: dict[str, str], above: tuple[str, ...]) -> None:
         raise ValueError(message)
     if name in done:
         return
-    source = (STATIC / name).read_text(encoding="utf-8")
+    source = _file(name).read_text(encoding="utf-8")
     for needed in _IMPORT.findall(source):
         _add(needed[1], done, (*above, name))
     done[name] = _as_function(name, source)
+
+
+def _file(name: str) -> Path:
+    own = EXPLORER / name
+    return own if own.is_file() else STATIC / name
 
 
 def _as_function(name: str, source: str) -> str:

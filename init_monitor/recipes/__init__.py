@@ -3,7 +3,7 @@
 For a tensor, a layer or all layers of a model::
 
     he_normal_  he_uniform_  xavier_normal_  xavier_uniform_  lecun_normal_  orthogonal_  small_output_
-    lstm_  gru_  rnn_  embedding_  normalisation_defaults_
+    lstm_  gru_  rnn_  embedding_  normalisation_defaults_  siren_
 
 For a whole network, which is run once on a batch to see where its residual additions are::
 
@@ -32,6 +32,7 @@ from init_monitor.recipes.residual_sums import (
     rescale_factors as rescale_factors,
     rescaled_sum as rescaled_sum,
 )
+from init_monitor.recipes.siren import siren_ as siren_
 from init_monitor.recipes.variance_scaling import (
     he_normal_ as he_normal_,
     he_uniform_ as he_uniform_,

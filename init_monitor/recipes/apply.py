@@ -14,6 +14,7 @@ from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.embedding import embedding_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.recurrent import gru_, lstm_, rnn_
+from init_monitor.recipes.siren import siren_
 from init_monitor.recipes.variance_scaling import he_normal_, lecun_normal_, xavier_normal_
 from init_monitor.recipes.weights import weights_of
 from init_monitor.recipes.zero_ends import zero_layer
@@ -32,6 +33,18 @@ NAMES_IN_A_LINE = 4
 """Module names on one line of the code."""
 
 
+HEADER = (
+    "import torch",
+    "from torch import nn",
+    "",
+    "",
+    "@torch.no_grad()",
+    "def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:",
+    '    """Initialise the model. The generator, if one is given, is on its device."""',
+)
+"""Lines of :func:`code_of` before the first layer."""
+
+
 def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torch.Generator | None) -> None:
     for weight in weights_of(module, "apply_", frozen=False, recurse=False):
         weight.fill(partial(nn.init.normal_, std=options["std"], generator=generator), generator)
@@ -44,6 +57,7 @@ _ACTIONS: Mapping[str, Action] = {
     "lecun_normal_": lambda m, _, g: lecun_normal_(m, generator=g, recurse=False),
     "small_output_": _plain_normal,
     "gpt_": _plain_normal,
+    "siren_": lambda m, o, g: siren_(m, **o, generator=g, recurse=False),
     "embedding_": lambda m, o, g: embedding_(m, **o, generator=g),
     "lstm_": lambda m, _, g: lstm_(m, generator=g),
     "gru_": lambda m, _, g: gru_(m, generator=g),
@@ -72,18 +86,10 @@ def carry_out(plans: Iterable[LayerPlan], model: nn.Module, generator: torch.Gen
 
 def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     """Return a function ``initialise(model, generator=None)`` that does the same with torch alone."""
-    lines = [
-        "import torch",
-        "from torch import nn",
-        "",
-        "",
-        "@torch.no_grad()",
-        "def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:",
-        '    """Initialise the model. The generator, if one is given, is on its device."""',
-    ]
+    lines = [*HEADER]
     groups = in_groups(plans, model)
     for statements, group in groups.items():
-        lines.append(f"    # {_comment(group)}")
+        lines.append(f"    # {comment_of(group)}")
         lines += [f"    {line}" for line in _loop([plan.layer for plan in group])]
         lines += [f"        {line}" for line in ("layer = model.get_submodule(name)", *statements)]
     if not groups:
@@ -91,7 +97,8 @@ def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comment(group: Sequence[LayerPlan]) -> str:
+def comment_of(group: Sequence[LayerPlan]) -> str:
+    """Return what the code says of a group of layers."""
     first = group[0]
     words = first.reason if len({plan.reason for plan in group}) == 1 else f"{first.place}."
     return f"{first.recipe.rstrip('_')}: {words} {first.source}".replace("\n", " ")
@@ -122,6 +129,8 @@ def _statements(plan: LayerPlan, module: nn.Module) -> tuple[str, ...]:
         lines = ("weight = layer.weight.clone()", _draw(plan, module, "weight"), "layer.weight = weight")
     else:
         lines = (_draw(plan, module, "layer.weight"),)
+    if plan.recipe == "siren_":
+        return lines  # its biases are not zero
     if getattr(module, "padding_idx", None) is not None:
         lines += ("layer.weight[layer.padding_idx].zero_()",)
     if not isinstance(getattr(module, "bias", None), Tensor):
@@ -137,6 +146,9 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
         return f"nn.init.zeros_({weight})"
     if "std" in options:
         return f"nn.init.normal_({weight}, std={options['std']:.6g}, generator=generator)"
+    if plan.recipe == "siren_":
+        bound = math.sqrt(3 * plan.target_variance)
+        return f"nn.init.uniform_({weight}, -{bound:.6g}, {bound:.6g}, generator=generator)"
     plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention))
     if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
         # torch.nn.init reads fan_out off the shape, which is wrong with groups or a stride.

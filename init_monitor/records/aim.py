@@ -12,15 +12,15 @@ from init_monitor.records.numbers import number
 class Measure(str, Enum):
     """What a remedy may aim at; the value is how a sentence names it."""
 
-    GROWTH = "growth of the signal's variance per layer"
-    GRADIENT_GROWTH = "growth of the gradient's variance per layer"
-    BLOCK_GROWTH = "growth of the variance per residual block"
-    SATURATED = "share of saturated elements"
-    DEAD = "share of dead units"
-    INPUT = "standard deviation of the input"
-    OUTPUT = "standard deviation of the output"
-    SAMPLES = "share of the variance between samples"
-    WEIGHT = "variance of the weights over what their initialiser draws"
+    GROWTH = "variance growth per layer"
+    GRADIENT_GROWTH = "gradient variance growth per layer"
+    BLOCK_GROWTH = "variance growth per block"
+    SATURATED = "saturated share"
+    DEAD = "dead share of the units"
+    INPUT = "input std"
+    OUTPUT = "output std"
+    SAMPLES = "between-sample share"
+    WEIGHT = "weight variance over that of its initialiser"
 
     def __str__(self) -> str:
         """Return the words."""
@@ -46,12 +46,12 @@ class Aim:
         """Say it.
 
         >>> str(Aim(Measure.GROWTH, ("net.0", "net.2"), 0.9, 1.1)), str(Aim(Measure.DEAD, high=0.4))
-        ("a growth of the signal's variance per layer of 0.9 to 1.1", 'a share of dead units of 0.4 or less')
+        ('variance growth per layer 0.9 to 1.1', 'dead share of the units 0.4 or less')
         """
         if isfinite(self.low) and isfinite(self.high):
-            return f"a {self.measure} of {number(self.low)} to {number(self.high)}"
-        bound = f"{number(self.high)} or less" if isfinite(self.high) else f"{number(self.low)} or more"
-        return f"a {self.measure} of {bound}"
+            return f"{self.measure} {_short(self.low)} to {_short(self.high)}"
+        bound = f"{_short(self.high)} or less" if isfinite(self.high) else f"{_short(self.low)} or more"
+        return f"{self.measure} {bound}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,12 @@ class Confirmation:
         """Say it.
 
         >>> print(Confirmation(Aim(Measure.GROWTH, (), 0.9, 1.1), 1.02))
-        growth of the signal's variance per layer: 1.02, as expected (0.9 to 1.1)
+        variance growth per layer: 1.02, as expected (0.9 to 1.1)
         """
-        low, high = self.aim.low, self.aim.high
-        span = (
-            f"{number(low)} to {number(high)}"
-            if isfinite(low) and isfinite(high)
-            else str(self.aim).rpartition(" of ")[2]
-        )
+        span = str(self.aim).removeprefix(f"{self.aim.measure} ")
         word = "as expected" if self.holds else "not as expected"
         return f"{self.aim.measure}: {number(self.measured)}, {word} ({span})"
+
+
+def _short(bound: float) -> str:
+    return number(float(f"{bound:.2g}"))

@@ -54,6 +54,7 @@ class Layer:
         one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
         derived_from: class of ``torch.nn`` that its class is derived from; empty if it is one of those, or derived from none.
+        frequency: what its output is multiplied by before a sine takes it (30 in a SIREN); 0 if none does.
         transformer: True for a linear layer of a transformer block: around attention, or along the stream it writes into.
     """
 
@@ -80,6 +81,7 @@ class Layer:
     direct: bool = True
     derived_from: str = ""
     transformer: bool = False
+    frequency: float = 0.0
 
     @property
     def torch_kind(self) -> str:

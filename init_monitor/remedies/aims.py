@@ -41,7 +41,7 @@ def aimed(finding: Finding, history: History) -> Finding:
     if aim is None:
         return finding
     sentence, blank, code = finding.remedy.partition("\n\n")
-    return replace(finding, aim=aim, remedy=f"{sentence} Then check(model, batch) shows {aim}.{blank}{code}")
+    return replace(finding, aim=aim, remedy=f"{sentence} check(model, batch) then shows: {aim}.{blank}{code}")
 
 
 def _aim(finding: Finding, history: History) -> Aim | None:
@@ -57,8 +57,8 @@ def _aim(finding: Finding, history: History) -> Aim | None:
         return Aim(Measure.INPUT, finding.layers, 1 / NEAR_ONE, NEAR_ONE)
     if finding.code == "IM703":
         return Aim(Measure.OUTPUT, finding.layers, -math.inf, LOGITS)
-    measure = _OVER_DEPTH.get(finding.code)
-    aim = _over_depth(measure, names, history) if measure is not None else None
+    over = _OVER_DEPTH.get(finding.code)
+    aim = None if over is None else _over_depth(over, names, history)
     if aim is None and finding.code in {"IM501", "IM502"}:
         return Aim(Measure.WEIGHT, finding.layers, 1 / FITS_WITHIN, FITS_WITHIN)
     return aim

@@ -25,7 +25,7 @@ class Lines(NamedTuple):
 
     Attributes:
         weight: with ``{0}`` for the weight.
-        bias: with ``{0}`` for the bias and ``{1}`` for the weight.
+        bias: with ``{0}`` for the bias and ``{1}`` for the weight; empty where it is to stay.
     """
 
     weight: str
@@ -41,8 +41,8 @@ def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
     options = chosen.options
     if chosen.recipe in _CONSTANT:
         return Lines(_CONSTANT[chosen.recipe])
-    if "std" in options:
-        return Lines(f"nn.init.normal_({{0}}, std={options['std']:.6g})")
+    if chosen.recipe == "siren_" or "std" in options:
+        return _written_out(chosen)
     mean = cast("float", options.get("input_mean", 0.0))
     bias = f"{{0}}.data = {{1}}.data.flatten(1).sum(1) * {-mean:.4g}" if mean else ZERO
     if not _fans_are_those_of_the_shape(layer):
@@ -53,6 +53,13 @@ def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
     if chosen.recipe == "lecun_normal_":
         return Lines('nn.init.kaiming_normal_({0}, nonlinearity="linear")')
     return Lines(_he(str(options["nonlinearity"]), cast("float | None", options.get("negative_slope"))))
+
+
+def _written_out(chosen: Initialiser) -> Lines:
+    if "std" in chosen.options:
+        return Lines(f"nn.init.normal_({{0}}, std={chosen.options['std']:.6g})")
+    bound = math.sqrt(3 * chosen.variance)
+    return Lines(f"nn.init.uniform_({{0}}, -{bound:.6g}, {bound:.6g})", "")
 
 
 def _he(nonlinearity: str, slope: float | None) -> str:

@@ -88,7 +88,7 @@ def _own_name(layer: Layer, parameter: str) -> str:
 def _one(layer: Layer, lines: Lines, weight: str) -> list[str]:
     module = expression(layer.module)
     code = [lines.weight.format(f"{module}.{weight}")]
-    if layer.bias:
+    if layer.bias and lines.bias:
         code.append(lines.bias.format(f"{module}.{_own_name(layer, layer.bias)}", f"{module}.{weight}"))
     return code
 
@@ -97,7 +97,7 @@ def _loop(group: Sequence[Layer], lines: Lines, weight: str, spared: Sequence[st
     biases = {_own_name(layer, layer.bias) for layer in group} - {""}
     code, indent = addressed(group, spared)
     code.append(indent + lines.weight.format(f"layer.{weight}"))
-    for bias in sorted(biases):
+    for bias in sorted(biases) if lines.bias else ():
         filled = lines.bias.format(f"layer.{bias}", f"layer.{weight}")
         code += [f"{indent}if layer.{bias} is not None:", f"{indent}    {filled}"]
     return code

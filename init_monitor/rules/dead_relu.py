@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import LONG, learns_well, sureness
+from init_monitor.analysis.pace import judged_weights
 from init_monitor.analysis.rectifiers import (
     LEAST_SAMPLES,
     detectable_rate,
@@ -21,6 +22,7 @@ from init_monitor.analysis.rectifiers import (
     weights_before,
 )
 from init_monitor.analysis.sample_shares import all_the_same
+from init_monitor.analysis.slowness import TRAVELLED, way_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets
@@ -78,7 +80,7 @@ class DeadReLU:
     code: ClassVar[str] = "IM301"
     name: ClassVar[str] = "dead-relu"
     yields_to: ClassVar[tuple[str, ...]] = ("IM503", "IM604", "IM701")
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     warning: float = 0.35
@@ -210,7 +212,12 @@ class DeadReLU:
         )
 
     def _died(self, worst: RectifierUnits, history: History) -> bool:
-        """Say whether most of the dead units fired at the first record, which sees too few samples and so overstates dead units."""
+        """Say whether most of the dead units fired at the first record, which sees too few samples and so overstates dead units.
+
+        Weights that have hardly moved since did not switch them off.
+        """
+        if 0 < way_of(history, judged_weights(history)) < TRAVELLED:
+            return False
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, depth_change, trend
 from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT, HE
@@ -60,7 +60,7 @@ class ExplodingActivations:
     code: ClassVar[str] = "IM101"
     name: ClassVar[str] = "exploding-activations"
     yields_to: ClassVar[tuple[str, ...]] = ("IM701",)
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e4

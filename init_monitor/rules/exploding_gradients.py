@@ -53,6 +53,8 @@ class ExplodingGradients:
         healthy_update: range of ‖Δw‖/‖w‖ of one step in which a weight learns: a decade and more around the 1e-3 that is
             usually aimed at.
         even: updates within this factor of those near the output count as rescaled, whatever the learning rate (warm-up).
+        replaces: ‖Δw‖/‖w‖ of a first step from which one is enough for a warning: it replaces the weight. A smaller one may be the only
+            one of its size.
     """
 
     code: ClassVar[str] = "IM201"
@@ -67,6 +69,7 @@ class ExplodingGradients:
     least_layers: int = 4
     healthy_update: tuple[float, float] = HEALTHY_UPDATE
     even: float = 10.0
+    replaces: float = 1.0
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -100,7 +103,9 @@ class ExplodingGradients:
         if not record.optimizer or epsilon_of(record.optimizer) is None:
             # Where the layers concerned are changed by a healthy part of their size, nothing is thrown away, unless the loss says so.
             kept = updates.learns and learning in {Learning.LEARNS, Learning.UNKNOWN}
-            return Severity.INFO if updates.even or kept else by_norm
+            # A first step that leaves the weights their direction may be the only one of its size: the second decides.
+            once = len(history.records) == 1 and by_norm is Severity.WARNING and updates.ratio < self.replaces
+            return Severity.INFO if updates.even or kept or once else by_norm
         low, high = self.healthy_update
         rescaled = 1 / self.even <= updates.ratio / (updates.elsewhere or math.inf) <= self.even
         return Severity.INFO if low <= updates.ratio <= high or rescaled else Severity.WARNING

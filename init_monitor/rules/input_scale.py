@@ -11,9 +11,10 @@ import numpy as np
 
 from init_monitor.analysis.bounded import bounds_of, is_distribution
 from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.pace import growth_of, judged_weights, pace_of
 from init_monitor.records import INPUT, Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,6 +90,11 @@ class InputScale:
         uncentred: |mean| over standard deviation: the constant then carries 96 % of what enters, E[x]²/E[x²]. Images in
             [0, 1] have up to 3; digits shifted by 5 standard deviations had twice to five times the loss under Adam, and SGD
             at 0.1 learned nothing (measured, MLP and CNN).
+        suspect: the same as ``large`` where plain gradient descent takes steps that are too large by it: inputs of that size are the
+            largest that were seen to train as standardised ones do. It is then as severe as these steps.
+        too_large: ‖Δw‖/‖w‖ of such a step, in the median layer (as in IM603); ``records`` of the ``latest`` sampled steps must show it,
+            or weights that have become ten times as large, which is critical.
+        latest: sampled steps that are looked at for that.
         records: sampled steps that must agree, if there are that many: the scale is that of the data, not of one batch.
     """
 
@@ -106,6 +112,9 @@ class InputScale:
     small_peak: float = 0.2
     uncentred: float = 5.0
     records: int = 3
+    suspect: float = 16.0
+    too_large: float = 0.3
+    latest: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per severity."""
@@ -115,14 +124,42 @@ class InputScale:
                 # A module that is called several times is judged on all calls, since a remedy at its input changes all of them.
                 # A recurrent network by hand gets the input with its own state, but for the first call, whose state is a constant.
                 calls = [one for one in history.structure.calls_of(layer) if INPUT in one.inputs]
+                if self._entry(calls, history.last, history.structure) is None:
+                    continue
                 recent = [self._entry(calls, record, history.structure) for record in history.records[-self.records :]]
-                entry = recent[-1]
-                if entry is not None and all(one is not None and one.kind is entry.kind for one in recent):
+                entry = self._agreed(recent, history)
+                if entry is not None:
                     entries[layer.module] = entry
         for severity in (Severity.CRITICAL, Severity.WARNING, Severity.INFO):
             found = [entry for entry in entries.values() if entry.severity is severity]
             if found:
                 yield _finding(found, severity, history)
+
+    def _agreed(self, recent: Sequence[_Entry | None], history: History) -> _Entry | None:
+        """Return what the latest records agree on, as severe as what comes of it."""
+        entry = recent[-1]
+        seen = [one for one in recent if one is not None]
+        if entry is None or len(seen) < len(recent) or any(one.kind is not entry.kind for one in seen):
+            return None
+        if entry.kind is not Kind.LARGE:
+            return entry
+        steps = self._steps(history)
+        if steps is None and min(one.rms for one in seen) < self.large:
+            return None
+        worse = steps is Severity.CRITICAL and entry.severity > Severity.INFO
+        return entry._replace(severity=Severity.CRITICAL) if worse else entry
+
+    def _steps(self, history: History) -> Severity | None:
+        """Return how bad the steps are that a gradient, which is as large as the input, makes too large; ``None`` if they are not."""
+        last = history.last
+        if not last.optimizer or epsilon_of(last.optimizer) is not None:
+            return None
+        if growth_of(history)[0] >= made_by_training.OVERTURNED:
+            return Severity.CRITICAL
+        judged = judged_weights(history)
+        paces = [pace_of(record, judged) for record in history.records[-self.latest :]]
+        over = sum(pace is not None and pace.low > self.too_large for pace in paces)
+        return Severity.WARNING if over >= self.records else None
 
     def _entry(self, calls: Sequence[Layer], record: StepRecord, structure: Structure) -> _Entry | None:
         layer = calls[0]
@@ -138,7 +175,7 @@ class InputScale:
         kind = None
         if abs(mean) >= self.uncentred * std:
             kind = Kind.UNCENTRED
-        elif rms >= self.large:
+        elif rms >= self.suspect:
             kind = Kind.LARGE
         elif rms <= self.small and peak <= self.small_peak:
             kind = Kind.SMALL

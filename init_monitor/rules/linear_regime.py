@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, ends_network, rectifiers, weights_before
 from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Severity
@@ -48,7 +48,7 @@ class LinearRegime:
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
     yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM503", "IM604", "IM701", "IM702")
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
     info: float = 0.50

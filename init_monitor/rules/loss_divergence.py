@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.consequences import SIGNAL
-from init_monitor.analysis.learning import CLEAR, DROWNS, SURE, course_of, guesses, guessing_loss, plays
+from init_monitor.analysis.learning import CLEAR, DROWNS, SURE, course_of, guessing_loss, is_still_guessing, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
@@ -140,7 +140,8 @@ class LossDivergence:
     def _undone(self, history: History) -> Finding | None:
         """Return the finding about a loss that had fallen, and is that of guessing again, all at once."""
         course, losses = course_of(history.losses), history.losses
-        if not math.isfinite(course.newest) or plays(history.records) or not guesses(course.last, history.structure):
+        guessing = math.isfinite(course.newest) and is_still_guessing(course, history.structure)
+        if not guessing or plays(history.records):
             return None
         values = losses.values.astype(np.float64)
         known = np.isfinite(values)
@@ -149,13 +150,12 @@ class LossDivergence:
         if len(values) < 3 * self.steps:
             return None
         # The lowest level of as many steps, before the latest ones.
-        levels = np.median(np.lib.stride_tricks.sliding_window_view(values[: -self.steps], self.steps), axis=1)
-        best = int(levels.argmin())
-        low = float(levels[best])
-        if low > (1 - CLEAR) * course.last or latest.min() <= (low + course.last) / 2:
+        windows = np.lib.stride_tricks.sliding_window_view(values[: -self.steps], self.steps)[:: self.steps // 2]
+        low = float(np.median(windows, axis=1).min())
+        half = (low + course.last) / 2
+        if low > (1 - CLEAR) * course.last or latest.min() <= half:
             return None
-        after = values[best + self.steps - 1 :]
-        leap = best + self.steps - 1 + int(np.argmax(after > (low + course.last) / 2))
+        leap = int(steps[np.flatnonzero(values <= half)[-1] + 1])
         return Finding(
             rule=self.name,
             code=self.code,
@@ -163,13 +163,13 @@ class LossDivergence:
             layers=(),
             step=max(history.last.step, int(losses.steps[-1])),
             message=(
-                f"What was learned is lost: the loss had fallen to {phrases.number(low)}, and since step {int(steps[leap])} it is that of"
+                f"What was learned is lost: the loss had fallen to {phrases.number(low)}, and since step {leap} it is that of"
                 f" guessing ({phrases.number(course.last)})."
             ),
             evidence={"loss": Figure(course.last, "over the last steps")},
             expected={"loss": Figure(low, "as it was before")},
             remedy=snippets.advice(
-                f"Look at step {int(steps[leap])}: a learning rate that rises there, a batch unlike the others, a gradient that was not"
+                f"Look at step {leap}: a learning rate that rises there, a batch unlike the others, a gradient that was not"
                 " clipped. Go back to a checkpoint from before it.",
                 learning_rate.CLIP,
             ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import residual_branches
 from init_monitor.analysis.bounded import is_fresh
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.drowned_streams import drowned_streams
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.gains import healthy_gain
@@ -78,7 +78,7 @@ class ResidualGrowth:
 
     code: ClassVar[str] = "IM401"
     name: ClassVar[str] = "residual-growth"
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     speaks_for_all: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.1:"

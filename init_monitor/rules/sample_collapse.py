@@ -84,7 +84,8 @@ class SampleCollapse:
         lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
             differ by a thirtieth of what they did. A network that learns spreads its outputs.
         lost_share: share of the output's variance that may then be left of it.
-        code_factor: by which the variance of a code must have fallen that a layer gets together with noise (a variational
+        code_factor: by which what arrives must be less than at the first record for ``records`` of them, ``lasting_steps`` apart, to be
+            enough, and by which the variance of a code must have fallen that a layer gets together with noise (a variational
             autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
             grows towards that of the noise.
         faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to
@@ -127,7 +128,7 @@ class SampleCollapse:
         now = sample_shares(history.last, history.structure, self.varies)
         if now is not None and now.arriving <= self.faint:
             stretch = self._stretch(history)
-            severity = self._severity(history, stretch)
+            severity = self._severity(history, stretch, self._began(history))
             if severity is not None:
                 yield self._finding(severity, now, history, len(stretch))
                 return
@@ -253,7 +254,12 @@ class SampleCollapse:
             arriving.append(seen.arriving)
         return arriving[::-1]
 
-    def _severity(self, history: History, arriving: Sequence[float]) -> Severity | None:
+    def _began(self, history: History) -> float:
+        """Return what arrived at the first record."""
+        began = sample_shares(history.records[0], history.structure, self.varies)
+        return math.nan if began is None else began.arriving
+
+    def _severity(self, history: History, arriving: Sequence[float], began: float) -> Severity | None:
         count = len(arriving)
         span = history.last.step - history.records[-count].step
         # Below what can be measured, rounding errors rise and fall at random.
@@ -263,6 +269,9 @@ class SampleCollapse:
                 return Severity.CRITICAL
             if span >= self.lasting_steps:
                 return Severity.WARNING
+        if began >= self.code_factor * self.faint and count >= self.records and span >= self.lasting_steps:
+            # What training takes away is seen in fewer records than a start that may yet wake.
+            return Severity.WARNING if arriving[-1] <= arriving[0] else None
         at_once = max(arriving[-self.records :]) <= self.gone and count >= min(self.records, len(history.records))
         return Severity.WARNING if at_once and not history.structure.residuals else None
 

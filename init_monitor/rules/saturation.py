@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.bounded import Reading, bounds_of, is_distribution, is_fresh
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.bounded import Reading, bounds_of, bounds_of_tanh, is_distribution, is_fresh
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
+from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import outsized_loss, phrases
@@ -70,7 +71,7 @@ class Saturation:
     code: ClassVar[str] = "IM303"
     name: ClassVar[str] = "saturation"
     yields_to: ClassVar[tuple[str, ...]] = ("IM304", "IM401", "IM501", "IM503", "IM604", "IM701")
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Glorot & Bengio 2010, 'Understanding the difficulty of training deep feedforward neural networks', section 3"
     )
@@ -87,7 +88,7 @@ class Saturation:
     nothing_passes: float = 1e-4
 
     def judge(self, history: History) -> Iterator[Finding]:
-        """Return at most two findings: what the network started with, and what training made."""
+        """Return what the network started with, and what training made, each at most once, and a finding per recurrent layer."""
         structure = history.structure
         end = max((layer.depth for layer in structure.layers if layer.role is Role.WEIGHT), default=-1)
         first, last = (Reading(record, structure) for record in (history.records[0], history.last))
@@ -108,9 +109,45 @@ class Saturation:
                 yield self._bound(layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
+        if early:
+            yield from self._driven(history)
         for late in (False, True):
             if found := [place for place in places if place.late is late]:
                 yield self._finding(found, last, history)
+
+    def _driven(self, history: History) -> Iterator[Finding]:
+        """Return the findings about recurrent layers whose gates the input alone drives beyond their knees from the start."""
+        bounds = bounds_of_tanh()
+        for first in driven(history.records[0], history.structure):
+            share = first.beyond(bounds.knee)
+            if not share >= bounds.warning:
+                continue
+            name = first.layer.module
+            yield Finding(
+                rule=self.name,
+                code=self.code,
+                severity=Severity.WARNING,
+                layers=(first.layer.name,),
+                step=history.last.step,
+                message=(
+                    f"What {name} ({first.layer.kind}) receives has an rms of {phrases.number(first.received)}, which drives its gates to an rms of"
+                    f" {phrases.number(first.rms)} from the start: {phrases.percent(share)} of what goes into its tanh lies beyond"
+                    f" {phrases.number(bounds.knee)}, and its gates are shut or open whatever it remembers."
+                ),
+                evidence={
+                    "saturated_fraction": Figure(share, "of the elements, by the size of input and weights"),
+                    "input_rms": Figure(first.received),
+                },
+                expected={
+                    "saturated_fraction": Figure(bounds.warning, "of the elements, or less"),
+                    "input_rms": Figure(first.received * bounds.knee / first.rms, "or less"),
+                },
+                remedy=(
+                    f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"
+                    " smaller start, or put a LayerNorm between them."
+                ),
+                source=self.source,
+            )
 
     def _least_bar(self, layer: Layer) -> float:
         """Return the saturated share below which nothing is said of a layer, whatever else is known of it."""

@@ -66,7 +66,7 @@ class UpdateRatio:
 
     **Example.** Adam with a learning rate of 1; SGD with 1e-6.
 
-    **Remedy.** The learning rate that would give an update of a few thousandths, which the finding computes.
+    **Remedy.** The learning rate that fits the initial weights, which the finding computes from its first step.
 
     Attributes:
         too_large: ‖Δw‖/‖w‖ of one step above which it is too large. Measured in 160 trainings of eight small networks: at
@@ -98,7 +98,7 @@ class UpdateRatio:
 
     code: ClassVar[str] = "IM603"
     name: ClassVar[str] = "update-ratio"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Measured (see the thresholds of this rule); Karpathy 2019, 'A recipe for training neural networks'"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import IN_PLACE
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import (
     BLAME_FACTOR,
     DepthChange,
@@ -21,6 +23,7 @@ from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import GLOROT, HE
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.segments import segments
+from init_monitor.analysis.siblings import carried_beside
 from init_monitor.records import Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import growth_over_depth
@@ -70,7 +73,7 @@ class VanishingActivations:
     code: ClassVar[str] = "IM102"
     name: ClassVar[str] = "vanishing-activations"
     yields_to: ClassVar[tuple[str, ...]] = ("IM401", "IM503", "IM701")
-    follows: ClassVar[tuple[str, ...]] = IN_PLACE
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = f"{HE}; {GLOROT}"
 
     warning_change: float = 1e5
@@ -93,6 +96,10 @@ class VanishingActivations:
         for segment in chains:
             at = signal.of(segment)
             change = self._look(at, structure, inside)
+            if change is not None:
+                beside = carried_beside(segment, first, history.last, structure)
+                if not np.isnan(beside).all():
+                    change = self._look(replace(at, skip=np.fmax(at.skip, beside)), structure, inside)
             if change is None and first.step < history.last.step:
                 change = self._shrunk(at, began.of(segment), first.step, structure)
             changes.append(change)

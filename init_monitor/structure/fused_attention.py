@@ -36,13 +36,13 @@ def looks_of_product_attention(args: Sequence[object], kwargs: Mapping[str, obje
     scale = kwargs.get("scale")
     of_rows = query[choice.of(shape, scores)]
     logits = _products(of_rows, _chosen_keys(key, choice, shape, scores), scale)
-    added = _mask(mask, shape)
     aligned = _causal(mask, shape, is_causal=bool(argument(args, kwargs, 5, "is_causal")))
     if aligned is not None:
         rows = torch.arange(choice.first, shape[-2], choice.step, device=query.device)
         hidden = torch.arange(shape[-1], device=query.device) > (rows + aligned).unsqueeze(-1)
         return _looks(logits, [_as_bias(~hidden, logits)], scores)
-    return _looks(logits, [_as_bias(one[choice.of(shape, scores)], logits) for one in added], scores)
+    added = [_as_bias(_cut(mask, shape, scores, choice), logits)] if isinstance(mask, Tensor) else []
+    return _looks(logits, added, scores)
 
 
 def looks_of_module_attention(args: Sequence[object], kwargs: Mapping[str, object]) -> Looks | None:
@@ -70,8 +70,7 @@ def looks_of_module_attention(args: Sequence[object], kwargs: Mapping[str, objec
     attention, padding = given.get("attn_mask"), given.get("key_padding_mask")
     if attention is not None:
         each = attention.view(samples, heads, length, keys) if attention.dim() == 3 else attention  # noqa: PLR2004
-        cut = choice.of(shape, _FOUR)
-        added.append(_padded(each.expand(samples, heads, length, keys)[cut], extra, logits))
+        added.append(_padded(_cut(each, (samples, heads, length, keys), _FOUR, choice), extra, logits))
     if padding is not None:
         cut_padding = padding.reshape(samples, 1, 1, keys)[batch]
         added.append(_padded(cut_padding, extra, logits))
@@ -102,11 +101,27 @@ def _looks(logits: Tensor, added: Sequence[Tensor], scores: Scores) -> Looks:
     if not added:
         return Looks(heads_first(logits, scores))
     total = added[0] if len(added) == 1 else sum(added[1:], added[0])
-    return Looks(heads_first(logits, scores), heads_first(total.expand_as(logits), scores))
+    total = total[(None,) * (logits.dim() - total.dim())]
+    return Looks(
+        heads_first(logits, scores), heads_first(total.expand(_for_all_heads(logits.shape, total, scores)), scores)
+    )
 
 
-def _mask(mask: object, shape: Sequence[int]) -> list[Tensor]:
-    return [mask.expand(*shape)] if isinstance(mask, Tensor) and not _is_causal_bias(mask) else []
+def _for_all_heads(shape: Sequence[int], mask: Tensor, scores: Scores) -> list[int]:
+    """Return a shape with one head where a mask does not tell heads apart: what is the same for all is computed once."""
+    wanted = list(shape)
+    if scores.head is not None and (mask.shape[scores.head] == 1 or not mask.stride(scores.head)):
+        wanted[scores.head] = 1
+    return wanted
+
+
+def _cut(mask: Tensor, shape: Sequence[int], scores: Scores, choice: Choice) -> Tensor:
+    """Return the chosen rows of a mask, for one head where it is the same for all."""
+    whole = mask[(None,) * (len(shape) - mask.dim())]
+    wanted = _for_all_heads(shape, whole, scores)
+    if scores.head is not None and wanted[scores.head] == 1:
+        whole = whole.narrow(scores.head, 0, 1)
+    return whole.expand(wanted)[choice.of(wanted, scores)]
 
 
 def _causal(mask: object, shape: Sequence[int], *, is_causal: bool) -> int | None:

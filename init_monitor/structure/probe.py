@@ -134,6 +134,11 @@ class Probe(TorchFunctionMode):
         return tuple(self._trace.mixings)
 
     @property
+    def sines(self) -> Mapping[object, float]:
+        """By what stands for a layer call, the number that its output is multiplied by before a sine takes it."""
+        return self._trace.sines
+
+    @property
     def reduced(self) -> AbstractSet[object]:
         """What stands for the layers whose output was reduced to a single number at once: terms of a loss."""
         return self._trace.reduced

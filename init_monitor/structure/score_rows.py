@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-MOST_LOGITS = 1 << 20
-"""Logits of one attention that are looked at, of all heads together: 4 MB, a few milliseconds of one core."""
+MOST_LOGITS = 1 << 18
+"""Logits of one attention that are looked at, of all heads together: 1 MB."""
 
-MOST_ROWS, LEAST_ROWS = 128, 8
+MOST_ROWS, LEAST_ROWS = 64, 8
 """Rows of each head: a share of them is known to a few per cent. Where the keys are very many, fewer."""
 
 MOST_ITEMS = 4

@@ -11,7 +11,7 @@ from init_monitor.structure.aftermath import Aftermath, Arithmetic
 from init_monitor.structure.attention import Attentions
 from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
 from init_monitor.structure.ends import Ends
-from init_monitor.structure.functional import activation_of
+from init_monitor.structure.functional import activation_of, sine_behind
 from init_monitor.structure.loss_calls import is_loss
 from init_monitor.structure.mixing import mixing_of, weight_in
 from init_monitor.structure.nodes import Frame, Kind, Node
@@ -73,6 +73,7 @@ class Trace:
     Attributes:
         graph: the nodes of its tensors.
         activations: the activations that were called as functions, in execution order.
+        sines: by what stands for a layer call, the number that its output is multiplied by before a sine.
         mixings: the weights that were used by functions, in execution order.
         reduced: what stands for the layers whose output was reduced to a single number at once.
     """
@@ -80,6 +81,7 @@ class Trace:
     def __init__(self, graph: Provenance, owners: Owners, listeners: Listeners) -> None:
         self.graph = graph
         self.activations: list[ActivationSite] = []
+        self.sines: dict[object, float] = {}
         self.mixings: list[MixingSite] = []
         self.reduced: set[object] = set()
         self._losses: set[int] = set()
@@ -171,6 +173,8 @@ class Trace:
         given, output = tensors
         if operation.name == "requires_grad":
             self._asks(output)
+        if sine := sine_behind(operation, pending.inputs[0][1]):
+            self.sines.update([sine])
         if pending.activation is not None:
             self._activation(pending.activation, pending.frame, given, output)
             self._activated[self.graph.node_of(output)] = self.activations[-1].name

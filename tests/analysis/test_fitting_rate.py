@@ -25,7 +25,7 @@ def seen(optimizer: str, rate: float, steps: int = 1) -> tuple[Classifier, InitM
 
 
 def past(monitor: InitMonitor) -> History:
-    return History(tuple(monitor.records), monitor.structure, losses=monitor.losses)
+    return History(tuple(monitor.records), monitor.structure)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])

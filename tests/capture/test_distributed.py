@@ -25,9 +25,10 @@ from init_monitor.sinks.sink import Run
 
 SCRIPT = Path(__file__).parents[1] / "ranks_training.py"
 
-ONE_PROCESS_ONLY = {"fsdp2": {"backward_gain"}, "fsdp1": {"weight_unit_spread"}}
+ONE_PROCESS_ONLY = {"fsdp2": {"backward_gain"}, "fsdp1": {"weight_unit_spread", "log_partition"}}
 """What sharding hides: FSDP 2 puts a function of its own between its units (the gradient that arrives before it is not
-that of a layer's output), FSDP 1 leaves flat pieces of the weights, which have no units."""
+that of a layer's output), FSDP 1 leaves flat pieces of the weights, which have no units. And its loss here is computed outside
+the watched model, where no cross entropy is seen."""
 
 FORWARD = ("mean", "variance", "mean_square", "abs_max", "zero_fraction", "count", "between_sample_share", "gain")
 

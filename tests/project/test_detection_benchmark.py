@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -19,10 +20,12 @@ from benchmarks.detection.cases import all_cases
 from benchmarks.detection.cases.plain import SHALLOW
 from benchmarks.detection.efficacy import Kind
 from benchmarks.detection.lightning import Learner, sgd, sgd_with_one_huge_step
+from benchmarks.detection.printed import copied
 from benchmarks.detection.running import Outcome, Told
 from benchmarks.detection.scoring import Judged, Rate
 from benchmarks.detection.split import Half, halves
 from benchmarks.detection.table import page
+from init_monitor.records import Finding, Severity
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "detection-cpu.md"
@@ -306,7 +309,13 @@ def test_a_pair_end_to_end_is_told_apart_named_placed_and_mended() -> None:
     tried = efficacy.try_remedy(BAD, remedy)
     assert not efficacy.reached(outcomes[BAD.name], outcomes[GOOD.name])
     assert efficacy.reached(tried, outcomes[GOOD.name]), tried
-    text = page(measuring.Result(tuple(held), (), ((tried, True),), 60.0, 2))
+    assert tried.confirmed is not None
+    assert tried.confirmed.holds
+    broken = (("tiny/bad", "IM101", "NameError: x"),)
+    text = page(measuring.Result(tuple(held), (), ((tried, True),), 60.0, 2, 7, broken))
+    assert "| initialisation or scaling | 100.0 % (20.7–100.0 %, 1/1) | 100.0 % (20.7–100.0 %, 1/1) |" in text
+    assert "7 different pieces of code" in text
+    assert "- tiny/bad, IM101: NameError: x" in text
     assert "1 faulty runs, each with its healthy twin, and 1 healthy runs in all, over 1 architectures" in text
     assert "Trainings whose losses the monitor changed by a bit: 0." in text
 
@@ -349,6 +358,49 @@ def test_a_learning_rate_of_a_remedy_leaves_the_rest_of_the_optimizer_as_it_was(
     slow = replace(GOOD, make=replace(TINY, optimizer=sgd(1e-9)))
     tried = efficacy.try_remedy(slow, replace(_told("IM603"), remedy_code=code))
     assert running.same_bits(tried.losses, running.train(GOOD.make(), 40))  # its momentum is that of the case
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_an_optimizer_of_a_remedy_is_given_and_holds_beside_is_used_too() -> None:
+    def frozen() -> Training:
+        training = GOOD.make()
+        head = list(training.module.parameters())[-2:]
+        training.module.configure_optimizers = lambda: torch.optim.SGD(head, lr=0.05, weight_decay=0.3)  # type: ignore[method-assign]
+        return training
+
+    code = "optimizer = torch.optim.SGD(model.parameters(), lr=0.02, weight_decay=1e-4)"
+    partly = replace(GOOD, make=frozen)
+    tried = efficacy.try_remedy(partly, replace(_told("IM602"), remedy_code=code))
+
+    def whole() -> Training:
+        training = GOOD.make()
+        training.module.configure_optimizers = lambda: torch.optim.SGD(  # type: ignore[method-assign]
+            training.module.parameters(), lr=0.02, weight_decay=1e-4
+        )
+        return training
+
+    assert np.allclose(tried.losses, running.train(whole(), GOOD.steps), rtol=1e-4)
+
+
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_code_is_copied_as_it_stands_on_the_console(blank: str) -> None:
+    code = (
+        f"from torch import nn\n{blank}\nfor layer in model:\n    if layer.bias is not None:\n        nn.init.zeros_(layer.bias)\n"
+        "x = 1  # " + "long " * 30
+    )
+    words = "Initialise these layers anew. " * 9
+    for source in ("", "He et al. 2015"):
+        found = Finding("r", "IM101", Severity.WARNING, ("a",), 0, "Wrong.", remedy=f"{words}\n\n{code}", source=source)
+        assert copied(found) == code.rstrip()
+        assert copied(replace(found, remedy=words)) == ""
+    compile(copied(found), "copied", "exec")
+
+
+@pytest.mark.usefixtures("quiet")
+def test_code_that_does_not_run_is_listed_with_its_error() -> None:
+    assert efficacy.why_it_does_not_run(GOOD, replace(_told("IM101"), remedy_code="print(1)")) == ""
+    why = efficacy.why_it_does_not_run(GOOD, replace(_told("IM101"), remedy_code="  print(1)"))
+    assert why.startswith("IndentationError")
 
 
 @pytest.mark.usefixtures("quiet")

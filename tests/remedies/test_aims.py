@@ -43,7 +43,8 @@ class Residual(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.second(self.first(x).relu())
+        added: torch.Tensor = self.second(self.first(x).relu())
+        return x + added
 
 
 def residual() -> nn.Sequential:
@@ -78,7 +79,7 @@ def test_the_code_brings_about_what_its_remedy_says(fault: str) -> None:
     finding = next(one for one in before.findings if one.code == code and one.remedy_code)
     assert finding.aim is not None
     assert finding.aim.measure is measure
-    assert f"Then check(model, batch) shows {finding.aim}." in finding.remedy_sentence
+    assert f"check(model, batch) then shows: {finding.aim}." in finding.remedy_sentence
     was = before.confirm(finding)
     assert was is not None
     assert not was.holds

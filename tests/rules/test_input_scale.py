@@ -16,7 +16,7 @@ import init_monitor
 from init_monitor import InitMonitor
 from init_monitor.records import INPUT, Finding, History, Severity, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import InputScale
+from init_monitor.rules import InputScale, UpdateRatio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -296,3 +296,20 @@ def test_data_that_asks_for_its_gradient_is_data_and_a_learned_query_is_none() -
     with init_monitor.watch(net, sinks=()) as monitor, monitor.step():
         net(query).sum().backward()
     assert INPUT not in monitor.structure.layers[0].inputs
+
+
+def test_an_input_twice_the_usual_is_told_where_steps_get_too_large_by_it() -> None:
+    torch.manual_seed(0)
+
+    def told(lr: float, optimizer: str = "SGD") -> list[Finding]:
+        data = loader(16)
+        data.dataset.tensors[0].mul_(22)  # type: ignore[attr-defined]
+        monitor = InitMonitor(sinks=(), rules=(InputScale(), UpdateRatio()))
+        fit(Classifier(mlp(2, 16), lr=lr, optimizer=optimizer), data, monitor)
+        return [finding for finding in monitor.findings if finding.severity > INFO]
+
+    assert {finding.code for finding in told(0.3)} == {"IM701"}, "the steps follow from it"
+    assert told(1e-4) == []
+    assert {finding.code for finding in told(1.0, "Adam")} == {"IM603"}, (
+        "Adam's steps do not know the scale of the input"
+    )

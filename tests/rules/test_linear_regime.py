@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from builders import linear, measure, only, rectifier
+from builders import history, linear, measure, only, rectifier
 from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
 from init_monitor.records import Severity, Structure
+from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
 
@@ -75,3 +77,27 @@ MANY = Structure(
         )
     )
 )
+
+
+def test_the_calls_of_one_layer_are_judged_together_and_those_of_a_bare_rectifier_are_not() -> None:
+    def called(*modules: str) -> Structure:
+        layers = []
+        for i, module in enumerate(modules):
+            fed = linear(2 * i, f"{module}#{i + 1}", inputs=("input",), weight=f"{module}.weight")
+            layers.append(replace(fed, module=module))
+            layers.append(replace(rectifier(2 * i + 1, f"act#{i + 1}", inputs=(fed.name,)), module="act"))
+        return Structure((*layers, linear(4, "head", inputs=("act#1", "act#2"))))
+
+    columns = {
+        Quantity.DEAD_FRACTION: [math.nan, 0.5, math.nan, 0.3, math.nan],
+        Quantity.ALL_POSITIVE_FRACTION: [math.nan, 0.45, math.nan, 0.3, math.nan],
+        Quantity.UNIT_SAMPLES: 2000.0,
+        Quantity.UNIT_COUNT: 64.0,
+        Quantity.ZERO_FRACTION: 0.5,
+        Quantity.BETWEEN_SAMPLE_SHARE: 0.5,
+    }
+    together = only(straight(history(called("critic", "critic"), columns)))
+    assert together.severity == INFO
+    assert float(together.evidence["linear_fraction"]) == pytest.approx(0.6)
+    apart = straight(history(called("one", "two"), columns))
+    assert [finding.severity for finding in apart] == [WARNING, INFO]

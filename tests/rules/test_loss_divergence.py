@@ -12,9 +12,9 @@ from builders import linears, only, record
 from models import Classifier, fit, loader, mlp
 
 from init_monitor import InitMonitor, Severity
-from init_monitor.records import Finding, History, LossCurve, LossStretch
+from init_monitor.records import Finding, History, LossCurve, LossStretch, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import LossDivergence
+from init_monitor.rules import LossDivergence, NonFinite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +143,50 @@ def test_a_run_without_any_rule_is_not_healthy_either(
     assert "the loss is not finite since step 60" in capsys.readouterr().out.splitlines()[-1]
     assert "the loss is not finite" in monitor.report.verdict
     assert "step 60" in monitor.report.verdict
+
+
+def test_a_run_that_guesses_again_after_it_had_learned_is_told_with_the_step() -> None:
+    ten = Structure((*linears(2, width=64).layers, linears(3, width=10).layers[2]))
+
+    def said(values: Any) -> list[Finding]:
+        curve = LossCurve()
+        curve.add(LossStretch.of(enumerate(np.asarray(values, np.float64).tolist())))
+        given = record(ten, {Quantity.VARIANCE: 1.0}, step=len(values) - 1)
+        return list(LossDivergence().judge(History([given], ten, losses=curve)))
+
+    learns = np.linspace(2.3, 1.0, 100) + NOISE[:100]
+    lost = [*learns, *(2.31 + 0.2 * NOISE[:60])]
+    finding = only(said(lost))
+    assert finding.severity is WARNING
+    assert "the loss had fallen to 1.1" in finding.message
+    assert "since step 100 it is that of guessing (2.31)" in finding.message
+    assert not said(lost[:115]), "a spike may fall again"
+    assert not said([*learns, *(1.6 + NOISE[:60])]), "it is still better than guessing"
+    assert not said([2.3] * 160)
+
+
+def test_a_gradient_that_broke_the_weights_at_a_finite_loss_names_the_batch_of_its_step() -> None:
+    class Root(Classifier):
+        def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            nothing = sum((p * 0).sum() for p in self.parameters())
+            return loss + torch.sqrt(nothing) if self.global_step == 60 else loss  # type: ignore[arg-type]
+
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), rules=(NonFinite(), LossDivergence()))
+    fit(Root(mlp(2, 16)), loader(16), monitor, steps=80, max_epochs=-1)
+    losses = monitor.losses
+    assert math.isfinite(losses[60])
+    assert math.isnan(losses[61])
+    finding = monitor.findings[0]
+    assert "or the gradient of step 60 was not finite already" in finding.message
+    assert "Look at the batches of steps 60 and 61" in finding.remedy
+
+
+def test_weights_that_are_broken_at_the_first_bad_loss_were_broken_by_the_step_before() -> None:
+    columns = {Quantity.VARIANCE: 1.0, Quantity.WEIGHT_NONFINITE_COUNT: [0.0, 5.0, 0.0]}
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate([*(1 + NOISE[:60]).tolist(), NAN])))
+    finding = only(NonFinite().judge(History([record(NET, columns, step=60)], NET, losses=curve)))
+    assert "The loss of step 59 was finite" in finding.message
+    assert "Look at the batch of step 59" in finding.remedy

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from builders import linear, norm, only, record
+from builders import linear, norm, only, parameter, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
 from torch import nn
@@ -21,7 +21,7 @@ from init_monitor.rules import Saturation
 from init_monitor.structure.nonlinearities import nonlinearity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from init_monitor.records import StepRecord
 
@@ -315,3 +315,42 @@ def test_the_remedy_heals_the_network_it_was_written_for() -> None:
     finding = only(f for f in init_monitor.check(model, x).findings if f.code == "IM303")
     exec(compile(finding.remedy_code, "remedy", "exec"), {"model": model})  # noqa: S102
     assert [f for f in init_monitor.check(model, x).findings if f.code == "IM303"] == []
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+@pytest.mark.parametrize(("size", "loud"), [(16.0, True), (1.0, False)])
+def test_a_recurrent_layer_that_its_input_drives_beyond_the_knee_is_told(
+    kind: Callable[..., nn.RNNBase],
+    size: float,
+    loud: bool,  # noqa: FBT001
+) -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.cell, self.head = (
+                nn.Embedding(20, 128),
+                kind(128, 32, batch_first=True),
+                nn.Linear(32, 4),
+            )
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            states, _ = self.cell(size * self.embedding(tokens))
+            out: torch.Tensor = self.head(states[:, -1])
+            return out
+
+    torch.manual_seed(0)
+    net, tokens = Reader(), torch.randint(0, 20, (64, 12))
+    report = init_monitor.check(net, tokens, lambda out: out.square().mean(), rules=(RULE,))
+    assert [finding.severity for finding in report.findings] == ([WARNING] if loud else [])
+    if not loud:
+        return
+    finding = report.findings[0]
+    # The oracle: what the first weights make of the input, element by element.
+    given = size * net.embedding(tokens) @ parameter(net.cell, "weight_ih_l0").T
+    assert finding.layers == ("cell[0]",)
+    assert float(finding.evidence["input_rms"]) == pytest.approx(16.0, rel=0.05)
+    knee = bounds_of("Tanh").knee
+    assert float(finding.evidence["saturated_fraction"]) == pytest.approx(
+        float((given.abs() > knee).double().mean()), abs=0.03
+    )
+    assert "put a LayerNorm between them" in finding.remedy

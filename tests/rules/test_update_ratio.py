@@ -289,3 +289,20 @@ def test_updates_that_nothing_came_of_are_too_small_where_they_would_be_careful_
         assert told(seen, 2 * 0.97**steps) == []
         assert told(seen, []) == []
         assert only(told(seen, 2.0 + 1e-3 * (steps % 3))).severity is Severity.WARNING
+
+
+def test_one_step_alone_is_told_where_the_loss_has_stood_since() -> None:
+    steps = np.arange(70)
+    ratios = [0.17, *[5e-4] * 7]
+
+    def told(values: Any, *given: float) -> list[Finding]:
+        curve = LossCurve()
+        curve.add(LossStretch.of(enumerate(np.asarray(values, np.float64).tolist())))
+        return list(UpdateRatio().judge(replace(past(*given, optimizer="SGD"), losses=curve)))
+
+    finding = only(told(2.3 + 1e-3 * (steps % 3), *ratios))
+    assert finding.message.startswith("Step 0 changed the median layer by 0.17 of its own size, 340× as much")
+    assert finding.evidence["update_ratio"] == 0.17
+    assert "Look at what made step 0 so large" in finding.remedy
+    assert told(2.3 * 0.97**steps, *ratios) == [], "it learns all the same"
+    assert told(2.3 + 1e-3 * (steps % 3), 0.17, 0.04, 0.01, *[5e-3] * 5) == [], "a first step of Adam is not alone"

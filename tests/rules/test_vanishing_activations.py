@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import history, linears, measure, only, parameter
+from models import Classifier, fit, loader
 from signals_over_depth import geometric, judge, network
 from torch import nn
 
 import init_monitor
+from init_monitor import InitMonitor
 from init_monitor.records import Severity
 from init_monitor.records.quantities import Quantity
+from init_monitor.rules import VanishingActivations
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +78,25 @@ def test_a_branch_that_starts_faint_beside_its_skip_is_no_fading_even_where_it_b
     net = nn.Sequential(Faint(64, std=std, normalise=True), *(Faint(64, std=std) for _ in range(4)))
     found = init_monitor.check(net, torch.randn(256, 64)).findings
     assert [finding for finding in found if finding.code == "IM102"] == []
+
+
+def test_an_adapter_that_starts_at_zero_beside_a_layer_is_no_depth() -> None:
+    class Adapted(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(width, width).requires_grad_(requires_grad=False)
+            self.down, self.up = nn.Linear(width, 4, bias=False), nn.Linear(4, width, bias=False)
+            nn.init.zeros_(self.up.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            both: torch.Tensor = self.layer(x) + self.up(self.down(x))
+            return both
+
+    torch.manual_seed(0)
+    net = nn.Sequential(*(m for _ in range(4) for m in (Adapted(32), nn.ReLU())), nn.Linear(32, 10))
+    for module in net.modules():
+        if isinstance(module, nn.Linear) and not module.weight.requires_grad:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    monitor = InitMonitor(sinks=(), rules=(VanishingActivations(),))
+    fit(Classifier(net, lr=1e-5, optimizer="Adam"), loader(32), monitor)
+    assert monitor.findings == []

@@ -32,9 +32,12 @@ from torch.utils.tensorboard import SummaryWriter
 from werkzeug.test import Client
 
 from init_monitor.page.bundle import STATIC
+from init_monitor.page.loss_line import SPARK_POINTS, loss_line
 from init_monitor.page.payload import decoded, encoded
+from init_monitor.page.run_verdict import run_verdict
 from init_monitor.page.series import FIRST_KEPT, Series, assembled, merged_names, thinned
 from init_monitor.page.shown_finding import shown_finding
+from init_monitor.records import Finding, LossCurve, LossStretch, Severity, settled
 from init_monitor.records.quantities import (
     LAYER_VECTORS,
     LAYOUT_TAG,
@@ -187,6 +190,68 @@ def test_the_outline_of_a_real_fit_has_its_layers_and_findings(real: tuple[Path,
     assert monitor.findings
     assert outline["looked"] is True
     assert outline["notices"] == []
+
+
+def test_the_list_of_runs_says_how_bad_a_real_fit_is_and_what_was_found_first(real: tuple[Path, Any], ask: Any) -> None:
+    directory, monitor = real
+    (entry,) = ask(directory).json("/runs")["runs"]
+    verdict, found = entry["verdict"], settled(monitor.findings)
+    assert verdict["looked"] is True
+    assert verdict["counts"] == {
+        severity: sum(str(one.severity) == severity for one in found) for severity in ("critical", "warning", "info")
+    }
+    worst = max(one.severity for one in found)
+    first = min((one for one in found if one.severity == worst), key=lambda one: one.step)
+    said = {key: verdict["first"][key] for key in ("code", "rule", "severity", "step", "message", "layers")}
+    assert said == {
+        "code": first.code,
+        "rule": first.rule,
+        "severity": str(first.severity),
+        "step": first.step,
+        "message": first.message,
+        "layers": list(first.layers),
+    }
+
+
+def test_the_loss_of_a_run_comes_small_and_whole(real: tuple[Path, Any], ask: Any) -> None:
+    directory, monitor = real
+    reader = ask(directory)
+    (line,) = reader.json("/losses").values()
+    assert line == reader.json("/losses", run="xavier")["xavier"] == reader.json("/run", run="xavier")["losses"]
+    assert line["steps"] == monitor.loss_steps.tolist()
+    np.testing.assert_allclose(line["values"], monitor.losses, rtol=1e-6)
+    assert reader.json("/losses", run="nowhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("severities", "worst"),
+    [((), None), (("info",), "info"), (("info", "critical", "warning", "critical"), "critical")],
+    ids=str,
+)
+def test_a_verdict_names_the_first_of_the_worst(severities: tuple[str, ...], worst: str | None) -> None:
+    found = [
+        Finding("rule", f"IM{i}", Severity(severity), (f"net.{i}",), 10 - i, "…")
+        for i, severity in enumerate(severities)
+    ]
+    verdict = run_verdict(found, looked=True)
+    assert sum(verdict["counts"].values()) == len(severities)
+    if worst is None:
+        assert verdict["first"] is None
+    else:
+        step = min(one.step for one in found if one.severity == worst)
+        assert (verdict["first"]["severity"], verdict["first"]["step"]) == (worst, step)
+
+
+def test_a_long_loss_is_thinned_to_a_small_curve_without_losing_an_extreme() -> None:
+    values = np.full(10_000, 2.0, np.float32)
+    values[1234], values[7000], values[-1] = 9.0, np.nan, 0.5
+    curve = LossCurve()
+    curve.add(LossStretch(np.arange(10_000), values))
+    spark = loss_line(curve, SPARK_POINTS)
+    assert spark is not None
+    assert len(spark["steps"]) <= SPARK_POINTS
+    assert {0, 9_999, 7_000, 1_234} <= set(spark["steps"])
+    assert {9.0, 0.5, "NaN"} <= set(spark["values"])
 
 
 def test_nan_and_infinities_survive(tmp_path: Path, ask: Any) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, WAIT_MS, Watched, browser, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, browser, hover, number, settled, tensorboard, watched
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 VIEWS = ("overview", "propagation", "residuals", "units", "layer", "findings", "compare")
-MAP = "section[data-quantity={}] .surface"
 TOP, BOTTOM = 8, 41
 """Pixels into a picture where its first and its last row are: the frame above, the steps below."""
 BOARD_COLOURS = """() => Object.fromEntries(
@@ -40,8 +39,6 @@ BOARD_COLOURS = """() => Object.fromEntries(
   ]),
 )"""
 """Runs and their colours, as the table of runs in Time Series has them."""
-
-SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
 
 
 @dataclasses.dataclass
@@ -75,29 +72,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 def page(running: Any) -> Iterator[Watched]:
     with watched(running) as opened:
         yield opened
-
-
-def number(text: str) -> float:
-    """Read a number as the page writes it."""
-    text = text.translate(SUPERSCRIPT).replace(",", "")
-    found = re.fullmatch(r"(-?[\d.]+)(?:×10(-?\d+))?( %)?", text.strip())
-    assert found, text
-    return float(found[1]) * 10.0 ** int(found[2] or 0) * (0.01 if found[3] else 1.0)
-
-
-def hover(page: Watched, frame: Any, selector: str, x: float, y: float) -> dict[str, str]:
-    """Point at a share of the width and height of a picture, and read the box that appears."""
-    frame.locator(selector).first.scroll_into_view_if_needed()
-    box = frame.locator(selector).first.bounding_box()
-    page.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    frame.wait_for_selector(".tooltip:not([hidden])")
-    return {
-        "title": frame.inner_text(".tooltip .tip-title"),
-        **{
-            row.locator("span").inner_text(): row.locator("b").inner_text()
-            for row in frame.locator(".tooltip .reading").all()
-        },
-    }
 
 
 def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:
@@ -260,7 +234,8 @@ def test_the_residual_plot_and_its_sentence_say_what_was_measured(page: Watched,
 def test_the_unit_bars_add_up(page: Watched, board: Board) -> None:
     frame, monitor = page.open_tab(board.address, view="units", runs="xavier"), board.monitors["xavier"]
     said = hover(page, frame, ".card .surface", 0.5, 0.8)
-    shares = {key: number(value) for key, value in said.items() if key != "title"}
+    assert said["type"] == "ReLU"
+    shares = {key: number(value) for key, value in said.items() if key not in {"title", "type"}}
     units = monitor.records[-1].layers[said["title"]].units
     assert shares["dead (never positive)"] == pytest.approx(units.dead_fraction, abs=0.006)
     assert shares["always positive (linear)"] == pytest.approx(units.all_positive_fraction, abs=0.006)
@@ -348,8 +323,9 @@ def test_the_table_of_compared_runs_takes_the_update_ratio_of_the_weights_alone(
     """Biases begin at zero: a step changes them by any share of their size."""
     frame, newest = page.open_tab(board.address, view="compare", runs="he"), board.monitors["he"].records[-1]
     weights = [one.update_ratio for name, one in newest.parameters.items() if name.endswith("weight")]
-    row = frame.locator("tr", has_text="median update ratio").first
-    assert number(row.locator("td").last.inner_text()) == pytest.approx(np.median(weights), rel=5e-3)
+    place = frame.locator(".runs thead th").all_inner_texts().index("median update ratio")
+    shown = frame.locator(".runs tbody tr").locator("th, td").nth(place).inner_text()
+    assert number(shown) == pytest.approx(np.median(weights), rel=5e-3)
 
 
 def test_the_first_screen_lists_every_run_with_its_verdict_the_worst_first_and_shows_the_worst(

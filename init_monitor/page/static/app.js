@@ -20,6 +20,7 @@ import { fromLink, toLink } from "./state.js";
 import { readTheme, theme } from "./surface.js";
 import { toolbar } from "./toolbar.js";
 import { unitsView } from "./units.js";
+import { stepSlice } from "./zoom.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").View} View */
@@ -62,6 +63,7 @@ export function startApp(root, source, host) {
     session,
     runs: [],
     focus: null,
+    whole: [],
     timeline: [],
     step: 0,
     test: () => true,
@@ -96,6 +98,11 @@ export function startApp(root, source, host) {
   function set(patch) {
     Object.assign(ctx.state, patch);
     if (patch.runs) share(patch.runs);
+    if ("from" in patch || "depth" in patch) {
+      // What was pointed at lies elsewhere now.
+      ctx.tip.hide();
+      point(null);
+    }
     if ("step" in patch && playing && patch.step !== ctx.step) stop();
     clearTimeout(resting);
     resting = setTimeout(() => host.writeLink(toLink(ctx.state)), LINK_REST_MS);
@@ -151,7 +158,8 @@ export function startApp(root, source, host) {
     bar.element.hidden = false;
     ctx.runs = shownRuns(ctx.state, entries, theme().dark, { order, selected: selectedBy(said) });
     ctx.focus = focusOf(ctx.state, ctx.runs);
-    ctx.timeline = timelineOf(ctx.runs, session);
+    ctx.whole = timelineOf(ctx.runs, session);
+    ctx.timeline = ctx.whole.slice(...stepSlice(ctx.whole, ctx.state));
     ctx.test = matcher(ctx.state.filter).test;
     ctx.step = stepOf();
     if (viewName !== ctx.state.view) {
@@ -210,7 +218,13 @@ export function startApp(root, source, host) {
   const heard = host.whole ? root.ownerDocument.documentElement : root;
   heard.addEventListener(
     "keydown",
-    keyboard(ctx, { layers: () => view?.layers?.() ?? [], play, filter: bar.filter, help: keys }),
+    keyboard(ctx, {
+      layers: () => view?.layers?.() ?? [],
+      depth: () => view?.depth?.() ?? null,
+      play,
+      filter: bar.filter,
+      help: keys,
+    }),
   );
   host.onDark((dark) => {
     root.classList.toggle("dark", dark);

@@ -3,13 +3,18 @@
  * @module
  */
 
-import { fitted, formatStep, shortNames } from "./format.js";
+import { fitted, formatStep } from "./format.js";
 import { spread } from "./scales.js";
 import { font, theme } from "./surface.js";
 
 /** @typedef {{left: number, top: number, width: number, height: number}} Box */
+/** @typedef {import("./types.js").Label} Label */
 
 const TICK = 11;
+/** Between a label and the axis. */
+const TICK_GAP = 7;
+/** Letters of a type that are shown at least: fewer say nothing. */
+const LEAST_KIND = 4;
 
 /**
  * Numbers on the left, with faint lines across.
@@ -28,6 +33,10 @@ export function valueAxis(g, box, scale) {
     g.fillStyle = soft;
     g.fillText(label, box.left - 6, y);
   }
+  if (!scale.zero) return;
+  // A cut between zero and the smallest power of ten: no distance is meant.
+  const cut = Math.round(box.top + (1 - scale.zero / 2) * box.height) + 0.5;
+  line(g, box.left, cut, box.left + box.width, cut, soft, [1, 4]);
 }
 
 /**
@@ -60,29 +69,59 @@ export function stepAxis(g, box, steps, at, { even = false } = {}) {
   }
 }
 
+/** Between a name and its type, and the step in of a layer within an open block. */
+const GAP = 8;
+const STEP_IN = 10;
+/** A type is cut at this width: the name tells more. */
+const MOST_KIND = 96;
+
+const FOLDS = { "": "", folded: "▸ ", open: "▾ " };
+
 /**
- * Layer names on the left, without their common part.
+ * @param {string} kind @param {number} room @param {(text: string) => number} measure
+ * @returns {string} empty where there is too little room
+ */
+function fittedKind(kind, room, measure) {
+  const shown = kind && room > 0 ? fitted(kind, room, measure) : "";
+  return shown === kind || shown.length >= LEAST_KIND ? shown : "";
+}
+
+/** @param {Label} label */
+const named = (label) => `${FOLDS[label.fold]}${label.text}`;
+
+/**
+ * Layers on the left: names without their common part, and at the axis their types.
  * @param {CanvasRenderingContext2D} g
  * @param {Box} box
- * @param {string[]} names
+ * @param {Label[]} labels
+ * @param {number} room that they may take
  * @param {number} pitch pixels per name
  */
-export function nameAxis(g, box, names, pitch = 14) {
-  const { soft, line: ruled } = theme();
-  const short = shortNames(names);
+export function nameAxis(g, box, labels, room, pitch = 14) {
+  const { ink, soft, line: ruled } = theme();
   g.font = font(TICK);
-  g.textAlign = "right";
   g.textBaseline = "middle";
-  const row = box.height / names.length;
-  for (const i of spread(names.length, box.height - row, pitch)) {
+  /** @param {string} text */
+  const measure = (text) => g.measureText(text).width;
+  const row = box.height / labels.length;
+  for (const i of spread(labels.length, box.height - row, pitch)) {
+    const label = labels[i];
     const y = box.top + (i + 0.5) * row;
     line(g, box.left - 4, Math.round(y) + 0.5, box.left, Math.round(y) + 0.5, ruled);
+    const from = box.left - room + (label.inside ? STEP_IN : 0);
+    const whole = box.left - TICK_GAP - from;
+    const text = fitted(named(label), whole, measure);
+    const left = whole - measure(text) - GAP;
+    g.textAlign = "left";
+    g.fillStyle = label.fold ? ink : soft;
+    g.fillText(text, from, y);
+    const kind = fittedKind(label.kind, left, measure);
+    if (!kind) continue;
+    g.textAlign = "right";
     g.fillStyle = soft;
-    g.fillText(
-      fitted(short[i], box.left - 10, (text) => g.measureText(text).width),
-      box.left - 7,
-      y,
-    );
+    g.globalAlpha = 0.75;
+    g.fillText(kind, box.left - TICK_GAP, y);
+    g.globalAlpha = 1;
   }
 }
 
@@ -90,39 +129,41 @@ export function nameAxis(g, box, names, pitch = 14) {
 let ruler = null;
 
 /**
- * How much room the longest of these names takes as a label, in pixels.
- * @param {string[]} names
+ * How much room the longest of these takes as a label, in pixels.
+ * @param {Label[]} labels
  * @param {number} most
  */
-export function nameRoom(names, most) {
+export function nameRoom(labels, most) {
   ruler ??= /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
   ruler.font = font(TICK);
-  const short = shortNames(names);
   // Names within a network look alike: a few hundred of them show how long they get.
-  const stride = Math.ceil(names.length / 300);
+  const stride = Math.ceil(labels.length / 300);
   let room = 0;
-  for (let i = 0; i < names.length; i += stride) {
-    room = Math.max(room, ruler.measureText(short[i]).width);
+  for (let i = 0; i < labels.length; i += stride) {
+    const { kind, inside } = labels[i];
+    const width = ruler.measureText(named(labels[i])).width + (inside ? STEP_IN : 0);
+    room = Math.max(room, width + (kind ? GAP + Math.min(MOST_KIND, ruler.measureText(kind).width) : 0));
     if (room > most) return most;
   }
   return Math.ceil(room);
 }
 
 /**
- * Layers below a plot over depth: upright numbers of the position, names while there is room for them.
+ * Layers below a plot over depth: upright names with their types, as many as there is room for.
  * @param {CanvasRenderingContext2D} g
  * @param {Box} box
- * @param {string[]} names
+ * @param {Label[]} labels
  * @param {(i: number) => number} at x of the i-th name
  * @param {number} room height for the names
  */
-export function depthAxis(g, box, names, at, room) {
-  const { soft, line: ruled } = theme();
-  const short = shortNames(names);
+export function depthAxis(g, box, labels, at, room) {
+  const { ink, soft, line: ruled } = theme();
   const bottom = box.top + box.height;
   g.font = font(TICK);
-  g.fillStyle = soft;
-  for (const i of spread(names.length, box.width, 15)) {
+  /** @param {string} text */
+  const measure = (text) => g.measureText(text).width;
+  for (const i of spread(labels.length, box.width, 15)) {
+    const label = labels[i];
     const x = at(i);
     line(g, Math.round(x) + 0.5, bottom, Math.round(x) + 0.5, bottom + 4, ruled);
     g.save();
@@ -130,12 +171,17 @@ export function depthAxis(g, box, names, at, room) {
     g.rotate(-Math.PI / 2);
     g.textAlign = "right";
     g.textBaseline = "middle";
-    g.fillStyle = soft;
-    g.fillText(
-      fitted(short[i], room - 10, (text) => g.measureText(text).width),
-      0,
-      0,
-    );
+    const text = fitted(named(label), room - 10, measure);
+    const left = room - 10 - measure(text) - GAP;
+    const kind = fittedKind(label.kind, Math.min(left, MOST_KIND), measure);
+    if (kind) {
+      g.fillStyle = soft;
+      g.globalAlpha = 0.75;
+      g.fillText(kind, 0, 0);
+      g.globalAlpha = 1;
+    }
+    g.fillStyle = label.fold ? ink : soft;
+    g.fillText(text, kind ? -measure(kind) - GAP : 0, 0);
     g.restore();
   }
 }

@@ -10,11 +10,12 @@ import { font, surface, theme } from "./surface.js";
 /**
  * @typedef {object} BarsContent
  * @property {string[]} names
+ * @property {import("./types.js").Label[]} labels
  * @property {{label: string, colour: string, values: ArrayLike<number>}[]} parts each value in [0, 1]
  */
 
 const RIGHT = 24;
-const MOST_NAME = 200;
+const MOST_NAME = 240;
 const NAME_GAP = 14;
 const TOP = 4;
 const BOTTOM = 24;
@@ -26,8 +27,9 @@ const MOST_HEIGHT = 900;
  * @param {string} acts.label
  * @param {(row: number | null, x: number, y: number) => void} acts.onHover
  * @param {(row: number) => void} acts.onPick
+ * @param {(share: [number, number] | null) => void} acts.onZoom of the rows; null for all of them
  */
-export function barChart({ label, onHover, onPick }) {
+export function barChart({ label, onHover, onPick, onZoom }) {
   /** @type {BarsContent | null} */
   let content = null;
   /** @type {{hovered: string, picked: string}} */
@@ -44,6 +46,13 @@ export function barChart({ label, onHover, onPick }) {
     onClick: (_, y) => {
       const row = rowAt(y);
       if (row !== null) onPick(row);
+    },
+    zoom: {
+      box: boxOf,
+      axes: { x: false, y: true },
+      count: () => ({ x: 1, y: content?.names.length ?? 0 }),
+      onZoom: ({ y }) => y && onZoom(y),
+      onWhole: () => onZoom(null),
     },
   });
 
@@ -87,7 +96,7 @@ export function barChart({ label, onHover, onPick }) {
         from += value;
       }
     });
-    nameAxis(g, box, content.names);
+    nameAxis(g, box, content.labels, box.left - 4);
     above();
   }
 
@@ -115,7 +124,7 @@ export function barChart({ label, onHover, onPick }) {
     /** @param {BarsContent} next */
     show(next) {
       content = next;
-      named = nameRoom(next.names, MOST_NAME) + NAME_GAP;
+      named = nameRoom(next.labels, MOST_NAME) + NAME_GAP;
       const pitch = Math.max(1, Math.min(MOST_PITCH, MOST_HEIGHT / Math.max(1, next.names.length)));
       on.resize(TOP + BOTTOM + Math.max(20, Math.round(pitch * next.names.length)));
       on.redraw();

@@ -1,5 +1,5 @@
 /**
- * Runs side by side: the same picture of each with the same colours, and their figures in a table.
+ * Runs side by side: the same picture of each with the same colours, and a table with a row of figures for each.
  * @module
  */
 
@@ -7,11 +7,11 @@ import { fill, h } from "./dom.js";
 import { saveCsv } from "./download.js";
 import { formatStep } from "./format.js";
 import { median } from "./median.js";
+import { mapCard } from "./map_card.js";
 import { mainParameters, profile, rowsOf, stepsOf } from "./model.js";
-import { mapCard, worded } from "./overview.js";
 import { card, nothing } from "./parts.js";
-import { joined, rangeOf } from "./propagation.js";
-import { everyQuantity, quantityOf } from "./quantities.js";
+import { everyQuantity, quantityOf, worded } from "./quantities.js";
+import { joined, rangeOf } from "./ranges.js";
 import { runMark } from "./spark.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -34,11 +34,11 @@ export function compareView(ctx) {
     csv: () =>
       saveCsv(
         `runs-step-${ctx.step}`,
-        ["", ...ctx.runs.map((run) => run.name)],
-        rows.map((row) => [row.title, ...ctx.runs.map((run) => row.of(run))]),
+        ["run", ...rows.map((row) => row.title)],
+        ctx.runs.map((run) => [run.name, ...rows.map((row) => row.of(run))]),
       ),
   });
-  holder.body(h("div.scroll", {}, table));
+  holder.body(table);
   const element = h(
     "div.view",
     {},
@@ -83,16 +83,20 @@ export function compareView(ctx) {
       holder.element.hidden = !ctx.runs.length;
       fill(
         table,
-        h("thead", {}, h("tr", {}, h("th", {}, ""), ...ctx.runs.map((run) => runHead(run)))),
+        h(
+          "thead",
+          {},
+          h("tr", {}, h("th", {}, "run"), ...rows.map((row) => h("th", { title: row.explains, scope: "col" }, row.title))),
+        ),
         h(
           "tbody",
           {},
-          ...rows.map((row) =>
+          ...ctx.runs.map((run) =>
             h(
               "tr",
-              { title: row.explains },
-              h("th", {}, row.title),
-              ...ctx.runs.map((run) => h("td", {}, row.of(run))),
+              { "data-run": run.name },
+              h("th", { scope: "row" }, runMark(run.colour, run.dash), run.name),
+              ...rows.map((row) => h("td", {}, ...breakable(row.of(run)))),
             ),
           ),
         ),
@@ -101,13 +105,17 @@ export function compareView(ctx) {
     hovered() {
       for (const run of ctx.runs) made.get(run.name)?.cross();
     },
-    layers: () => made.get(ctx.focus?.name ?? "")?.names() ?? [],
+    depth: () => made.get(ctx.focus?.name ?? "")?.depth() ?? null,
   };
 }
 
-/** @param {ShownRun} run */
-function runHead(run) {
-  return h("th", {}, runMark(run.colour, run.dash), run.name);
+/**
+ * A number that may be broken before its power of ten, and nowhere else.
+ * @param {string} text
+ */
+function breakable(text) {
+  const at = text.indexOf("×10") + 1;
+  return at ? [text.slice(0, at), h("wbr"), text.slice(at)] : [text];
 }
 
 /** @param {Context} ctx @returns {Row[]} */
@@ -133,15 +141,18 @@ function rowsFor(ctx) {
   });
   /** @param {number[]} all */
   const lastOverFirst = (all) => all[all.length - 1] / all[0];
-  /** @param {string} severity @returns {Row} */
-  const found = (severity) => ({
-    title: `${severity} findings`,
-    explains: "In the whole run",
+  /** @type {Row} */
+  const found = {
+    title: "critical, warnings",
+    explains: "Findings in the whole run",
     of: (run) => {
       const outline = ctx.session.outline(run.name);
-      return outline ? String(outline.findings.filter((one) => one.severity === severity).length) : "–";
+      if (!outline) return "–";
+      return ["critical", "warning"]
+        .map((severity) => outline.findings.filter((one) => one.severity === severity).length)
+        .join(", ");
     },
-  });
+  };
   return [
     { title: "newest step", explains: "", of: (run) => formatStep(run.step) },
     {
@@ -150,8 +161,7 @@ function rowsFor(ctx) {
       of: (run) => formatStep(stepsOf(run, ctx.session).length),
     },
     { title: "layers", explains: "", of: (run) => String(ctx.session.outline(run.name)?.names.length ?? "–") },
-    found("critical"),
-    found("warning"),
+    found,
     figure("variance, last over first layer", "variance", lastOverFirst),
     figure("gradient, first over last layer", "gradient_variance", (all) => 1 / lastOverFirst(all)),
     figure("most dead units in a layer", "dead_fraction", (all) => Math.max(...all)),

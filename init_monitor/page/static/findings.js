@@ -8,6 +8,7 @@ import { counted, formatStep, layerRange } from "./format.js";
 import { bySeverity } from "./model.js";
 import { copyText, nothing, pill } from "./parts.js";
 import { runMark } from "./spark.js";
+import { worstFirst } from "./verdicts.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Finding} Finding */
@@ -38,7 +39,8 @@ export function findingsView(ctx) {
     element,
     update() {
       const out = new Set(ctx.state.severity.split(","));
-      const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
+      const runs = worstFirst(ctx.runs);
+      const outlines = runs.map((run) => ctx.session.outline(run.name));
       const every = outlines.flatMap((one) => one?.findings ?? []);
       const numbers = SEVERITIES.map((severity) => every.filter((one) => one.severity === severity).length);
       refill(chips, [numbers, ctx.state.severity], () =>
@@ -50,7 +52,7 @@ export function findingsView(ctx) {
           ),
         ),
       );
-      const shown = ctx.runs.map((run, k) => ({
+      const shown = runs.map((run, k) => ({
         run,
         outline: outlines[k],
         findings: bySeverity(outlines[k]?.findings ?? []).filter(

@@ -4,9 +4,10 @@
  */
 
 import { line, nameAxis, nameRoom, stepAxis } from "./axes.js";
-import { BEYOND, lookup } from "./palette.js";
+import { colourBar, hatch, packed } from "./heat_parts.js";
+import { BEYOND, lookup, zeroColour } from "./palette.js";
 import { extent, scaleOf } from "./scales.js";
-import { font, surface, theme } from "./surface.js";
+import { surface, theme } from "./surface.js";
 
 /** @typedef {import("./types.js").Series} Series */
 /** @typedef {import("./scales.js").Scale} Scale */
@@ -14,19 +15,21 @@ import { font, surface, theme } from "./surface.js";
 const RIGHT = 58;
 const TOP = 6;
 const BOTTOM = 38;
-const BAR = 8;
 const LEAST_HEIGHT = 150;
 const LEAST_LEFT = 30;
-const MOST_LEFT = 170;
+const MOST_LEFT = 220;
 const NAME_GAP = 14;
+/** Left of the names. */
+const NAME_EDGE = 4;
 const MOST_HEIGHT = 620;
 /** Above this many layers each has one pixel; below, rows are easier to hit. */
 const COMFORTABLE = 260;
 
 /**
  * @typedef {object} HeatmapContent
- * @property {Series} series
- * @property {number[]} rows which rows are shown, in order
+ * @property {Series} series a row for each that is drawn
+ * @property {import("./types.js").Label[]} labels of the rows
+ * @property {{rows: import("./zoom.js").Slice, columns: import("./zoom.js").Slice}} view the part that is shown
  * @property {import("./quantities.js").Quantity} quantity
  * @property {"log" | "linear"} wanted
  * @property {string} palette
@@ -38,6 +41,7 @@ const COMFORTABLE = 260;
 /**
  * @typedef {object} Cell
  * @property {string} name
+ * @property {number} row
  * @property {number} step
  * @property {number} value
  * @property {number} x
@@ -49,8 +53,10 @@ const COMFORTABLE = 260;
  * @param {string} acts.label
  * @param {(cell: Cell | null) => void} acts.onHover
  * @param {(cell: Cell, onName: boolean) => void} acts.onPick
+ * @param {(shares: import("./gestures.js").Shares) => void} acts.onZoom
+ * @param {() => void} acts.onWhole
  */
-export function heatmap({ label, onHover, onPick }) {
+export function heatmap({ label, onHover, onPick, onZoom, onWhole }) {
   /** @type {HeatmapContent | null} */
   let content = null;
   /** @type {Scale | null} */
@@ -58,9 +64,12 @@ export function heatmap({ label, onHover, onPick }) {
   /** @type {HTMLCanvasElement} */
   let cells = document.createElement("canvas");
   let infinite = false;
+  /** Colour of exact zeros, empty if there are none. */
+  let none = "";
   /** @type {{names: Set<string>, step: number | null, picked: Set<string>, pickedStep: number | null}} */
   let cross = { names: new Set(), step: null, picked: new Set(), pickedStep: null };
   let drawnKey = "";
+  let drawnPlace = "";
 
   const on = surface({
     height: LEAST_HEIGHT,
@@ -72,28 +81,44 @@ export function heatmap({ label, onHover, onPick }) {
       const cell = cellAt(x, y);
       if (cell) onPick(cell, x < boxOf().left);
     },
+    zoom: {
+      box: boxOf,
+      axes: { x: true, y: true },
+      count: () => ({ x: part().columns, y: part().rows }),
+      onZoom,
+      onWhole,
+    },
   });
 
   function boxOf() {
     const { width, height } = on.size();
-    const left = Math.min(content?.left ?? LEAST_LEFT, Math.max(LEAST_LEFT, width * 0.3));
+    const left = Math.min(content?.left ?? LEAST_LEFT, Math.max(LEAST_LEFT, width * 0.34));
     return { left, top: TOP, width: Math.max(1, width - left - RIGHT), height: Math.max(1, height - TOP - BOTTOM) };
+  }
+
+  /** What is shown: rows and columns, and how many. */
+  function part() {
+    const [top, bottom] = content?.view.rows ?? [0, 0];
+    const [from, until] = content?.view.columns ?? [0, 0];
+    return { top, from, rows: bottom - top, columns: until - from };
   }
 
   /** @param {number} x @param {number} y @returns {Cell | null} */
   function cellAt(x, y) {
-    if (!content || !content.rows.length || !content.series.steps.length) return null;
+    const { top, from, rows, columns } = part();
+    if (!content || !rows || !columns) return null;
     const box = boxOf();
     if (y < box.top || y >= box.top + box.height || x >= box.left + box.width) return null;
-    const row = content.rows[Math.floor(((y - box.top) / box.height) * content.rows.length)];
-    const columns = content.series.steps.length;
+    const row = top + Math.floor(((y - box.top) / box.height) * rows);
+    const { series } = content;
     // On a name: the layer at the selected step.
-    const picked = Math.max(0, nearest(content.series.steps, cross.pickedStep ?? Infinity));
-    const column = x < box.left ? picked : Math.floor(((x - box.left) / box.width) * columns);
+    const picked = Math.max(0, nearest(series.steps, cross.pickedStep ?? Infinity));
+    const column = x < box.left ? picked : from + Math.floor(((x - box.left) / box.width) * columns);
     return {
-      name: content.series.names[row],
-      step: content.series.steps[column],
-      value: content.series.values[row * columns + column],
+      name: series.names[row],
+      row,
+      step: series.steps[column],
+      value: series.values[row * series.steps.length + column],
       x,
       y,
     };
@@ -101,30 +126,31 @@ export function heatmap({ label, onHover, onPick }) {
 
   function build() {
     if (!content) return;
-    const { series, rows, quantity, palette } = content;
+    const { series, quantity, palette } = content;
     const { dark } = theme();
     const columns = series.steps.length;
-    const range = content.range ?? extent(shown(series, rows));
+    const rows = series.names.length;
+    const range = content.range ?? extent(series.values);
     infinite = range.infinite;
     scale = scaleOf(quantity, content.wanted, range, 6, { colour: true });
     cells = document.createElement("canvas");
     cells.width = Math.max(1, columns);
-    cells.height = Math.max(1, rows.length);
+    cells.height = Math.max(1, rows);
     const g = /** @type {CanvasRenderingContext2D} */ (cells.getContext("2d"));
     const picture = g.createImageData(cells.width, cells.height);
     const pixels = new Uint32Array(picture.data.buffer);
     const table = lookup(quantity.palette, palette, dark);
     const beyond = packed(dark ? BEYOND.dark : BEYOND.light);
+    none = scale.log && range.zero ? zeroColour(palette, dark) : "";
+    const zero = packed(none || "#000000");
     const levels = table.length - 1;
-    for (let i = 0; i < rows.length; i += 1) {
-      const from = rows[i] * columns;
-      for (let column = 0; column < columns; column += 1) {
-        const value = series.values[from + column];
-        // Not measured stays transparent: the hatching of the page shows through.
-        if (value !== value) continue;
-        pixels[i * columns + column] =
-          value === Infinity || value === -Infinity ? beyond : table[Math.round(scale.at(value) * levels)];
-      }
+    for (let i = 0; i < rows * columns; i += 1) {
+      const value = series.values[i];
+      // Not measured stays transparent: the hatching of the page shows through.
+      if (value !== value) continue;
+      if (value === Infinity || value === -Infinity) pixels[i] = beyond;
+      else if (none && value === 0) pixels[i] = zero;
+      else pixels[i] = table[Math.round(scale.at(value) * levels)];
     }
     g.putImageData(picture, 0, 0);
   }
@@ -134,67 +160,36 @@ export function heatmap({ label, onHover, onPick }) {
     if (!content || !scale) return;
     const box = boxOf();
     const { line: ruled } = theme();
-    const { series, rows } = content;
+    const { top, from, rows, columns } = part();
     hatch(g, box);
     g.imageSmoothingEnabled = false;
-    if (rows.length && series.steps.length) g.drawImage(cells, box.left, box.top, box.width, box.height);
+    if (rows && columns) {
+      g.drawImage(cells, from, top, columns, rows, box.left, box.top, box.width, box.height);
+    }
     g.strokeStyle = ruled;
     g.strokeRect(box.left - 0.5, box.top - 0.5, box.width + 1, box.height + 1);
-    if (!rows.length) return;
-    nameAxis(
-      g,
-      box,
-      rows.map((row) => series.names[row]),
-    );
-    const column = box.width / series.steps.length;
-    stepAxis(g, box, series.steps, (i) => box.left + (i + 0.5) * column, { even: true });
-    colourBar(g, box);
+    if (!rows) return;
+    nameAxis(g, box, content.labels.slice(top, top + rows), box.left - NAME_EDGE);
+    const column = box.width / columns;
+    const steps = content.series.steps.slice(from, from + columns);
+    stepAxis(g, box, steps, (i) => box.left + (i + 0.5) * column, { even: true });
+    colourBar(g, box, { scale, table: lookup(content.quantity.palette, content.palette, theme().dark), infinite, none });
     above();
-  }
-
-  /** @param {CanvasRenderingContext2D} g @param {import("./axes.js").Box} box */
-  function colourBar(g, box) {
-    if (!content || !scale) return;
-    const { soft, dark, line: ruled } = theme();
-    const x = box.left + box.width + 10;
-    const table = lookup(content.quantity.palette, content.palette, dark);
-    const top = box.top + (infinite ? 16 : 0);
-    const height = box.height - (infinite ? 16 : 0);
-    for (let i = 0; i < height; i += 1) {
-      const colour = table[Math.round((1 - i / (height - 1)) * (table.length - 1))];
-      g.fillStyle = `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
-      g.fillRect(x, top + i, BAR, 1.5);
-    }
-    g.strokeStyle = ruled;
-    g.strokeRect(x - 0.5, top - 0.5, BAR + 1, height + 1);
-    g.font = font(11);
-    g.textAlign = "left";
-    g.textBaseline = "middle";
-    g.fillStyle = soft;
-    for (const { share, label: text } of scale.ticks) {
-      const y = Math.max(top + 5, Math.min(top + (1 - share) * height, top + height - 5));
-      g.fillText(text, x + BAR + 5, y);
-    }
-    if (infinite) {
-      g.fillStyle = dark ? BEYOND.dark : BEYOND.light;
-      g.fillRect(x, box.top, BAR, 9);
-      g.fillStyle = soft;
-      g.fillText("∞", x + BAR + 5, box.top + 5);
-    }
   }
 
   function above() {
     on.overlay((g) => {
-      if (!content || !content.rows.length) return;
+      const { top, from, rows, columns } = part();
+      if (!content || !rows || !columns) return;
       const box = boxOf();
       const { ink, accent } = theme();
-      const rows = content.rows;
-      const high = box.height / rows.length;
-      const wide = box.width / content.series.steps.length;
-      /** @param {Set<string>} names @param {string} colour @param {number[]} dash */
-      const layers = (names, colour, dash) => {
-        rows.forEach((row, i) => {
-          if (!names.has(content?.series.names[row] ?? "")) return;
+      const high = box.height / rows;
+      const wide = box.width / columns;
+      const names = content.series.names.slice(top, top + rows);
+      /** @param {Set<string>} marked @param {string} colour @param {number[]} dash */
+      const layers = (marked, colour, dash) => {
+        names.forEach((name, i) => {
+          if (!marked.has(name)) return;
           const y = box.top + i * high;
           if (high >= 5) {
             g.strokeStyle = colour;
@@ -207,8 +202,8 @@ export function heatmap({ label, onHover, onPick }) {
       /** @param {number | null} step @param {string} colour @param {number[]} dash */
       const at = (step, colour, dash) => {
         if (step === null) return;
-        const column = nearest(content?.series.steps ?? [], step);
-        if (column < 0) return;
+        const column = nearest(content?.series.steps ?? [], step) - from;
+        if (column < 0 || column >= columns) return;
         const x = Math.round(box.left + (column + 0.5) * wide) + 0.5;
         line(g, x, box.top, x, box.top + box.height, colour, dash);
       };
@@ -224,23 +219,17 @@ export function heatmap({ label, onHover, onPick }) {
     canvas: on.canvas,
     /** @param {HeatmapContent} next */
     show(next) {
-      const key = [
-        next.rows.length,
-        next.rows[0],
-        next.quantity.id,
-        next.wanted,
-        next.palette,
-        theme().dark,
-        next.left,
-        next.height,
-        JSON.stringify(next.range ?? null),
-      ].join("|");
-      const same = content?.series === next.series && key === drawnKey && sameRows(content.rows, next.rows);
-      content = { ...next, left: next.left ?? leftFor(next.rows.map((row) => next.series.names[row])) };
-      if (same) return;
+      const { view } = next;
+      const key = [next.quantity.id, next.wanted, next.palette, theme().dark, JSON.stringify(next.range ?? null)].join("|");
+      const place = [...view.rows, ...view.columns, next.left, next.height].join("|");
+      const same = content?.series === next.series && key === drawnKey;
+      const there = place === drawnPlace && content?.labels === next.labels;
+      content = { ...next, left: next.left ?? leftFor(next.labels) };
+      if (same && there) return;
+      if (!same) build();
       drawnKey = key;
-      build();
-      on.resize(TOP + BOTTOM + (next.height ?? heightFor(next.rows.length)));
+      drawnPlace = place;
+      on.resize(TOP + BOTTOM + (next.height ?? heightFor(view.rows[1] - view.rows[0])));
       on.redraw();
     },
     /** @param {typeof cross} next */
@@ -253,32 +242,16 @@ export function heatmap({ label, onHover, onPick }) {
 
 /**
  * Room for names at the left.
- * @param {string[]} names
+ * @param {import("./types.js").Label[]} labels
  */
-export function leftFor(names) {
-  return Math.max(LEAST_LEFT, nameRoom(names, MOST_LEFT - NAME_GAP) + NAME_GAP);
+export function leftFor(labels) {
+  return Math.max(LEAST_LEFT, nameRoom(labels, MOST_LEFT - NAME_GAP) + NAME_GAP);
 }
 
 /** @param {number} rows */
 export function heightFor(rows) {
   const comfortable = Math.min(COMFORTABLE, rows * 14);
   return Math.max(LEAST_HEIGHT, Math.min(MOST_HEIGHT, Math.max(comfortable, rows)));
-}
-
-/** @param {number[]} a @param {number[]} b */
-function sameRows(a, b) {
-  return a === b || (a.length === b.length && a.every((one, i) => one === b[i]));
-}
-
-/**
- * The numbers that are shown.
- * @param {Series} series @param {number[]} rows
- */
-export function* shown(series, rows) {
-  const columns = series.steps.length;
-  for (const row of rows) {
-    for (let i = row * columns; i < (row + 1) * columns; i += 1) yield series.values[i];
-  }
 }
 
 /** @param {number[]} steps @param {number} step */
@@ -295,31 +268,3 @@ function nearest(steps, step) {
   return best;
 }
 
-/** @param {string} colour "#rrggbb" */
-function packed(colour) {
-  const value = Number.parseInt(colour.slice(1), 16);
-  return ((255 << 24) | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
-}
-
-/**
- * Grey with slanted lines: nothing was measured here.
- * @param {CanvasRenderingContext2D} g @param {import("./axes.js").Box} box
- */
-function hatch(g, box) {
-  const { faint, line: ruled } = theme();
-  g.save();
-  g.beginPath();
-  g.rect(box.left, box.top, box.width, box.height);
-  g.clip();
-  g.fillStyle = faint;
-  g.fillRect(box.left, box.top, box.width, box.height);
-  g.strokeStyle = ruled;
-  g.lineWidth = 1;
-  g.beginPath();
-  for (let x = box.left - box.height; x < box.left + box.width; x += 7) {
-    g.moveTo(x, box.top + box.height);
-    g.lineTo(x + box.height, box.top);
-  }
-  g.stroke();
-  g.restore();
-}

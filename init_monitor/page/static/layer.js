@@ -3,14 +3,16 @@
  * @module
  */
 
+import { stepsAt, WHOLE } from "./depth.js";
 import { fill, h, iconButton } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
 import { formatStep } from "./format.js";
+import { kindOf } from "./labels.js";
 import { lineChart } from "./lines.js";
 import { ownerOf, relatedTo } from "./model.js";
-import { mapNothing, worded } from "./overview.js";
+import { mapNothing } from "./map_card.js";
 import { nothing, pill, reading, card } from "./parts.js";
-import { everyQuantity } from "./quantities.js";
+import { everyQuantity, worded } from "./quantities.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
@@ -46,14 +48,15 @@ export function layerView(ctx) {
         fill(grid, mapNothing(ctx));
         return;
       }
-      const layer = ctx.state.layer || names[0] || "";
+      const layer = layerIn(ctx.state.layer, known()) || names[0] || "";
       const all = ctx.runs.map((run) => {
         const own = ctx.session.outline(run.name);
         return own ? ctx.session.layer(run.name, relatedTo(own, ownerOf(own, layer))) : null;
       });
       const runs = ctx.runs.map((run) => `${run.name}\n${run.colour}`).join("\n");
       const { scale, filter } = ctx.state;
-      const from = [layer, outline, runs, scale, filter, ctx.timeline.length, ctx.session.busy(), ...all];
+      const { length } = ctx.timeline;
+      const from = [layer, outline, runs, scale, filter, length, ctx.timeline[0], ctx.timeline[length - 1], ctx.session.busy(), ...all];
       if (from.length === drawn.length && from.every((one, i) => one === drawn[i])) {
         for (const key of order) made.get(key)?.cursor();
         return;
@@ -95,6 +98,15 @@ export function layerView(ctx) {
   };
 }
 
+/**
+ * A layer that there is; of a block its first one.
+ * @param {string} layer @param {string[]} names
+ */
+function layerIn(layer, names) {
+  if (names.includes(layer)) return layer;
+  return names.find((name) => name.startsWith(`${layer}.`)) ?? layer;
+}
+
 /** @param {Context} ctx @param {string} layer @param {string[]} names */
 function heading(ctx, layer, names) {
   const outline = /** @type {import("./types.js").Outline} */ (ctx.focus && ctx.session.outline(ctx.focus.name));
@@ -124,7 +136,7 @@ function heading(ctx, layer, names) {
         ctx.set({ layer: /** @type {HTMLSelectElement} */ (event.target).value }),
     },
     ...(at < 0 && layer ? [layer, ...names] : names).map((name) =>
-      h("option", { value: name, selected: name === layer }, name),
+      h("option", { value: name, selected: name === layer }, [name, kindOf([outline], name)].filter(Boolean).join(" · ")),
     ),
   );
   const position = at < 0 ? "" : `${at + 1} of ${names.length}`;
@@ -186,7 +198,7 @@ function chartsOf(ctx, all) {
 
 /** @param {Float32Array} numbers @param {number[]} steps @param {number[]} timeline */
 function onTimeline(numbers, steps, timeline) {
-  if (steps.length === timeline.length) return numbers;
+  if (steps.length === timeline.length && steps.every((step, i) => step === timeline[i])) return numbers;
   const values = new Float32Array(timeline.length).fill(NaN);
   let place = 0;
   steps.forEach((step, i) => {
@@ -219,6 +231,7 @@ function smallChart(ctx, quantity, name) {
       ]);
     },
     onPick: (place) => ctx.set({ step: ctx.timeline[place] }),
+    onZoom: (share) => ctx.set(share ? stepsAt(ctx, ctx.whole, share) : WHOLE),
   });
   const holder = card(quantity.title, quantity.explains, {
     png: () => savePng(`${name}-${quantity.id}`, `${quantity.title} · ${name}`, [chart.canvas]),

@@ -4,6 +4,7 @@
  */
 
 import { depthAxis, line, nameRoom, stepAxis, valueAxis } from "./axes.js";
+import { disc, ring, triangle } from "./marks.js";
 import { extent, scaleOf } from "./scales.js";
 import { font, surface, theme } from "./surface.js";
 
@@ -13,6 +14,8 @@ import { font, surface, theme } from "./surface.js";
  * @property {string} colour
  * @property {number[]} dash
  * @property {ArrayLike<number>} values one per place; NaN where there is none
+ * @property {ArrayLike<number>} [low] the smallest of a folded block; NaN elsewhere
+ * @property {ArrayLike<number>} [high] its largest
  * @property {boolean} [faded]
  */
 
@@ -22,6 +25,7 @@ import { font, surface, theme } from "./surface.js";
  * @property {import("./quantities.js").Quantity} quantity
  * @property {"log" | "linear"} wanted
  * @property {string[]} [names] places are layers
+ * @property {import("./types.js").Label[]} [labels] of the layers
  * @property {number[]} [steps] places are steps
  * @property {boolean} [bare] no axis below: the next picture has it
  * @property {{value: number, label: string}[]} [guides]
@@ -35,9 +39,12 @@ const LEFT = 54;
 const RIGHT = 14;
 const TOP = 8;
 const STEPS_BELOW = 24;
-const MOST_NAME = 150;
+const MOST_NAME = 180;
 const NAME_GAP = 16;
 const POINTS_UP_TO = 80;
+
+/** Of layers that findings name. */
+export const TINT = { light: "rgba(200, 80, 20, 0.14)", dark: "rgba(255, 150, 90, 0.18)" };
 
 /**
  * @param {object} acts
@@ -45,8 +52,9 @@ const POINTS_UP_TO = 80;
  * @param {number} acts.height of the plot itself
  * @param {(place: number | null, x: number, y: number) => void} acts.onHover
  * @param {(place: number) => void} acts.onPick
+ * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them. Without it the picture does not zoom
  */
-export function lineChart({ label, height, onHover, onPick }) {
+export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** @type {LinesContent | null} */
   let content = null;
   /** @type {import("./scales.js").Scale | null} */
@@ -66,9 +74,21 @@ export function lineChart({ label, height, onHover, onPick }) {
       const place = placeAt(x);
       if (place !== null) onPick(place);
     },
+    ...(onZoom ? { zoom: zoomed(onZoom) } : {}),
   });
 
   const count = () => content?.names?.length ?? content?.steps?.length ?? 0;
+
+  /** @param {(share: [number, number] | null) => void} act */
+  function zoomed(act) {
+    return {
+      box: boxOf,
+      axes: { x: true, y: false },
+      count: () => ({ x: count(), y: 1 }),
+      onZoom: (/** @type {import("./gestures.js").Shares} */ { x }) => x && act(x),
+      onWhole: () => act(null),
+    };
+  }
 
   function boxOf() {
     const { width, height: whole } = on.size();
@@ -105,7 +125,7 @@ export function lineChart({ label, height, onHover, onPick }) {
     tint(g, box);
     valueAxis(g, box, scale);
     if (!content.bare) {
-      if (content.names) depthAxis(g, box, content.names, xOf, below());
+      if (content.labels) depthAxis(g, box, content.labels, xOf, below());
       else if (content.steps?.length) stepAxis(g, box, content.steps, xOf);
     }
     g.save();
@@ -113,12 +133,43 @@ export function lineChart({ label, height, onHover, onPick }) {
     g.rect(box.left - 5, box.top - 5, box.width + 10, box.height + 10);
     g.clip();
     content.lines.forEach((one, k) => {
+      ranges(g, box, one, k);
       if (content?.style === "stem") stems(g, box, one, k);
       else curve(g, box, one);
     });
     g.restore();
     guides(g, box);
     above();
+  }
+
+  /**
+   * How far the layers of a folded block lie apart.
+   * @param {CanvasRenderingContext2D} g @param {import("./axes.js").Box} box @param {Line} one @param {number} k
+   */
+  function ranges(g, box, one, k) {
+    if (!scale || !one.low || !one.high) return;
+    g.strokeStyle = one.colour;
+    g.lineWidth = 5;
+    g.globalAlpha = one.faded ? 0.15 : 0.3;
+    g.beginPath();
+    for (let i = 0; i < one.values.length; i += 1) {
+      const [from, to] = [scale.at(one.low[i]), scale.at(one.high[i])];
+      if (from !== from || to !== to) continue;
+      const x = xOf(i) + (content?.style === "stem" ? shiftOf(k, box) : 0);
+      g.moveTo(x, box.top + (1 - from) * box.height + 0.5);
+      g.lineTo(x, box.top + (1 - to) * box.height - 0.5);
+    }
+    g.stroke();
+    g.globalAlpha = 1;
+  }
+
+  /**
+   * Stems of several runs stand side by side.
+   * @param {number} k @param {import("./axes.js").Box} box
+   */
+  function shiftOf(k, box) {
+    const runs = content?.lines.length ?? 1;
+    return (k - (runs - 1) / 2) * Math.min(7, box.width / Math.max(1, count()) / (runs + 1));
   }
 
   /** @param {CanvasRenderingContext2D} g @param {import("./axes.js").Box} box @param {Line} one */
@@ -151,9 +202,10 @@ export function lineChart({ label, height, onHover, onPick }) {
     for (let i = 0; i < values.length; i += 1) {
       const share = scale.at(values[i]);
       if (share !== share) continue;
-      const off = !Number.isFinite(values[i]) || (scale.log && values[i] <= 0);
       const y = box.top + (1 - share) * box.height;
-      if (off) triangle(g, xOf(i), y, values[i] > 0);
+      // Zero has a place of its own, below the powers of ten.
+      if (scale.log && values[i] === 0) ring(g, xOf(i), y);
+      else if (!Number.isFinite(values[i]) || (scale.log && values[i] < 0)) triangle(g, xOf(i), y, values[i] > 0);
       else if (dots) disc(g, xOf(i), y, points > 40 ? 1.75 : 2.5);
     }
     g.globalAlpha = 1;
@@ -166,7 +218,7 @@ export function lineChart({ label, height, onHover, onPick }) {
     const runs = content.lines.length;
     const room = box.width / Math.max(1, count());
     const base = scale.log ? scale.at(content.guides?.[0]?.value ?? 0) : scale.at(0);
-    const shift = (k - (runs - 1) / 2) * Math.min(7, room / (runs + 1));
+    const shift = shiftOf(k, box);
     const size = Math.max(1.5, Math.min(4, room / (2.5 * runs)));
     g.globalAlpha = one.faded ? 0.4 : 1;
     for (let i = 0; i < one.values.length; i += 1) {
@@ -197,7 +249,7 @@ export function lineChart({ label, height, onHover, onPick }) {
     if (!content?.marked?.size || !content.names) return;
     const { dark } = theme();
     const half = box.width / Math.max(1, content.names.length - 1) / 2;
-    g.fillStyle = dark ? "rgba(255, 150, 90, 0.10)" : "rgba(200, 80, 20, 0.08)";
+    g.fillStyle = TINT[dark ? "dark" : "light"];
     content.names.forEach((name, i) => {
       if (!content?.marked?.has(name)) return;
       const from = Math.max(box.left, xOf(i) - half);
@@ -256,7 +308,7 @@ export function lineChart({ label, height, onHover, onPick }) {
     /** @param {LinesContent} next */
     show(next) {
       content = next;
-      if (next.names && !next.bare) named = nameRoom(next.names, MOST_NAME) + NAME_GAP;
+      if (next.labels && !next.bare) named = nameRoom(next.labels, MOST_NAME) + NAME_GAP;
       const range = next.range ?? extent(allValues(next));
       scale = scaleOf(next.quantity, next.wanted, range, Math.max(2, Math.floor(height / 32)));
       on.resize(height + TOP + below());
@@ -273,27 +325,7 @@ export function lineChart({ label, height, onHover, onPick }) {
 /** @param {LinesContent} content */
 function* allValues(content) {
   for (const one of content.lines) {
-    for (let i = 0; i < one.values.length; i += 1) yield one.values[i];
+    for (const values of [one.values, one.low ?? [], one.high ?? []]) yield* Array.from(values);
   }
   for (const { value } of content.guides ?? []) yield value;
-}
-
-/** @param {CanvasRenderingContext2D} g @param {number} x @param {number} y @param {number} radius */
-function disc(g, x, y, radius) {
-  g.beginPath();
-  g.arc(x, y, radius, 0, 2 * Math.PI);
-  g.fill();
-}
-
-/**
- * Beyond the picture, upward or downward.
- * @param {CanvasRenderingContext2D} g @param {number} x @param {number} y @param {boolean} up
- */
-function triangle(g, x, y, up) {
-  const tip = up ? -4 : 4;
-  g.beginPath();
-  g.moveTo(x - 4, y - tip);
-  g.lineTo(x + 4, y - tip);
-  g.lineTo(x, y + tip);
-  g.fill();
 }

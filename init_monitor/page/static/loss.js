@@ -4,6 +4,7 @@
  */
 
 import { line } from "./axes.js";
+import { stepsAt } from "./depth.js";
 import { fill, h } from "./dom.js";
 import { figureNumber, formatNumber, formatStep } from "./format.js";
 import { reading } from "./parts.js";
@@ -83,6 +84,13 @@ export function lossStrip(ctx, choose) {
       ctx.point(null);
     },
     onClick: (x) => choose(axis.stepAt(x, on.size().width)),
+    zoom: {
+      box: () => ({ left: 0, top: 0, width: Math.max(1, on.size().width), height: HEIGHT }),
+      axes: { x: true, y: false },
+      count: () => ({ x: ctx.timeline.length, y: 1 }),
+      onZoom: ({ x }) => x && ctx.set(stepsAt(ctx, ctx.whole, x)),
+      onWhole: () => ctx.set({ from: null, until: null }),
+    },
   });
   const element = h("div.strip");
   const scale = h("div.strip-scale", { "aria-hidden": "true" });
@@ -186,10 +194,11 @@ export function lossStrip(ctx, choose) {
       curves = ctx.runs.flatMap((run) => {
         const losses = ctx.session.outline(run.name)?.losses;
         const { name, colour, dash } = run;
-        return losses ? [{ name, colour, dash, losses, focused: run === ctx.focus, values: valuesOf(losses) }] : [];
+        const part = losses && partOf(losses, ctx.state);
+        return part ? [{ name, colour, dash, losses: part, focused: run === ctx.focus, values: valuesOf(part) }] : [];
       });
       /** @type {unknown[]} */
-      const now = [ctx.state.scale, theme().dark, ctx.timeline.length, ctx.timeline.at(-1), ctx.focus?.name];
+      const now = [ctx.state.scale, theme().dark, ctx.timeline.length, ctx.timeline[0], ctx.timeline.at(-1), ctx.focus?.name];
       now.push(...curves.map((one) => one.losses), ...curves.map((one) => one.name));
       if (now.length === drawn.length && now.every((one, i) => one === drawn[i])) {
         above();
@@ -212,6 +221,26 @@ export function lossStrip(ctx, choose) {
     },
     hovered: above,
   };
+}
+
+/** @type {WeakMap<Losses, {key: string, part: Losses}>} */
+const parts = new WeakMap();
+
+/**
+ * The losses of the steps that are shown; the same object as long as it is the same part.
+ * @param {Losses} losses @param {import("./types.js").State} state
+ */
+function partOf(losses, { from, until }) {
+  if (from === null && until === null) return losses;
+  const key = `${from} ${until}`;
+  let known = parts.get(losses);
+  if (known?.key !== key) {
+    const kept = losses.steps.flatMap((step, i) => (step >= (from ?? step) && step <= (until ?? step) ? [i] : []));
+    const part = { ...losses, steps: kept.map((i) => losses.steps[i]), values: kept.map((i) => losses.values[i]) };
+    known = { key, part };
+    parts.set(losses, known);
+  }
+  return known.part.steps.length ? known.part : null;
 }
 
 /**

@@ -34,7 +34,7 @@ export function shownRuns(state, entries, dark, { order, selected }) {
   const ticked = styled.filter((run) => selected(run.name));
   if (ticked.length && ticked.length < styled.length) return ticked;
   const worst = worstFirst(styled).slice(0, SHOWN_AT_FIRST);
-  return styled.filter((run) => worst.includes(run));
+  return styled.filter((run) => worst.includes(run) || run.name === state.focus);
 }
 
 /**
@@ -106,6 +106,27 @@ function measured(series, row) {
     if (series.values[i] === series.values[i]) return true;
   }
   return false;
+}
+
+/**
+ * The numbers of some rows.
+ * @param {Series} series @param {number[]} rows
+ */
+export function* numbersOf(series, rows) {
+  const columns = series.steps.length;
+  for (const row of rows) {
+    for (let i = row * columns; i < (row + 1) * columns; i += 1) yield series.values[i];
+  }
+}
+
+/**
+ * What had been measured of a name by a step; NaN if nothing.
+ * @param {Series} series @param {string} name one that it has @param {number} step
+ */
+export function valueOf(series, name, step) {
+  const column = columnAt(series.steps, step);
+  const row = series.index.get(name) ?? 0;
+  return column < 0 ? NaN : series.values[row * series.steps.length + column];
 }
 
 /** @type {WeakMap<Outline, Map<string, string>>} */

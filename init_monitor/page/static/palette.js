@@ -80,6 +80,15 @@ export const PALETTES = { auto: "Colours by meaning", even: "Violet to yellow", 
 /** Beyond every scale: infinite. */
 export const BEYOND = { light: "#d1005d", dark: "#ff5aa5" };
 
+/**
+ * Exact zeros, which have no logarithm: darker or lighter than every colour of the scale.
+ * @param {string} choice key of PALETTES @param {boolean} dark
+ */
+export function zeroColour(choice, dark) {
+  if (choice === "grey") return dark ? "#7db4ff" : "#1a56a8";
+  return dark && choice === "auto" ? "#ffffff" : "#000000";
+}
+
 const LEVELS = 256;
 
 /** @type {Map<string, Uint32Array>} */

@@ -3,93 +3,25 @@
  * @module
  */
 
+import { attentionPanel } from "./attention.js";
+import { depthAt, depthOf, toggleBlock } from "./depth.js";
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
+import { lineOf, saidOf } from "./folded_lines.js";
 import { formatStep } from "./format.js";
-import { lineChart } from "./lines.js";
+import { lineChart, TINT } from "./lines.js";
 import { mergedNames, profile, rowsOf } from "./model.js";
-import { card, nothing, reading, swatch } from "./parts.js";
-import { columnAt } from "./payload.js";
-import { quantityOf, shownOn } from "./quantities.js";
-import { extent } from "./scales.js";
-import { worded } from "./overview.js";
-import { shown } from "./heatmap.js";
+import { block, card, nothing, reading, swatch } from "./parts.js";
+import { quantityOf, shownOn, worded } from "./quantities.js";
+import { measuredAt, steadyRange, wayBack } from "./ranges.js";
+import { theme } from "./surface.js";
+import { tintOf } from "./tint.js";
 
 /** @typedef {import("./types.js").Context} Context */
 /** @typedef {import("./types.js").Series} Series */
 
 /** Runs are laid over each other by name if at least this share of their layers has the same names. */
 const ALIKE = 0.5;
-
-/** @type {WeakMap<Series, {rows: number[], range: ReturnType<typeof extent>}>} */
-const ranges = new WeakMap();
-
-/**
- * Extremes over all steps, so that the axis stays fixed during playback.
- * @param {Series} series @param {number[]} rows
- */
-export function rangeOf(series, rows) {
-  const known = ranges.get(series);
-  if (known?.rows === rows) return known.range;
-  const range = extent(shown(series, rows));
-  ranges.set(series, { rows, range });
-  return range;
-}
-
-/** Numbers that are looked at to find the usual range: enough for a percentile. */
-const LOOKED_AT = 20_000;
-/** Left out at either end: a blow-up of a few steps does not flatten all the others, until it is selected. */
-const RARE = 0.01;
-
-/** @type {WeakMap<Series, {rows: number[], range: ReturnType<typeof extent>}>} */
-const usual = new WeakMap();
-
-/**
- * Where the numbers lie at nearly all steps.
- * @param {Series} series @param {number[]} rows
- */
-function usualRange(series, rows) {
-  const known = usual.get(series);
-  if (known?.rows === rows) return known.range;
-  const columns = series.steps.length;
-  const count = rows.length * columns;
-  const stride = Math.max(1, Math.floor(count / LOOKED_AT)) | 1;
-  const finite = [];
-  for (let i = 0; i < count; i += stride) {
-    const value = series.values[rows[Math.floor(i / columns)] * columns + (i % columns)];
-    if (Number.isFinite(value)) finite.push(value);
-  }
-  finite.sort((a, b) => a - b);
-  const cut = Math.floor(finite.length * RARE);
-  const range = extent(finite.slice(cut, finite.length - cut));
-  usual.set(series, { rows, range });
-  return range;
-}
-
-/**
- * The range of an axis that stays fixed during playback, except for outliers at the step itself. A run
- * that ended in NaN does not stretch it for the others.
- * @param {Context} ctx @param {(Series | null)[]} all @param {ArrayLike<number>[]} now
- */
-export function steadyRange(ctx, all, now) {
-  const drawn = now.map((one) => Array.from(one).some(Number.isFinite));
-  const counted = drawn.some(Boolean) ? all.filter((_, k) => drawn[k]) : all;
-  return joined([
-    ...counted.flatMap((one) => (one ? [usualRange(one, rowsOf(one, ctx.state.filter, ctx.test))] : [])),
-    ...now.map((one) => extent(Array.from(one))),
-  ]);
-}
-
-/** @param {ReturnType<typeof extent>[]} all @returns {ReturnType<typeof extent>} */
-export function joined(all) {
-  return {
-    positive: Math.min(...all.map((one) => one.positive)),
-    low: Math.min(...all.map((one) => one.low)),
-    high: Math.max(...all.map((one) => one.high)),
-    infinite: all.some((one) => one.infinite),
-    any: all.some((one) => one.any),
-  };
-}
 
 /**
  * The places of the depth axis, and what each run calls them.
@@ -108,32 +40,43 @@ function places(lists) {
  * @returns {import("./types.js").View}
  */
 export function propagationView(ctx) {
-  /** @type {{names: string[], own: string[][], alike: boolean}} */
-  let depth = { names: [], own: [], alike: true };
+  let merged = places([]);
+  /** Rows that the places were made from. @type {number[][]} */
+  let made = [];
+  /** @type {import("./depth.js").Depth | null} */
+  let depth = null;
   const panelIds = shownOn("propagation");
+  /** @type {import("./lines.js").Line[][]} */
+  const drawn = panelIds.map(() => []);
   const charts = panelIds.map((id, i) =>
     lineChart({
       label: `${quantityOf(id).title} over depth`,
       height: 230,
       onHover(place, x, y) {
-        if (place === null) {
+        const entry = place === null ? null : depth?.shown[place];
+        if (place === null || !entry || !depth) {
           ctx.tip.hide();
           ctx.point(null);
           return;
         }
-        ctx.point({ layer: depth.names[place], step: null });
+        ctx.point({ layer: entry.name, step: null });
         const quantity = quantityOf(id);
+        const { kind } = depth.shownLabels[place];
         ctx.tip.show(charts[i].element, x, y, [
-          h("div.tip-title", {}, depth.names[place]),
-          ...ctx.runs.map((run, k) => {
-            const name = depth.own[k]?.[place];
-            const series = ctx.session.series(run.name, id);
-            const value = name === undefined ? NaN : profile(series, [name], ctx.step)[0];
-            return reading(run.name, worded(quantity, value), run);
-          }),
+          h("div.tip-title", {}, entry.name),
+          ...(kind ? [reading("type", kind)] : []),
+          ...ctx.runs.map((run, k) =>
+            reading(run.name, saidOf(drawn[i][k], place, (value) => worded(quantity, value)), run),
+          ),
         ]);
       },
-      onPick: (place) => ctx.set({ layer: depth.names[place] }),
+      onPick(place) {
+        const entry = depth?.shown[place];
+        if (!entry || !depth) return;
+        if (entry.fold) toggleBlock(ctx, depth, entry.name);
+        else ctx.set({ layer: entry.name });
+      },
+      onZoom: (share) => depth && ctx.set(share ? depthAt(ctx, depth, share) : { depth: null }),
     }),
   );
   const holder = card(
@@ -151,7 +94,7 @@ export function propagationView(ctx) {
           `signal-propagation-step-${ctx.step}`,
           ["run", "layer", ...panelIds],
           ctx.runs.flatMap((run, k) => {
-            const names = depth.own[k] ?? [];
+            const names = merged.own[k] ?? [];
             const columns = panelIds.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
             return names.map((name, i) => [run.name, name, ...columns.map((one) => one[i])]);
           }),
@@ -159,17 +102,31 @@ export function propagationView(ctx) {
     },
   );
   const panels = charts.map((chart, i) => h("div.panel", {}, h("h4", {}, quantityOf(panelIds[i]).title), chart.element));
-  const element = h("div.view", {}, holder.element);
+  const attention = attentionPanel(ctx);
+  const element = h("div.view", {}, holder.element, attention.element);
+
+  /** @param {(Series | null)[]} all */
+  function find(all) {
+    const rows = all.map((series) => (series ? rowsOf(series, ctx.state.filter, ctx.test) : []));
+    if (rows.length !== made.length || rows.some((one, k) => one !== made[k])) {
+      made = rows;
+      merged = places(rows.map((own, k) => own.map((row) => /** @type {Series} */ (all[k]).names[row])));
+    }
+    const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
+    // Different networks lie over each other by position: a block of one is none of the other.
+    const longest = merged.own.findIndex((one) => one === merged.names);
+    depth = depthOf(ctx, merged, () => merged.names, merged.alike ? outlines : [outlines[longest] ?? null], { folds: merged.alike });
+  }
 
   return {
     element,
     update() {
+      attention.update();
       const all = ctx.runs.map((run) => ctx.session.series(run.name, "variance"));
-      const lists = all.map((series) =>
-        series ? rowsOf(series, ctx.state.filter, ctx.test).map((row) => series.names[row]) : [],
-      );
+      find(all);
       holder.title("Signal propagation", `at step ${formatStep(ctx.step)}`);
-      if (!lists.some((one) => one.length)) {
+      if (!depth || !merged.names.length) {
+        holder.legend();
         holder.body(
           ctx.session.busy()
             ? h("div.waiting", {}, "Loading …")
@@ -184,96 +141,50 @@ export function propagationView(ctx) {
         );
         return;
       }
-      depth = places(lists);
+      const tint = tintOf(ctx);
+      const { as, shown } = depth;
+      const names = shown.map((entry) => entry.name);
+      const marked = new Set([...tint.layers].map(as).filter((name) => names.includes(name)));
       holder.legend(
         ...ctx.runs.map((run, k) => swatch(run, `${run.name}${measuredAt(all[k], ctx.step)}`)),
-        depth.alike ? null : h("span.muted", {}, "different networks: laid over each other by position"),
+        marked.size ? block(TINT[theme().dark ? "dark" : "light"], tint.words) : null,
+        merged.alike ? null : h("span.muted", {}, "different networks: laid over each other by position"),
         wayBack(ctx, all),
-      );
-      const marked = new Set(
-        ctx.focus
-          ? (ctx.session.outline(ctx.focus.name)?.findings ?? [])
-              .filter((one) => one.step <= ctx.step && one.severity !== "info")
-              .flatMap((one) => one.layers)
-          : [],
       );
       charts.forEach((chart, i) => {
         const quantity = quantityOf(panelIds[i]);
         const series = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[i]));
-        const now = ctx.runs.map((_, k) => profile(series[k], depth.own[k], ctx.step));
+        drawn[i] = ctx.runs.map((run, k) => ({
+          ...lineOf(run, series[k], merged.own[k], /** @type {import("./depth.js").Depth} */ (depth), ctx.step),
+          faded: ended(series[k], ctx.step),
+        }));
+        const part = new Set(shown.flatMap((entry) => entry.rows));
+        const own = merged.own.map((list) => list.filter((_, place) => part.has(place)));
         chart.show({
           quantity,
           wanted: ctx.state.scale,
-          names: depth.names,
+          names,
+          labels: depth?.shownLabels ?? [],
           bare: i < charts.length - 1,
           marked,
-          range: steadyRange(ctx, series, now),
+          range: steadyRange(ctx, series, drawn[i].map((one) => one.values), ctx.state.depth ? own : null),
           guides: quantity.guides,
-          lines: ctx.runs.map((run, k) => ({
-            name: run.name,
-            colour: run.colour,
-            dash: run.dash,
-            faded: ended(series[k], ctx.step),
-            values: now[k],
-          })),
+          lines: drawn[i],
         });
       });
       if (panels[0].parentElement === null) holder.body(...panels);
       this.hovered?.();
     },
     hovered() {
-      const hovered = depth.names.indexOf(ctx.hover.layer);
-      const picked = depth.names.indexOf(ctx.state.layer);
-      for (const chart of charts) {
-        chart.cursor({ hovered: hovered < 0 ? null : hovered, picked: picked < 0 ? null : picked });
-      }
+      const place = (/** @type {string} */ layer) => {
+        const name = layer && depth ? depth.as(layer) : "";
+        const at = depth?.shown.findIndex((entry) => entry.name === name) ?? -1;
+        return at < 0 ? null : at;
+      };
+      for (const chart of charts) chart.cursor({ hovered: place(ctx.hover.layer), picked: place(ctx.state.layer) });
     },
-    layers: () => depth.names,
+    depth: () => depth,
   };
-}
-
-/**
- * Words for a run that was not measured at the step itself.
- * @param {Series | null} series @param {number} step
- */
-export function measuredAt(series, step) {
-  if (!series) return "";
-  const column = columnAt(series.steps, step);
-  if (column < 0) return ` (begins at step ${formatStep(series.steps[0] ?? 0)})`;
-  if (!finiteAt(series, column)) return " (no finite number at this step)";
-  return series.steps[column] === step ? "" : ` (step ${formatStep(series.steps[column])})`;
-}
-
-/** @param {Series} series @param {number} column */
-function finiteAt(series, column) {
-  const columns = series.steps.length;
-  return series.names.some((_, row) => Number.isFinite(series.values[row * columns + column]));
-}
-
-/**
- * Where every shown run has become NaN: a link back to the last step with numbers.
- * @param {Context} ctx @param {(Series | null)[]} all
- */
-export function wayBack(ctx, all) {
-  const begun = all.flatMap((series) => {
-    const column = series ? columnAt(series.steps, ctx.step) : -1;
-    return series && column >= 0 ? [{ series, column }] : [];
-  });
-  if (!begun.length || begun.some(({ series, column }) => finiteAt(series, column))) return null;
-  const found = begun.flatMap(({ series, column }) => {
-    let last = column;
-    while (last >= 0 && !finiteAt(series, last)) last -= 1;
-    return last < 0 ? [] : [series.steps[last]];
-  });
-  const step = Math.max(...found);
-  return h(
-    "p.way-back",
-    {},
-    "Nothing is finite at this step. ",
-    found.length
-      ? h("button.link", { type: "button", onclick: () => ctx.set({ step }) }, `Go back to step ${formatStep(step)}`)
-      : "Nothing was finite before, either.",
-  );
 }
 
 /** @param {Series | null} series @param {number} step */

@@ -4,13 +4,15 @@
  * @module
  */
 
+import { formatNumber, formatShare } from "./format.js";
+
 /**
  * @typedef {object} Quantity
  * @property {string} id
  * @property {string} title
  * @property {string} short
  * @property {string} unit
- * @property {"layers" | "parameters" | "residuals"} of
+ * @property {"layers" | "parameters" | "residuals" | "heads"} of
  * @property {"log" | "share" | "signed" | "count"} form "log" follows the log/linear switch
  * @property {"diverging" | "sequential" | "share"} palette
  * @property {number | null} centre what a healthy network shows, where that is one number
@@ -73,6 +75,14 @@ export function quantityOf(id) {
       absent: "",
     }
   );
+}
+
+/**
+ * A value as its quantity is read.
+ * @param {Quantity} quantity @param {number} value
+ */
+export function worded(quantity, value) {
+  return quantity.form === "share" ? formatShare(value) : formatNumber(value);
 }
 
 /** Positions per unit below which a unit is not called dead. */

@@ -3,15 +3,18 @@
  * @module
  */
 
+import { depthAt, depthOf, toggleBlock } from "./depth.js";
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
-import { formatNumber, formatStep } from "./format.js";
+import { lineOf, saidOf } from "./folded_lines.js";
+import { formatStep } from "./format.js";
 import { lineChart } from "./lines.js";
+import { mapCard } from "./map_card.js";
 import { mergedNames, profile, rowsOf } from "./model.js";
-import { mapCard, worded } from "./overview.js";
 import { card, nothing, reading, swatch } from "./parts.js";
-import { measuredAt, steadyRange, wayBack } from "./propagation.js";
-import { quantityOf, shownOn } from "./quantities.js";
+import { quantityOf, shownOn, worded } from "./quantities.js";
+import { measuredAt, steadyRange, wayBack } from "./ranges.js";
+import { growthSentence } from "./stream.js";
 
 /** @typedef {import("./types.js").Context} Context */
 
@@ -20,33 +23,44 @@ import { quantityOf, shownOn } from "./quantities.js";
  * @returns {import("./types.js").View}
  */
 export function residualsView(ctx) {
-  /** @type {string[]} */
-  let names = [];
+  /** @type {{names: string[]}} */
+  let merged = { names: [] };
+  /** Rows that the names were made from. @type {number[][]} */
+  let made = [];
+  /** @type {import("./depth.js").Depth | null} */
+  let depth = null;
   const panelIds = shownOn("residuals");
+  /** @type {import("./lines.js").Line[][]} */
+  const drawn = panelIds.map(() => []);
   const sentence = h("p.sentence");
   const charts = panelIds.map((id, i) =>
     lineChart({
       label: `${quantityOf(id).title} of each residual block`,
       height: 150,
       onHover(place, x, y) {
-        if (place === null) {
+        const entry = place === null ? null : depth?.shown[place];
+        if (place === null || !entry || !depth) {
           ctx.tip.hide();
           ctx.point(null);
           return;
         }
-        ctx.point({ layer: names[place], step: null });
+        ctx.point({ layer: entry.name, step: null });
+        const { kind } = depth.shownLabels[place];
         ctx.tip.show(charts[i].element, x, y, [
-          h("div.tip-title", {}, names[place]),
-          ...ctx.runs.map((run) =>
-            reading(
-              run.name,
-              worded(quantityOf(id), profile(ctx.session.series(run.name, id), [names[place]], ctx.step)[0]),
-              run,
-            ),
+          h("div.tip-title", {}, entry.name),
+          ...(kind ? [reading("kind", kind)] : []),
+          ...ctx.runs.map((run, k) =>
+            reading(run.name, saidOf(drawn[i][k], place, (value) => worded(quantityOf(id), value)), run),
           ),
         ]);
       },
-      onPick: (place) => ctx.set({ layer: names[place] }),
+      onPick(place) {
+        const entry = depth?.shown[place];
+        if (!entry || !depth) return;
+        if (entry.fold) toggleBlock(ctx, depth, entry.name);
+        else ctx.set({ layer: entry.name });
+      },
+      onZoom: (share) => depth && ctx.set(share ? depthAt(ctx, depth, share) : { depth: null }),
     }),
   );
   const holder = card(
@@ -64,6 +78,7 @@ export function residualsView(ctx) {
           `residual-blocks-step-${ctx.step}`,
           ["run", "residual", ...panelIds],
           ctx.runs.flatMap((run) => {
+            const { names } = merged;
             const columns = panelIds.map((id) => profile(ctx.session.series(run.name, id), names, ctx.step));
             return names.map((name, i) => [run.name, name, ...columns.map((one) => one[i])]);
           }),
@@ -88,9 +103,15 @@ export function residualsView(ctx) {
     element,
     update() {
       const all = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[0]));
-      names = mergedNames(
-        all.flatMap((one) => (one ? [rowsOf(one, ctx.state.filter, ctx.test).map((row) => one.names[row])] : [])),
-      );
+      const rows = all.map((one) => (one ? rowsOf(one, ctx.state.filter, ctx.test) : []));
+      if (rows.length !== made.length || rows.some((one, k) => one !== made[k])) {
+        made = rows;
+        merged = { names: mergedNames(rows.map((own, k) => own.map((row) => all[k]?.names[row] ?? ""))) };
+      }
+      const outlines = ctx.runs.map((run) => ctx.session.outline(run.name));
+      depth = depthOf(ctx, merged, () => merged.names, outlines, { noun: "additions" });
+      const { shown } = depth;
+      const names = shown.map((entry) => entry.name);
       grid.hidden = !names.length;
       holder.title("Residual blocks", `at step ${formatStep(ctx.step)}`);
       if (!names.length) {
@@ -115,37 +136,32 @@ export function residualsView(ctx) {
       );
       sentence.textContent = growthSentence(ctx);
       const aside = new Set(
-        ctx.runs.flatMap((run) =>
-          (ctx.session.outline(run.name)?.residuals ?? [])
-            .filter((one) => one.nested || one.long)
-            .map((one) => one.name),
-        ),
+        outlines.flatMap((one) => (one?.residuals ?? []).filter((own) => own.nested || own.long).map((own) => own.name)),
       );
       charts.forEach((chart, i) => {
         const series = ctx.runs.map((run) => ctx.session.series(run.name, panelIds[i]));
-        const now = series.map((one) => profile(one, names, ctx.step));
-        const range = steadyRange(ctx, series, now);
-        const guides = quantityOf(panelIds[i]).guides;
+        const quantity = quantityOf(panelIds[i]);
+        const { guides } = quantity;
+        drawn[i] = ctx.runs.map((run, k) =>
+          lineOf(run, series[k], merged.names, /** @type {import("./depth.js").Depth} */ (depth), ctx.step),
+        );
+        const range = steadyRange(ctx, series, drawn[i].map((one) => one.values));
         for (const { value } of guides) {
           range.low = Math.min(range.low, value);
           range.high = Math.max(range.high, value);
           if (value > 0) range.positive = Math.min(range.positive, value);
         }
         chart.show({
-          quantity: quantityOf(panelIds[i]),
+          quantity,
           wanted: ctx.state.scale,
           names,
+          labels: depth?.shownLabels ?? [],
           bare: i < charts.length - 1,
           style: "stem",
           hollow: aside,
           guides,
           range,
-          lines: ctx.runs.map((run, k) => ({
-            name: run.name,
-            colour: run.colour,
-            dash: run.dash,
-            values: now[k],
-          })),
+          lines: drawn[i],
         });
       });
       if (panels[0].parentElement === null) holder.body(sentence, ...panels);
@@ -153,31 +169,14 @@ export function residualsView(ctx) {
       this.hovered?.();
     },
     hovered() {
-      const hovered = names.indexOf(ctx.hover.layer);
-      const picked = names.indexOf(ctx.state.layer);
-      for (const chart of charts) {
-        chart.cursor({ hovered: hovered < 0 ? null : hovered, picked: picked < 0 ? null : picked });
-      }
+      const place = (/** @type {string} */ layer) => {
+        const name = layer && depth ? depth.as(layer) : "";
+        const at = depth?.shown.findIndex((entry) => entry.name === name) ?? -1;
+        return at < 0 ? null : at;
+      };
+      for (const chart of charts) chart.cursor({ hovered: place(ctx.hover.layer), picked: place(ctx.state.layer) });
       for (const one of maps) one.cross();
     },
-    layers: () => names,
+    depth: () => depth,
   };
-}
-
-/**
- * How the stream grows, in words.
- * @param {Context} ctx
- */
-function growthSentence(ctx) {
-  const run = ctx.focus;
-  const series = run && ctx.session.series(run.name, "residual_growth");
-  const outline = run && ctx.session.outline(run.name);
-  if (!series || !outline) return "";
-  const beside = new Set(outline.residuals.filter((one) => one.nested || one.long).map((one) => one.name));
-  const names = series.names.filter((name) => !beside.has(name));
-  const logs = [...profile(series, names, ctx.step)].filter((one) => one > 0 && Number.isFinite(one)).map(Math.log);
-  if (!logs.length) return "";
-  const sum = logs.reduce((a, b) => a + b, 0);
-  const blocks = `${logs.length} block${logs.length === 1 ? "" : "s"}`;
-  return `In ${run.name} the variance is multiplied by ${formatNumber(Math.exp(sum / logs.length))} per block (geometric mean of ${blocks}); the product over all of them is ${formatNumber(Math.exp(sum))}.`;
 }

@@ -10,11 +10,14 @@ import { formatNumber, formatShare, power } from "./format.js";
  * @property {boolean} log
  * @property {number} low in the unit of positions: a logarithm if `log`
  * @property {number} high
+ * @property {number} zero share of the axis, at its low end, that is kept for exact zeros; 0 if there are none
  * @property {(value: number) => number} at share of the way from low to high, 0 to 1; NaN for NaN
  * @property {{share: number, label: string}[]} ticks
  */
 
 const LEAST_DECADES = 2;
+/** Share of a logarithmic axis that exact zeros get. */
+const ZERO_ROOM = 0.12;
 
 /** A loss that falls further than this, as a ratio, is a flat line at the bottom of a linear scale. */
 export const LOG_FROM = 100;
@@ -24,10 +27,11 @@ export const LOG_FROM = 100;
  * @param {number} low smallest positive value
  * @param {number} high largest finite value
  * @param {number} most ticks
- * @param {{decades?: number, centre?: number | null}} [wanted] least powers of ten; a value that lies in the middle
+ * @param {{decades?: number, centre?: number | null, zero?: boolean}} [wanted] least powers of ten; a value that lies
+ *   in the middle; whether there are exact zeros, which have no logarithm
  * @returns {Scale}
  */
-export function logScale(low, high, most, { decades = LEAST_DECADES, centre = null } = {}) {
+export function logScale(low, high, most, { decades = LEAST_DECADES, centre = null, zero = false } = {}) {
   let first = Number.isFinite(low) && low > 0 ? Math.floor(Math.log10(low) + 1e-9) : -1;
   let last = Number.isFinite(high) && high > 0 ? Math.ceil(Math.log10(high) - 1e-9) : 1;
   if (centre !== null) {
@@ -41,19 +45,21 @@ export function logScale(low, high, most, { decades = LEAST_DECADES, centre = nu
       if (last - first < decades) first -= 1;
     }
   }
-  const stride = Math.max(1, Math.ceil((last - first) / most));
-  const ticks = [];
+  const room = zero ? ZERO_ROOM : 0;
+  const stride = Math.max(1, Math.ceil((last - first) / Math.max(1, most * (1 - room))));
+  const ticks = zero ? [{ share: 0, label: "0" }] : [];
   const anchor = centre === null ? 0 : Math.round(Math.log10(centre));
   for (let exponent = first; exponent <= last; exponent += 1) {
     if ((exponent - anchor) % stride !== 0) continue;
-    ticks.push({ share: (exponent - first) / (last - first), label: power(exponent) });
+    ticks.push({ share: room + ((1 - room) * (exponent - first)) / (last - first), label: power(exponent) });
   }
   const span = last - first;
   return {
     log: true,
     low: first,
     high: last,
-    at: (value) => (value > 0 ? clamp((Math.log10(value) - first) / span) : value <= 0 ? 0 : NaN),
+    zero: room,
+    at: (value) => (value > 0 ? room + (1 - room) * clamp((Math.log10(value) - first) / span) : value <= 0 ? 0 : NaN),
     ticks,
   };
 }
@@ -81,7 +87,7 @@ export function linearScale(low, high, most, label = formatNumber) {
     const value = first + i * step;
     ticks.push({ share: (i * step) / (last - first), label: label(Math.abs(value) < step * 1e-9 ? 0 : value) });
   }
-  return { log: false, low: first, high: last, at: (value) => clamp((value - first) / (last - first)), ticks };
+  return { log: false, zero: 0, low: first, high: last, at: (value) => clamp((value - first) / (last - first)), ticks };
 }
 
 /**
@@ -108,6 +114,7 @@ export function extent(values) {
   let high = -Infinity;
   let infinite = false;
   let any = false;
+  let zero = false;
   for (const value of values) {
     if (value !== value) continue;
     any = true;
@@ -118,8 +125,9 @@ export function extent(values) {
     if (value < low) low = value;
     if (value > high) high = value;
     if (value > 0 && value < positive) positive = value;
+    else if (value === 0) zero = true;
   }
-  return { positive, low, high, infinite, any };
+  return { positive, low, high, infinite, any, zero };
 }
 
 /**
@@ -134,7 +142,13 @@ export function extent(values) {
 export function scaleOf(quantity, wanted, range, most, { colour = false } = {}) {
   if (quantity.form === "share") return shareScale(most);
   if (quantity.form === "log" && wanted === "log") {
-    return logScale(range.positive, range.high, most, colour ? { decades: 6, centre: quantity.centre } : {});
+    return logScale(
+      range.positive,
+      range.high,
+      most,
+      // As a colour, zero has one that lies on no scale.
+      colour ? { decades: 6, centre: quantity.centre } : { zero: range.zero },
+    );
   }
   let { low, high } = range;
   if (quantity.bounds) [low, high] = quantity.bounds;

@@ -17,6 +17,10 @@ export const DEFAULTS = {
   palette: "auto",
   quantity: "variance",
   severity: "",
+  from: null,
+  until: null,
+  depth: null,
+  open: null,
 };
 
 /** The pages, in the order of their keys 1, 2, 3, … */
@@ -60,8 +64,15 @@ export function fromLink(link) {
     // A link to no run shows none; one in which every name is broken shows the default.
     state.runs = runs.length || !names.length ? runs : null;
   }
-  const step = Number(link.step);
-  if (link.step && Number.isFinite(step)) state.step = step;
+  for (const key of /** @type {const} */ (["step", "from", "until"])) {
+    const step = Number(link[key]);
+    if (link[key] && Number.isFinite(step)) state[key] = step;
+  }
+  if (link.depth !== undefined) {
+    const [top, bottom] = link.depth.split(",").flatMap(decoded);
+    if (top && bottom) state.depth = [top, bottom];
+  }
+  if (link.open !== undefined) state.open = link.open.split(",").filter(Boolean).flatMap(decoded);
   if (link.scale === "linear") state.scale = "linear";
   for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity"])) {
     if (link[key] !== undefined) state[key] = link[key];

@@ -4,6 +4,7 @@
  */
 
 import { h } from "./dom.js";
+import { gestures } from "./gestures.js";
 
 /**
  * @typedef {object} Theme
@@ -36,9 +37,10 @@ import { h } from "./dom.js";
  * @param {(x: number, y: number) => void} [options.onMove]
  * @param {() => void} [options.onLeave]
  * @param {(x: number, y: number) => void} [options.onClick]
+ * @param {Parameters<typeof gestures>[2]} [options.zoom] what zooms, and where
  * @returns {Surface}
  */
-export function surface({ height, label, draw, onMove, onLeave, onClick }) {
+export function surface({ height, label, draw, onMove, onLeave, onClick, zoom }) {
   const canvas = /** @type {HTMLCanvasElement} */ (h("canvas.plot", { role: "img", "aria-label": label }));
   const over = /** @type {HTMLCanvasElement} */ (h("canvas.over", { "aria-hidden": "true" }));
   const element = h("div.surface", {}, canvas, over);
@@ -101,9 +103,20 @@ export function surface({ height, label, draw, onMove, onLeave, onClick }) {
     // Whole pixels, as a click has them: what is pointed at is what is clicked.
     act(Math.floor(event.clientX) - box.left, Math.floor(event.clientY) - box.top);
   };
-  if (onMove) over.addEventListener("pointermove", placed(onMove));
+  const hands = zoom ? gestures(element, over, zoom, onLeave) : null;
+  if (onMove) {
+    const move = placed(onMove);
+    over.addEventListener("pointermove", (event) => {
+      if (!hands?.dragging()) move(event);
+    });
+  }
   if (onLeave) over.addEventListener("pointerleave", onLeave);
-  if (onClick) over.addEventListener("click", placed(onClick));
+  if (onClick) {
+    const click = placed(onClick);
+    over.addEventListener("click", (event) => {
+      if (!hands?.dragged()) click(event);
+    });
+  }
   return surfaced;
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { WHOLE } from "./depth.js";
 import { fill, h, icon, iconButton, ICONS, refill } from "./dom.js";
 import { formatStep } from "./format.js";
 import { lossStrip, lossWords } from "./loss.js";
@@ -64,12 +65,17 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
   const shown = h("output.step");
   const live = h("button.live", { type: "button", onclick: () => ctx.set({ step: null }) });
   const trouble = h("p.trouble", { role: "alert" });
+  const part = h("button.part", {
+    type: "button",
+    title: "Only a part is shown: show everything again (0, or a double click)",
+    onclick: () => ctx.set(WHOLE),
+  });
   const element = h(
     "header.toolbar",
     {},
     h("div.row", {}, tabs, h("div.acts", {}, palette, linkButton, keysButton)),
     h("div.row.choices", {}, runs.element, filter, scale),
-    h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, live),
+    h("div.row.time", {}, playButton, h("div.track", {}, strip.element, rail), strip.scale, shown, part, live),
     trouble,
   );
 
@@ -158,6 +164,14 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
         ),
         lossWords(ctx),
       );
+      const { from, until, depth } = ctx.state;
+      const zoomed = from !== null || until !== null;
+      const words = [
+        zoomed && ctx.timeline.length ? `steps ${formatStep(ctx.timeline[0])} … ${formatStep(ctx.timeline[ctx.timeline.length - 1])}` : "",
+        depth ? `${depth[0]} … ${depth[1]}` : "",
+      ].filter(Boolean);
+      part.hidden = !words.length;
+      refill(part, words, () => [h("span.name", {}, words.join(", ")), icon(ICONS.close)]);
       live.hidden = !ctx.session.live;
       live.textContent = ctx.state.step === null ? "following" : "follow newest";
       live.setAttribute("aria-pressed", String(ctx.state.step === null));

@@ -62,6 +62,8 @@
  * @property {boolean} [nested]
  * @property {boolean} [long]
  * @property {string[]} [layers]
+ * @property {string} [follows] the addition before it in the stream
+ * @property {boolean} [normalised] a normalisation lies between it and the next one
  */
 
 /**
@@ -141,6 +143,28 @@
  * @property {string} palette
  * @property {string} quantity what the comparison shows
  * @property {string} severity severities that the findings list leaves out, comma-separated
+ * @property {number | null} from first step that pictures show, null for the first there is
+ * @property {number | null} until last one, null for the newest
+ * @property {[string, string] | null} depth first and last layer (or block) that pictures show, null for all
+ * @property {string[] | null} open blocks whose layers are shown one by one, "*" for all; null: as long as they are few
+ */
+
+/**
+ * A row or place of a picture over depth: a layer, or a block with its layers.
+ * @typedef {object} Entry
+ * @property {string} name
+ * @property {number[]} rows which of the names it holds
+ * @property {"" | "folded" | "open"} fold of a block; "" for a layer
+ * @property {string} inside the open block it stands in, empty if in none
+ */
+
+/**
+ * What an axis says of it.
+ * @typedef {object} Label
+ * @property {string} text
+ * @property {string} kind its type
+ * @property {"" | "folded" | "open"} fold
+ * @property {boolean} inside
  */
 
 /**
@@ -174,7 +198,8 @@
  * @property {import("./session.js").Session} session
  * @property {import("./model.js").ShownRun[]} runs
  * @property {import("./model.js").ShownRun | null} focus
- * @property {number[]} timeline
+ * @property {number[]} whole every step at which a shown run was measured
+ * @property {number[]} timeline those of the part that is shown
  * @property {number} step the selected one, or the newest
  * @property {(name: string) => boolean} test the filter
  * @property {Hover} hover
@@ -188,7 +213,8 @@
  * @property {HTMLElement} element
  * @property {() => void} update after a choice was made or numbers have come
  * @property {() => void} [hovered] after the pointer moved to another layer or step
- * @property {() => string[]} [layers] the layers it shows, for the arrow keys
+ * @property {() => import("./depth.js").Depth | null} [depth] what it shows over depth, for the keys
+ * @property {() => string[]} [layers] the layers it shows, where that is not over depth
  */
 
 export {};

@@ -3,15 +3,16 @@
  * @module
  */
 
-import { h } from "./dom.js";
 import { barChart } from "./bars.js";
+import { depthAt, depthOf, toggleBlock } from "./depth.js";
+import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
 import { formatShare, formatStep } from "./format.js";
 import { profile, rowsOf } from "./model.js";
 import { BEYOND } from "./palette.js";
 import { block, card, nothing, reading } from "./parts.js";
-import { measuredAt } from "./propagation.js";
 import { fewPositions } from "./quantities.js";
+import { measuredAt, rangeOf } from "./ranges.js";
 import { theme } from "./surface.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -70,33 +71,52 @@ export function unitsView(ctx) {
     hovered() {
       for (const name of order) made.get(name)?.cursor();
     },
-    layers: () => made.get(ctx.focus?.name ?? "")?.names() ?? [],
+    depth: () => made.get(ctx.focus?.name ?? "")?.depth() ?? null,
   };
 }
 
 /** @param {Context} ctx @param {string} run */
 function runBars(ctx, run) {
-  /** @type {string[]} */
+  /** Rectifiers with a number at this step. @type {string[]} */
   let names = [];
   /** @type {Float32Array[]} */
   let parts = [];
+  /** @type {import("./depth.js").Depth | null} */
+  let depth = null;
+  /** Of each row that is shown the layer whose units it shows: of a folded block the one with most dead ones. @type {number[]} */
+  let stands = [];
+  /** The bars were asked for although every unit works. */
+  let asked = false;
+  let listed = "";
+  /** Stands for the names, as long as they are the same. */
+  let handle = {};
   const chart = barChart({
     label: `Unit categories of ${run}`,
     onHover(row, x, y) {
-      if (row === null) {
+      const entry = row === null ? null : depth?.shown[row];
+      if (row === null || !entry || !depth) {
         ctx.tip.hide();
         ctx.point(null);
         return;
       }
-      ctx.point({ layer: names[row], step: null });
+      const i = stands[row];
+      const { kind } = depth.shownLabels[row];
+      ctx.point({ layer: entry.name, step: null });
       ctx.tip.show(chart.element, x, y, [
-        h("div.tip-title", {}, names[row]),
-        ...LABELS.map((label, i) =>
-          reading(label, formatShare(parts[i][row]), (theme().dark ? COLOURS.dark : COLOURS.light)[i]),
+        h("div.tip-title", {}, entry.fold ? `${entry.name}: most dead in ${names[i].slice(entry.name.length + 1)}` : entry.name),
+        ...(kind ? [reading("type", kind)] : []),
+        ...LABELS.map((label, k) =>
+          reading(label, formatShare(parts[k][i]), (theme().dark ? COLOURS.dark : COLOURS.light)[k]),
         ),
       ]);
     },
-    onPick: (row) => ctx.set({ view: "layer", layer: names[row] }),
+    onPick(row) {
+      const entry = depth?.shown[row];
+      if (!entry || !depth) return;
+      if (entry.fold) toggleBlock(ctx, depth, entry.name);
+      else ctx.set({ view: "layer", layer: entry.name });
+    },
+    onZoom: (share) => depth && ctx.set(share ? depthAt(ctx, depth, share) : { depth: null }),
   });
   const holder = card(run, "", {
     png: () => savePng(`${run}-units`, `Units of ${run} at step ${formatStep(ctx.step)}`, [chart.canvas]),
@@ -107,12 +127,28 @@ function runBars(ctx, run) {
         names.map((name, i) => [name, ...parts.map((one) => one[i])]),
       ),
   });
-  const cursor = () => chart.cursor({ hovered: ctx.hover.layer, picked: ctx.state.layer });
+  function cursor() {
+    const as = (/** @type {string} */ layer) => (layer && depth ? depth.as(layer) : layer);
+    chart.cursor({ hovered: as(ctx.hover.layer), picked: as(ctx.state.layer) });
+  }
+
+  /**
+   * Is it 0 for every rectifier at every step?
+   * @param {import("./types.js").Series | null} series
+   */
+  function none(series) {
+    return !series || rangeOf(series, rowsOf(series, ctx.state.filter, ctx.test)).high === 0;
+  }
+
+  /** The layer of a row that is shown. @param {import("./types.js").Entry} entry */
+  function standsFor(entry) {
+    return entry.rows.reduce((best, row) => (parts[0][row] > parts[0][best] || parts[3][row] > parts[3][best] ? row : best));
+  }
 
   return {
     element: holder.element,
     cursor,
-    names: () => names,
+    depth: () => depth,
     /** @param {string[]} colours */
     update(colours) {
       const dead = ctx.session.series(run, "dead_fraction");
@@ -134,6 +170,8 @@ function runBars(ctx, run) {
       const few = fewest < fewPositions() ? `: from ${formatStep(fewest)} positions per unit, too few to call one dead` : "";
       holder.title(run, `at step ${formatStep(ctx.step)}${measuredAt(dead, ctx.step)}${few}`);
       if (!names.length) {
+        depth = null;
+        holder.element.classList.remove("slim");
         holder.body(
           ctx.session.busy()
             ? h("div.waiting", {}, "Loading …")
@@ -146,8 +184,37 @@ function runBars(ctx, run) {
         );
         return;
       }
+      const key = names.join("\n");
+      if (key !== listed) {
+        listed = key;
+        handle = {};
+      }
+      depth = depthOf(ctx, handle, () => names, [ctx.session.outline(run)]);
+      const working = [dead, positive].every(none) && parts[3].every((one) => one === 0);
+      holder.element.classList.toggle("slim", working && !asked);
+      if (working && !asked) {
+        holder.body(
+          h(
+            "p.all-well",
+            {},
+            h("span.sign.fine", {}, "✓"),
+            ` Every unit of all ${names.length} rectifiers works at every step. `,
+            h("button.link", { type: "button", onclick: () => ((asked = true), ctx.set({})) }, "Show them"),
+          ),
+        );
+        return;
+      }
       if (chart.element.parentElement === null) holder.body(chart.element);
-      chart.show({ names, parts: parts.map((values, i) => ({ label: LABELS[i], colour: colours[i], values })) });
+      stands = depth.shown.map(standsFor);
+      chart.show({
+        names: depth.shown.map((entry) => entry.name),
+        labels: depth.shownLabels,
+        parts: parts.map((values, i) => ({
+          label: LABELS[i],
+          colour: colours[i],
+          values: stands.map((row) => values[row]),
+        })),
+      });
       cursor();
     },
   };
