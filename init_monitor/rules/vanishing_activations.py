@@ -62,7 +62,8 @@ class VanishingActivations:
             one odd layer would be it.
         renewed_variance: variance of what enters a normalisation from which it comes out whole, so that fading before it is
             information: ten times the 1e-5 that LayerNorm and BatchNorm add to it by default.
-        start: optimizer steps that weights which start at zero (an embedding behind a gate) have to leave it, if they get a gradient.
+        start: optimizer steps that weights which start at zero (an embedding behind a gate, an adapter) have to leave it, if they get a
+            gradient.
         least_shrunk: weight layers in a row that must have shrunk since the first record, by ``warning_change`` together: a
             single one may be meant to fade, as a gate that closes.
         same: share of an output's variance between samples up to which it is the same for all of them, so that no signal reaches it:
@@ -102,7 +103,7 @@ class VanishingActivations:
             if change is None and first.step < history.last.step:
                 change = self._shrunk(at, began.of(segment), first.step, structure)
             changes.append(change)
-            if change is not None and change.silent_from is not None and self._wakes(change, history):
+            if change is not None and (self._wakes(change, history) or self._leaves_zero(change, history)):
                 changes[-1] = None
         lost = {i for i, one in enumerate(changes) if one is not None and one.severity == Severity.CRITICAL}
         for i in lost:
@@ -123,6 +124,15 @@ class VanishingActivations:
         norms = record.parameter_table.by_name(Quantity.WEIGHT_NORM)
         gradients = record.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
         return any(norms.get(name) == 0 and gradients.get(name, 0.0) > 0 for name in silent)
+
+    def _leaves_zero(self, change: DepthChange, history: History) -> bool:
+        """Say whether the layers whose gain is off had weights of 0 at step 0 and have just begun to leave it, as adapters do."""
+        first, record = history.records[0], history.last
+        if first.step > 0 or record.step >= self.start or not change.blamed or change.since is not None:
+            return False
+        began, now = (r.parameter_table.by_name(Quantity.WEIGHT_NORM) for r in (first, record))
+        blamed = [change.segment.layers[i].weight for i in change.blamed]
+        return all(began.get(name) == 0 and now.get(name, 0.0) > 0 for name in blamed)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from."""

@@ -16,10 +16,12 @@ from init_monitor import Finding, Severity
 from init_monitor.analysis.forces import OUTSIDE, outside_of
 from init_monitor.records import INPUT, History, LossCurve, LossStretch, Structure
 from init_monitor.records.quantities import Quantity
-from init_monitor.rules import LossDivergence, SampleCollapse
+from init_monitor.rules import LossDivergence, SampleCollapse, VanishingActivations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from init_monitor.records import StepRecord
 
 
 def trained(
@@ -246,3 +248,43 @@ def test_a_loss_far_below_0_that_ever_larger_outputs_buy_falls_without_end(
     if told:
         assert "falls without end" in only(found).message
         assert "targets" in only(found).remedy
+
+
+@pytest.mark.parametrize(
+    ("began", "step", "told"),
+    [
+        (0.0, 1, False),  # it has just left 0
+        (0.0, 10, True),  # and should have come further by now
+        (1e-4, 1, True),  # drawn as small as that
+    ],
+)
+def test_weights_that_start_at_zero_have_some_steps_to_leave_it(began: float, step: int, *, told: bool) -> None:
+    structure = Structure(tuple(linear(i, f"net.{i}", inputs=(f"net.{i - 1}",) if i else (INPUT,)) for i in range(6)))
+    small = [i in {1, 3, 5} for i in range(6)]
+
+    def at(step: int, norm: float) -> StepRecord:
+        gain = [1e-4 if one else 1.0 for one in small]
+        columns = {
+            Quantity.VARIANCE: [math.prod(gain[: i + 1]) for i in range(6)],
+            Quantity.EXPECTED_GAIN: gain,
+            Quantity.GAIN: gain,
+            Quantity.WEIGHT_NORM: [norm if one else 1.0 for one in small],
+        }
+        return record(structure, columns, step=step, optimizer="AdamW")
+
+    found = list(VanishingActivations().judge(History([at(0, began), at(step, 1e-3)], structure)))
+    assert bool(found) is told
+
+
+def test_saturation_by_weights_that_are_one_number_is_left_to_symmetry() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 4))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.05)
+
+    def given(step: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(step)
+        x = torch.rand(64, 64, generator=generator)
+        return x, torch.randint(0, 4, (64,), generator=generator)
+
+    assert {f.code for f in trained(model, F.cross_entropy, given=given, steps=12)} == {"IM501"}
