@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from init_monitor.capture.single_pass import rehearse, untouched
 from init_monitor.measured_plan import carried_out
 from init_monitor.randomness import kept_randomness
-from init_monitor.recipes.apply import HEADER, code_of
+from init_monitor.recipes.apply import HEADER, comment_of, in_groups
 from init_monitor.recipes.assignment import assign
 
 if TYPE_CHECKING:
@@ -71,7 +71,6 @@ def explored_network(
             single.append(_moments(measured(), rows))
         with carried_out([plan for one in switches[: k + 1] for plan in one], model):
             first.append(_moments(measured(), rows) if k else single[0])
-    header = len(HEADER)
     return {
         "name": name,
         "header": list(HEADER),
@@ -83,7 +82,14 @@ def explored_network(
                 "reason": _alike([plan.reason for plan in switch]),
                 "current": _number(switch[0].current_variance),
                 "target": _number(switch[0].target_variance),
-                "code": code_of(switch, model).splitlines()[header:],
+                "code": [
+                    {
+                        "names": [plan.layer for plan in group],
+                        "comment": comment_of(group),
+                        "statements": list(statements),
+                    }
+                    for statements, group in in_groups(switch, model).items()
+                ],
             }
             for switch in switches
         ],

@@ -107,6 +107,10 @@ def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
     return (given[0], given[1]) if len(given) > 1 else ({}, given[0])
 
 
+_COMPILING = frozenset({"torch._dynamo", "torch.nn.attention.flex_attention"})
+"""Modules without which nothing is compiled."""
+
+
 class EagerMode:
     """Keeps compiled graphs from running while anybody asks for it; the process has one setting for all.
 
@@ -123,8 +127,8 @@ class EagerMode:
 
     def hold(self, holder: object) -> None:
         """Switch to eager mode, until every holder has released it."""
-        # Nothing can be compiled before dynamo is imported.
-        if "torch._dynamo" not in sys.modules:
+        # Nothing can be compiled before dynamo is imported, but by flex_attention, which imports it when it is called.
+        if not _COMPILING.intersection(sys.modules):
             return
         with self._lock:
             self._holders.add(holder)

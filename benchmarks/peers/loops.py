@@ -109,5 +109,5 @@ def lightning(network: str, steps: int, callbacks: list[Any]) -> list[float]:
             callbacks=[Ticks(), *callbacks, Last()], enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, log_every_n_steps=1,
         )  # fmt: skip
-        trainer.fit(Module(), DataLoader([[inputs, targets]] * steps, batch_size=None))
+        trainer.fit(Module(), DataLoader([[inputs, targets]] * steps, batch_size=None))  # type: ignore[arg-type]
     return clock.steps

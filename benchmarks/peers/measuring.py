@@ -55,13 +55,13 @@ def counted() -> Iterator[list[int]]:
     count = [0]
     originals = {name: getattr(torch.Tensor, name) for name in ("cpu", "tolist", "to")}
 
-    def to_cpu(*args: Any, **options: Any) -> bool:  # noqa: ANN401
-        places = [*args[1:2], options.get("device")]
-        return any(isinstance(place, (str, torch.device)) and str(place) == "cpu" for place in places)
+    def moves_to_host(*args: Any, **options: Any) -> bool:  # noqa: ANN401
+        # By its name: a device that is handed on is the network's own, on a GPU another one.
+        return any(isinstance(place, str) and place == "cpu" for place in (*args[1:2], options.get("device")))
 
     def wrapped(name: str) -> Callable[..., Any]:
         def method(*args: Any, **options: Any) -> Any:  # noqa: ANN401
-            count[0] += name != "to" or to_cpu(*args, **options)
+            count[0] += name != "to" or moves_to_host(*args, **options)
             return originals[name](*args, **options)
 
         return method

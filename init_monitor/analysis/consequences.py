@@ -17,8 +17,8 @@ SIGNAL = (
 )  # fmt: skip
 """What is wrong with the signal, from which more of the same kind follows."""
 
-STOPPED, TOTAL = "IM202", "total_growth"
-"""The code of a gradient that fades, and its evidence, which is 0 where it is exactly 0."""
+FADES, GRADIENT_FADES, DEAD, TOTAL = "IM102", "IM202", "IM301", "total_growth"
+"""Codes of a signal and a gradient that fade, and their evidence, which is 0 where they stop; and of what may have stopped them."""
 
 MOST = 0.5
 """Share of the layers of a finding that its cause has to reach: more than what another cause may explain."""
@@ -35,8 +35,9 @@ def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:
     """Say whether a cause lies on one path with most of the layers of a finding."""
     if cause.code == STEPS:
         return too_large(cause)
-    if cause.code == STOPPED and not cause.evidence.get(TOTAL, 0.0) > 0:
-        return False  # a gradient that ends at one place says where, and something else says why
+    stops = cause.code in {FADES, GRADIENT_FADES} and not cause.evidence.get(TOTAL, 0.0) > 0
+    if stops and (cause.code == GRADIENT_FADES or finding.code == DEAD):
+        return False  # what ends at one place says where, and something else says why
     if not cause.layers or not finding.layers:
         return not cause.layers
     reached = paths.behind(cause.layers, structure) | paths.before(cause.layers, structure)

@@ -109,6 +109,11 @@ class Course(NamedTuple):
         late = self.middle - self.last
         return late >= SURE * self.error and late > GOING_ON * self.scale
 
+    @property
+    def came_back(self) -> bool:
+        """Whether the first steps threw it far above its first value, beyond its noise, and it is not below that again."""
+        return self.last >= self.start and self.first - self.start >= 2 * SURE * self.error
+
 
 @once
 def course_of(curve: LossCurve) -> Course:

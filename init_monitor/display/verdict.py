@@ -20,6 +20,7 @@ NOTHING = "nothing was measured, so nothing is known of the network: no layer is
 
 STEPWISE = "but the loss has not fallen since step {step} ({first} at the start, {last} now)"
 GUESSING = "but the loss is no lower than guessing would make it ({first} at the start, {last} now)"
+NO_LOWER = "but the loss is no lower than the first one ({start}, {last} now)"
 
 
 class Verdict(NamedTuple):
@@ -77,6 +78,8 @@ def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRe
     first, last = number(course.first), number(course.last)
     if learning is Learning.LEARNS and not several and is_still_guessing(course, structure):
         return Verdict(Learning.LEVEL, GUESSING.format(first=first, last=last))
+    if learning is Learning.LEARNS and course.came_back and not several:
+        return Verdict(Learning.LEVEL, NO_LOWER.format(start=number(course.start), last=last))
     if learning is Learning.LEARNS:
         words = f"the loss fell from {first} to {last}"
     elif learning is Learning.LEVEL:

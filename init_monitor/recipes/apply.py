@@ -89,7 +89,7 @@ def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     lines = [*HEADER]
     groups = in_groups(plans, model)
     for statements, group in groups.items():
-        lines.append(f"    # {_comment(group)}")
+        lines.append(f"    # {comment_of(group)}")
         lines += [f"    {line}" for line in _loop([plan.layer for plan in group])]
         lines += [f"        {line}" for line in ("layer = model.get_submodule(name)", *statements)]
     if not groups:
@@ -97,7 +97,8 @@ def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comment(group: Sequence[LayerPlan]) -> str:
+def comment_of(group: Sequence[LayerPlan]) -> str:
+    """Return what the code says of a group of layers."""
     first = group[0]
     words = first.reason if len({plan.reason for plan in group}) == 1 else f"{first.place}."
     return f"{first.recipe.rstrip('_')}: {words} {first.source}".replace("\n", " ")

@@ -124,6 +124,8 @@ class Engine:
 
     def _without_consequences(self, news: Sequence[Finding], history: History) -> list[Finding]:
         """Make information of what follows from an earlier finding, and leave it out where its code was told before."""
+        if not news:
+            return []
         by_code = {rule.code: rule for rule in reversed(self.rules)}
         still_open = {code for code, case in self._open.items() if case.clear == 0}
         before = [*self._before, *filter(too_large, news)]

@@ -50,10 +50,11 @@ def cause_of(
     known = [one for one in told if one.code in codes and (one.severity >= finding.severity or too_large(one))]
     if finding.severity is Severity.INFO or not known:
         return None
-    learning = learning_of(history)
-    if learning is Learning.LEARNS and not only_undoes_its_start(history):
+    learning, course = learning_of(history), course_of(history.losses)
+    # What falls back from where the first steps threw it has not learned, nor has what falls from far above to guessing.
+    undone = course.came_back or only_undoes_its_start(history)
+    if learning is Learning.LEARNS and not undone:
         return None
-    course = course_of(history.losses)
     # A loss that has not fallen is as level as one whose noise is small enough to say so.
     lasting = learning is not Learning.UNKNOWN or (course.last >= course.first and not plays(history.records))
     for one in known:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import LONG
 from init_monitor.analysis.log_partition import HALF, Drift, drifts
 from init_monitor.analysis.lost_samples import ends_of
@@ -62,6 +63,7 @@ class OutputScale:
     code: ClassVar[str] = "IM703"
     name: ClassVar[str] = "output-scale"
     yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM401", "IM502", "IM701")
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Karpathy 2019, 'A recipe for training neural networks': verify the loss at initialisation, -log(1/C) for a softmax"
     )

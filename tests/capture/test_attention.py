@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hypothesis
@@ -513,3 +515,33 @@ def test_evaluation_is_not_attention_of_the_training() -> None:
         model(torch.randn(B, L, H * E)).square().mean().backward()
         optimizer.step()
     assert set(monitor.records[0].column(Quantity.ATTENTION_KEYS)[H:]) == {float(L)}
+
+
+FLEXIBLE = """
+import warnings
+import torch
+from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
+import init_monitor
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.head = nn.Linear(32, 96), nn.Linear(16, 4)
+    def forward(self, x):
+        # Its backward is not there on a CPU.
+        q, k, v = self.qkv(x).unflatten(-1, (3, 2, 16)).permute(2, 0, 3, 1, 4).detach()
+        return self.head(flex_attention(q, k, v, score_mod=lambda s, b, h, i, j: torch.where(i >= j, s, -float("inf"))))
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    report = init_monitor.check(Net(), torch.randn(2, 16, 32))
+told = [str(one.message) for one in caught if "init_monitor" in str(one.message)]
+print(report.structure.attentions, len(told), "function transform" in told[0])
+"""
+
+
+def test_flex_attention_runs_and_one_notice_says_that_it_is_not_looked_into() -> None:
+    """In a process of its own: it imports the compiler when it is called, which then traced into the probe, and failed."""
+    done = subprocess.run([sys.executable, "-c", FLEXIBLE], capture_output=True, text=True, check=False)
+    assert done.stdout == "() 1 True\n", done.stderr

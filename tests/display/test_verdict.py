@@ -88,3 +88,8 @@ def test_the_step_since_which_a_loss_stands_is_that_at_which_it_came_to_its_leve
     values = np.concatenate([np.linspace(2.5, 2.0, 100), np.full(200, 2.0)]) + 0.02 * noise
     curve.add(LossStretch.of(enumerate(values.tolist())))
     assert 70 <= level_since(curve, course_of(curve)) <= 110
+
+
+def test_a_loss_that_only_fell_back_from_where_the_first_steps_threw_it_is_not_called_healthy() -> None:
+    thrown = [1.2, *(8 * np.exp(-np.arange(150) / 20) + 1.3)]
+    assert words(thrown) == (False, "but the loss is no lower than the first one (1.2, 1.3 now)")

@@ -80,7 +80,7 @@ def test_a_plan_repairs_a_siren(fault: str) -> None:
     for layer in model.layers[1:]:
         if fault != "torch's own":
             nn.init.normal_(layer.weight, std=1e-4 if fault == "tiny" else 1.0)  # type: ignore[arg-type]
-    biases = [layer.bias.clone() for layer in model.layers]  # type: ignore[union-attr, operator]
+    biases = [layer.bias.clone() for layer in model.layers]  # type: ignore[operator]
     plan = init_monitor.recommend(model, coordinates())
     assert {one.recipe for one in plan.layers} == {"siren_"}
     plan.apply_(generator=seeded())
@@ -166,7 +166,7 @@ class PostNorm(nn.Module):
         self.first = nn.ModuleList(nn.Linear(64, 64, bias=False) for _ in range(2 * depth))
         self.second = nn.ModuleList(nn.Linear(64, 64, bias=False) for _ in range(2 * depth))
         for layer in (*self.first, *self.second):
-            nn.init.xavier_normal_(layer.weight, gain=beta)  # type: ignore[arg-type]
+            nn.init.xavier_normal_(layer.weight, gain=beta)
 
     def forward(self, x: Tensor) -> Tensor:
         for first, second in zip(self.first, self.second, strict=True):

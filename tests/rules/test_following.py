@@ -14,7 +14,7 @@ from models import Classifier, fit, loader
 from torch import nn
 
 from init_monitor import InitMonitor
-from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.consequences import SIGNAL, reaches
 from init_monitor.analysis.learning import only_undoes_its_start
 from init_monitor.records import Figure, Finding, History, LossCurve, LossStretch, Severity, Structure
 from init_monitor.records.quantities import Quantity
@@ -159,7 +159,7 @@ def test_rules_follow_from_findings_that_exist() -> None:
     assert all(set(follows(rule)) <= codes for rule in DEFAULT_RULES)
     # What stands in the program, and NaN, is always told as it is.
     told = {rule.code for rule in DEFAULT_RULES if not follows(rule)}
-    assert told == {"IM304", "IM402", "IM502", "IM503", "IM601", "IM602", "IM604", "IM701", "IM703", "IM801"}
+    assert told == {"IM304", "IM402", "IM502", "IM503", "IM601", "IM602", "IM604", "IM701", "IM801"}
 
 
 def test_steps_are_as_faint_or_as_large_as_the_gradient_that_another_finding_is_about() -> None:
@@ -207,3 +207,12 @@ def test_a_loss_that_falls_to_guessing_only_undoes_its_start() -> None:
     assert only_undoes_its_start(past(falls, 600.0))
     assert not only_undoes_its_start(past(falls - 1.0, 600.0)), "better than guessing"
     assert not only_undoes_its_start(past(falls, 1.0)), "the output is not what makes it large"
+
+
+def test_what_stops_at_one_place_does_not_explain_the_dead_layer_that_stops_it() -> None:
+    stops = Finding("", "IM102", CRITICAL, ("net.2",), 0, "", {"total_growth": Figure(0.0, "×")})
+    dead = Finding("", "IM301", CRITICAL, ("net.1",), 3, "")
+    assert not reaches(dead, stops, NET)
+    assert reaches(replace(dead, code="IM702"), stops, NET)
+    assert reaches(dead, replace(stops, evidence={"total_growth": Figure(1e-9, "×")}), NET)
+    assert not reaches(replace(dead, code="IM702"), replace(stops, code="IM202"), NET)

@@ -21,7 +21,7 @@ from init_monitor.rules import Saturation
 from init_monitor.structure.nonlinearities import nonlinearity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from init_monitor.records import StepRecord
 
@@ -320,7 +320,7 @@ def test_the_remedy_heals_the_network_it_was_written_for() -> None:
 @pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
 @pytest.mark.parametrize(("size", "loud"), [(16.0, True), (1.0, False)])
 def test_a_recurrent_layer_that_its_input_drives_beyond_the_knee_is_told(
-    kind: type[nn.RNNBase],
+    kind: Callable[..., nn.RNNBase],
     size: float,
     loud: bool,  # noqa: FBT001
 ) -> None:

@@ -234,7 +234,8 @@ def test_the_residual_plot_and_its_sentence_say_what_was_measured(page: Watched,
 def test_the_unit_bars_add_up(page: Watched, board: Board) -> None:
     frame, monitor = page.open_tab(board.address, view="units", runs="xavier"), board.monitors["xavier"]
     said = hover(page, frame, ".card .surface", 0.5, 0.8)
-    shares = {key: number(value) for key, value in said.items() if key != "title"}
+    assert said["type"] == "ReLU"
+    shares = {key: number(value) for key, value in said.items() if key not in {"title", "type"}}
     units = monitor.records[-1].layers[said["title"]].units
     assert shares["dead (never positive)"] == pytest.approx(units.dead_fraction, abs=0.006)
     assert shares["always positive (linear)"] == pytest.approx(units.all_positive_fraction, abs=0.006)

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import torch
-from composer import Callback, ComposerModel, Trainer
+from composer import Callback, ComposerModel, DataSpec, Trainer
 from composer.callbacks import ActivationMonitor
 from composer.loggers import InMemoryLogger
 from torch import Tensor, nn
@@ -52,9 +52,12 @@ def fit(network: str, steps: int, option: str, *, watched: bool) -> list[float]:
     net, inputs, targets = made(network)
     clock = Clock()
     monitor = [ActivationMonitor(interval="1ba", only_log_wandb=False)] if watched else []
+    batches = torch.utils.data.DataLoader([[inputs, targets]] * steps, batch_size=None)
+    # Whole batches: the words of a batch and their targets have other lengths, which composer cannot split.
+    data = DataSpec(batches, split_batch=lambda batch, _: [batch], get_num_samples_in_batch=lambda _: len(inputs))
     trainer = Trainer(
-        model=Model(net), train_dataloader=torch.utils.data.DataLoader([[inputs, targets]] * steps, batch_size=None),
-        max_duration=f"{steps}ba", optimizers=torch.optim.AdamW(net.parameters(), RATE), callbacks=[Ticks(clock), *monitor],
+        model=Model(net), train_dataloader=data, max_duration=f"{steps}ba", device_train_microbatch_size=len(inputs),
+        optimizers=torch.optim.AdamW(net.parameters(), RATE), callbacks=[Ticks(clock), *monitor],
         loggers=[InMemoryLogger()], device="cpu", progress_bar=False, log_to_console=False,
     )  # fmt: skip
     trainer.fit()

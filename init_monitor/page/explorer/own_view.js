@@ -4,7 +4,7 @@
  */
 
 import { fill, h } from "../static/dom.js";
-import { formatNumber } from "../static/format.js";
+import { formatNumber, shortNames } from "../static/format.js";
 import { lineChart } from "../static/lines.js";
 import { runStyle } from "../static/palette.js";
 import { card, pill, reading, swatch } from "../static/parts.js";
@@ -21,6 +21,7 @@ const COLUMNS = ["", "Layer", "Kind", "Recipe", "Var(W) now", "then", "Mean", "S
 export function ownView(page) {
   const network = /** @type {import("./switched.js").Network} */ (page.network);
   const names = network.layers.map((layer) => layer.name);
+  const labels = shortNames(names).map((text) => ({ text, kind: "", fold: /** @type {const} */ (""), inside: false }));
   const pictures = [
     { title: "Forward: standard deviation of each layer's output", of: /** @type {const} */ ("std") },
     { title: "Backward: standard deviation of its gradient", of: /** @type {const} */ ("gradient") },
@@ -89,7 +90,7 @@ export function ownView(page) {
         lines.push({ name: now.measured ? "switched, measured" : "switched, estimated", colour: runStyle(of === "std" ? 0 : 2, dark).colour, dash: [], values: now.rows.map((row) => row[of]) });
       }
       framed.legend(...lines.map((one) => swatch(one, one.name)));
-      chart.show({ lines, quantity: /** @type {any} */ ({ form: "log", bounds: null, centre: null }), wanted: "log", names });
+      chart.show({ lines, quantity: /** @type {any} */ ({ form: "log", bounds: null, centre: null }), wanted: "log", names, labels });
     }
     sentence.textContent = now.measured
       ? `Measured on your batch: ${chosen.size ? `${chosen.size} of ${network.switches.length} recipes are on.` : "the network as it is. Switch recipes on to see what they make of it."}`

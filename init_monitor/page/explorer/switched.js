@@ -15,7 +15,7 @@
  * @property {string} reason
  * @property {number | null} current Var(W) now
  * @property {number | null} target
- * @property {string[]} code
+ * @property {{names: string[], comment: string, statements: string[]}[]} code
  */
 
 /**
@@ -105,12 +105,28 @@ function shown(row) {
 }
 
 /**
- * The function that does what is switched on.
+ * The function that does what is switched on; layers with the same statements share a loop.
  * @param {Network} network @param {Set<number>} on
  */
 export function switchedCode(network, on) {
-  const bodies = network.switches.flatMap((one, k) => (on.has(k) ? one.code : []));
-  return [...network.header, ...(bodies.length ? bodies : ["    # Nothing is switched on."])].join("\n");
+  /** @type {Map<string, {names: string[], comment: string, statements: string[]}>} */
+  const groups = new Map();
+  network.switches.forEach((one, k) => {
+    if (!on.has(k)) return;
+    for (const { names, comment, statements } of one.code) {
+      const key = statements.join("\n");
+      const known = groups.get(key);
+      if (known) known.names.push(...names);
+      else groups.set(key, { names: [...names], comment, statements });
+    }
+  });
+  const lines = [...groups.values()].flatMap(({ names, comment, statements }) => [
+    `    # ${comment}`,
+    `    for name in [${names.map((name) => JSON.stringify(name)).join(", ")}]:`,
+    "        layer = model.get_submodule(name)",
+    ...statements.map((line) => `        ${line}`),
+  ]);
+  return [...network.header, ...(lines.length ? lines : ["    # Nothing is switched on.", "    return"])].join("\n");
 }
 
 /**

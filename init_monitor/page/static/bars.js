@@ -47,7 +47,13 @@ export function barChart({ label, onHover, onPick, onZoom }) {
       const row = rowAt(y);
       if (row !== null) onPick(row);
     },
-    zoom: { box: boxOf, axes: { x: false, y: true }, onZoom: ({ y }) => y && onZoom(y), onWhole: () => onZoom(null) },
+    zoom: {
+      box: boxOf,
+      axes: { x: false, y: true },
+      count: () => ({ x: 1, y: content?.names.length ?? 0 }),
+      onZoom: ({ y }) => y && onZoom(y),
+      onWhole: () => onZoom(null),
+    },
   });
 
   function boxOf() {

@@ -96,7 +96,7 @@ export function compareView(ctx) {
               "tr",
               { "data-run": run.name },
               h("th", { scope: "row" }, runMark(run.colour, run.dash), run.name),
-              ...rows.map((row) => h("td", {}, row.of(run))),
+              ...rows.map((row) => h("td", {}, ...breakable(row.of(run)))),
             ),
           ),
         ),
@@ -107,6 +107,15 @@ export function compareView(ctx) {
     },
     depth: () => made.get(ctx.focus?.name ?? "")?.depth() ?? null,
   };
+}
+
+/**
+ * A number that may be broken before its power of ten, and nowhere else.
+ * @param {string} text
+ */
+function breakable(text) {
+  const at = text.indexOf("×10") + 1;
+  return at ? [text.slice(0, at), h("wbr"), text.slice(at)] : [text];
 }
 
 /** @param {Context} ctx @returns {Row[]} */

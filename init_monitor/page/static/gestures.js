@@ -21,12 +21,13 @@ const TURN = 40;
  * @param {object} acts
  * @param {() => Box} acts.box of the plot within them
  * @param {{x: boolean, y: boolean}} acts.axes that zoom
+ * @param {() => {x: number, y: number}} acts.count columns and rows that are shown
  * @param {(shares: Shares) => void} acts.onZoom
  * @param {() => void} acts.onWhole
  * @param {() => void} [onDrag] a press has become a drag
  * @returns {{dragging: () => boolean, dragged: () => boolean}} whether a drag is going on, and whether the last press was one
  */
-export function gestures(element, over, { box, axes, onZoom, onWhole }, onDrag) {
+export function gestures(element, over, { box, axes, count, onZoom, onWhole }, onDrag) {
   const band = h("div.band", { "aria-hidden": "true" });
   band.hidden = true;
   element.append(band);
@@ -45,6 +46,8 @@ export function gestures(element, over, { box, axes, onZoom, onWhole }, onDrag) 
   const acrossOf = (x) => (x - box().left) / box().width;
   /** @param {number} y */
   const downOf = (y) => (y - box().top) / box().height;
+  /** @param {number} share @param {number} parts */
+  const whole = (share, parts) => Math.trunc(share * parts) / Math.max(1, parts);
   /** @param {number} share */
   const clamp = (share) => Math.max(0, Math.min(1, share));
 
@@ -65,10 +68,12 @@ export function gestures(element, over, { box, axes, onZoom, onWhole }, onDrag) 
     if (!press.moved) onDrag?.();
     press.moved = true;
     if (press.pan) {
-      const [dx, dy] = [acrossOf(press.x) - acrossOf(x), downOf(press.y) - downOf(y)];
-      press.x = x;
-      press.y = y;
-      onZoom({ x: axes.x ? [dx, 1 + dx] : null, y: axes.y ? [dy, 1 + dy] : null });
+      // Whole columns and rows; what is left of the way counts with the next piece.
+      const dx = axes.x ? whole(acrossOf(press.x) - acrossOf(x), count().x) : 0;
+      const dy = axes.y ? whole(downOf(press.y) - downOf(y), count().y) : 0;
+      press.x -= dx * box().width;
+      press.y -= dy * box().height;
+      if (dx || dy) onZoom({ x: dx ? [dx, 1 + dx] : null, y: dy ? [dy, 1 + dy] : null });
       return;
     }
     const area = box();

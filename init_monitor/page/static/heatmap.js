@@ -81,7 +81,13 @@ export function heatmap({ label, onHover, onPick, onZoom, onWhole }) {
       const cell = cellAt(x, y);
       if (cell) onPick(cell, x < boxOf().left);
     },
-    zoom: { box: boxOf, axes: { x: true, y: true }, onZoom, onWhole },
+    zoom: {
+      box: boxOf,
+      axes: { x: true, y: true },
+      count: () => ({ x: part().columns, y: part().rows }),
+      onZoom,
+      onWhole,
+    },
   });
 
   function boxOf() {

@@ -39,7 +39,7 @@ const LEFT = 54;
 const RIGHT = 14;
 const TOP = 8;
 const STEPS_BELOW = 24;
-const MOST_NAME = 150;
+const MOST_NAME = 180;
 const NAME_GAP = 16;
 const POINTS_UP_TO = 80;
 
@@ -52,7 +52,7 @@ export const TINT = { light: "rgba(200, 80, 20, 0.14)", dark: "rgba(255, 150, 90
  * @param {number} acts.height of the plot itself
  * @param {(place: number | null, x: number, y: number) => void} acts.onHover
  * @param {(place: number) => void} acts.onPick
- * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them
+ * @param {(share: [number, number] | null) => void} [acts.onZoom] of the places; null for all of them. Without it the picture does not zoom
  */
 export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** @type {LinesContent | null} */
@@ -64,7 +64,6 @@ export function lineChart({ label, height, onHover, onPick, onZoom }) {
   /** Room that the names take below. */
   let named = 0;
 
-  const axes = { x: true, y: false };
   const on = surface({
     height: height + TOP + STEPS_BELOW,
     label,
@@ -75,10 +74,21 @@ export function lineChart({ label, height, onHover, onPick, onZoom }) {
       const place = placeAt(x);
       if (place !== null) onPick(place);
     },
-    ...(onZoom ? { zoom: { box: boxOf, axes, onZoom: ({ x }) => x && onZoom(x), onWhole: () => onZoom(null) } } : {}),
+    ...(onZoom ? { zoom: zoomed(onZoom) } : {}),
   });
 
   const count = () => content?.names?.length ?? content?.steps?.length ?? 0;
+
+  /** @param {(share: [number, number] | null) => void} act */
+  function zoomed(act) {
+    return {
+      box: boxOf,
+      axes: { x: true, y: false },
+      count: () => ({ x: count(), y: 1 }),
+      onZoom: (/** @type {import("./gestures.js").Shares} */ { x }) => x && act(x),
+      onWhole: () => act(null),
+    };
+  }
 
   function boxOf() {
     const { width, height: whole } = on.size();

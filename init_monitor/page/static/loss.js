@@ -87,6 +87,7 @@ export function lossStrip(ctx, choose) {
     zoom: {
       box: () => ({ left: 0, top: 0, width: Math.max(1, on.size().width), height: HEIGHT }),
       axes: { x: true, y: false },
+      count: () => ({ x: ctx.timeline.length, y: 1 }),
       onZoom: ({ x }) => x && ctx.set(stepsAt(ctx, ctx.whole, x)),
       onWhole: () => ctx.set({ from: null, until: null }),
     },

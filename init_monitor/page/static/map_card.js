@@ -23,7 +23,7 @@ import { stepSlice } from "./zoom.js";
 /** @typedef {import("./quantities.js").Quantity} Quantity */
 
 /** What the rows of a picture are. */
-const NOUNS = { layers: "layers", parameters: "weights", residuals: "additions" };
+const NOUNS = { layers: "layers", parameters: "weights", residuals: "additions", heads: "heads" };
 
 /**
  * @param {Context} ctx
@@ -246,7 +246,7 @@ function absent(ctx, run, quantity, series) {
   const entry = ctx.runs.find((one) => one.name === run);
   if (entry?.quantities.includes(quantity.id) && !series) return h("div.waiting", {}, "Loading …");
   if (series && ctx.state.filter)
-    return nothing("No layer fits the filter", `Nothing here has a name that matches ${ctx.state.filter}.`);
+    return h("p.all-well", {}, `No layer fits the filter: nothing here has a name that matches ${ctx.state.filter}.`);
   return h("p.all-well", {}, `Not measured in this run. ${quantityOf(quantity.id).absent || "It has no numbers of this kind."}`);
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { attentionPanel } from "./attention.js";
 import { depthAt, depthOf, toggleBlock } from "./depth.js";
 import { h } from "./dom.js";
 import { saveCsv, savePng } from "./download.js";
@@ -101,7 +102,8 @@ export function propagationView(ctx) {
     },
   );
   const panels = charts.map((chart, i) => h("div.panel", {}, h("h4", {}, quantityOf(panelIds[i]).title), chart.element));
-  const element = h("div.view", {}, holder.element);
+  const attention = attentionPanel(ctx);
+  const element = h("div.view", {}, holder.element, attention.element);
 
   /** @param {(Series | null)[]} all */
   function find(all) {
@@ -119,6 +121,7 @@ export function propagationView(ctx) {
   return {
     element,
     update() {
+      attention.update();
       const all = ctx.runs.map((run) => ctx.session.series(run.name, "variance"));
       find(all);
       holder.title("Signal propagation", `at step ${formatStep(ctx.step)}`);

@@ -12,7 +12,7 @@ import { formatNumber, formatShare } from "./format.js";
  * @property {string} title
  * @property {string} short
  * @property {string} unit
- * @property {"layers" | "parameters" | "residuals"} of
+ * @property {"layers" | "parameters" | "residuals" | "heads"} of
  * @property {"log" | "share" | "signed" | "count"} form "log" follows the log/linear switch
  * @property {"diverging" | "sequential" | "share"} palette
  * @property {number | null} centre what a healthy network shows, where that is one number
