@@ -62,7 +62,7 @@ def test_what_every_sine_of_a_siren_gets_has_variance_one(frequency: float) -> N
     model = Siren(frequency, depth=8)
     for layer in model.layers:
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    assert received_by_sines(model) == pytest.approx([1.0] * 8, rel=0.25)
+    assert received_by_sines(model) == pytest.approx([1.0] * 8, rel=0.4)  # of two coordinates
 
 
 @pytest.mark.parametrize("way", ["before", "after"])
