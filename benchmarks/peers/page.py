@@ -18,8 +18,8 @@ TITLE = "# Monitors of activations and gradients side by side"
 
 COST = """\
 Every step measured: CPU time of a step (one thread) as a ratio to the same step without the monitor, in the loop that the
-monitor is made for. Medians of {rounds} interleaved rounds of {steps} steps, the lowest and the highest round in brackets; the
-cheapest first, by the mean over the networks. *Waits*: how often a measured step of ResNet-18 reads a number out of a tensor, or
+monitor is made for. Medians of {rounds} interleaved rounds of {steps} steps, the lowest and the highest round in brackets (without
+brackets: one short round only); the cheapest first, by the mean over the networks. *Waits*: how often a measured step of ResNet-18 reads a number out of a tensor, or
 copies one to the host; on a GPU each of them makes the host wait."""
 
 SCENE = """\
@@ -78,7 +78,8 @@ def mean(ratios: Mapping[str, Sequence[float]]) -> float:
 def _cost(peer: Peer, result: Mapping[str, Any]) -> str:
     version = f"{result['version']}" if peer.program != "init_monitor" else "this one"
     cells = (
-        f"{statistics.median(rounds):.2f} ({min(rounds):.2f}–{max(rounds):.2f})" for rounds in result["ratios"].values()
+        f"{statistics.median(rounds):.2f}" + (f" ({min(rounds):.2f}–{max(rounds):.2f})" if len(rounds) > 1 else "")
+        for rounds in result["ratios"].values()
     )
     return f"| {peer.name} | {version} | {peer.loop} | {' | '.join(cells)} | {result['waits']} |"
 
