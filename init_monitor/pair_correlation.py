@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,9 @@ def pair_correlations(model: nn.Module, batch: Any, structure: Structure) -> dic
         module.register_forward_hook(_keeping(found.setdefault(name, []), samples)) for name, module in modules.items()
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # The first forward has told what there is to tell; checkpointed blocks would warn of the gradients that are off here.
+            warnings.simplefilter("ignore")
             forward(model, batch)
     finally:
         for handle in handles:

@@ -214,7 +214,7 @@ class LossDivergence:
             expected={"loss": Figure(0.0, "or above, for an error")},
             remedy=(
                 "Look at the sign of the loss: what is minimised has to have a lowest value. An error stands there without a minus; of"
-                " a log-likelihood its negative is minimised; a similarity or a critic's answer needs a bound (clipped weights, a"
+                " a log-likelihood its negative is minimised (nll_loss takes log-probabilities, so log_softmax comes first); a similarity or a critic's answer needs a bound (clipped weights, a"
                 " gradient penalty). Look at the targets: those of a cross-entropy lie between 0 and 1, and masks of 0 and 255 have"
                 " to be divided by 255."
             ),
