@@ -79,7 +79,7 @@ def test_what_a_process_gives_does_not_depend_on_how_many_there_are(written: dic
 def test_one_judges_and_all_know(written: dict[str, Any]) -> None:
     alone, (first, second) = written["exploding.1.0"], of(written, "exploding", 2)
     assert [one[:3] for one in first["findings"]] == [one[:3] for one in alone["findings"]]
-    assert len(first["findings"]) > 4
+    assert len(first["findings"]) > 3
     assert second["findings"] == first["findings"]
     assert second["open"] == first["open"]
     assert sum(first["given"]) > sum(second["given"]), "it tells the other"
