@@ -74,8 +74,8 @@ class FittingRate(NamedTuple):
 def fitting_rate(history: History) -> FittingRate:
     """Return the rate that fits the first record of a run that shows how far its steps go.
 
-    >>> from init_monitor.records import History, StepRecord
-    >>> math.isnan(fitting_rate(History((StepRecord(0, 0.0),))).value)
+    >>> from init_monitor.records import History, StepRecord, Structure
+    >>> math.isnan(fitting_rate(History((StepRecord(0, 0.0),), Structure(()))).value)
     True
     """
     judged = judged_weights(history)

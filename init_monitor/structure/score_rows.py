@@ -70,7 +70,7 @@ def choice_of(batch: tuple[int, ...], heads: int, queries: int, keys: int) -> Ch
     """Choose the rows of an attention. The last query is among them: where a mask is causal, it sees all.
 
     >>> choice_of((64,), heads=12, queries=197, keys=197)
-    Choice(batch=(16,), first=9, step=11)
+    Choice(batch=(16,), first=1, step=13)
     """
     rows = min(MOST_ROWS, max(LEAST_ROWS, MOST_LOGITS // max(1, heads * keys)))
     left, steps = max(MOST_ITEMS, -(-rows // max(1, queries))), []
