@@ -96,7 +96,10 @@ def test_a_fit_is_one_block(executed: list[list[dict[str, Any]]]) -> None:
     words = words_of(markup)
     assert words.count("Signal propagation at step") == 1
     assert "critical IM" in words
-    assert re.search(r"\nInit Monitor: .* in 64 steps \(\d+ of them measured\), and the loss has not fallen since step 0 .*\.\s*$", words)
+    assert re.search(
+        r"\nInit Monitor: .* in 64 steps \(\d+ of them measured\), and the loss has not fallen since step 0 .*\.\s*$",
+        words,
+    )
     assert len(words.splitlines()) < 45
     assert "color: #" in markup
     assert not any("Init Monitor" in one.get("text", "") for one in outputs if one["output_type"] == "stream")
