@@ -268,7 +268,7 @@ def test_the_pages_in_the_repository_hold_every_case_and_one_score() -> None:
     before = before_of(RESULT.read_text(encoding="utf-8"))
     assert set(before) == set(CASES)
     shown = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    score = [line for line in RESULT.read_text(encoding="utf-8").splitlines() if line.startswith("| both")]
+    score = [line for line in RESULT.read_text(encoding="utf-8").splitlines() if line.startswith("| both |")]
     assert len(score) == 1
     assert score[0] in shown
 
