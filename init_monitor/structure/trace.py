@@ -180,7 +180,8 @@ class Trace:
             self._activated[self.graph.node_of(output)] = self.activations[-1].name
         elif pending.frame.open and operation.mixes:
             self._mixing(operation, args, kwargs, pending, output)
-        elif pending.frame.open and operation.family is Family.COMPUTES:
+        elif pending.frame.open and operation.family is Family.COMPUTES and not operation.attends:
+            # A bias that is added to the logits of an attention belongs to what is measured of the attention.
             self._unknown(operation, pending)
 
     def _note(self, operation: Operation, node: Node, output: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -267,3 +268,23 @@ def test_a_weight_that_an_unknown_function_takes_is_told_of_once() -> None:
         monitor = monitored(net, torch.randn(7, D), steps=3)
     assert len([one for one in caught if "cdist" in str(one.message)]) == 1
     assert monitor.structure.names == ("0", "1.norm")
+
+
+def test_a_bias_of_its_own_that_an_attention_takes_is_not_told_of() -> None:
+    class Biased(nn.Module):
+        """Attention with a learned bias for every pair of places, as vision transformers have."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.project, self.bias = nn.Linear(D, 3 * D), nn.Parameter(torch.randn(5, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = self.project(x).unsqueeze(1).chunk(3, -1)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias).squeeze(1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        monitor = monitored(nn.Sequential(nn.Linear(D, D), Biased()), torch.randn(7, 5, D), steps=3)
+    assert not [one for one in caught if "bias" in str(one.message)]
+    assert monitor.structure.names[:2] == ("0", "1.project")
+    assert len(monitor.structure.attentions) == 1
