@@ -18,7 +18,9 @@ STYLES = {Learning.LEARNS: "green", Learning.UNKNOWN: "", Learning.LEVEL: "yello
 NOTHING = "nothing was measured, so nothing is known of the network: no layer is watched (see include= and exclude=)"
 
 
-STEPWISE = "but the loss has not fallen since step {step} ({first} at the start, {last} now)"
+STEPWISE = "but the loss has not fallen since step {step}{noise} ({first} at the start, {last} now)"
+NOISE = " by more than its noise"
+"""Said where the level is that of the start and yet a lower number: without it the two would contradict each other."""
 GUESSING = "but the loss is no lower than guessing would make it ({first} at the start, {last} now)"
 NO_LOWER = "but the loss is no lower than the first one ({start}, {last} now)"
 
@@ -83,7 +85,9 @@ def verdict_of(losses: LossCurve, structure: Structure, records: Sequence[StepRe
     if learning is Learning.LEARNS:
         words = f"the loss fell from {first} to {last}"
     elif learning is Learning.LEVEL:
-        words = STEPWISE.format(step=level_since(losses, course), first=first, last=last)
+        since = level_since(losses, course)
+        lower = since == losses.steps[0] and course.last < course.first and last != first
+        words = STEPWISE.format(step=since, noise=NOISE if lower else "", first=first, last=last)
     elif learning is Learning.BROKEN:
         words = f"but the loss is not finite since step {losses.first_nonfinite}"
     elif not course.known:

@@ -34,6 +34,11 @@ def test_only_a_loss_that_fell_is_healthy() -> None:
     assert words([]) == (False, "the loss is not known")
     assert words([1.0] * 5) == (False, "too early to say whether it learns")
     assert words([2.0] * 100) == (False, "but the loss has not fallen since step 0 (2 at the start, 2 now)")
+    lower_by_chance = 1.4 + 0.05 * np.sin(np.arange(100) * 7.0) - 0.0004 * np.arange(100)
+    assert words(lower_by_chance) == (
+        False,
+        "but the loss has not fallen since step 0 by more than its noise (1.4 at the start, 1.38 now)",
+    )
     fell_then_stood = [*np.linspace(2, 1, 20), *[1.0] * 20, *np.linspace(1, 2, 60)]
     assert words(fell_then_stood)[0] is False
     assert words([*np.linspace(2, 1, 99), math.nan]) == (False, "but the loss is not finite since step 99")
