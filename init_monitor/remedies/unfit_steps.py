@@ -15,6 +15,7 @@ from init_monitor.analysis.pace import HEALTHY_UPDATE, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies.standing_still import IN_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +88,7 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
         expected={"gradient_growth": Figure(1.0, "×, or less")},
         remedy=snippets.advice(
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
-            "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+            IN_ORDER,
         ),
     )
 
