@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.attention_heads import IN_MODULE, initialised, made_by_weights
-from init_monitor.remedies import attention_hooks, phrases, snippets
+from init_monitor.analysis.optimizers import optimizer_code
+from init_monitor.remedies import attention_hooks, learning_rate, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def of_the_start(found: Sequence[Heads], history: History) -> str:
     )
 
 
-def of_training(found: Sequence[Heads], structure: Structure) -> str:
+def of_training(found: Sequence[Heads], history: History) -> str:
     """Return what to do about logits that grew."""
     capped = all(one.attention.normalised for one in found)
     if capped:
@@ -100,8 +101,16 @@ def of_training(found: Sequence[Heads], structure: Structure) -> str:
         "Normalise queries and keys before their product (QK-norm), which bounds the logits whatever the weights become. Where the"
         " network has to stay as it is: a lower learning rate with a longer warm-up, or a softcap on the logits."
     )
-    code = attention_hooks.normalising(found, structure)
-    return snippets.advice(sentence + HOOKED.format("queries and keys") if code else sentence, code or BOUNDED)
+    code = attention_hooks.normalising(found, history.structure)
+    if not code:
+        return snippets.advice(sentence, BOUNDED)
+    sentence += HOOKED.format("queries and keys")
+    rate = learning_rate.rate_of_the_start(history)
+    if rate.value * learning_rate.CLEAR <= history.last.learning_rate:
+        sentence += f" The steps are too large as well: lower the learning rate to about {rate.value:g}.{rate.reason}"
+        slower = optimizer_code(history.last.optimizer, rate.value)
+        code = "\n\n".join([code, slower.removeprefix("import torch\n\n") if "import torch\n" in code else slower])
+    return snippets.advice(sentence, code.rstrip())
 
 
 def names_of(found: Sequence[Heads], structure: Structure) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.initialiser_choice import choice_for
+from init_monitor.analysis.mirrored_chains import LEAST
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Structure
 from init_monitor.remedies.addressing import addressed, expression
@@ -24,6 +25,7 @@ ONE_LINE_EACH = 3
 BLANK = "\n"
 HEAD = f"from torch import nn\n{BLANK}"
 RECIPES = "from init_monitor import recipes\n"
+PAIRS = f" In a plain chain of {LEAST} rectifiers or more kaiming_normal_ makes all samples alike; mirrored_ passes the whole signal on."
 NOTHING = Structure()
 """A network of which nothing is known."""
 
@@ -86,6 +88,7 @@ def _with_import(bodies: Iterable[str]) -> str:
 
 def advice(sentence: str, code: str = "") -> str:
     """Join a sentence and its code the way a finding carries them."""
+    sentence += PAIRS if "recipes.mirrored_(" in code else ""
     return f"{sentence}\n\n{code}" if code else sentence
 
 

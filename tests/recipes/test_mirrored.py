@@ -122,7 +122,7 @@ def test_a_deep_convolutional_chain_does_not_lose_its_signal_to_the_padding() ->
 
 
 def test_the_recipe_the_plan_its_code_and_the_code_of_a_finding_draw_the_same() -> None:
-    net = chain(12, 25, "leaky")
+    net = chain(14, 25, "leaky")
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=1e-2, generator=seeded())
     batch = torch.randn(32, 16, generator=seeded(1))
