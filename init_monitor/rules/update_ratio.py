@@ -210,9 +210,7 @@ class UpdateRatio:
             message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
         short = slowness.short_of_its_rate(history, judged)
         if short > 0:
-            message += (
-                f" That is {phrases.part(short)} what the rate gives: its eps is far larger than the gradient."
-            )
+            message += f" That is {phrases.part(short)} what the rate gives: its eps is far larger than the gradient."
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
