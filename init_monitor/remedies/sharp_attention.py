@@ -49,9 +49,9 @@ def cause(heads: Heads, history: History) -> str:
         )
     if loud := _received(heads, history):
         maker, square = loud
-        root = phrases.number(math.sqrt(square))
+        rms = phrases.number(math.sqrt(square))
         by = _added(maker, square, history)
-        return f" What {maker.shown} receives has an rms of {root}, where 1 is usual{by and f': {by}'}."
+        return f" What {maker.shown} receives has an rms of {rms}, where 1 is usual{by and f': {by}'}."
     made = made_by_weights(attention, history.records[0], history.structure)
     if attention.function == IN_MODULE or made >= TWICE:
         names = phrases.names([layer.name for layer in initialised(attention, history.structure)])
