@@ -26,6 +26,10 @@ BLANK = "\n"
 HEAD = f"from torch import nn\n{BLANK}"
 RECIPES = "from init_monitor import recipes\n"
 PAIRS = f" In a plain chain of {LEAST} rectifiers or more kaiming_normal_ makes all samples alike; mirrored_ passes the whole signal on."
+IN_ORDER = """# in each step of the loop:
+# optimizer.zero_grad()
+# loss.backward()
+# optimizer.step()"""
 NOTHING = Structure()
 """A network of which nothing is known."""
 
