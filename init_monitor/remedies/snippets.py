@@ -9,6 +9,7 @@ from init_monitor.analysis.initialiser_choice import choice_for
 from init_monitor.analysis.mirrored_chains import LEAST
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Structure
+from init_monitor.remedies import computed_weights
 from init_monitor.remedies.addressing import addressed, expression
 from init_monitor.remedies.initialiser_code import ZERO, Lines, lines_of, recurrent_lines
 
@@ -53,8 +54,9 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
         if layer not in recurrent:
             lines = Lines(recipe) if recipe else lines_of(choice_for(layer, among), layer)
             groups.setdefault((lines, _own_name(layer, layer.weight), layer.kind), []).append(layer)
+    computed = [] if recipe else computed_weights.lines_of(meant)
     if not weights:
-        return ""
+        return _with_import(["\n".join(computed)]) if computed else ""
     few = len(weights) <= ONE_LINE_EACH
     code: list[str] = []
     named = {module for module, _ in weights}
@@ -69,7 +71,7 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
             code += _loop(group, lines, weight, spared)
     for layer in recurrent:
         code += recurrent_lines(layer, expression(layer.module))
-    return _with_import(["\n".join(code)])
+    return _with_import(["\n".join(code + computed)])
 
 
 def together(*codes: str) -> str:
