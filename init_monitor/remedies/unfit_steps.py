@@ -11,8 +11,8 @@ import numpy as np
 from init_monitor.analysis.fitting_rate import BY_SIZE
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.optimizers import epsilon_of
-from init_monitor.analysis.pace import pace_of
+from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
+from init_monitor.analysis.pace import judged_weights, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
@@ -97,6 +97,22 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
             "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
         ),
+    )
+
+
+def smaller_epsilon(history: History, short: float) -> str:
+    """Return what to do where an epsilon far above the gradient swallows Adam's steps, of which ``short`` is left."""
+    record, epsilon = history.last, epsilon_of(history.last.optimizer) or 0.0
+    pace = pace_of(record, judged_weights(history))
+    # A rate that was raised to make up for the epsilon would be far too large without it.
+    full = pace.high / short if pace is not None else math.nan
+    rate = record.learning_rate * min(1.0, BY_SIZE / full) if full > 0 else record.learning_rate
+    rate = float(f"{rate:.1g}") if rate < record.learning_rate else record.learning_rate
+    lower = f", at a rate of {rate:g}" if rate < record.learning_rate else ""
+    return snippets.advice(
+        f"Leave eps at its default of {epsilon:g}{lower}: it is there to keep a division by 0 away. A clip to a norm far below the"
+        " gradient's acts the same; there raise the norm.",
+        optimizer_code(record.optimizer, rate, f", eps={epsilon:g}"),
     )
 
 

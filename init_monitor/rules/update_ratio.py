@@ -213,6 +213,9 @@ class UpdateRatio:
         )
         if late > slowness.LONGEST_START:
             message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
+        short = slowness.short_of_its_rate(history, judged)
+        if short > 0:
+            message += f" That is {phrases.part(short)} what the rate gives: its eps is far larger than the gradient."
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
@@ -232,6 +235,8 @@ class UpdateRatio:
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
             remedy=LOST
             if faint
+            else unfit_steps.smaller_epsilon(history, short)
+            if short > 0
             else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
             + learning_rate.faster(history, ratio),
         )

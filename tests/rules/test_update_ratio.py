@@ -338,3 +338,39 @@ def test_one_step_alone_follows_from_what_was_there_before_it_only(step: int, *,
     alone = Finding("update-ratio", "IM603", Severity.WARNING, (), 60, "…", {"at_step": Figure(4, "")})
     cause = Finding("exploding-activations", "IM101", Severity.WARNING, ("a",), step, "…")
     assert UpdateRatio().comes_of(alone, cause, structure) is follows
+
+
+@pytest.mark.parametrize(("rate", "epsilon"), [(1e-3, 1.0), (0.1, 10.0), (1e-3, 1e3)])
+def test_an_epsilon_that_swallows_adams_steps_is_named_and_no_rate_is_blamed(rate: float, epsilon: float) -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=())
+    fit(Swallowed(rate, epsilon), loader(64), monitor, steps=120)
+    (finding,) = [one for one in monitor.findings if one.code in {"IM603", "IM604"}]
+    assert "eps" in finding.message + finding.remedy
+    assert "eps=1e-08" in finding.remedy_code
+    # at a rate that was raised to make up for it, the default epsilon would replace the weights
+    advised = float(re.search(r"lr=([0-9.e-]+)", finding.remedy_code)[1])  # type: ignore[index]
+    assert advised <= rate
+    fixed = InitMonitor(sinks=())
+    fit(Swallowed(advised, 1e-8), loader(64), fixed, steps=120)
+    assert not [one for one in fixed.findings if one.severity > Severity.INFO]
+
+
+def test_a_short_first_step_that_the_rate_explains_is_no_epsilons() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=())
+    fit(Swallowed(1e-8, 1e-8), loader(64), monitor, steps=120)
+    (finding,) = [one for one in monitor.findings if one.code == "IM603"]
+    assert "its eps" not in finding.message
+    assert "eps=" not in finding.remedy
+
+
+class Swallowed(Classifier):
+    """A network whose gradient is small beside the epsilon that its optimizer is given."""
+
+    def __init__(self, rate: float, epsilon: float) -> None:
+        super().__init__(mlp(3, 64))
+        self.rate, self.epsilon = rate, epsilon
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.rate, eps=self.epsilon)
