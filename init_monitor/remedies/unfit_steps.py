@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     MakeFinding = Callable[[History, Severity, str, Mapping[str, Figure]], Finding]
 
-AT_STEP = "at_step"
-"""Evidence of the finding about one step that is alone: which it was."""
+AT_STEP, PILED_UP = "at_step", "gradient_growth"
+"""Evidence of the finding about one step that is alone (which it was), and of gradients that are never zeroed."""
 
 PILED = 2.0
 """Factor by which gradients that are never zeroed have grown when it is told: a sum of ten that agree is ten times one."""
@@ -134,7 +134,7 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     )
     measured = {
         "update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}"),
-        AT_STEP: Figure(step, "the step at which it was that large"),
+        "at_step": Figure(step, "the step at which it was that large"),
     }
     began, now = largest.record.learning_rate, history.last.learning_rate
     look = "a learning rate that a schedule begins with, a loss that is summed there, a batch unlike the others"
