@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     MakeFinding = Callable[[History, Severity, str, Mapping[str, Figure]], Finding]
 
-AT_STEP = "at_step"
-"""Evidence of the finding about one step that is alone: which it was."""
+AT_STEP, PILED_UP = "at_step", "gradient_growth"
+"""Evidence of the finding about one step that is alone (which it was), and of gradients that are never zeroed."""
 
 LOST = (
     "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a temperature"
@@ -160,7 +160,7 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     )
     measured = {
         "update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}"),
-        AT_STEP: Figure(step, "the step at which it was that large"),
+        "at_step": Figure(step, "the step at which it was that large"),
     }
     began, now = largest.record.learning_rate, history.last.learning_rate
     look = "a learning rate that a schedule begins with, a loss that is summed there, a batch unlike the others"

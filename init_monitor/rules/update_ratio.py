@@ -134,8 +134,10 @@ class UpdateRatio:
     def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
         """Say whether the size of the steps follows from the signal: it explodes, or fades in the weights that the median is of.
 
-        One step that is alone comes before what is seen from that step on.
+        One step that is alone comes before what is seen from that step on; gradients that are never zeroed have no other cause.
         """
+        if unfit_steps.PILED_UP in finding.evidence:
+            return False
         if unfit_steps.AT_STEP in finding.evidence:
             return cause.step < finding.evidence[unfit_steps.AT_STEP]
         if "shrinking" in finding.evidence:
