@@ -325,6 +325,7 @@ class Capture:
                     tap.takes_input,
                     tap.takes_own,
                     tap.one_value,
+                    tap.running,
                     tap.frequency,
                 )
                 for tap in taps

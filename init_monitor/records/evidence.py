@@ -47,6 +47,7 @@ TITLES = {
     "rising_pairs": "rising",
     "samples": "samples",
     "share": "share left",
+    "shrinking": "smaller",
     "steps": "lasts for",
     "total_growth": "growth in all",
     "total_mismatch": "mismatch in all",

@@ -72,7 +72,7 @@ def rate_of_the_start(history: History) -> Advised:
     """Return the rate that fits the initial weights of a run of which a step was too large; of no value if none was."""
     judged = judged_weights(history)
     for record in history.records:
-        pace = pace_of(record, judged)
+        pace = pace_of(record, judged, history.structure)
         if pace is not None and HEALTHY_UPDATE[1] < pace.low < math.inf:
             advised = _lower(history, pace.low)
             return advised if advised.value >= SMALLEST_SHARE * record.learning_rate else Advised()
@@ -124,7 +124,7 @@ def _is_raised(history: History) -> bool:
 def all_were_small(history: History) -> bool:
     """Say whether the steps were measured and none of them was too large."""
     judged = judged_weights(history)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = [pace for record in history.records if (pace := pace_of(record, judged, history.structure)) is not None]
     return bool(paces) and all(pace.low <= HEALTHY_UPDATE[1] for pace in paces)
 
 
