@@ -241,7 +241,7 @@ def test_a_hook_that_divides_the_branch_stands_in_for_deepnorms_factor_of_the_sk
     results = []
     for hooked in (False, True):
         if hooked:
-            branch.register_forward_hook(lambda module, args, output: output / alpha)  # noqa: ARG005 - as torch calls it
+            branch.register_forward_hook(lambda module, args, output: output / alpha)
         out = norm(x + branch(x) if hooked else alpha * x + branch(x))
         (gradient,) = torch.autograd.grad(out.pow(3).sum(), branch.weight)
         results.append((out.detach(), gradient))
