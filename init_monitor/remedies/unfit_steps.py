@@ -15,7 +15,7 @@ from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
 from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets, weighted_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +65,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or weighted_away.found(history, judged, make)
     )
 
 
