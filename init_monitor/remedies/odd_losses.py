@@ -52,11 +52,10 @@ def undone(rule: _Rule, history: History) -> Finding | None:
         return None
     now = phrases.number(course.last)
     where = f"it is that of guessing ({now})" if guessing else f"it is back at {now}, no better than at the start"
-    flat = (
-        ""
-        if guessing
-        else f" The gradient is {phrases.part(slope)} what it was then: where the network has got to there is no slope to come back by."
-    )
+    flat = ""
+    if not guessing:
+        left = f"The gradient is {phrases.part(slope)} what it was then" if slope > 0 else "No gradient is left"
+        flat = f" {left}: where the network has got to there is no slope to come back by."
     return _finding(
         rule,
         history,
