@@ -16,7 +16,7 @@ from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
 from init_monitor.analysis.pace import judged_weights, pace_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets, weighted_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +80,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or weighted_away.found(history, judged, make)
     )
 
 
@@ -181,29 +182,22 @@ def _decayed(history: History, make: MakeFinding) -> Finding | None:
     """Return the finding about weight decay that has taken most of the weights, or of what normalisations scale by, from a loss that stands."""
     if history.records[0].step > 0 or learning_of(history) is not Learning.LEVEL:
         return None
-    for what, names in (
-        ("weights", weights_of(history.structure)),
-        ("scales of the normalisations", _scales_of(history)),
-    ):
-        decay = forces.decay_of(history, names) if names else None
-        lost = forces.shrinking(history, names)
-        if decay is None or not lost >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
-            continue
-        message = (
-            f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(lost)} smaller than at step"
-            f" {history.records[0].step}, and nothing restores them."
-        )
-        return replace(
-            make(
-                history,
-                Severity.WARNING,
-                message,
-                {"shrinking": Figure(lost, f"× since step {history.records[0].step}")},
-            ),
-            expected={"shrinking": Figure(1.0, "×, about")},
-            remedy=made_by_training.of_decay(decay, history),
-        )
-    return None
+    sets = {"weights": weights_of(history.structure), "scales of the normalisations": _scales_of(history)}
+    lost = {what: forces.shrinking(history, names) for what, names in sets.items() if names}
+    what = max(lost, key=lambda one: lost[one] if lost[one] > 0 else 0.0, default="")
+    decay = forces.decay_of(history, sets[what]) if what else None
+    if decay is None or not lost[what] >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
+        return None
+    began, factor = history.records[0].step, lost[what]
+    message = (
+        f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(factor)} smaller than at"
+        f" step {began}, and nothing restores them."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"shrinking": Figure(factor, f"× since step {began}")}),
+        expected={"shrinking": Figure(1.0, "×, about")},
+        remedy=made_by_training.of_decay(decay, history),
+    )
 
 
 def _scales_of(history: History) -> frozenset[str]:
