@@ -15,7 +15,14 @@ from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
 from init_monitor.analysis.pace import judged_weights, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    optimizer_memory,
+    outsized_loss,
+    phrases,
+    snippets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +79,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or optimizer_memory.found(history, judged, make)
     )
 
 
