@@ -265,6 +265,7 @@ class Capture:
             learning_rate=facts.learning_rate,
             weight_decay=facts.weight_decay,
             momentum=facts.momentum,
+            second_momentum=facts.second_momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             **self.left_out.facts(facts.optimizers),

@@ -251,4 +251,9 @@ def _remedy(layers: list[Layer], history: History, change: DepthChange, least_bl
             " them, or multiply each sum by 1/sqrt(2)."
         )
         return snippets.advice(sentence, small_branches.start_small(structure.residuals, structure))
+    if change.total < 1:
+        return (
+            "Put a normalisation between these layers, and look at what happens to the signal between them: a mean over many, a sum"
+            " with small weights (a softmax over the wrong dimension, or over more than one sum's own terms), a factor."
+        )
     return "Put a normalisation between these layers, and look at what happens to the signal between them."

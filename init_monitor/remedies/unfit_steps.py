@@ -16,7 +16,15 @@ from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
 from init_monitor.analysis.pace import judged_weights, pace_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets, weighted_away
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    optimizer_memory,
+    outsized_loss,
+    phrases,
+    snippets,
+    weighted_away,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +89,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
         or weighted_away.found(history, judged, make)
+        or optimizer_memory.found(history, judged, make)
     )
 
 
