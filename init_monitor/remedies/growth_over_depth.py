@@ -14,7 +14,15 @@ from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, small_branches, snippets
+from init_monitor.remedies import (
+    affected_layers,
+    between_layers,
+    made_by_training,
+    own_scale,
+    phrases,
+    small_branches,
+    snippets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -232,6 +240,8 @@ def _remedy(layers: list[Layer], history: History, change: DepthChange, least_bl
         if change.silent_from is not None:
             layers = affected_layers.constant_too(layers, history)
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+        if change.total > 1 and (factors := own_scale.advice(layers, history)):
+            return factors
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
         code = snippets.initialise(layers, among=structure)
         growing = residual_branches.unnormalised(structure)

@@ -113,7 +113,7 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
         expected={"gradient_growth": Figure(1.0, "×, or less")},
         remedy=snippets.advice(
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
-            "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+            snippets.IN_ORDER,
         ),
     )
 

@@ -190,7 +190,7 @@ class AttentionLogits:
                 "growth": Figure(factor, "times that of the first record"),
             },
             expected={"logit_max": Figure(self.range, "or less")},
-            remedy=sharp_attention.of_training(found),
+            remedy=sharp_attention.of_training(found, history),
             source=self.source,
         )
 
