@@ -173,6 +173,8 @@ class Probe(TorchFunctionMode):
         if not self._watches():
             return None
         graph = self._trace.graph
+        if len(received) == 1:
+            return origins_of((graph.node_of(received[0]),))
         if received:
             return origins_of([graph.node_of(tensor) for tensor in received])
         node = graph.node_of(output)

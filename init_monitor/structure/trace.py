@@ -208,6 +208,8 @@ class Trace:
             node.trainable = frame.trainable
             self.graph.bind(tensor, node)
             self._hand_on(tensor, node)
+        if isinstance(output, Tensor) and output.dim():
+            return  # as a rule; a loss gives single numbers
         if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
             nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
             if any(end.maker is not None for node in nodes for end in ends_of(node)):
