@@ -75,12 +75,23 @@ def described_parts(
         contents: layouts, oldest first.
         notices: gets a sentence about what had to be left out.
     """
+    shown = structure_json(stored_structure(contents, notices))
+    by_name = [{str(one["name"]): one for one in shown[part]} for part in ("layers", "residuals")]
+    return by_name[0], by_name[1]
+
+
+def stored_structure(contents: Sequence[Mapping[str, Any]], notices: list[str] | None = None) -> Structure:
+    """Return the network that layouts describe, in the order of its layers as they were first seen.
+
+    Args:
+        contents: layouts, oldest first.
+        notices: gets a sentence about what had to be left out.
+    """
+    notices = [] if notices is None else notices
     # A layer elsewhere in the network has another name: the newest of each counts.
     layers = {one.name: one for one in _restored(Layer, contents, "layers", notices)}
     residuals = {one.name: one for one in _restored(Residual, contents, "residuals", notices)}
-    shown = structure_json(printable_structure(Structure(tuple(layers.values()), tuple(residuals.values()))))
-    by_name = [{str(one["name"]): one for one in shown[part]} for part in ("layers", "residuals")]
-    return by_name[0], by_name[1]
+    return printable_structure(Structure(tuple(layers.values()), tuple(residuals.values())))
 
 
 def findings_in(content: Mapping[str, Any], notices: list[str]) -> list[Finding]:

@@ -34,12 +34,15 @@ from init_monitor.tensorboard_plugin.parts import (
     findings_in,
     losses_in,
     names_in,
+    stored_structure,
     unknown_quantities,
     vector_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from init_monitor.records import Structure
 
 ALL_POINTS = 1_000_000
 """How many tensors of a tag are asked for: more than the loaders keep."""
@@ -158,6 +161,11 @@ class EventReader:
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
         }
+
+    def structure(self, source: Source, run: str) -> Structure:
+        """Return the network of a run, as far as its file describes it."""
+        contents = [one.content for one in self._documents(source, run, LAYOUT_TAG, [])]
+        return stored_structure(contents)
 
     def verdict(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
         """Return what the list of runs says of a run."""

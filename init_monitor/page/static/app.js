@@ -13,6 +13,7 @@ import { overviewView } from "./overview.js";
 import { copyText, nothing, tooltip } from "./parts.js";
 import { columnAt } from "./payload.js";
 import { propagationView } from "./propagation.js";
+import { recipesView } from "./recipes_view.js";
 import { residualsView } from "./residuals.js";
 import { selectedBy } from "./selection.js";
 import { createSession } from "./session.js";
@@ -34,6 +35,7 @@ const MAKERS = {
   layer: layerView,
   findings: findingsView,
   compare: compareView,
+  recipes: recipesView,
 };
 
 /** Playing takes about this long, however many steps there are. */

@@ -79,6 +79,9 @@ export function createSession(source, onChange) {
     busy: () => waiting > 0,
     /** @param {string} run @returns {Outline | null} */
     outline: (run) => /** @type {Outline | null} */ (get(versionOf(run), `outline\n${run}`, () => source.outline(run))),
+    /** @param {string} run @returns {import("./types.js").Recipes | null} */
+    recipes: (run) =>
+      /** @type {import("./types.js").Recipes | null} */ (get(versionOf(run), `recipes\n${run}`, () => source.recipes(run))),
     /** The training loss of every run as a small curve. @returns {Record<string, Losses | null> | null} */
     losses: () =>
       /** @type {Record<string, Losses | null> | null} */ (get(versionOfAll(), "losses", () => source.losses())),

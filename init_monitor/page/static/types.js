@@ -82,6 +82,17 @@
  */
 
 /**
+ * What a recipe is for each layer of a run; the numbers are among the series.
+ * @typedef {object} Recipes
+ * @property {string[]} header
+ * @property {(import("../explorer/graph.js").LayerFacts & {switch: number, beside: boolean, parameter: string})[]} layers
+ * @property {import("../explorer/graph.js").AdditionFacts[]} additions
+ * @property {(import("../explorer/switched.js").Switch & {parameter: string})[]} switches
+ * @property {string[]} left modules that no recipe is known for
+ * @property {{exploding: number, vanishing: number}} warns changes of the variance from which IM101 and IM102 warn
+ */
+
+/**
  * The training loss, thinned to what a screen has pixels for.
  * @typedef {object} Losses
  * @property {number[]} steps ascending
@@ -125,6 +136,7 @@
  * @property {boolean} live true if there may be more later
  * @property {() => Promise<RunList>} runs
  * @property {(run: string) => Promise<Outline>} outline
+ * @property {(run: string) => Promise<Recipes>} recipes
  * @property {() => Promise<Record<string, Losses | null>>} losses a small curve of every run
  * @property {(run: string, quantity: string) => Promise<Series>} series
  * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
@@ -146,6 +158,7 @@
  * @property {number | null} from first step that pictures show, null for the first there is
  * @property {number | null} until last one, null for the newest
  * @property {[string, string] | null} depth first and last layer (or block) that pictures show, null for all
+ * @property {string} on recipes that are switched on
  * @property {string[] | null} open blocks whose layers are shown one by one, "*" for all; null: as long as they are few
  */
 
