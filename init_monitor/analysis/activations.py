@@ -102,6 +102,7 @@ class Activation:
         bounds: where it saturates; ``None`` if it does not.
         sums_to_one: its outputs are probabilities, whatever the scale of the input.
         negative_slope: that of torch's default arguments; ``None`` for all but leaky rectifiers.
+        odd_part_is_linear: f(z) - f(-z) is proportional to z, as of a ReLU: a unit and its mirror image pass z on whole.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Activation:
     bounds: Bounds | None = None
     sums_to_one: bool = False
     negative_slope: float | None = None
+    odd_part_is_linear: bool = False
 
     @property
     def names(self) -> Iterator[str]:
@@ -149,11 +151,22 @@ def _leaky(name: str, function: str, slope: float) -> Activation:
         slopes=slopes,
         piecewise_linear=True,
         negative_slope=slope,
+        odd_part_is_linear=True,
     )
 
 
-def _rectifier(name: str, moments: GaussianMoments, steepest: float, *aliases: str) -> Activation:
-    return Activation(name, Shape.RECTIFIER, (name.lower(),), aliases, moments, Slopes(0.0, steepest))
+def _rectifier(
+    name: str, moments: GaussianMoments, steepest: float, *aliases: str, odd_part_is_linear: bool = False
+) -> Activation:
+    return Activation(
+        name,
+        Shape.RECTIFIER,
+        (name.lower(),),
+        aliases,
+        moments,
+        Slopes(0.0, steepest),
+        odd_part_is_linear=odd_part_is_linear,
+    )
 
 
 def _distribution(name: str, *functions: str, aliases: tuple[str, ...] = (), knee: float = math.nan) -> Activation:
@@ -183,6 +196,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         Slopes(0.0, 1.0),
         flat_below=True,
         piecewise_linear=True,
+        odd_part_is_linear=True,
     ),
     Activation("ReLU6", Shape.RECTIFIER, ("relu6",), (), leaky_moments(0.0), Slopes(0.0, 1.0), flat_below=True),
     _leaky("LeakyReLU", "leaky_relu", 0.01),
@@ -200,12 +214,20 @@ ACTIVATIONS: tuple[Activation, ...] = (
     _rectifier("ELU", GaussianMoments(0.160521, 0.644945, 0.668102), 1.0),
     _rectifier("CELU", GaussianMoments(0.160521, 0.644945, 0.668102), 1.0),
     _rectifier("SELU", GaussianMoments(0.0, 1.0, 1.071595), 1.7581),
+    # z · s(z) with s(z) + s(-z) = 1.
     _rectifier(
-        "GELU", GaussianMoments(0.282095, 0.425221, 0.455851), 1.1289, "NewGELU", "FastGELU", "QuickGELU", "GELUTanh"
+        "GELU",
+        GaussianMoments(0.282095, 0.425221, 0.455851),
+        1.1289,
+        "NewGELU",
+        "FastGELU",
+        "QuickGELU",
+        "GELUTanh",
+        odd_part_is_linear=True,
     ),
-    _rectifier("SiLU", GaussianMoments(0.206621, 0.355776, 0.379482), 1.0998, "Swish"),
+    _rectifier("SiLU", GaussianMoments(0.206621, 0.355776, 0.379482), 1.0998, "Swish", odd_part_is_linear=True),
     _rectifier("Mish", GaussianMoments(0.240404, 0.452342, 0.479084), 1.0885),
-    _rectifier("Hardswish", GaussianMoments(0.166217, 0.331567, 0.358532), 1.5, "HSwish"),
+    _rectifier("Hardswish", GaussianMoments(0.166217, 0.331567, 0.358532), 1.5, "HSwish", odd_part_is_linear=True),
     Activation(
         "Tanh",
         Shape.BOUNDED,
@@ -255,7 +277,13 @@ ACTIVATIONS: tuple[Activation, ...] = (
     ),
     Activation("Sin", Shape.BOUNDED, (), ("Sine",), GaussianMoments(0.0, 0.432332, 0.567668), near_identity=True),
     Activation(
-        "Softplus", Shape.SMOOTH, ("softplus",), (), GaussianMoments(0.806059, 0.921246, 0.293379), at_zero=math.log(2)
+        "Softplus",
+        Shape.SMOOTH,
+        ("softplus",),
+        (),
+        GaussianMoments(0.806059, 0.921246, 0.293379),
+        at_zero=math.log(2),
+        odd_part_is_linear=True,
     ),
     Activation(
         "LogSigmoid",
@@ -264,6 +292,7 @@ ACTIVATIONS: tuple[Activation, ...] = (
         (),
         GaussianMoments(-0.806059, 0.921246, 0.293379),
         at_zero=-math.log(2),
+        odd_part_is_linear=True,
     ),
     Activation("Softshrink", Shape.SHRINKING, ("softshrink",), (), GaussianMoments(0.0, 0.419279, 0.617075)),
     Activation("Hardshrink", Shape.SHRINKING, ("hardshrink",), (), GaussianMoments(0.0, 0.969136, 0.617075)),

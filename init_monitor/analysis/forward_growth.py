@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from init_monitor.records import Role
 from init_monitor.records.once import once
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from init_monitor.analysis.between_layers import Passage
     from init_monitor.analysis.forward_profile import ForwardProfile
     from init_monitor.analysis.segments import Segment
     from init_monitor.records import Column, Severity, Structure
@@ -44,6 +48,7 @@ class DepthChange(NamedTuple):
         silent_from: position from which the signal is exactly constant; ``None`` if it is not.
         limit: position of the layer whose numbers reach the end of the format without much growth; else ``None``.
         since: step since which the weights have shrunk, where that is what ``growth`` and ``total`` are about.
+        between: the places between layers that are the cause, by the position of the layer behind them; then no layer is blamed.
     """
 
     segment: Segment
@@ -56,6 +61,7 @@ class DepthChange(NamedTuple):
     silent_from: int | None = None
     limit: int | None = None
     since: int | None = None
+    between: Mapping[int, Passage] = MappingProxyType({})
 
 
 class Trend(NamedTuple):

@@ -29,6 +29,7 @@ GLOROT_OFFSET = "Glorot & Bengio 2010, Eq. 12 and Section 2"
 HE = "He et al. 2015, Eq. 10"
 HE_LEAKY = "He et al. 2015, Eq. 15"
 SELF_NORMALISING = "Klambauer et al. 2017, Section 3"
+MIRRORED = "Balduzzi et al. 2017, Section 4; Burkholz & Dubatovka 2019, Section 4; Xiao et al. 2018, Section 3"
 SMALL_OUTPUT = "Krizhevsky et al. 2012, Section 5"
 NORMAL_TABLE = "torch.nn.Embedding; Vaswani et al. 2017, Section 3.4"
 RECURRENT = "Saxe et al. 2014; Jozefowicz et al. 2015, Section 2.2"
@@ -132,6 +133,22 @@ def initialiser_for(
         return recurrent(layer.torch_kind, fans or fans_of(layer))
     reason = "It ends a residual branch: at zero the block starts as the identity."
     return Initialiser("zero_init_residual_", {}, 0.0, reason, ZERO_END)
+
+
+def mirrored(layer: Layer, fans: Fans, slope: float, *, first: bool) -> Initialiser:
+    """Return the initialiser of a layer in a deep plain chain of rectifiers: orthogonal, on pairs of units of opposite sign.
+
+    Its weights have the variance that He's have. Behind a pair the signal arrives ``1 + slope`` times as large as it left.
+    """
+    options: dict[str, object] = {"first": True} if first else {}
+    if slope:
+        options["slope"] = slope
+    gain = 2 / (1 + slope**2) if first else 2 / (1 + slope) ** 2
+    reason = (
+        f"It lies in a deep chain of {layer.activation} without normalisation or skips: random weights make all samples alike"
+        " there; pairs of units of opposite sign pass the whole signal on."
+    )
+    return Initialiser("mirrored_", options, _over(gain, fans), reason, MIRRORED)
 
 
 def recurrent(kind: str, fans: Fans) -> Initialiser:

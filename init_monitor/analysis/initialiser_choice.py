@@ -14,11 +14,13 @@ from init_monitor.analysis.initialiser import (
     activation_before,
     fans_of,
     initialiser_for,
+    mirrored,
     recurrent,
     siren,
     small_embedding,
     transformer,
 )
+from init_monitor.analysis.mirrored_chains import mirrored_layers, slope_of
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_blocks import blocks_by_end, output_layer
 from init_monitor.records import INPUT, Role
@@ -89,6 +91,8 @@ def _frequency(layer: Layer, structure: Structure, place: Place) -> float:
 
 
 def _plain(layer: Layer, structure: Structure, place: Place, fans: Fans) -> Initialiser:
+    if place is Place.HIDDEN and (first := mirrored_layers(structure).get(layer.module)) is not None:
+        return mirrored(layer, fans, slope_of(layer), first=first)
     return initialiser_for(layer, place=place, before=activation_before(layer, structure.by_name()), fans=fans)
 
 

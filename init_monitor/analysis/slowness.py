@@ -35,6 +35,10 @@ far beyond, by then."""
 FEW_DIGITS = frozenset({"bfloat16", "float16"})
 """Formats to which an update of a healthy size may be too small to be added."""
 
+SHORT = 1e-2
+"""Part of the step that the rate gives which an optimizer that divides the gradient's size out takes at least: noise that cancels in its
+mean leaves a tenth or more of it, and an element in a thousand that has a gradient a thirtieth."""
+
 _DRAWN = 0.05
 """Part by which the variance of a weight may differ from one that an initialiser draws; what has learned a task has moved further."""
 
@@ -89,6 +93,30 @@ def rounded_away(records: Sequence[StepRecord], history: History, judged: frozen
     if not all(0 < size < format_of(dtype).spacing / 2 for size in sizes) or learns_well(history):
         return None
     return dtype, median(sizes)
+
+
+def short_of_its_rate(history: History, judged: frozenset[str]) -> float:
+    """Return the part of a step of its rate that Adam takes, where an epsilon far above the gradient swallows it; NaN elsewhere.
+
+    From step 0 on: what Adam remembers of larger gradients shortens later steps, too, but not the first.
+    """
+    first, last = history.records[0], history.last
+    if first.step > 0 or not last.stepped:
+        return math.nan
+    parts = [_part_of_rate(record, judged) for record in (first, last)]
+    return parts[-1] if all(0 < part < SHORT for part in parts) else math.nan
+
+
+def _part_of_rate(record: StepRecord, judged: frozenset[str]) -> float:
+    """Return the upper median of ‖Δw‖ over what the rate alone would make it; NaN where that is not known."""
+    inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
+    wanted, moved = expected_updates(record)[inside], record.column(Quantity.UPDATE_RATIO)[inside]
+    # What its format rounds away is no sign of an epsilon.
+    known = (wanted > 0) & np.isfinite(moved)
+    if record.optimizer.casefold() == "sgd" or record.weight_dtype in FEW_DIGITS or not known.any():
+        return math.nan
+    parts = np.sort(moved[known] / wanted[known])
+    return float(parts[parts.size // 2])
 
 
 def _median_update(record: StepRecord, judged: frozenset[str]) -> float:

@@ -3,7 +3,7 @@
 For a tensor, a layer or all layers of a model::
 
     he_normal_  he_uniform_  xavier_normal_  xavier_uniform_  lecun_normal_  orthogonal_  small_output_
-    lstm_  gru_  rnn_  embedding_  normalisation_defaults_  siren_
+    lstm_  gru_  rnn_  embedding_  normalisation_defaults_  siren_  mirrored_
 
 For a whole network, which is run once on a batch to see where its residual additions are::
 
@@ -21,6 +21,7 @@ from init_monitor.recipes.embedding import embedding_ as embedding_
 from init_monitor.recipes.fixup import fixup_ as fixup_, fixup_scale as fixup_scale
 from init_monitor.recipes.gpt import gpt_ as gpt_, gpt_std as gpt_std, width_std as width_std
 from init_monitor.recipes.lsuv import lsuv_ as lsuv_
+from init_monitor.recipes.mirrored import mirrored_ as mirrored_
 from init_monitor.recipes.normalisation import normalisation_defaults_ as normalisation_defaults_
 from init_monitor.recipes.orthogonal import orthogonal_ as orthogonal_
 from init_monitor.recipes.output import small_output_ as small_output_

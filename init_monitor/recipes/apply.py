@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from init_monitor.analysis.mirrored_code import SEEDED, call as mirrored_call
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.embedding import embedding_
+from init_monitor.recipes.mirrored import mirrored_
 from init_monitor.recipes.normalisation import normalisation_defaults_
 from init_monitor.recipes.recurrent import gru_, lstm_, rnn_
 from init_monitor.recipes.siren import siren_
@@ -45,6 +47,10 @@ HEADER = (
 """Lines of :func:`code_of` before the first layer."""
 
 
+IMPORTS = 2
+"""How many of these are imports."""
+
+
 def _plain_normal(module: nn.Module, options: Mapping[str, Any], generator: torch.Generator | None) -> None:
     for weight in weights_of(module, "apply_", frozen=False, recurse=False):
         weight.fill(partial(nn.init.normal_, std=options["std"], generator=generator), generator)
@@ -57,6 +63,7 @@ _ACTIONS: Mapping[str, Action] = {
     "lecun_normal_": lambda m, _, g: lecun_normal_(m, generator=g, recurse=False),
     "small_output_": _plain_normal,
     "gpt_": _plain_normal,
+    "mirrored_": lambda m, o, g: mirrored_(m, **o, generator=g, recurse=False),
     "siren_": lambda m, o, g: siren_(m, **o, generator=g, recurse=False),
     "embedding_": lambda m, o, g: embedding_(m, **o, generator=g),
     "lstm_": lambda m, _, g: lstm_(m, generator=g),
@@ -86,8 +93,9 @@ def carry_out(plans: Iterable[LayerPlan], model: nn.Module, generator: torch.Gen
 
 def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     """Return a function ``initialise(model, generator=None)`` that does the same with torch alone."""
-    lines = [*HEADER]
     groups = in_groups(plans, model)
+    pairs = any(plan.recipe == "mirrored_" for plan in plans)
+    lines = [*HEADER[:IMPORTS], "", "", *SEEDED.splitlines(), *HEADER[IMPORTS:]] if pairs else [*HEADER]
     for statements, group in groups.items():
         lines.append(f"    # {comment_of(group)}")
         lines += [f"    {line}" for line in _loop([plan.layer for plan in group])]
@@ -146,9 +154,11 @@ def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:
         return f"nn.init.zeros_({weight})"
     if "std" in options:
         return f"nn.init.normal_({weight}, std={options['std']:.6g}, generator=generator)"
-    if plan.recipe == "siren_":
+    if plan.recipe in {"siren_", "mirrored_"}:
         bound = math.sqrt(3 * plan.target_variance)
-        return f"nn.init.uniform_({weight}, -{bound:.6g}, {bound:.6g}, generator=generator)"
+        uniform = f"nn.init.uniform_({weight}, -{bound:.6g}, {bound:.6g})"
+        drawn = mirrored_call(options).format(weight) if plan.recipe == "mirrored_" else uniform
+        return f"{drawn.removesuffix(')')}, generator=generator)"
     plain = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention))
     if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001
         # torch.nn.init reads fan_out off the shape, which is wrong with groups or a stride.

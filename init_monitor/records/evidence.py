@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 TITLES = {
     "abs_max": "largest value",
     "at_first": "the same at first",
+    "at_step": "at step",
     "between_sample_share": "between-sample share",
     "branch_variance": "variance of a branch",
     "correlation": "correlation",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.analysis.activations import Shape, activation_called
 from init_monitor.analysis.backward_growth import backward_gains, change_over, swallowed_by
+from init_monitor.analysis.between_layers import passages
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import to_blame
 from init_monitor.analysis.forward_profile import signal_of
@@ -16,7 +17,7 @@ from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,6 +213,9 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
         return snippets.advice(sentence, snippets.initialise(layers, among=history.structure))
+    at = signal_of(history.last, history.structure).of(change.segment)
+    if between := passages(at, change.total, history.last):
+        return between_layers.remedy(between)
     return _remedy_for_all(change, history.structure)
 
 

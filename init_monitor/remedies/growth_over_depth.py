@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from init_monitor.analysis import residual_branches
+from init_monitor.analysis.between_layers import passages
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets
+from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, small_branches, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,8 +54,9 @@ def findings(
 def _finding(
     rule: _Rule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
 ) -> Finding:
-    worst = max(found, key=lambda one: abs(math.log(one.total)) if one.total > 0 else math.inf)
     signal = signal_of(history.last, history.structure)
+    found = [_by_what_lies_between(one, signal, history) for one in found]
+    worst = max(found, key=lambda one: abs(math.log(one.total)) if one.total > 0 else math.inf)
     at = signal.of(worst.segment)
     layers = [one.segment.layers[i] for one in found for i in _at_fault(one, signal)]
     message = _message(worst, at)
@@ -81,6 +83,14 @@ def _finding(
     )
 
 
+def _by_what_lies_between(change: DepthChange, signal: Signal, history: History) -> DepthChange:
+    """Take the blame from the layers where the change happens between them."""
+    if change.silent_from is not None or change.limit is not None or change.since is not None:
+        return change
+    between = passages(signal.of(change.segment), change.total, history.last)
+    return change._replace(between=between, blamed=(), worst=None) if between else change
+
+
 def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, direction: int) -> tuple[bool, bool]:
     """Say whether training caused it, and whether through the size of the weights."""
     if change.since is not None:
@@ -90,7 +100,8 @@ def _by_training(change: DepthChange, at: ForwardProfile, history: History, *, d
         # A first record without numbers says nothing.
         return bool(np.nanmax(began.variance, initial=0.0) > 0) and began.silent_from() is None, False
     if change.worst is None:
-        before = trend(began, direction=direction).total if direction < 0 else math.nan
+        known = direction < 0 or change.between
+        before = trend(began, direction=direction).total if known else math.nan
         return abs(before) < abs(math.log(change.total)) / 2, False
     for first, now in ((began.weights_give, at.weights_give), (began.gain, at.gain)):
         if made_by_training.made_by_training(first, now, at.healthy(), change.worst, direction=direction):
@@ -150,6 +161,8 @@ def _message(change: DepthChange, at: ForwardProfile) -> str:
             f"{culprit.name} multiplies it by {phrases.number(at.gain[change.worst])}, where"
             f" {phrases.number(at.healthy()[change.worst])} keeps it{follows}."
         )
+    elif change.between:
+        parts.append(between_layers.told(change.between))
     else:
         parts.append("No single layer is off: the change comes from what lies between them (additions, biases, means).")
     parts += _limit(change, at)
@@ -175,6 +188,8 @@ def _one_place(change: DepthChange, at: ForwardProfile) -> int | None:
 def _at_fault(change: DepthChange, signal: Signal) -> Sequence[int]:
     """Return the positions of the layers to name: those that are off; else where the change happens; else all."""
     every = range(len(change.segment.layers))
+    if change.between:
+        return list(change.between)
     if change.blamed or change.total <= 0 or change.limit is not None:
         return change.blamed or every
     level = _one_place(change, signal.of(change.segment))
@@ -228,6 +243,8 @@ def _remedy(layers: list[Layer], history: History, change: DepthChange, least_bl
         return snippets.advice(sentence, code)
     if change.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
+    if change.between:
+        return between_layers.remedy(change.between)
     if structure.residuals:
         sentence = (
             "Every residual addition adds the variance of its branch: start the branches at or near zero, normalise inside"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from init_monitor.analysis import mirrored_code
 from init_monitor.analysis.activations import activation_called
 from init_monitor.analysis.gains import variance_gains
 from init_monitor.analysis.initialiser import fans_of
@@ -41,7 +42,7 @@ def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
     options = chosen.options
     if chosen.recipe in _CONSTANT:
         return Lines(_CONSTANT[chosen.recipe])
-    if chosen.recipe == "siren_" or "std" in options:
+    if chosen.recipe in {"siren_", "mirrored_"} or "std" in options:
         return _written_out(chosen)
     mean = cast("float", options.get("input_mean", 0.0))
     bias = f"{{0}}.data = {{1}}.data.flatten(1).sum(1) * {-mean:.4g}" if mean else ZERO
@@ -56,6 +57,8 @@ def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
 
 
 def _written_out(chosen: Initialiser) -> Lines:
+    if chosen.recipe == "mirrored_":
+        return Lines(mirrored_code.call(chosen.options))
     if "std" in chosen.options:
         return Lines(f"nn.init.normal_({{0}}, std={chosen.options['std']:.6g})")
     bound = math.sqrt(3 * chosen.variance)

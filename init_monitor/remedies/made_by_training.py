@@ -93,15 +93,27 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     """
     if direction < 0:
         return _for_what_faded(history, weights)
-    sentence = ""
-    if history.last.momentum >= HEAVY:
-        steps = phrases.number(1 / (1 - history.last.momentum)) if history.last.momentum < 1 else "all"
-        sentence += f" Its momentum of {history.last.momentum:g} adds up {steps} steps: 0.9 is usual."
-    sentence += FINE
     rate = learning_rate.rate_of_the_start(history)
+    if history.last.momentum >= HEAVY:
+        return _lighter(history, rate.value)
     if math.isnan(rate.value):
-        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{sentence}", learning_rate.CLIP)
-    return learning_rate.advice(SLOWER, history, rate, sentence)
+        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{FINE}", learning_rate.CLIP)
+    return learning_rate.advice(SLOWER, history, rate, FINE)
+
+
+def _lighter(history: History, advised: float) -> str:
+    """Return the remedy for a momentum that adds up steps for too long, with the rate that was advised, if one was."""
+    last = history.last
+    steps = phrases.number(1 / (1 - last.momentum)) if last.momentum < 1 else "all"
+    rate = min(last.learning_rate, advised) if advised > 0 else last.learning_rate
+    slower = f", and lower the learning rate to {rate:g}" if rate < last.learning_rate else ""
+    code = optimizer_code(
+        last.optimizer, rate, ", momentum=0.9" if last.optimizer in {"SGD", "RMSprop"} else ", betas=(0.9, 0.999)"
+    )
+    return snippets.advice(
+        f"Take a momentum of 0.9, as is usual: that of {last.momentum:g} adds up {steps} steps{slower}. Clip the gradient, too.{FINE}",
+        f"{code}\n{learning_rate.CLIP}".strip(),
+    )
 
 
 def _for_what_faded(history: History, weights: Collection[str]) -> str:

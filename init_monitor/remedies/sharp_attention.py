@@ -6,13 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.attention_heads import IN_MODULE, initialised, made_by_weights
+from init_monitor.records import Role
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.analysis.attention_heads import Heads
-    from init_monitor.records import History, Structure
+    from init_monitor.records import History, Layer, Structure
 
 TWICE = 2.0
 """Factor from which a scale is not the usual one."""
@@ -45,11 +47,59 @@ def cause(heads: Heads, history: History) -> str:
         return f" {begin}: the factor of the logits is too large" + (
             f", by about the √{attention.head_dim} that 1/√d takes away." if lacks else "."
         )
+    if loud := _received(heads, history):
+        maker, square = loud
+        rms = phrases.number(math.sqrt(square))
+        by = _added(maker, square, history)
+        return f" What {maker.shown} receives has an rms of {rms}, where 1 is usual{by and f': {by}'}."
     made = made_by_weights(attention, history.records[0], history.structure)
     if attention.function == IN_MODULE or made >= TWICE:
         names = phrases.names([layer.name for layer in initialised(attention, history.structure)])
         return f" The weights of {names} make them so large." if names else ""
     return ""
+
+
+def _received(heads: Heads, history: History) -> tuple[Layer, float] | None:
+    """Return the layer that makes queries and keys of what is too large, and its mean square; ``None`` if that does not explain the logits.
+
+    Both come of what is received, so logits grow with its mean square.
+    """
+    table = history.records[0].layer_table
+    for maker in initialised(heads.attention, history.structure):
+        square = table.at(maker.name, Quantity.INPUT_MEAN_SQUARE)
+        if square >= TWICE**2 and heads.rms < TWICE * square:
+            return maker, square
+    return None
+
+
+def _added(maker: Layer, square: float, history: History) -> str:
+    """Return what layers give of what is received, if that is so little that something else makes its size; empty if it is not."""
+    table = history.records[0].layer_table
+    given = sum(table.at(name, Quantity.MEAN_SQUARE) for name in maker.inputs)
+    if not maker.inputs or not given * TWICE**2 < square:
+        return ""
+    return (
+        f"{phrases.names(maker.inputs)} gives an rms of {phrases.number(math.sqrt(given))}, so what is added to it (positions, another"
+        " embedding) or multiplies it is too large"
+    )
+
+
+def _smaller_input(maker: Layer, square: float, history: History) -> str:
+    """Return what to do about what is received: make smaller what gives it, or normalise it."""
+    normalise = f"normalise what {maker.shown} receives (a LayerNorm before the attention). Its own weights are fine."
+    if _added(maker, square, history):
+        return (
+            "Make what is added there smaller (learned positions start with a standard deviation of 0.02, sines and cosines have an"
+            f" rms of 0.7), or {normalise}"
+        )
+    known = history.structure.by_name()
+    giving = [known[x] for x in maker.inputs if x in known and known[x].weight and known[x].role is Role.WEIGHT]
+    if not giving:
+        return normalise[0].upper() + normalise[1:]
+    return snippets.advice(
+        f"Initialise {phrases.names([layer.name for layer in giving])} smaller, or {normalise}",
+        snippets.initialise(giving, among=history.structure),
+    )
 
 
 def of_the_start(found: Sequence[Heads], history: History) -> str:
@@ -68,6 +118,8 @@ def of_the_start(found: Sequence[Heads], history: History) -> str:
         return snippets.advice(
             "Leave the scale of the logits at 1/√d, which is what the function takes by itself.", FUSED
         )
+    if loud := _received(worst, history):
+        return _smaller_input(*loud, history)
     layers = list({layer.name: layer for one in found for layer in initialised(one.attention, structure)}.values())
     return snippets.advice(
         "Initialise what makes queries and keys so that they start with an rms of 1 (Xavier behind a normalisation), or"

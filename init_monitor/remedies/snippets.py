@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from init_monitor.analysis import mirrored_code
 from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.initialiser_choice import choice_for
 from init_monitor.analysis.recurrent import GATES
@@ -21,7 +22,8 @@ __all__ = ["ZERO", "advice", "expression", "initialise", "together"]
 ONE_LINE_EACH = 3
 """Up to this many layers get a line each, which a person can check one by one."""
 
-IMPORT = "from torch import nn"
+HEAD = "from torch import nn\n\n"
+DRAWS_PAIRS = f"\n{mirrored_code.FUNCTION}\n\n\n"
 NOTHING = Structure()
 """A network of which nothing is known."""
 
@@ -48,7 +50,7 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
     if not weights:
         return ""
     few = len(weights) <= ONE_LINE_EACH
-    code = [IMPORT, ""]
+    code: list[str] = []
     named = {module for module, _ in weights}
     every = [part for layer in among.layers for part in parts_of(layer)]
     healthy = {layer.module: layer.kind for layer in every if layer.module not in named}
@@ -61,7 +63,7 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
             code += _loop(group, lines, weight, spared)
     for layer in recurrent:
         code += recurrent_lines(layer, expression(layer.module))
-    return "\n".join(code)
+    return _with_import(["\n".join(code)])
 
 
 def together(*codes: str) -> str:
@@ -70,9 +72,14 @@ def together(*codes: str) -> str:
     >>> together("", "from torch import nn\n\na = 1", "from torch import nn\n\nb = 2").splitlines()
     ['from torch import nn', '', 'a = 1', 'b = 2']
     """
-    head = f"{IMPORT}\n\n"
-    bodies = [code.removeprefix(head) for code in codes if code]
-    return head + "\n".join(bodies) if bodies else ""
+    bodies = [code.removeprefix(HEAD).removeprefix(DRAWS_PAIRS) for code in codes if code]
+    return _with_import(bodies) if bodies else ""
+
+
+def _with_import(bodies: Iterable[str]) -> str:
+    """Return code below what it needs: the import, and the function for mirrored pairs where it is called."""
+    body = "\n".join(bodies)
+    return f"{HEAD}{DRAWS_PAIRS if 'mirrored(' in body else ''}{body}"
 
 
 def advice(sentence: str, code: str = "") -> str:

@@ -13,7 +13,7 @@ from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.stillness import Still, expected_updates, is_output
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, phrases, snippets
+from init_monitor.remedies import made_by_training, phrases, snippets, unfit_steps
 
 if TYPE_CHECKING:
     from init_monitor.records import History, Layer
@@ -208,12 +208,12 @@ def _shrunk(history: History) -> Cause:
     share = float(np.max(moved[inside] / wanted[inside])) if inside.any() else 0.0
     why = (
         f"A step is {phrases.part(share) if share > 0 else '0 of'} what rate and gradient give: between backward and step the gradient,"
-        f" of norm {phrases.number(norm)}, is clipped (or divided) to almost nothing."
+        f" of norm {phrases.number(norm)}, is clipped (or divided) to almost nothing"
     )
-    sentence = "Clip at a typical gradient norm, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
     if epsilon_of(record.optimizer) is not None:
-        sentence += " Or the optimizer's eps is far larger than the gradient: leave it at its default of 1e-8."
-    return Cause(why, snippets.advice(sentence, "trainer = pl.Trainer(gradient_clip_val=1.0)"))
+        return Cause(f"{why}, or the optimizer's eps is far larger.", unfit_steps.smaller_epsilon(history, share))
+    sentence = "Clip at a typical gradient norm, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
+    return Cause(f"{why}.", snippets.advice(sentence, "trainer = pl.Trainer(gradient_clip_val=1.0)"))
 
 
 def _unmoved(history: History) -> Cause:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.fitting_rate import BY_SIZE
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.optimizers import epsilon_of
-from init_monitor.analysis.pace import HEALTHY_UPDATE, pace_of
+from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
+from init_monitor.analysis.pace import judged_weights, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, History, StepRecord
 
     MakeFinding = Callable[[History, Severity, str, Mapping[str, Figure]], Finding]
+
+AT_STEP = "at_step"
+"""Evidence of the finding about one step that is alone: which it was."""
 
 PILED = 2.0
 """Factor by which gradients that are never zeroed have grown when it is told: a sum of ten that agree is ten times one."""
@@ -36,7 +40,11 @@ REPLACES = 1.0
 """‖Δw‖/‖w‖ of a step at which it replaces the weight: what a gradient that stays the same comes to with momentum."""
 
 ALONE = 100.0
-"""Factor over all later steps of one that is alone: a schedule falls step by step, and a first step of Adam is a few times one."""
+"""Factor of one step that is alone over the median step after it: a schedule falls step by step, and a first step of Adam is a few
+times one. The steps right after it may be large, too: they go by the gradients of what it made."""
+
+DROPPED = 10.0
+"""Factor by which the learning rate of such a step was larger for that to be its cause."""
 
 FAR = 1e4
 """A loss from which squared errors are those of targets a hundred times the size that networks start with."""
@@ -92,27 +100,52 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
     )
 
 
+def smaller_epsilon(history: History, short: float) -> str:
+    """Return what to do where an epsilon far above the gradient swallows Adam's steps, of which ``short`` is left."""
+    record, epsilon = history.last, epsilon_of(history.last.optimizer) or 0.0
+    pace = pace_of(record, judged_weights(history))
+    # A rate that was raised to make up for the epsilon would be far too large without it.
+    full = pace.high / short if pace is not None else math.nan
+    rate = record.learning_rate * min(1.0, BY_SIZE / full) if full > 0 else record.learning_rate
+    rate = float(f"{rate:.1g}") if rate < record.learning_rate else record.learning_rate
+    lower = f", at a rate of {rate:g}" if rate < record.learning_rate else ""
+    return snippets.advice(
+        f"Leave eps at its default of {epsilon:g}{lower}: it is there to keep a division by 0 away. A clip to a norm far below the"
+        " gradient's acts the same; there raise the norm.",
+        optimizer_code(record.optimizer, rate, f", eps={epsilon:g}"),
+    )
+
+
 def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
     paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
     largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
-    if largest is None or not largest.low > HEALTHY_UPDATE[1] or learning_of(history) is not Learning.LEVEL:
+    if largest is None or not largest.low >= BY_SIZE or learning_of(history) is not Learning.LEVEL:
         return None
     step = largest.record.step
-    later = max((pace.high for pace in paces if pace.record.step > step), default=math.nan)
+    after = [pace.high for pace in paces if pace.record.step > step]
+    later = median(after) if after else math.nan
     if history.last.step - step < LONG - 1 or not 0 < later * ALONE <= largest.low:
         return None
     message = (
         f"Step {step} changed the median layer by {phrases.part(largest.low)} its own size,"
-        f" {phrases.times(largest.low / later)} as much as any measured step after it, and the"
+        f" {phrases.times(largest.low / later)} as much as the median step after it, and the"
         " loss has not fallen since."
     )
+    measured = {
+        "update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}"),
+        AT_STEP: Figure(step, "the step at which it was that large"),
+    }
+    began, now = largest.record.learning_rate, history.last.learning_rate
+    look = "a learning rate that a schedule begins with, a loss that is summed there, a batch unlike the others"
+    if began >= DROPPED * now > 0:
+        message += f" Its learning rate was {phrases.number(began)}, and is {phrases.number(now)} now."
+        look = "its learning rate: a schedule that begins too high, or falls too soon to learn anything after it"
     return replace(
-        make(history, Severity.WARNING, message, {"update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}")}),
-        expected={"update_ratio": Figure(HEALTHY_UPDATE[1], "‖Δw‖/‖w‖ per step, or less")},
+        make(history, Severity.WARNING, message, measured),
+        expected={"update_ratio": Figure(BY_SIZE, "‖Δw‖/‖w‖ per step, or less")},
         remedy=snippets.advice(
-            f"Look at what made step {step} so large: a learning rate that a schedule begins with, a loss that is summed there, a batch"
-            " unlike the others. Clip the gradient, and begin anew with weights from before it.",
+            f"Look at what made step {step} so large: {look}. Clip the gradient, and begin anew with weights from before it.",
             learning_rate.CLIP,
         ),
     )

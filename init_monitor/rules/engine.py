@@ -128,10 +128,11 @@ class Engine:
             return []
         by_code = {rule.code: rule for rule in reversed(self.rules)}
         still_open = {code for code, case in self._open.items() if case.clear == 0}
-        before = [*self._before, *filter(too_large, news)]
+        began = following.began(self._before)
         kept: list[Finding] = []
         for finding in news:
-            earlier = [one for one in before if one is not finding]
+            worse = [one for one in news if too_large(one) or following.is_older(one, finding, began)]
+            earlier = [one for one in (*self._before, *worse) if one is not finding]
             rule = by_code.get(finding.code)
             cause = None if rule is None else following.cause_of(rule, finding, earlier, history, still_open)
             if cause is None:

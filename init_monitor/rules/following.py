@@ -4,7 +4,8 @@ A signal that is wrong in one place brings more with it as training goes on: sam
 fade, updates get too large. To a person who has read what was wrong at step 0 these are no news, and their remedies lead away
 from the first one. A rule names the codes that its findings may follow from (``follows``). A finding of it then is information if
 
-- such a finding was told at an earlier step, at least as severe, or in the same judgement of steps that are far too large;
+- such a finding was told at an earlier step, and is at least as severe by now, or in the same judgement of steps that are far too
+  large;
 - it still stands: the run has not learned since, and the loss is no lower than at its start, or the case is still open, or it is a
   few steps ago only; and
 - what it names lies on one path with at least half of the layers named now.
@@ -22,7 +23,7 @@ from init_monitor.analysis.learning import LONG, Learning, course_of, learning_o
 from init_monitor.records import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from init_monitor.records import Finding, History, Structure
     from init_monitor.rules.rule import Rule
@@ -31,6 +32,20 @@ if TYPE_CHECKING:
 def follows(rule: Rule) -> tuple[str, ...]:
     """Return the codes that the findings of a rule may follow from; empty for a rule that does not say."""
     return tuple(getattr(rule, "follows", ()))
+
+
+def began(told: Sequence[Finding]) -> dict[str, int]:
+    """Return the step at which each code was first told, as more than information."""
+    steps: dict[str, int] = {}
+    for one in told:
+        if one.severity > Severity.INFO:
+            steps.setdefault(one.code, one.step)
+    return steps
+
+
+def is_older(one: Finding, other: Finding, steps: Mapping[str, int]) -> bool:
+    """Say whether what a finding says was told before, and before another's: it has become worse in the same judgement."""
+    return steps.get(one.code, one.step) < steps.get(other.code, other.step)
 
 
 def cause_of(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis.between_layers import passage_to
 from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import LONG
 from init_monitor.analysis.log_partition import HALF, Drift, drifts
@@ -13,7 +14,7 @@ from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import between_layers, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,6 +173,9 @@ class OutputScale:
         given = table.at(layer.name, Quantity.EXPECTED_GAIN)
         arriving = table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
         by_weight = not arriving > given
+        passage = None if by_weight else passage_to(layer, first)
+        if passage is not None and passage.factor < 1:
+            passage = None
         message = (
             f"The first loss is {phrases.number(first.loss)}, where guessing among {layer.fan_out:,} classes costs"
             f" {phrases.number(guessing)}: the logits of {layer.shown} have a standard deviation of {phrases.number(std)}, so that"
@@ -186,6 +190,8 @@ class OutputScale:
             message += (
                 f" What it receives has an rms of {phrases.number(math.sqrt(arriving))} already, where 1 is usual."
             )
+            if passage is not None:
+                message += f" {between_layers.told({0: passage})}"
         if shared and by_weight:
             message += _two_roles(shared[0], layer, first)
         if severity is Severity.INFO:
@@ -209,7 +215,11 @@ class OutputScale:
             },
             expected={"first_loss": Figure(guessing, "ln C, about"), "logits_std": Figure(1.0, "or less")},
             remedy=("" if severity > Severity.INFO else "Nothing has to change for that. ")
-            + _remedy(layer, shared, structure, by_weight=by_weight),
+            + (
+                between_layers.remedy({0: passage})
+                if passage
+                else _remedy(layer, shared, structure, by_weight=by_weight)
+            ),
             source=self.source,
         )
 

@@ -13,14 +13,21 @@ from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
-from init_monitor.analysis.lost_samples import Loss, lost_at_the_end, lost_in_noise
+from init_monitor.analysis.lost_samples import Drowned, Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_alike as making_alike, made_by_training, phrases, snippets
+from init_monitor.remedies import (
+    affected_layers,
+    emptied,
+    made_alike as making_alike,
+    made_by_training,
+    phrases,
+    snippets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,11 +37,6 @@ if TYPE_CHECKING:
 
 
 VANISHING, GROWTH, DIVERGED, STEPS = "IM102", "IM401", "IM802", "IM603"
-
-APART = (
-    " If representations are compared with each other, something has to keep them apart: negatives, a reachable"
-    " margin, a stop-gradient with a predictor, or a term for their variance."
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class SampleCollapse:
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
         drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
             initialised ones by 3 to 10.
-        lost_records: sampled steps in a row, ``gone_steps`` apart at least, that must show what training took away since the
+        lost_records: sampled steps in a row, over ``gone_steps`` at least, that must show what training took away since the
             first record.
         lost_factor: by which the variance between samples at the end of the network must have fallen since then: the outputs
             differ by a thirtieth of what they did. A network that learns spreads its outputs.
@@ -88,13 +90,16 @@ class SampleCollapse:
             enough, and by which the variance of a code must have fallen that a layer gets together with noise (a variational
             autoencoder's), and then be below ``faint`` of it: its standard deviation is a fifth and less. One that is used
             grows towards that of the noise.
+        pressed: share of what arrives that a code may still have where the gradient at it is so much more than comes back through the
+            layer that reads it that the two balance below ``faint``: a number of it then carries 0.07 bit (½ · log₂ 1.1).
+        pressed_factor: by which that share must have fallen since the first record: one that started small may yet grow.
         faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to
             blame and not the training: what IM102 warns of, and the first biases that grow drown it.
     """
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM503", "IM603", "IM604", "IM701", "IM802")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"
@@ -114,6 +119,8 @@ class SampleCollapse:
     lost_factor: float = 1e3
     lost_share: float = 1e-2
     code_factor: float = 30.0
+    pressed: float = 0.1
+    pressed_factor: float = 10.0
     faded: float = 1e-5
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -134,7 +141,7 @@ class SampleCollapse:
                 return
         lost = self._lost(history)
         if lost is not None:
-            yield self._made_by_training(lost, history)
+            yield emptied.finding(self, lost, history)
 
     def _is_one_sample(self, history: History) -> bool:
         """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
@@ -199,50 +206,17 @@ class SampleCollapse:
 
     def _lost(self, history: History) -> Loss | None:
         """Return what training took away at the end of the network, or from a code, wherever that is in short networks too."""
-        latest = history.records[1:][-self.lost_records :]
-        if len(latest) < self.lost_records or latest[-1].step - latest[0].step < self.gone_steps:
+        past = [record for record in history.records[1:] if record.step <= history.last.step - self.gone_steps]
+        if not past:
+            return None
+        latest = [record for record in history.records[1:] if record.step >= past[-1].step]
+        if len(latest) < self.lost_records:
             return None
         records = [history.records[0], *latest]
+        limits = Drowned(self.code_factor, self.faint, self.pressed, self.pressed_factor)
         return lost_at_the_end(
             records, history.structure, factor=self.lost_factor, share=self.lost_share
-        ) or lost_in_noise(records, history.structure, factor=self.code_factor, share=self.faint)
-
-    def _made_by_training(self, lost: Loss, history: History) -> Finding:
-        names = phrases.names([layer.shown for layer in lost.layers])
-        step = history.records[0].step
-        if lost.into is None:
-            message = (
-                f"Training has made all samples alike to {names}, the end of the network: what differs between them has a"
-                f" variance of {phrases.number(lost.now)}, and had one of {phrases.number(lost.before)} at step {step}. The"
-                " output is the same for every input."
-            )
-            remedy = APART
-        else:
-            message = (
-                f"{lost.into.shown} receives almost nothing from {names}: of the variance it receives {phrases.number(lost.share)} is"
-                f" theirs, the rest is noise or data of another kind. At step {step} their variance was"
-                f" {phrases.number(lost.before)}, now it is {phrases.number(lost.now)}: training has emptied this code."
-            )
-            remedy = ""
-        sentence, _, code = made_by_training.remedy(history, direction=-1).partition("\n\n")
-        if made_by_training.less_decay(history, 0.0):
-            remedy = ""
-        return Finding(
-            rule=self.name,
-            code=self.code,
-            severity=Severity.WARNING,
-            layers=tuple(layer.name for layer in lost.layers),
-            step=history.last.step,
-            message=message,
-            evidence={
-                "variance_between_samples": Figure(lost.now),
-                "at_first": Figure(lost.before, f"at step {step}"),
-                "share": Figure(lost.share, "of the variance"),
-            },
-            expected={"variance_between_samples": Figure(lost.before / self.lost_factor, "or more")},
-            remedy=snippets.advice(sentence + remedy, code),
-            source=self.source,
-        )
+        ) or lost_in_noise(records, history.structure, limits)
 
     def _stretch(self, history: History) -> list[float]:
         """Return what arrived in the latest records in a row that show it, oldest first."""

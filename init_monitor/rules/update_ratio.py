@@ -58,7 +58,7 @@ class UpdateRatio:
 
     Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
     learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
-    larger is enough, and so is one a hundred times as large as all after it in a run whose loss stands since. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
+    larger is enough, and so is one a hundred times as large as the steps after it in a run whose loss stands since. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
     to them is rounded away.
 
     **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
@@ -137,7 +137,12 @@ class UpdateRatio:
         return frozenset({""}) if self.comes_of(finding, other, structure) else frozenset()
 
     def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
-        """Say whether the size of the steps follows from the signal: it explodes, or fades in the weights that the median is of."""
+        """Say whether the size of the steps follows from the signal: it explodes, or fades in the weights that the median is of.
+
+        One step that is alone comes before what is seen from that step on.
+        """
+        if unfit_steps.AT_STEP in finding.evidence:
+            return cause.step < finding.evidence[unfit_steps.AT_STEP]
         if FAINT in finding.evidence:
             weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
             named = sum(name in cause.layers for name in weights)
@@ -208,6 +213,9 @@ class UpdateRatio:
         )
         if late > slowness.LONGEST_START:
             message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
+        short = slowness.short_of_its_rate(history, judged)
+        if short > 0:
+            message += f" That is {phrases.part(short)} what the rate gives: its eps is far larger than the gradient."
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
@@ -227,6 +235,8 @@ class UpdateRatio:
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
             remedy=LOST
             if faint
+            else unfit_steps.smaller_epsilon(history, short)
+            if short > 0
             else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
             + learning_rate.faster(history, ratio),
         )

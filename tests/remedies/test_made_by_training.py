@@ -293,3 +293,20 @@ def test_steps_that_are_mostly_decay_are_not_the_rates_fault() -> None:
     assert made_by_training.less_decay(shrinking(10.0, decay=0.3), 0.05).startswith("Lower the weight decay")
     assert not made_by_training.less_decay(shrinking(10.0, decay=0.3), 0.5)
     assert not made_by_training.less_decay(shrinking(10.0), 0.05)
+
+
+class Heavy(Classifier):
+    """SGD whose momentum adds up a thousand steps."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.999)
+
+
+def test_a_momentum_that_adds_up_for_too_long_is_what_the_code_changes() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), every_n_steps=10)
+    fit(Heavy(mlp(4, 64)), loader(64), monitor, steps=200)
+    told = [one for one in monitor.findings if one.code == "IM101" and one.remedy_code]
+    assert told
+    assert "that of 0.999 adds up 1,000 steps" in told[0].remedy
+    assert "momentum=0.9)" in told[0].remedy_code

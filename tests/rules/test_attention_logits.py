@@ -234,3 +234,38 @@ def test_in_a_training_a_rate_that_is_too_high_lets_the_logits_grow() -> None:
 def test_the_rule_is_one_of_the_default_ones() -> None:
     assert [rule.code for rule in DEFAULT_RULES].count("IM304") == 1
     assert isinstance(InitMonitor(rules=(RULE,)), InitMonitor)
+
+
+class Loud(nn.Module):
+    """One attention over an embedding with positions, either of which may be far too large."""
+
+    def __init__(self, *, rows: float = 1.0, positions: float = 1.0) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(20, 32)
+        self.places = nn.Parameter(positions * torch.randn(12, 32))
+        nn.init.normal_(self.rows.weight, std=rows)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.rows(tokens) + self.places
+        result: Tensor = self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+        return result
+
+
+def of_loud(model: nn.Module) -> list[Finding]:
+    tokens = torch.randint(0, 20, (16, 12), generator=torch.Generator().manual_seed(0))
+    return [one for one in init_monitor.check(model, tokens, rules=(RULE,)).findings if one.code == "IM304"]
+
+
+def test_what_attention_receives_is_blamed_where_its_weights_are_fine() -> None:
+    torch.manual_seed(0)
+    assert of_loud(Loud()) == []
+    finding = only(of_loud(Loud(positions=300.0)))
+    assert "what is added to it (positions" in finding.message
+    assert not finding.remedy_code, "to draw the weights of the attention anew would change nothing"
+    model = Loud(rows=300.0)
+    finding = only(of_loud(model))
+    assert "Initialise rows smaller" in finding.remedy
+    exec(compile(finding.remedy_code, "remedy", "exec"), {"model": model})  # noqa: S102
+    assert of_loud(model) == []

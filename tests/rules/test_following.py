@@ -92,6 +92,15 @@ def test_what_is_worse_than_its_cause_is_told_as_it_is() -> None:
     ]
 
 
+def test_a_cause_told_before_that_becomes_as_bad_in_the_same_judgement_explains_it_too() -> None:
+    grows = replace(CAUSE, at={0: (WARNING, (2,)), 3: (CRITICAL, (2,))})
+    assert played(engine(grows, Says("B", {3: (CRITICAL, (1,))})), (0, 3))[1:] == [("A", CRITICAL, 3), ("B", INFO, 3)]
+    # two that follow from each other: the one that was told first is the cause
+    first = Says("A", {0: (WARNING, (2,)), 3: (CRITICAL, (2,))}, follows=("B",))
+    second = Says("B", {1: (WARNING, (1,)), 3: (CRITICAL, (1,))})
+    assert played(engine(first, second), (0, 1, 3))[-1] == ("A", CRITICAL, 3)
+
+
 def test_a_rule_that_does_not_say_what_it_follows_from_is_left_alone() -> None:
     assert played(engine(CAUSE, Says("B", {3: (WARNING, (1,))}, follows=())), (0, 3))[1] == ("B", WARNING, 3)
 

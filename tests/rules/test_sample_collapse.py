@@ -9,7 +9,7 @@ import torch
 from builders import blocks, in_a_row, linear, linears, only, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
-from torch import nn
+from torch import Tensor, nn
 
 import init_monitor
 from init_monitor import InitMonitor
@@ -272,3 +272,92 @@ def test_a_signal_that_had_faded_at_the_start_is_not_said_to_have_been_fine() ->
     assert any(finding.code == "IM102" and finding.step == 0 for finding in monitor.findings)
     assert collapsed
     assert all("were fine" not in f.remedy and "training caused this" not in f.message for f in collapsed)
+
+
+class Coder(nn.Module):
+    """A variational autoencoder whose noise is drawn inside of the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(12, 48), nn.Tanh())
+        self.centre, self.spread = nn.Linear(48, 4), nn.Linear(48, 4)
+        self.back = nn.Sequential(nn.Linear(4, 48), nn.Tanh(), nn.Linear(48, 12))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = self.body(x)
+        m, v = self.centre(h), self.spread(h)
+        return self.back(m + (0.5 * v).exp() * torch.randn_like(m)), m, v
+
+
+class Bound(Classifier):
+    """Its loss, with a weight for the KL term."""
+
+    def __init__(self, prior: float) -> None:
+        super().__init__(Coder(), lr=3e-3, optimizer="Adam")
+        self.prior = prior
+
+    def training_step(self, batch: Any, _batch_idx: int) -> Tensor:
+        x = batch[0]
+        made, m, v = self.net(x)
+        kl = -0.5 * (1 + v - m.square() - v.exp()).sum(1).mean()
+        loss: Tensor = (made - x).square().sum(1).mean() + self.prior * kl
+        return loss
+
+
+def coded(prior: float, every: int, steps: int) -> list[Finding]:
+    """What is said of a VAE on twelve columns that three numbers explain."""
+    torch.manual_seed(0)
+    pictures = torch.randn(512, 3) @ torch.randn(3, 12) + 0.1 * torch.randn(512, 12)
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pictures), batch_size=64, shuffle=True)
+    monitor = InitMonitor(every_n_steps=every, sinks=())
+    fit(Bound(prior), rows, monitor, steps=steps)
+    return [one for one in monitor.findings if one.severity > Severity.INFO]
+
+
+@pytest.mark.parametrize("every", [5, 50])
+def test_a_code_that_a_term_of_the_loss_presses_out_is_told_before_it_is_gone(every: int) -> None:
+    finding = only(coded(300.0, every, 130))
+    assert finding.code == "IM702"
+    assert set(finding.layers) == {"net.centre", "net.spread"}
+    assert finding.evidence["outweighed"] > 10
+    assert "KL term" in finding.remedy
+    assert "nn.init" not in finding.remedy
+
+
+@pytest.mark.parametrize("prior", [0.1, 1.0])
+def test_a_code_that_is_used_is_not_said_to_be_pressed_out(prior: float) -> None:
+    assert coded(prior, 5, 200) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "force", "expected"),
+    [
+        (0.02, 30.0, True),  # balances at 2e-5 of the variance
+        (0.02, 3.0, False),  # at 2e-3: it may hold its own
+        (0.2, 300.0, False),  # still far from lost
+        (0.06, 300.0, False),  # has not fallen by far
+        (0.02, math.nan, False),  # no gradient is known
+    ],
+)
+def test_a_code_in_noise_is_judged_by_where_the_forces_balance(share: float, force: float, *, expected: bool) -> None:
+    structure = Structure(
+        (
+            linear(0, "first", inputs=(INPUT,)),
+            linear(1, "mean", inputs=("first",)),
+            linear(2, "variance", inputs=("first",)),
+            linear(3, "decoder", inputs=("mean", "variance")),
+        )
+    )
+
+    def at(step: int, share: float) -> StepRecord:
+        columns = {
+            Quantity.VARIANCE: [1.0, share, share, 1.0],
+            Quantity.BETWEEN_SAMPLE_SHARE: 0.9,
+            Quantity.INPUT_VARIANCE: 1.0,
+            Quantity.GRADIENT_MEAN_SQUARE: [1.0, 1e-4 * force**2, 2e-4 * force**2, 5e-5],
+            Quantity.EXPECTED_BACKWARD_GAIN: 2.0,
+        }
+        return record(structure, columns, step=step, optimizer="Adam", learning_rate=1e-3)
+
+    found = judged(at(0, 0.4), *(at(step, share) for step in (50, 100)), structure=structure)
+    assert bool(found) is expected

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +11,13 @@ import torch
 from builders import history, linear, linears, only, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
+from torch import nn
 
 from init_monitor import InitMonitor, Severity, Structure, watch
 from init_monitor.analysis.optimizers import optimizer_code
-from init_monitor.records import History, LossCurve, LossStretch
+from init_monitor.records import Figure, Finding, History, LossCurve, LossStretch
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import UpdateRatio
-
-if TYPE_CHECKING:
-    from init_monitor.records import Finding
 
 NET = linears(3)
 EVERY = 10
@@ -306,3 +304,73 @@ def test_one_step_alone_is_told_where_the_loss_has_stood_since() -> None:
     assert "Look at what made step 0 so large" in finding.remedy
     assert told(2.3 * 0.97**steps, *ratios) == [], "it learns all the same"
     assert told(2.3 + 1e-3 * (steps % 3), 0.17, 0.04, 0.01, *[5e-3] * 5) == [], "a first step of Adam is not alone"
+    wake = told(2.3 + 1e-3 * (steps % 3), 0.04, 0.004, 0.001, *[1e-4] * 7)
+    assert only(wake).evidence["at_step"] < 1, "what such a step made of the gradient lasts for some"
+    assert told(2.3 + 1e-3 * (steps % 3), 0.02, *[1e-4] * 7) == [], "a step of that size fits"
+
+
+def test_in_a_training_a_schedule_that_begins_too_high_and_falls_at_once_is_told() -> None:
+    def trained(factor: float) -> list[Finding]:
+        class Falling(Classifier):
+            def configure_optimizers(self) -> Any:
+                optimizer = torch.optim.SGD(self.parameters(), lr=0.05)
+                schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step else factor)
+                return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+        torch.manual_seed(0)
+        hidden = [nn.Conv2d(1, 16, 3, padding=1), nn.Tanh(), nn.Conv2d(16, 16, 3, padding=1), nn.Tanh()]
+        net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), *hidden, nn.Flatten(), nn.Linear(256, 4))
+        x = torch.randn(512, 16)
+        rows = torch.utils.data.TensorDataset(x, torch.randint(0, 4, (512,)))
+        monitor = InitMonitor(sinks=(), rules=(UpdateRatio(),))
+        fit(Falling(net), torch.utils.data.DataLoader(rows, batch_size=512), monitor, steps=120)
+        return [one for one in monitor.findings if one.severity > Severity.INFO]
+
+    finding = only(trained(200.0))
+    assert "Its learning rate was 10, and is 0.05 now" in finding.message
+    assert "a schedule that begins too high" in finding.remedy
+    assert trained(1.0) == []
+
+
+@pytest.mark.parametrize(("step", "follows"), [(0, True), (3, True), (4, False)])
+def test_one_step_alone_follows_from_what_was_there_before_it_only(step: int, *, follows: bool) -> None:
+    structure = Structure((linear(0, "a"),))
+    alone = Finding("update-ratio", "IM603", Severity.WARNING, (), 60, "…", {"at_step": Figure(4, "")})
+    cause = Finding("exploding-activations", "IM101", Severity.WARNING, ("a",), step, "…")
+    assert UpdateRatio().comes_of(alone, cause, structure) is follows
+
+
+@pytest.mark.parametrize(("rate", "epsilon"), [(1e-3, 1.0), (0.1, 10.0), (1e-3, 1e3)])
+def test_an_epsilon_that_swallows_adams_steps_is_named_and_no_rate_is_blamed(rate: float, epsilon: float) -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=())
+    fit(Swallowed(rate, epsilon), loader(64), monitor, steps=120)
+    (finding,) = [one for one in monitor.findings if one.code in {"IM603", "IM604"}]
+    assert "eps" in finding.message + finding.remedy
+    assert "eps=1e-08" in finding.remedy_code
+    # at a rate that was raised to make up for it, the default epsilon would replace the weights
+    advised = float(re.search(r"lr=([0-9.e-]+)", finding.remedy_code)[1])  # type: ignore[index]
+    assert advised <= rate
+    fixed = InitMonitor(sinks=())
+    fit(Swallowed(advised, 1e-8), loader(64), fixed, steps=120)
+    assert not [one for one in fixed.findings if one.severity > Severity.INFO]
+
+
+def test_a_short_first_step_that_the_rate_explains_is_no_epsilons() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=())
+    fit(Swallowed(1e-8, 1e-8), loader(64), monitor, steps=120)
+    (finding,) = [one for one in monitor.findings if one.code == "IM603"]
+    assert "its eps" not in finding.message
+    assert "eps=" not in finding.remedy
+
+
+class Swallowed(Classifier):
+    """A network whose gradient is small beside the epsilon that its optimizer is given."""
+
+    def __init__(self, rate: float, epsilon: float) -> None:
+        super().__init__(mlp(3, 64))
+        self.rate, self.epsilon = rate, epsilon
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.rate, eps=self.epsilon)

@@ -1,7 +1,8 @@
 """Programs of further public reports, re-made by somebody who had not seen the rules: each a file as its author might have written it.
 
 They were held out: written, measured without the monitor, given their right answers and frozen before the rules were looked at.
-``reports`` were so in the first round, ``later_reports`` in the second, when the rules had been changed for the first.
+``reports`` were so in the first round, ``later_reports`` in the second, when the rules had been changed for the first, and
+``strange_reports`` and ``foreign_reports`` in the third, when they had been changed for the second.
 """
 
 from __future__ import annotations
@@ -12,4 +13,8 @@ from benchmarks.field.held_out import cases_in
 
 FIELD = Path(__file__).parents[1]
 
-CASES = (*cases_in(FIELD / "reports"), *cases_in(FIELD / "later_reports"))
+FOLDERS = ("reports", "later_reports", "strange_reports", "foreign_reports")
+"""One for each round."""
+
+CASES = tuple(case for folder in FOLDERS for case in cases_in(FIELD / folder))
+"""All of them; the last round's are at the end."""
