@@ -17,7 +17,7 @@ from init_monitor.records import Finding, Layer, LossCurve, Of, Residual, Struct
 from init_monitor.records.facts_json import facts_from
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import described, vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, WIDTHS_TAG, vector_tag
 from init_monitor.store import losses_from, schema, structure_json
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
     Args:
         contents: what the metadata of each tag says.
     """
-    known = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, *map(vector_tag, vectors())}
+    known = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, WIDTHS_TAG, *map(vector_tag, vectors())}
     for tag, content in sorted(contents.items()):
         name = tag.removeprefix(vector_tag(""))
         if tag in known or not _NAME.fullmatch(name):

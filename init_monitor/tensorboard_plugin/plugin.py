@@ -21,6 +21,7 @@ from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.store.schema import MalformedError
 from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
             "/runs": _answering(self._runs),
             "/run": _answering(self._run),
             "/recipes": _answering(self._recipes),
+            "/widths": _answering(self._widths),
             "/losses": _answering(self._losses),
             "/series": _answering(self._series),
             "/layer": _answering(self._layer),
@@ -96,6 +98,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return {
             "v": SCHEMA_VERSION,
             "quantities": [facts_json(quantity) for quantity in shown.values()],
+            "widths": self._events.width_checks(source),
             "runs": [
                 {
                     "name": name,
@@ -117,6 +120,21 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         """Answer with what a recipe is for each layer of a run."""
         run, _ = self._asked(source, request)
         return stored_plan(self._events.structure(source, run))
+
+    def _widths(self, source: Source, request: Request) -> dict[str, Any]:
+        """Answer with the newest coordinate check of a folder."""
+        asked = request.args.get("run", "")
+        try:
+            found = self._events.width_check(source, asked)
+        except MalformedError as error:
+            message = (
+                f"The coordinate check of {quoted(asked)} is not as init_monitor writes it ({quoted(str(error))})."
+            )
+            raise _RequestError(message) from error
+        if found is None:
+            message = f"There is no coordinate check in {quoted(asked)}; it may have been removed."
+            raise _RequestError(message)
+        return found
 
     def _losses(self, source: Source, request: Request) -> dict[str, Any]:
         """Answer with the training loss of the named runs, each thinned to a small curve; of all runs if none is named."""

@@ -21,6 +21,7 @@ import { fromLink, toLink } from "./state.js";
 import { readTheme, theme } from "./surface.js";
 import { toolbar } from "./toolbar.js";
 import { unitsView } from "./units.js";
+import { widthsView } from "./widths.js";
 import { stepSlice } from "./zoom.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -36,6 +37,7 @@ const MAKERS = {
   findings: findingsView,
   compare: compareView,
   recipes: recipesView,
+  widths: widthsView,
 };
 
 /** Playing takes about this long, however many steps there are. */
@@ -150,7 +152,9 @@ export function startApp(root, source, host) {
   function update() {
     asked = 0;
     const entries = session.entries();
-    if (entries === null || !entries.length) {
+    const only = entries?.length === 0 && session.checks().length > 0;
+    if (only) ctx.state.view = "widths";
+    if (entries === null || (!entries.length && !only)) {
       bar.element.hidden = entries !== null || !session.trouble();
       fill(main, entries === null ? waiting() : empty());
       viewName = "";

@@ -39,6 +39,7 @@ export function serverSource(base) {
     runs: async () => (await ask("runs")).json(),
     outline: async (run) => (await ask("run", { run })).json(),
     recipes: async (run) => (await ask("recipes", { run })).json(),
+    widths: async (folder) => (await ask("widths", { run: folder })).json(),
     losses: async () => (await ask("losses")).json(),
     series: async (run, quantity) => decodePayload(await (await ask("series", { run, quantity })).arrayBuffer()),
     layer: async (run, names) => decodePayload(await (await ask("layer", { run, name: names })).arrayBuffer()),
@@ -71,6 +72,9 @@ export function embeddedSource(embedded) {
     runs: async () => embedded,
     outline: async (run) => embedded.outlines[run],
     recipes: async (run) => embedded.recipes[run],
+    widths: async (folder) => {
+      throw new Error(`A report holds no coordinate check (${folder}).`);
+    },
     losses: async () =>
       Object.fromEntries(Object.entries(embedded.outlines).map(([run, outline]) => [run, outline.losses ?? null])),
     series: async (run, quantity) => series(run, quantity),

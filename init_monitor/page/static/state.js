@@ -22,6 +22,7 @@ export const DEFAULTS = {
   depth: null,
   open: null,
   on: "",
+  check: "",
 };
 
 /** Numbers with dots between, or all of them. */
@@ -37,6 +38,7 @@ export const VIEWS = {
   findings: "Findings",
   compare: "Compare",
   recipes: "Recipes",
+  widths: "Coordinate check",
 };
 
 /**
@@ -80,7 +82,7 @@ export function fromLink(link) {
   if (link.open !== undefined) state.open = link.open.split(",").filter(Boolean).flatMap(decoded);
   if (link.scale === "linear") state.scale = "linear";
   if (link.on !== undefined && SWITCHES.test(link.on)) state.on = link.on;
-  for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity"])) {
+  for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity", "check"])) {
     if (link[key] !== undefined) state[key] = link[key];
   }
   return state;
