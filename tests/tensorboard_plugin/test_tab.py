@@ -564,7 +564,7 @@ def test_the_keyboard_does_what_the_help_says(page: Watched, board: Board) -> No
     page.page.keyboard.type("net.2")
     frame.wait_for_function("document.querySelector('.filter').value === 'net.2'")
     # What is typed into the filter is no command.
-    assert frame.locator(".tab[aria-selected=true]").inner_text() == "Compare"
+    assert frame.locator(".tab[aria-selected=true]").inner_text() == "Recipes"
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------
