@@ -244,7 +244,7 @@ class Capture:
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         columns[Quantity.LOG_PARTITION] = log_partitions(self._probe.ends.logits, taps, reader)
-        weights[Quantity.WEIGHT_ROWS_USED] = rows_looked_up(self._probe.ends.tables, parameters, reader)
+        weights |= rows_looked_up(self._probe.ends.tables, parameters, reader)
         expected_gains(columns, taps, self.structure, variances)
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
