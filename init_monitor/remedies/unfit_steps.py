@@ -13,7 +13,7 @@ from init_monitor.analysis.fitting_rate import BY_SIZE
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
-from init_monitor.analysis.pace import judged_weights, pace_of, weights_of
+from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
@@ -154,7 +154,7 @@ def smaller_epsilon(history: History, short: float) -> str:
 
 def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
-    paces = [pace for record in history.records if (pace := pace_of(record, judged, history.structure)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
     if largest is None or not largest.low >= BY_SIZE or learning_of(history) is not Learning.LEVEL:
         return None
@@ -221,7 +221,7 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
     if epsilon_of(last.optimizer) is not None or not made_by_training.HEAVY <= last.momentum < 1 or steps < LONG:
         return None
     memory = 1 / (1 - last.momentum)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged, history.structure)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
     final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):

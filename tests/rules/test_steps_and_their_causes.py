@@ -29,7 +29,7 @@ class Normed(nn.Module):
         self.last, self.head = nn.LayerNorm(64), nn.Linear(64, 10)
         if std is not None:
             for layer in (*self.mixes, self.head):
-                nn.init.normal_(layer.weight, std=std)  # type: ignore[arg-type]
+                nn.init.normal_(layer.weight, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
         for norm, mix in zip(self.norms, self.mixes, strict=True):
