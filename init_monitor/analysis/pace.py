@@ -88,6 +88,11 @@ def pace_of(record: StepRecord, judged: frozenset[str], structure: Structure) ->
     return None if medians is None else Pace(record, *medians)
 
 
+def paces_of(records: Iterable[StepRecord], judged: frozenset[str], structure: Structure) -> list[Pace]:
+    """Return how far the ``judged`` weights moved in each of these steps, without those in which none of them was measured."""
+    return [pace for record in records if (pace := pace_of(record, judged, structure)) is not None]
+
+
 @once
 def _medians(record: StepRecord, judged: frozenset[str], structure: Structure) -> tuple[float, float, float] | None:
     """Return the lower and the upper median of ‖Δw‖/‖w‖, and the upper one of ‖g‖/‖w‖."""

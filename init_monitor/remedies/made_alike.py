@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.records import Figure, Finding
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
     if attention is not None:
         also = f" {attention.shown} gives every sample the same, too, whatever it reads: it attends to nothing that differs."
         first = f"Look at the mask of {attention.shown}: {mask}. Else "
+    if place.codebook is not None:
+        codes = place.codebook.shown
+        spread = math.sqrt(max(0.0, history.last.layer_table.at(place.reads.name, Quantity.VARIANCE)))
+        also += f" {codes} gives the same entry for every sample, too."
+        first += (
+            f"Look at {codes}: one of its entries is the nearest for every sample. Initialise them within what they stand for"
+            f" ({reads} gives a standard deviation of {phrases.number(spread)}), so that different samples find different ones. Else "
+        )
     return Finding(
         rule=rule.name,
         code=rule.code,

@@ -13,10 +13,18 @@ from init_monitor.analysis.fitting_rate import BY_SIZE
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
-from init_monitor.analysis.pace import judged_weights, pace_of, weights_of
+from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    optimizer_memory,
+    outsized_loss,
+    phrases,
+    snippets,
+    weighted_away,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +88,8 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or weighted_away.found(history, judged, make)
+        or optimizer_memory.found(history, judged, make)
     )
 
 
@@ -144,7 +154,7 @@ def smaller_epsilon(history: History, short: float) -> str:
 
 def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
-    paces = [pace for record in history.records if (pace := pace_of(record, judged, history.structure)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
     if largest is None or not largest.low >= BY_SIZE or learning_of(history) is not Learning.LEVEL:
         return None
@@ -181,29 +191,22 @@ def _decayed(history: History, make: MakeFinding) -> Finding | None:
     """Return the finding about weight decay that has taken most of the weights, or of what normalisations scale by, from a loss that stands."""
     if history.records[0].step > 0 or learning_of(history) is not Learning.LEVEL:
         return None
-    for what, names in (
-        ("weights", weights_of(history.structure)),
-        ("scales of the normalisations", _scales_of(history)),
-    ):
-        decay = forces.decay_of(history, names) if names else None
-        lost = forces.shrinking(history, names)
-        if decay is None or not lost >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
-            continue
-        message = (
-            f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(lost)} smaller than at step"
-            f" {history.records[0].step}, and nothing restores them."
-        )
-        return replace(
-            make(
-                history,
-                Severity.WARNING,
-                message,
-                {"shrinking": Figure(lost, f"× since step {history.records[0].step}")},
-            ),
-            expected={"shrinking": Figure(1.0, "×, about")},
-            remedy=made_by_training.of_decay(decay, history),
-        )
-    return None
+    sets = {"weights": weights_of(history.structure), "scales of the normalisations": _scales_of(history)}
+    lost = {what: forces.shrinking(history, names) for what, names in sets.items() if names}
+    what = max(lost, key=lambda one: lost[one] if lost[one] > 0 else 0.0, default="")
+    decay = forces.decay_of(history, sets[what]) if what else None
+    if decay is None or not lost[what] >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
+        return None
+    began, factor = history.records[0].step, lost[what]
+    message = (
+        f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(factor)} smaller than at"
+        f" step {began}, and nothing restores them."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"shrinking": Figure(factor, f"× since step {began}")}),
+        expected={"shrinking": Figure(1.0, "×, about")},
+        remedy=made_by_training.of_decay(decay, history),
+    )
 
 
 def _scales_of(history: History) -> frozenset[str]:
@@ -218,7 +221,7 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
     if epsilon_of(last.optimizer) is not None or not made_by_training.HEAVY <= last.momentum < 1 or steps < LONG:
         return None
     memory = 1 / (1 - last.momentum)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged, history.structure)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
     final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):

@@ -139,7 +139,12 @@ class SampleCollapse:
             stretch = self._stretch(history)
             severity = self._severity(history, stretch, self._began(history))
             if severity is not None:
-                yield self._finding(severity, now, history, len(stretch))
+                place = made_alike(history.last, history.structure, self.varies)
+                yield (
+                    making_alike.finding(self, place, severity, history)
+                    if place is not None
+                    else self._finding(severity, now, history, len(stretch))
+                )
                 return
         lost = self._lost(history)
         if lost is not None:

@@ -14,7 +14,7 @@ from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, paces_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -187,9 +187,7 @@ class UpdateRatio:
         now = pace_of(history.last, judged, history.structure)
         if now is None or now.high >= bar:
             return None
-        paces = [
-            pace for r in history.records if r.stepped and (pace := pace_of(r, judged, history.structure)) is not None
-        ]
+        paces = paces_of((r for r in history.records if r.stepped), judged, history.structure)
         stretch = _shortest(paces, self.least_records, self.least_steps)
         enough = sum(pace.high >= bar for pace in paces)
         if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
@@ -275,7 +273,7 @@ class UpdateRatio:
     def _still(self, still: Sequence[StepRecord], history: History, judged: frozenset[str]) -> Finding | None:
         """Return the finding about weights of few digits that have not changed at all, although there is a gradient."""
         held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
-        paces = [pace for record in still if (pace := pace_of(record, judged, history.structure)) is not None]
+        paces = paces_of(still, judged, history.structure)
         # A zero gradient changes nothing in any format, and a step that the scaler skipped is not a lost update.
         scaled = any(record.loss_scaled for record in still)
         if len(held) != 1 or not held <= slowness.FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):

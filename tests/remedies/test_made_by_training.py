@@ -259,10 +259,8 @@ def test_short_networks_are_compared_with_themselves_at_the_start() -> None:
         ({"decay": 0.3, "optimizer": "Adam", "rate": 1e-3}, "is 3 times the gradient of the loss"),
     ],
 )
-def test_weight_decay_is_named_with_its_value_and_what_it_takes_per_step(
-    settings: dict[str, float], words: str
-) -> None:
-    finding = only(VanishingActivations().judge(shrinking(10.0, **settings)))  # type: ignore[arg-type]
+def test_weight_decay_is_named_with_its_value_and_what_it_takes_per_step(settings: dict[str, Any], words: str) -> None:
+    finding = only(VanishingActivations().judge(shrinking(10.0, **settings)))
     assert finding.remedy.startswith("Lower the weight decay")
     assert f"the {settings['decay']:g} of" in finding.remedy
     assert words in finding.remedy
