@@ -26,7 +26,7 @@ ONE_LINE_EACH = 3
 BLANK = "\n"
 HEAD = f"from torch import nn\n{BLANK}"
 RECIPES = "from init_monitor import recipes\n"
-PAIRS = f" In a plain chain of {LEAST} rectifiers or more kaiming_normal_ makes all samples alike; mirrored_ passes the whole signal on."
+PAIRS = f" Behind {LEAST} rectifiers in a row kaiming_normal_ leaves all samples alike; mirrored_ does not."
 IN_ORDER = """# in each step of the loop:
 # optimizer.zero_grad()
 # loss.backward()
