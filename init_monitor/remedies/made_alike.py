@@ -17,6 +17,15 @@ READ = "read_share"
 """Evidence of such a finding alone: what the layer before the place still tells apart."""
 
 
+LOOK = """from init_monitor import check
+
+record = check(model, batch).records[0]
+for name, share in zip(record.names, record.column("between_sample_share")):
+    print(f"{share:8.3g} of the variance lies between samples at {name}")
+# in the forward, line by line, for what is handed over: print(x.float().flatten(1).std(0).max())"""
+"""Shows where the samples become alike: 0 from there on."""
+
+
 class _Rule(Protocol):
     @property
     def name(self) -> str: ...
@@ -64,7 +73,7 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
             f"{first}{'look' if first else 'Look'} at what stands between {reads} and {layer}: a mean, a softmax or a normalisation"
             " over dimension 0, which is the batch (dim=1 is meant, as a rule); an index to a token or a time step that has not"
             f" seen the rest; {'' if first else mask + '; '}a factor of 0. The weights have no part in it.",
-            "print(x.float().flatten(1).std(0).max())  # of what is handed over, line by line: 0 where the samples are all the same",
+            LOOK,
         ),
         source=rule.source,
     )

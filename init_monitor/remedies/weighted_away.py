@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.loss_weights import free_loss_weight
-from init_monitor.analysis.pace import pace_of
+from init_monitor.analysis.pace import paces_of
 from init_monitor.records import Figure, Severity
 from init_monitor.remedies import phrases
 
@@ -29,7 +29,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         judged: names of the weights whose steps count.
         make: makes a finding of history, severity, message and evidence.
     """
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     if not paces or paces[-1].record is not history.last:
         return None
     most, now = max(pace.high for pace in paces), paces[-1].high
