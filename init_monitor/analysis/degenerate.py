@@ -6,10 +6,13 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.activations import Shape, activation_called
 from init_monitor.analysis.forward_growth import in_branches
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.records import INPUT, PARAMETER, Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ class Degenerate(NamedTuple):
 
 def degenerate_layers(record: StepRecord, structure: Structure) -> list[Degenerate]:
     """Return the layers that give one and the same output for all that they received in a step, in execution order."""
+    table = record.layer_table
+    constant = np.flatnonzero(table.column(Quantity.VARIANCE) <= ROUNDING)
+    if not (constant.size or _may_always_be(structure)):
+        return []
     known = structure.by_name()
     found = []
     for layer in structure.layers:
@@ -47,6 +54,12 @@ def degenerate_layers(record: StepRecord, structure: Structure) -> list[Degenera
         if cause is not None:
             found.append(Degenerate(layer, cause))
     return found
+
+
+@once
+def _may_always_be(structure: Structure) -> bool:
+    """Say whether the network has layers that are looked at whatever their variance."""
+    return any(layer.one_value or layer.role is Role.OTHER for layer in structure.layers)
 
 
 def lasting(records: Sequence[StepRecord], structure: Structure) -> list[Degenerate]:

@@ -48,6 +48,7 @@ TITLES = {
     "samples": "samples",
     "second_momentum": "second momentum",
     "share": "share left",
+    "shrinking": "smaller",
     "step_in_rates": "step in learning rates",
     "steps": "lasts for",
     "total_growth": "growth in all",

@@ -19,7 +19,7 @@ from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, between_layers, made_by_training, own_scale, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +229,8 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+        if change.total > 1 and (factors := own_scale.advice(layers, history)):
+            return factors
         return snippets.advice(sentence, snippets.initialise(layers, among=history.structure))
     at = signal_of(history.last, history.structure).of(change.segment)
     if between := passages(at, change.total, history.last):

@@ -111,7 +111,7 @@ def _after_a_spike(history: History, judged: frozenset[str], make: MakeFinding) 
     if len(latest) < RECORDS:
         return None
     left = [_left(record, judged) for record in latest]
-    pace = pace_of(latest[-1], judged)
+    pace = pace_of(latest[-1], judged, history.structure)
     if pace is None or not all(share <= SHORT for share in left) or pace.high >= HEALTHY_UPDATE[0]:
         return None
     record = history.last
