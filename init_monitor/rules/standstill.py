@@ -77,7 +77,7 @@ class Standstill:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        if history.last.batches_waited:
+        if history.last.batches_waited and history.last.unstepped:
             yield self._never_stepped(history)
             return
         # The first record of an optimizer that holds nothing of the model has no parameters yet.

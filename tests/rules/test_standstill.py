@@ -326,3 +326,29 @@ def test_an_optimizer_that_never_steps_by_hand_is_told_after_128_batches(
         assert monitor.records[0].batches_waited == 128
     else:
         assert all(record.batches_waited == 0 for record in monitor.records)
+
+
+class OwnOptimizer(Classifier):
+    """Keeps its optimizer to itself: the Trainer knows of none, and the network learns all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(16, 10))
+        self.automatic_optimization = False
+        self.own = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+    def configure_optimizers(self) -> None:  # type: ignore[override]
+        pass
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> None:  # type: ignore[override]
+        self.own.zero_grad()
+        self.manual_backward(nn.functional.cross_entropy(self(batch[0]), batch[1]))
+        self.own.step()
+
+
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers.* returned .None.")
+def test_an_optimizer_that_the_trainer_does_not_know_steps_too() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(OwnOptimizer(), loader(16, samples=140, batch=1), monitor, steps=-1, max_epochs=1)
+    assert [one.code for one in monitor.findings if one.severity > Severity.INFO] == []
+    assert monitor.records[0].batches_waited == 128
