@@ -211,13 +211,16 @@ class Monitor:
             with self.guard("noting the loss"), unseen():
                 what(*given, **more)
 
-    def end_of_patience(self, step: int) -> None:
-        """Note that a batch of ``step`` ended without an optimizer step; a sampled step of too many such batches is abandoned."""
-        if not self._open or not self._patience.ends():
-            return
-        self.abort_step()
-        self._previous = step
-        self._notices.tell(Patience.NOTICE)
+    def end_of_patience(self, step: int) -> bool:
+        """Note a batch without an optimizer step: too many, and the step is abandoned; True if it is to be ended, none ever having stepped."""
+        if self._open and self._patience.ends():
+            self.abort_step()
+            self._previous = step
+            self._notices.tell(Patience.NOTICE)
+        elif self._open and self._previous < 0 and self._patience.is_half_way:
+            self._facts = self._facts._replace(batches_waited=self._patience.batches)
+            return True
+        return False
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""

@@ -271,6 +271,7 @@ class Capture:
             **self.left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
+            batches_waited=facts.batches_waited,
         )
 
     def _is_compiled(self) -> bool:
