@@ -244,7 +244,7 @@ class Capture:
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         columns[Quantity.LOG_PARTITION] = log_partitions(self._probe.ends.logits, taps, reader)
-        weights[Quantity.WEIGHT_ROWS_USED] = rows_looked_up(self._probe.ends.tables, parameters, reader)
+        weights |= rows_looked_up(self._probe.ends.tables, parameters, reader)
         expected_gains(columns, taps, self.structure, variances)
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
@@ -265,6 +265,7 @@ class Capture:
             learning_rate=facts.learning_rate,
             weight_decay=facts.weight_decay,
             momentum=facts.momentum,
+            second_momentum=facts.second_momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             **self.left_out.facts(facts.optimizers),
@@ -325,6 +326,7 @@ class Capture:
                     tap.takes_input,
                     tap.takes_own,
                     tap.one_value,
+                    tap.running,
                     tap.frequency,
                 )
                 for tap in taps

@@ -67,6 +67,7 @@ class RanTap(NamedTuple):
     dtype: str
     per_distribution: int
     one_value: bool
+    running: bool
 
 
 class RanSum(NamedTuple):
@@ -195,6 +196,7 @@ def _told(tap: Tap, *, alone: bool) -> RanTap:
         dtype=tap.dtype,
         per_distribution=tap.per_distribution,
         one_value=tap.one_value,
+        running=tap.running,
     )
 
 
@@ -266,6 +268,7 @@ def _tap(one: RanTap, rows: Rows, modules: Mapping[str, nn.Module], known: Mappi
         dtype=one.dtype,
         per_distribution=one.per_distribution,
         one_value=one.one_value,
+        running=one.running,
     )
 
 

@@ -146,6 +146,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             forward_terms=fans.forward,
             backward_terms=fans.backward,
             one_value=tap.one_value,
+            running=tap.running,
             frequency=tap.frequency,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.

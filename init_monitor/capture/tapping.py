@@ -15,7 +15,7 @@ from init_monitor.capture.tensors import name_of
 from init_monitor.measures import MOMENTS_ONLY, Reduction
 from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
-from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of
+from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of, runs_on
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
 from init_monitor.torch_compat import Following, is_training_signal, is_unseen, unseen
 
@@ -262,7 +262,8 @@ class Tapping:
                 tap.layout = layout_of_function(what.site, output, upstream)
             else:
                 tap.layout = layout_of(what.module, output, upstream)
-        tap.one_value = tap.role is Role.NORMALISATION and normalises_one_value(what.module, output)
+        if tap.role is Role.NORMALISATION:
+            tap.one_value, tap.running = normalises_one_value(what.module, output), runs_on(what.module)
         tap.dtype = name_of(output.dtype)
         return tap
 

@@ -41,6 +41,7 @@ class Says:
     evidence: Mapping[str, Figure] = field(default_factory=dict)
     expected: Mapping[str, Figure] = field(default_factory=dict)
     name: str = "says"
+    whatever_the_loss: bool = False
 
     def judge(self, history: History) -> Iterable[Finding]:
         said = self.at.get(history.last.step)
@@ -119,6 +120,20 @@ def test_layers_on_another_path_have_a_cause_of_their_own() -> None:
     assert played(engine(replace(CAUSE, at={0: (CRITICAL, (1,))}), near), (0, 3), net=both)[1] == ("B", INFO, 3)
 
 
+@pytest.mark.parametrize(
+    ("code", "open_still", "severity"), [("A", True, INFO), ("A", False, WARNING), ("IM701", False, INFO)]
+)
+def test_an_answer_that_does_not_depend_on_the_input_follows_from_what_is_open_though_the_loss_fell(
+    code: str, *, open_still: bool, severity: Severity
+) -> None:
+    cause = Says(code, {0: (CRITICAL, (2,))} | ({150: (CRITICAL, (2,))} if open_still else {}), follows=())
+    same = Says("B", {150: (WARNING, (1, 3))}, follows=(code,), whatever_the_loss=True)
+    steps = (0, 20, 40, 60, 150)
+    assert played(engine(cause, same), steps, LEARNS)[-1] == ("B", severity, 150)
+    other = replace(same, whatever_the_loss=False)
+    assert played(engine(cause, other), steps, LEARNS)[-1] == ("B", WARNING, 150)
+
+
 LEVEL = 2.3 + 0.01 * np.random.default_rng(0).normal(size=200)
 LEARNS = 2.3 * np.exp(-np.arange(200) / 40)
 
@@ -168,7 +183,7 @@ def test_rules_follow_from_findings_that_exist() -> None:
     assert all(set(follows(rule)) <= codes for rule in DEFAULT_RULES)
     # What stands in the program, and NaN, is always told as it is.
     told = {rule.code for rule in DEFAULT_RULES if not follows(rule)}
-    assert told == {"IM304", "IM402", "IM502", "IM503", "IM601", "IM602", "IM604", "IM701", "IM801"}
+    assert told == {"IM402", "IM502", "IM503", "IM601", "IM602", "IM604", "IM701", "IM704", "IM801"}
 
 
 def test_steps_are_as_faint_or_as_large_as_the_gradient_that_another_finding_is_about() -> None:
