@@ -216,11 +216,13 @@ class Probe(TorchFunctionMode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live = False
-        self._trace.graph = Provenance()
         try:
-            self._calls.detach()
+            self._trace.close()
         finally:
-            self.settle()
+            try:
+                self._calls.detach()
+            finally:
+                self.settle()
 
     def settle(self) -> bool:
         """Take the mode off the stack, if it is on top of it; until then it stays there, switched off.
