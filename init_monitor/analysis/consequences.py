@@ -25,10 +25,10 @@ MOST = 0.5
 
 
 def too_large(cause: Finding) -> bool:
-    """Say whether a finding is about steps so large that they replace what the network was."""
+    """Say whether a finding is about steps so large that they replace what the network was, or that grow without end."""
     ratio = "update_ratio"
     over = cause.evidence.get(ratio, 0.0) > cause.expected.get(ratio, 0.0)
-    return cause.code == STEPS and bool(over or "growth" in cause.evidence)
+    return cause.code == STEPS and bool(over or {"growth", "gradient_growth"} & set(cause.evidence))
 
 
 def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:

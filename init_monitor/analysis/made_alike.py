@@ -9,9 +9,11 @@ from init_monitor.analysis.sample_shares import SAME
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from init_monitor.records import Layer, StepRecord, Structure
+
+
+DROWNED = 100.0
+"""What the weights alone leave of the differences, over :data:`SAME`, below which the biases may have drowned them by themselves."""
 
 
 class MadeAlike(NamedTuple):
@@ -23,6 +25,8 @@ class MadeAlike(NamedTuple):
         share: of the variance of what ``reads`` gives that lies between samples.
         left: the same of ``layer``.
         attention: an attention that gives every sample the same, too, though what it reads differs; ``None`` if there is none.
+        codebook: an embedding that gives the same, too, and that no layer is seen to read: its entries are put in the place of what
+            ``reads`` gives, past the graph (a straight-through estimate).
     """
 
     layer: Layer
@@ -30,6 +34,7 @@ class MadeAlike(NamedTuple):
     share: float
     left: float
     attention: Layer | None = None
+    codebook: Layer | None = None
 
 
 def made_alike(record: StepRecord, structure: Structure, varies: float) -> MadeAlike | None:
@@ -47,18 +52,24 @@ def made_alike(record: StepRecord, structure: Structure, varies: float) -> MadeA
     ends = [layer for layer in ends_of(structure) if layer.weight]
     if not ends or not all(shares.get(layer.name, 1.0) <= SAME for layer in ends):
         return None
-    places = [_place(layer, shares, structure, varies) for layer in ends]
-    first = places[0]
-    same = first is not None and all(place is not None and place.reads is first.reads for place in places)
-    if first is None or not same:
+    first = _place(ends[-1], record, structure, varies)
+    if first is None:
+        return None
+    # What ran before the place does not come behind it: entries of a codebook that are looked up.
+    before = [layer for layer in ends if layer.depth < first.layer.depth]
+    places = [_place(layer, record, structure, varies) for layer in ends if layer not in before]
+    if not all(place is not None and place.reads is first.reads for place in places):
+        return None
+    if any("Embedding" not in layer.kind for layer in before):
         return None
     blind = (one for one in structure.layers if "Attention" in one.kind and shares.get(one.name, 1.0) <= SAME)
     reading = (one for one in blind if any(shares.get(name, 0.0) >= varies for name in one.inputs))
-    return first._replace(attention=next(reading, None))
+    return first._replace(attention=next(reading, None), codebook=next(iter(before), None))
 
 
-def _place(end: Layer, shares: Mapping[str, float], structure: Structure, varies: float) -> MadeAlike | None:
+def _place(end: Layer, record: StepRecord, structure: Structure, varies: float) -> MadeAlike | None:
     """Follow an output back to the first layer that reads what still differs between samples."""
+    shares = record.layer_table.by_name(Quantity.BETWEEN_SAMPLE_SHARE)
     known, seen, waiting = structure.by_name(), {end.name}, [end]
     while waiting:
         layer = waiting.pop()
@@ -66,7 +77,15 @@ def _place(end: Layer, shares: Mapping[str, float], structure: Structure, varies
             seen.add(before.name)
             share = shares.get(before.name, 0.0)
             if share >= varies:
-                return MadeAlike(layer, before, share, shares.get(layer.name, 0.0))
+                place = MadeAlike(layer, before, share, shares.get(layer.name, 0.0))
+                return None if _drowns(place, record) else place
             if share <= SAME:
                 waiting.append(before)
     return None
+
+
+def _drowns(place: MadeAlike, record: StepRecord) -> bool:
+    """Say whether what is read has faded so far that a bias leaves nothing of it: then a weight does that, too."""
+    table, name = record.layer_table, place.layer.name
+    differs = place.share * table.at(place.reads.name, Quantity.VARIANCE) * table.at(name, Quantity.EXPECTED_GAIN)
+    return differs < DROWNED * SAME * table.at(name, Quantity.MEAN_SQUARE)

@@ -32,7 +32,7 @@ from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
 from init_monitor.structure.module_facts import with_module_facts
-from init_monitor.torch_compat import is_compiled, pieces_of, unseen
+from init_monitor.torch_compat import is_compiled, piece_ids, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,7 +127,7 @@ class Capture:
     def _present_pieces(self) -> frozenset[int]:
         # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
         # Taps keep the modules alive, so their ids are not reused while they are compared.
-        return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
+        return piece_ids(self.model, parameters=not self._sharded)
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -266,6 +266,7 @@ class Capture:
             learning_rate=facts.learning_rate,
             weight_decay=facts.weight_decay,
             momentum=facts.momentum,
+            second_momentum=facts.second_momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             **self.left_out.facts(facts.optimizers),
@@ -326,6 +327,7 @@ class Capture:
                     tap.takes_input,
                     tap.takes_own,
                     tap.one_value,
+                    tap.running,
                     tap.frequency,
                 )
                 for tap in taps

@@ -70,6 +70,7 @@ class Tap:
         own: what of the model it uses, for a function; a module knows for itself.
         fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
+        running: it normalises by its running mean and variance, in eval mode.
         reduction: what is reduced of its output.
         frequency: what its output is multiplied by before a sine takes it; 0 if none does.
     """
@@ -95,6 +96,7 @@ class Tap:
     own: MixingSite | None = None
     fans: Fans = NO_FANS
     one_value: bool = False
+    running: bool = False
     reduction: Reduction = MOMENTS
     frequency: float = 0.0
 

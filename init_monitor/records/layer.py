@@ -52,6 +52,7 @@ class Layer:
             strides and transposed convolutions; of one part (a gate, a query) where the weight has several; 0 if not known.
         activation_slope: slope below zero of the activation that follows, where its module names one (LeakyReLU).
         one_value: True if it normalises groups of a single value (``LayerNorm(1)``), which leaves nothing of them.
+        running: True if it normalises by its running mean and variance, not by the batch: it was in eval mode.
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
         derived_from: class of ``torch.nn`` that its class is derived from; empty if it is one of those, or derived from none.
         frequency: what its output is multiplied by before a sine takes it (30 in a SIREN); 0 if none does.
@@ -78,6 +79,7 @@ class Layer:
     backward_terms: float = 0.0
     activation_slope: float | None = None
     one_value: bool = False
+    running: bool = False
     direct: bool = True
     derived_from: str = ""
     transformer: bool = False

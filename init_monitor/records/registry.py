@@ -82,6 +82,11 @@ def vectors(of: Of | None = None) -> tuple[Quantity, ...]:
     return tuple(quantity for quantity in quantities(of) if quantity.facts.in_events)
 
 
+def registered() -> tuple[Quantity, ...]:
+    """Return the quantities from outside the package."""
+    return tuple(added.values())
+
+
 def on_page(page: Page) -> tuple[Quantity, ...]:
     """Return the quantities that a page of the tab shows."""
     return tuple(quantity for quantity in quantities() if page in quantity.facts.pages)

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis import forces
 from init_monitor.analysis.fitting_rate import BY_SIZE
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
-from init_monitor.analysis.pace import judged_weights, pace_of
+from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    optimizer_memory,
+    outsized_loss,
+    phrases,
+    snippets,
+    weighted_away,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,8 +33,14 @@ if TYPE_CHECKING:
 
     MakeFinding = Callable[[History, Severity, str, Mapping[str, Figure]], Finding]
 
-AT_STEP = "at_step"
-"""Evidence of the finding about one step that is alone: which it was."""
+AT_STEP, PILED_UP = "at_step", "gradient_growth"
+"""Evidence of the finding about one step that is alone (which it was), and of gradients that are never zeroed."""
+
+LOST = (
+    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a temperature"
+    " whose square is missing, a half-precision gradient that was never scaled; or a clip to a norm far below the gradient's."
+)
+"""What to do about a gradient that was lost before it arrived."""
 
 PILED = 2.0
 """Factor by which gradients that are never zeroed have grown when it is told: a sum of ten that agree is ten times one."""
@@ -68,10 +83,13 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         make: makes a finding of history, severity, message and evidence.
     """
     return (
-        _alone(history, judged, make)
+        _decayed(history, make)
+        or _alone(history, judged, make)
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or weighted_away.found(history, judged, make)
+        or optimizer_memory.found(history, judged, make)
     )
 
 
@@ -95,15 +113,33 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
         expected={"gradient_growth": Figure(1.0, "×, or less")},
         remedy=snippets.advice(
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
-            "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+            snippets.IN_ORDER,
         ),
+    )
+
+
+def swallowed(record: StepRecord) -> str:
+    """Return what swallows most of a step."""
+    adds = epsilon_of(record.optimizer) is not None
+    return "its eps is far larger than the gradient" if adds else "the gradient is clipped to next to nothing"
+
+
+def whole_steps(history: History, short: float) -> str:
+    """Return what to do where ``short`` is left of the step that rate and gradient give."""
+    if epsilon_of(history.last.optimizer) is not None:
+        return smaller_epsilon(history, short)
+    norm = _gradient_of(history.records[0])
+    return snippets.advice(
+        f"Clip at a typical gradient norm (it was {phrases.number(norm)} at step {history.records[0].step}), or not at all; if a loss scale"
+        " is divided out by hand, do it once.",
+        learning_rate.CLIP,
     )
 
 
 def smaller_epsilon(history: History, short: float) -> str:
     """Return what to do where an epsilon far above the gradient swallows Adam's steps, of which ``short`` is left."""
     record, epsilon = history.last, epsilon_of(history.last.optimizer) or 0.0
-    pace = pace_of(record, judged_weights(history))
+    pace = pace_of(record, judged_weights(history), history.structure)
     # A rate that was raised to make up for the epsilon would be far too large without it.
     full = pace.high / short if pace is not None else math.nan
     rate = record.learning_rate * min(1.0, BY_SIZE / full) if full > 0 else record.learning_rate
@@ -118,7 +154,7 @@ def smaller_epsilon(history: History, short: float) -> str:
 
 def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
     if largest is None or not largest.low >= BY_SIZE or learning_of(history) is not Learning.LEVEL:
         return None
@@ -134,7 +170,7 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     )
     measured = {
         "update_ratio": Figure(largest.low, f"‖Δw‖/‖w‖ at step {step}"),
-        AT_STEP: Figure(step, "the step at which it was that large"),
+        "at_step": Figure(step, "the step at which it was that large"),
     }
     began, now = largest.record.learning_rate, history.last.learning_rate
     look = "a learning rate that a schedule begins with, a loss that is summed there, a batch unlike the others"
@@ -151,13 +187,41 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     )
 
 
+def _decayed(history: History, make: MakeFinding) -> Finding | None:
+    """Return the finding about weight decay that has taken most of the weights, or of what normalisations scale by, from a loss that stands."""
+    if history.records[0].step > 0 or learning_of(history) is not Learning.LEVEL:
+        return None
+    sets = {"weights": weights_of(history.structure), "scales of the normalisations": _scales_of(history)}
+    lost = {what: forces.shrinking(history, names) for what, names in sets.items() if names}
+    what = max(lost, key=lambda one: lost[one] if lost[one] > 0 else 0.0, default="")
+    decay = forces.decay_of(history, sets[what]) if what else None
+    if decay is None or not lost[what] >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
+        return None
+    began, factor = history.records[0].step, lost[what]
+    message = (
+        f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(factor)} smaller than at"
+        f" step {began}, and nothing restores them."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"shrinking": Figure(factor, f"× since step {began}")}),
+        expected={"shrinking": Figure(1.0, "×, about")},
+        remedy=made_by_training.of_decay(decay, history),
+    )
+
+
+def _scales_of(history: History) -> frozenset[str]:
+    """Return the weights that normalisations scale by."""
+    layers = history.structure.layers
+    return frozenset(layer.weight for layer in layers if layer.role is Role.NORMALISATION and layer.weight)
+
+
 def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about a momentum that adds up gradients for longer than the run, and comes to steps that are far too large."""
     last, steps = history.last, history.last.step + 1
     if epsilon_of(last.optimizer) is not None or not made_by_training.HEAVY <= last.momentum < 1 or steps < LONG:
         return None
     memory = 1 / (1 - last.momentum)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
     final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):

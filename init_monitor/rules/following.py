@@ -10,7 +10,9 @@ from the first one. A rule names the codes that its findings may follow from (``
   few steps ago only; and
 - what it names lies on one path with at least half of the layers named now.
 
-Steps that are far too large (IM603) break the network as a whole. A rule may say otherwise with ``comes_of(finding, cause, structure)``.
+A rule whose findings say that no answer depends on the input (``whatever_the_loss``) makes no exception for a loss that has fallen:
+there the case has to be open still. Steps that are far too large (IM603) break the network as a whole. A rule may say otherwise
+with ``comes_of(finding, cause, structure)``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.analysis.consequences import reaches, too_large
 from init_monitor.analysis.learning import LONG, Learning, course_of, learning_of, only_undoes_its_start, plays
+from init_monitor.analysis.paths import INPUT_SCALE
 from init_monitor.records import Severity
 
 if TYPE_CHECKING:
@@ -68,13 +71,16 @@ def cause_of(
     learning, course = learning_of(history), course_of(history.losses)
     # What falls back from where the first steps threw it has not learned, nor has what falls from far above to guessing.
     undone = course.came_back or only_undoes_its_start(history)
-    if learning is Learning.LEARNS and not undone:
+    learns = learning is Learning.LEARNS and not undone
+    if learns and not getattr(rule, "whatever_the_loss", False):
         return None
     # A loss that has not fallen is as level as one whose noise is small enough to say so.
     lasting = learning is not Learning.UNKNOWN or (course.last >= course.first and not plays(history.records))
     for one in known:
         recent = one.code in still_open or history.last.step - one.step < LONG
-        if (lasting or recent) and comes_of(finding, one, history.structure):
+        # The scale of the data does not change, whether or not steps are too large by it.
+        stands = one.code in {INPUT_SCALE, *still_open} if learns else lasting or recent
+        if stands and comes_of(finding, one, history.structure):
             return one
     return None
 

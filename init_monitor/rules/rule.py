@@ -28,6 +28,8 @@ class Rule(Protocol):
     - ``follows``: codes of rules; where one of these was told at an earlier step, explains this and still stands, a finding of this
       rule is information (see :mod:`init_monitor.rules.following`); ``comes_of(finding, cause, structure)`` says whether it explains
       it, where that is not by the path between their layers.
+    - ``whatever_the_loss``: ``True`` if its findings say that no answer depends on the input: that the loss has fallen then does not
+      keep one from following from a case that is open still.
     - ``is_about_start(finding)``: whether a finding of its own is about how the network started. Once the loss has left the start
       behind, it is taken back to information.
     - ``spreads``: ``False`` if further layers are not news (NaN is everywhere one step after it appeared).

@@ -261,6 +261,11 @@ def normalises_one_value(module: nn.Module | None, output: Tensor) -> bool:
     return False
 
 
+def runs_on(module: nn.Module | None) -> bool:
+    """Say whether a normalisation goes by its running mean and variance, as batch norm does in eval mode."""
+    return isinstance(module, _BatchNorm) and not module.training and module.running_mean is not None
+
+
 def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None) -> Layout | None:
     """Return which dimensions of a layer's output are samples and units, or ``None`` for fewer than two dimensions.
 

@@ -41,6 +41,7 @@ class Says:
     evidence: Mapping[str, Figure] = field(default_factory=dict)
     expected: Mapping[str, Figure] = field(default_factory=dict)
     name: str = "says"
+    whatever_the_loss: bool = False
 
     def judge(self, history: History) -> Iterable[Finding]:
         said = self.at.get(history.last.step)
@@ -117,6 +118,20 @@ def test_layers_on_another_path_have_a_cause_of_their_own() -> None:
     assert played(engine(replace(CAUSE, at={0: (CRITICAL, (1,))}), late), (0, 3), net=both)[1] == ("B", WARNING, 3)
     near = Says("B", {3: (WARNING, (0, 1, 4))})
     assert played(engine(replace(CAUSE, at={0: (CRITICAL, (1,))}), near), (0, 3), net=both)[1] == ("B", INFO, 3)
+
+
+@pytest.mark.parametrize(
+    ("code", "open_still", "severity"), [("A", True, INFO), ("A", False, WARNING), ("IM701", False, INFO)]
+)
+def test_an_answer_that_does_not_depend_on_the_input_follows_from_what_is_open_though_the_loss_fell(
+    code: str, *, open_still: bool, severity: Severity
+) -> None:
+    cause = Says(code, {0: (CRITICAL, (2,))} | ({150: (CRITICAL, (2,))} if open_still else {}), follows=())
+    same = Says("B", {150: (WARNING, (1, 3))}, follows=(code,), whatever_the_loss=True)
+    steps = (0, 20, 40, 60, 150)
+    assert played(engine(cause, same), steps, LEARNS)[-1] == ("B", severity, 150)
+    other = replace(same, whatever_the_loss=False)
+    assert played(engine(cause, other), steps, LEARNS)[-1] == ("B", WARNING, 150)
 
 
 LEVEL = 2.3 + 0.01 * np.random.default_rng(0).normal(size=200)
