@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from init_monitor.capture.capture import Capture
+    from init_monitor.capture.outer_loss import OuterLoss
     from init_monitor.options import Options
     from init_monitor.records import Finding, StepRecord
     from init_monitor.sinks.sink import Run
@@ -153,11 +154,12 @@ class Monitor:
             self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
-    def end_forward(self) -> None:
-        """Note that the forward is over and backward may begin; later forwards are measured by module only."""
+    def end_forward(self, output: object = None) -> OuterLoss | None:
+        """Note that the forward is over; later ones are measured by module only. What it returns is to hear of losses of the output."""
         if self._open and self._capture is not None:
             with self.guard("ending a forward"):
-                self._capture.end_forward()
+                return self._capture.end_forward(output)
+        return None
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
         """End one of several backwards of a micro-batch, with its own factor (see :meth:`end_batch`)."""
