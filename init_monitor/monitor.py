@@ -1,8 +1,7 @@
 """Capture, rules and sinks put together, for any training loop.
 
-The order of a step: :meth:`Monitor.begin_batch` (opens the step if it is due), :meth:`Monitor.end_batch` after each
-micro-batch, :meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Steps that are
-not due cost one comparison, or a look at signs (:mod:`init_monitor.capture.sign_looks`).
+A step: :meth:`Monitor.begin_batch` (opens it if it is due), :meth:`Monitor.end_batch` after each micro-batch,
+:meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Others cost a comparison, or a look at signs.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from init_monitor.capture.capture import Capture
+    from init_monitor.capture.outer_loss import OuterLoss
     from init_monitor.options import Options
     from init_monitor.records import Finding, StepRecord
     from init_monitor.sinks.sink import Run
@@ -153,11 +153,12 @@ class Monitor:
             self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
-    def end_forward(self) -> None:
-        """Note that the forward is over and backward may begin; later forwards are measured by module only."""
+    def end_forward(self, output: object = None) -> OuterLoss | None:
+        """Note that the forward is over; later ones are measured by module only. What it returns is to hear of losses of the output."""
         if self._open and self._capture is not None:
             with self.guard("ending a forward"):
-                self._capture.end_forward()
+                return self._capture.end_forward(output)
+        return None
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
         """End one of several backwards of a micro-batch, with its own factor (see :meth:`end_batch`)."""
@@ -211,13 +212,16 @@ class Monitor:
             with self.guard("noting the loss"), unseen():
                 what(*given, **more)
 
-    def end_of_patience(self, step: int) -> None:
-        """Note that a batch of ``step`` ended without an optimizer step; a sampled step of too many such batches is abandoned."""
-        if not self._open or not self._patience.ends():
-            return
-        self.abort_step()
-        self._previous = step
-        self._notices.tell(Patience.NOTICE)
+    def end_of_patience(self, step: int) -> bool:
+        """Note a batch without an optimizer step: too many, and the step is abandoned; True if it is to be ended, none ever having stepped."""
+        if self._open and self._patience.ends():
+            self.abort_step()
+            self._previous = step
+            self._notices.tell(Patience.NOTICE)
+        elif self._open and self._previous < 0 and self._patience.is_half_way:
+            self._facts = self._facts._replace(batches_waited=self._patience.batches)
+            return True
+        return False
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""
@@ -331,9 +335,8 @@ class Monitor:
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
-            units = {} if self._capture is None else self._capture.state_dict()
-            cases, losses = self._judgement.state_dict(), self.loss.saved()
-            return MonitorState(self._previous, cases, self.findings, units, losses).saved()
+            units, losses = ({} if self._capture is None else self._capture.state_dict()), self.loss.saved()
+            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units, losses).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
