@@ -13,6 +13,7 @@ from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
 
@@ -42,7 +43,7 @@ class _Odd(NamedTuple):
 
 
 @dataclass(frozen=True)
-class InitMismatch:
+class InitMismatch(Keeping):
     """IM502: initial weights whose variance is far from what the activation that follows needs.
 
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
@@ -106,21 +107,25 @@ class InitMismatch:
         first = history.records[0]
         if first.step > 0 or len(history.records) > self.first_records:
             return  # later, or in a resumed run, the weights are not the initial ones
-        began = History([first], history.structure)
+        odd, total, beside = _seen_at_first(first, history.structure, self, history.covered)
+        if odd:
+            yield self._finding(odd, max([total, *(one.off for one in odd)]), history, beside)
+
+    def at_first(self, began: History) -> tuple[list[_Odd], float, set[str]]:
+        """Return the layers that are far off, the factor over the network, and those beside which another branch carries."""
         odd: list[_Odd] = []
         total = 1.0
         beside: set[str] = set()
-        looks = {i: self._look(began, x, history.covered) for i, x in _reaching_the_output(history.structure).items()}
-        every = segments(history.structure)
+        looks = {i: self._look(began, x, began.covered) for i, x in _reaching_the_output(began.structure).items()}
+        every = segments(began.structure)
         for number, (found, change) in looks.items():
             odd += found
             total = max(total, change)
             if any(other not in looks or not looks[other][0] for other in every[number].meets):
                 beside.update(one.layer.name for one in found)  # what another branch carries is not lost
         alone = self._embeddings(began) + self._recurrent(began)
-        odd += [one for one in alone if one.layer.name not in history.covered]
-        if odd:
-            yield self._finding(odd, max([total, *(one.off for one in odd)]), history, beside)
+        odd += [one for one in alone if one.layer.name not in began.covered]
+        return odd, total, beside
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers whose weights another finding names, in whichever call of a shared layer."""
@@ -169,8 +174,10 @@ class InitMismatch:
         """Return the embeddings that are far too large and not normalised."""
         found = []
         for layer in began.structure.layers:
+            if not layer.is_embedding or layer.normalised:
+                continue
             variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
-            if layer.is_embedding and not layer.normalised and variance >= self.large_embedding:
+            if variance >= self.large_embedding:
                 found.append(_Odd(layer, variance, 1.0))
         return found
 
@@ -237,6 +244,14 @@ class InitMismatch:
             ),
             source=gain_source(worst.layer.activation),
         )
+
+
+@once
+def _seen_at_first(
+    first: StepRecord, structure: Structure, rule: InitMismatch, covered: frozenset[str]
+) -> tuple[list[_Odd], float, set[str]]:
+    """Return what a rule sees at the first record: the same at each of the records that it speaks at."""
+    return rule.at_first(History([first], structure, covered))
 
 
 def _arriving(signal: Signal, segment: Segment) -> Column:

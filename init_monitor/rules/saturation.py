@@ -95,9 +95,7 @@ class Saturation:
         early = history.records[0].step < self.start and is_fresh(history.records[0], structure)
         recent = [Reading(record, structure) for record in history.records[-self.late_records :]]
         places: list[Saturated] = []
-        for layer in structure.layers:
-            if layer.role is not Role.ACTIVATION or not last.share(layer) >= self._least_bar(layer):
-                continue
+        for layer in self._above_the_least_bar(last, structure):
             ends = layer.depth > end
             severity = self._start(layer, (first, last), ends=ends) if early else None
             late = severity is None and not is_distribution(layer)
@@ -148,6 +146,19 @@ class Saturation:
                 ),
                 source=self.source,
             )
+
+    def _above_the_least_bar(self, last: Reading, structure: Structure) -> Iterator[Layer]:
+        """Yield the activations of which anything may be said."""
+        bars: dict[str, float] = {}
+        shares = last.record.layer_table.by_name(Quantity.SATURATED_FRACTION)
+        for layer in structure.layers:
+            if layer.role is not Role.ACTIVATION:
+                continue
+            if layer.kind not in bars:
+                bars[layer.kind] = self._least_bar(layer)
+            # Without the rows that a mask leaves one position the share is no larger.
+            if shares.get(layer.name, math.nan) >= bars[layer.kind] <= last.share(layer):
+                yield layer
 
     def _least_bar(self, layer: Layer) -> float:
         """Return the saturated share below which nothing is said of a layer, whatever else is known of it."""
