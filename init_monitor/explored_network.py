@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from init_monitor.analysis.mirrored_code import FUNCTION
 from init_monitor.capture.single_pass import rehearse, untouched
 from init_monitor.measured_plan import carried_out
 from init_monitor.page.recipe_facts import act_of, addition_facts, layer_facts, number, sums_of
 from init_monitor.randomness import kept_randomness
-from init_monitor.recipes.apply import HEADER, comment_of, in_groups
+from init_monitor.recipes.apply import HEADER, IMPORTS, comment_of, in_groups
 from init_monitor.recipes.assignment import assign
 from init_monitor.records.quantities import Quantity
 
@@ -74,11 +75,12 @@ def explored_network(
         with carried_out([plan for one in switches[: k + 1] for plan in one], model):
             first.append(measured() if k else single[0])
     acts = _acts(switches)
+    pairs = any(plan.recipe == "mirrored_" for plan in plans)
     additions = [one for one in base.structure.residuals if not one.long]
     added = [one.name for one in additions]
     return {
         "name": name,
-        "header": list(HEADER),
+        "header": [*HEADER[:IMPORTS], *(["", "", *FUNCTION.splitlines()] if pairs else []), *HEADER[IMPORTS:]],
         "layers": [_layer(base, row, acts) for row in rows],
         "additions": [addition_facts(one) for one in additions],
         "switches": [

@@ -108,8 +108,8 @@ def _medians(record: StepRecord, judged: frozenset[str], structure: Structure) -
             (moved / np.fmax(1.0, least_norms(record, structure) / record.column(Quantity.WEIGHT_NORM)))[inside]
         )
         pulls = record.column(Quantity.WEIGHT_GRADIENT_NORM) / record.column(Quantity.WEIGHT_NORM)
-    if not large.size:
-        return None
+    if not large.size:  # an infinite ratio of a weight that is 0
+        large = ratios
     pulls = _sorted(pulls[inside])
     pull = float(pulls[pulls.size // 2]) if pulls.size else math.nan
     return float(large[(large.size - 1) // 2]), float(ratios[ratios.size // 2]), pull

@@ -18,6 +18,8 @@ from init_monitor.records import Role
 from init_monitor.remedies.initialiser_code import lines_of, recurrent_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from init_monitor.analysis.initialiser import Initialiser
     from init_monitor.records import Layer, Structure
 
@@ -72,13 +74,19 @@ def stored_plan(structure: Structure) -> dict[str, Any]:
                 switches.setdefault(part.module, _Switch(part.module, chosen)).parts.append(part)
     numbered = {module: k for k, module in enumerate(switches)}
     return {
-        "header": list(HEADER),
+        "header": _header(switches.values()),
         "layers": [_facts(layer, switches, numbered, structure) for layer in structure.layers],
         "additions": [addition_facts(one) for one in structure.residuals if not one.long],
         "switches": [_json(switch) for switch in switches.values()],
         "warns": WARNS,
         "left": [module for module in left if module not in switches],
     }
+
+
+def _header(switches: Iterable[_Switch]) -> list[str]:
+    """Return the first lines of the code; some recipes are more than calls of torch, and are imported."""
+    needed = any("recipes." in line for one in switches for part in one.parts for line in _statements(part, one.chosen))
+    return [*(["from init_monitor import recipes"] if needed else []), *HEADER]
 
 
 def _chosen(part: Layer, structure: Structure) -> Initialiser | None:

@@ -101,15 +101,16 @@ def test_the_network_is_shown_as_it_was_measured_and_as_recipes_make_it(run: str
     as_it_is = {layer.name: layer.forward.std for layer in first}
     assert off(shown_std(frame), as_it_is) < 1.01
     frame.click("text=All recipes on")
-    assert "estimated from what was measured at step 0" in frame.inner_text(".sentence")
+    said = "document.querySelector('.sentence').textContent.includes('estimated from what was measured at step 0')"
+    frame.wait_for_function(said)
     code: dict[str, Any] = {}
     exec(frame.inner_text(".as-code code"), code)  # noqa: S102 - what the page gives to paste
     ends = {name for name, row in numbers(frame).items() if row[3].startswith("zero_init")}
     told = {name: std for name, std in shown_std(frame).items() if name not in ends}
     draws = [measured_again(run, code["initialise"], draw) for draw in range(5)]
-    # Drawn anew, 24 layers of 64 units after each other scatter by a factor of two or three.
-    assert beyond(told, draws) < 1.5
-    assert beyond({name: as_it_is[name] for name in told}, draws) > 2
+    # The measured draw was one of a chain of 24 layers of 64 units, which scatters by a factor of two or three; mirrored weights do not.
+    assert beyond(told, draws) < 2.5
+    assert beyond({name: as_it_is[name] for name in told}, draws) > 2 * beyond(told, draws)
     for name in ends:
         assert numbers(frame)[name][7] == "0"
 
