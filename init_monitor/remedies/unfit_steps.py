@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis.fitting_rate import BY_SIZE
-from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
+from init_monitor.analysis import slowness
+from init_monitor.analysis.fitting_rate import BY_SIZE, fitting_rate
+from init_monitor.analysis.learning import CLEAR, LONG, Learning, course_of, learning_of, learns_well, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
-from init_monitor.analysis.pace import judged_weights, pace_of
+from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
@@ -43,6 +44,14 @@ ALONE = 100.0
 """Factor of one step that is alone over the median step after it: a schedule falls step by step, and a first step of Adam is a few
 times one. The steps right after it may be large, too: they go by the gradients of what it made."""
 
+FIRST_STEPS, FEW_LARGE = 10, 2
+"""First steps, the default dense start, and how many of them have to be large: the first one of Adam moves every weight by its rate,
+whatever the gradient."""
+
+FAR_BELOW = 100.0
+"""Factor by which a rate is below the one that fits from which it is not careful but far off: what fits is a third of the loss in one
+step, and the rates at which a training does well span one decade and a half around it."""
+
 DROPPED = 10.0
 """Factor by which the learning rate of such a step was larger for that to be its cause."""
 
@@ -69,6 +78,8 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
     """
     return (
         _alone(history, judged, make)
+        or _never_recovered(history, judged, make)
+        or _creeps(history, judged, make)
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
@@ -148,6 +159,64 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
             f"Look at what made step {step} so large: {look}. Clip the gradient, and begin anew with weights from before it.",
             learning_rate.CLIP,
         ),
+    )
+
+
+def _never_recovered(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about first steps above what is usual, from which the loss has not come back below where it began."""
+    early = [record for record in history.records if record.step < FIRST_STEPS]
+    paces = [pace for record in early if (pace := pace_of(record, judged)) is not None]
+    large = [pace for pace in paces if HEALTHY_UPDATE[1] < pace.low < math.inf]
+    course = course_of(history.losses)
+    if history.records[0].step > 0 or len(large) < FEW_LARGE or history.last.step < 2 * LONG - 1:
+        return None
+    if learning_of(history) is not Learning.LEVEL or not course.last >= course.start:
+        return None
+    typical = median([pace.low for pace in large])
+    message = (
+        f"In {len(large)} of the first {len(paces)} sampled steps the median layer changed by {phrases.part(typical)} its own size,"
+        f" more than is usual, and the loss has not come below where it began ({phrases.number(course.start)},"
+        f" {phrases.number(course.last)} now)."
+    )
+    measured = {
+        "update_ratio": Figure(typical, "‖Δw‖/‖w‖ per step"),
+        "records": Figure(len(large), f"of the first {len(paces)} sampled steps"),
+        "at_step": Figure(large[0].record.step, "the first step that was that large"),
+    }
+    return replace(
+        make(history, Severity.WARNING, message, measured),
+        expected={"update_ratio": Figure(HEALTHY_UPDATE[1], "‖Δw‖/‖w‖ per step, or less")},
+        remedy=learning_rate.slower(history, typical),
+    )
+
+
+def _creeps(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about a loss that creeps at a rate far below the one that fits weights which have gone nowhere yet."""
+    first, last = history.records[0], history.last
+    rates = [record.learning_rate for record in history.records]
+    if first.step > 0 or last.step < 2 * LONG - 1 or plays(history.records) or not 0 < last.learning_rate <= rates[0]:
+        return None
+    fitting, course = fitting_rate(history), course_of(history.losses)
+    if not (fitting.agreed and fitting.value >= FAR_BELOW * max(rates) and course.fall < CLEAR):
+        return None
+    if learning_of(history) is not Learning.LEARNS:
+        return None  # it does not even creep: steps without effect are another finding
+    if not slowness.is_as_drawn(first, history.structure, judged):
+        return None  # what was trained before is tuned with care
+    if not slowness.way_of(history, judged) < slowness.TRAVELLED:
+        return None
+    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    typical, below = median([pace.high for pace in paces]), fitting.value / max(rates)
+    message = (
+        f"{last.optimizer} at a learning rate of {phrases.number(max(rates))}: the loss creeps ({phrases.number(course.start)} at the"
+        f" start, {phrases.number(course.last)} after {phrases.count(course.known, 'step')}), and the rate is 1/"
+        f"{phrases.number(below)} of the one that fits the initial weights. The median layer changes by"
+        f" {phrases.part(typical)} its own size per step."
+    )
+    return replace(
+        make(history, Severity.WARNING, message, {"update_ratio": Figure(typical, "‖Δw‖/‖w‖ per step")}),
+        expected={"update_ratio": Figure(typical * below, "‖Δw‖/‖w‖ per step, at the rate that fits")},
+        remedy=learning_rate.faster(history, typical),
     )
 
 
