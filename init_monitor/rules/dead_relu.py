@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.consequences import SIGNAL, reaches
 from init_monitor.analysis.learning import LONG, learns_well, sureness
 from init_monitor.analysis.pace import judged_weights
 from init_monitor.analysis.rectifiers import (
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 
 LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
+
+
+GROWTH = ("IM101", "IM201", "IM401", "IM502", "IM603")
+"""Codes of signals, gradients and steps that grow. With zero biases a rectifier fires as often whatever the scale of its input, so
+what is off before the first step was not switched off by these."""
+
+CENTRED = 0.1
+"""Mean of an input over its standard deviation up to which it switches no unit off: with zero-mean weights the mean of a unit over its
+own standard deviation is that ratio times a standard normal number, and a unit whose mean is -0.1 of it fires on 46 % of the samples."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +173,19 @@ class DeadReLU:
         return units.dead >= 1 and units.units * units.samples >= self.least_samples
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
-        return paths.explained(finding, other, structure)
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        The scale of a centred input switches no unit off before the first step.
+        """
+        independent = self._since_the_start(finding) and _only_makes_larger(other)
+        return frozenset() if independent else paths.explained(finding, other, structure)
+
+    def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
+        """Say whether another finding is the cause: not of what was off before the first step, where that one is about growth."""
+        return not (self._since_the_start(finding) and _only_makes_larger(cause)) and reaches(finding, cause, structure)
+
+    def _since_the_start(self, finding: Finding) -> bool:
+        return finding.evidence.get("at_first", 0.0) >= self.warning
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.dead)
@@ -178,6 +198,9 @@ class DeadReLU:
         }
         if np.isfinite(worst.zeros):
             evidence["zero_fraction"] = Figure(worst.zeros, "of the elements")
+        first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
+        if history.records[0].step == 0 and first >= self.warning:
+            evidence["at_first"] = Figure(first, f"of the units, over the samples of step {history.records[0].step}")
         if not math.isnan(worst.at_least) and worst.at_least < worst.dead:
             evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")
         message = _message(worst, found, history)
@@ -220,6 +243,12 @@ class DeadReLU:
             return False
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
+
+
+def _only_makes_larger(cause: Finding) -> bool:
+    """Say whether a finding is about something that grows, or about an input that is too large but centred."""
+    centred = abs(cause.evidence.get("input_mean", math.inf)) <= CENTRED * cause.evidence.get("input_std", 0.0)
+    return cause.code in GROWTH or (cause.code == paths.INPUT_SCALE and centred)
 
 
 def _starts_by_guessing(head: Layer, history: History) -> bool:

@@ -144,3 +144,31 @@ def test_a_fault_of_another_branch_is_told_beside_it(
     told = trained(first, second)
     assert about(told, "one", FIRST[first]), told
     assert about(told, "other", SECOND[second]), told
+
+
+def grows_before(net: Two) -> None:
+    for layer in each(net.other)[:2]:
+        layer.weight.data.mul_(3.0)
+
+
+def is_half_off(net: Two) -> None:
+    nn.init.constant_(each(net.other)[2].bias[:24], -1e5)
+
+
+def is_large(net: Two) -> None:
+    net.register_forward_pre_hook(lambda _module, args: (100.0 * args[0],))
+
+
+@pytest.mark.parametrize(
+    ("first", "codes"),
+    [(grows_before, {"IM101", "IM502"}), (is_large, {"IM701"})],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_units_that_were_off_before_the_first_step_did_not_come_of_what_grows(
+    first: Callable[[Two], None], codes: set[str]
+) -> None:
+    told = trained(first, torch.no_grad()(is_half_off))
+    assert {one.code for one in told} & codes, told
+    dead = about(told, "other", {"IM301"})
+    assert dead, told
+    assert dead[0].evidence["at_first"] >= 0.5
