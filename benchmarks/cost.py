@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40, help="of a fit whose every step is measured")
     parser.add_argument("--long", type=int, default=400, help="steps of the whole fit with the default schedule")
-    parser.add_argument("--long-rounds", type=int, default=3)
+    parser.add_argument("--long-rounds", type=int, default=4)
     parser.add_argument("--only", choices=("fits", "host"))
     parser.add_argument("--layers", type=int, nargs="+", choices=list(HOST), default=list(HOST))
     parser.add_argument("--out", type=Path, help="folder of the two pages")

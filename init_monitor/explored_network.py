@@ -1,7 +1,7 @@
 """A network of one's own for the explorer: its signal as it is, and with the textbook's recipes switched on one by one.
 
-The page runs no Python, so it is measured here: as it is, with each switch on alone, and with all up to each. For other sets the
-page adds up what the switches do to the logarithms: an estimate, which is right where layers multiply the signal (ReLUs without biases).
+The page runs no Python, so it is measured here: as it is, with each switch on alone, and with all up to each. Other sets the page
+estimates, from the nearest of these by the recursion of the variances (``page/explorer/propagated.js``).
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from init_monitor.capture.single_pass import rehearse, untouched
 from init_monitor.measured_plan import carried_out
+from init_monitor.page.recipe_facts import act_of, addition_facts, layer_facts, number, sums_of
 from init_monitor.randomness import kept_randomness
 from init_monitor.recipes.apply import HEADER, comment_of, in_groups
 from init_monitor.recipes.assignment import assign
+from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -49,9 +51,9 @@ def explored_network(
         name: what the page calls it.
 
     Returns:
-        JSON values: ``name``, ``layers`` (rows in execution order), ``switches`` (each with its layers, recipe, variances,
-        reason and code), and ``moments``: ``base``, ``single`` (one per switch) and ``first`` (that switch and all before it), each a list of
-        ``[mean, std, largest, gradient std, finite]`` per layer, ``null`` where it was not measured.
+        JSON values: ``name``, ``layers`` (rows in execution order), ``additions``, ``switches`` (each with its layers, recipe,
+        variances, reason and code), and ``moments``: ``base``, ``single`` (one per switch) and ``first`` (that switch and all before it), each a
+        list of ``[mean, std, largest, gradient std, finite]`` per layer, ``null`` where it was not measured; ``sums`` likewise.
 
     Raises:
         InitMonitorError: the network does not run, or there is nothing to go back from.
@@ -68,20 +70,24 @@ def explored_network(
     single, first = [], []
     for k, switch in enumerate(switches):
         with carried_out(switch, model):
-            single.append(_moments(measured(), rows))
+            single.append(measured())
         with carried_out([plan for one in switches[: k + 1] for plan in one], model):
-            first.append(_moments(measured(), rows) if k else single[0])
+            first.append(measured() if k else single[0])
+    acts = _acts(switches)
+    additions = [one for one in base.structure.residuals if not one.long]
+    added = [one.name for one in additions]
     return {
         "name": name,
         "header": list(HEADER),
-        "layers": [_layer(base.structure, row, switches) for row in rows],
+        "layers": [_layer(base, row, acts) for row in rows],
+        "additions": [addition_facts(one) for one in additions],
         "switches": [
             {
                 "layers": [plan.layer for plan in switch],
                 "recipe": _alike([plan.recipe.rstrip("_") for plan in switch]),
                 "reason": _alike([plan.reason for plan in switch]),
-                "current": _number(switch[0].current_variance),
-                "target": _number(switch[0].target_variance),
+                "current": number(switch[0].current_variance),
+                "target": number(switch[0].target_variance),
                 "code": [
                     {
                         "names": [plan.layer for plan in group],
@@ -93,7 +99,16 @@ def explored_network(
             }
             for switch in switches
         ],
-        "moments": {"base": _moments(base, rows), "single": single, "first": first},
+        "moments": {
+            "base": _moments(base, rows),
+            "single": [_moments(one, rows) for one in single],
+            "first": [_moments(one, rows) for one in first],
+        },
+        "sums": {
+            "base": sums_of(base.record, added),
+            "single": [sums_of(one.record, added) for one in single],
+            "first": [sums_of(one.record, added) for one in first],
+        },
     }
 
 
@@ -113,11 +128,22 @@ def _rows(structure: Structure, plans: Sequence[LayerPlan]) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def _layer(structure: Structure, row: str, switches: Sequence[Sequence[LayerPlan]]) -> dict[str, Any]:
-    layer = structure.by_name()[row]
-    owner = next((k for k, switch in enumerate(switches) if any(plan.layer == layer.module for plan in switch)), -1)
-    beside = any(row in residual.layers for residual in structure.residuals)
-    return {"name": layer.name, "kind": layer.kind, "switch": owner, "beside": beside}
+def _acts(switches: Sequence[Sequence[LayerPlan]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what the switches do to each module."""
+    acts: dict[str, list[dict[str, Any]]] = {}
+    for k, switch in enumerate(switches):
+        for plan in switch:
+            act = act_of(k, plan.recipe, plan.options, plan.current_variance, plan.target_variance)
+            acts.setdefault(plan.layer, []).append(act)
+    return acts
+
+
+def _layer(base: Rehearsal, row: str, acts: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    layer = base.structure.by_name()[row]
+    # An attention calls its output projection as a function.
+    own = [*acts.get(layer.module, ()), *acts.get(f"{layer.module}.out_proj".lstrip("."), ())]
+    bias = base.record.parameter_table.at(layer.bias, Quantity.WEIGHT_VARIANCE)
+    return layer_facts(layer, own, base.structure, bias=bias)
 
 
 def _moments(rehearsal: Rehearsal, rows: Sequence[str]) -> list[list[float | bool | None] | None]:
@@ -131,19 +157,14 @@ def _moments(rehearsal: Rehearsal, rows: Sequence[str]) -> list[list[float | boo
         forward, backward = layer.forward, layer.backward
         found.append(
             [
-                _number(forward.mean),
-                _number(forward.std),
-                _number(forward.abs_max),
-                None if backward is None else _number(backward.std),
+                number(forward.mean),
+                number(forward.std),
+                number(forward.abs_max),
+                None if backward is None else number(backward.std),
                 not forward.nonfinite_count,
             ]
         )
     return found
-
-
-def _number(value: float) -> float | None:
-    """Return what JSON can hold, to four digits: a picture shows no more."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _alike(words: Sequence[str]) -> str:

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
+from collections import OrderedDict
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.checkpoint import CheckpointFunction
+from torch.utils.hooks import RemovableHandle
 
 if TYPE_CHECKING:
-    from collections import OrderedDict
     from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
     from torch import nn
-    from torch.utils.hooks import RemovableHandle
 
 _COMPILER = "torch._dynamo.eval_frame"
 _CHECKPOINTED = CheckpointFunction.forward.__code__
 
-_OUTSIDE_BACKWARD = -1
-_graph_task = torch._C._current_graph_task_id  # noqa: SLF001 - no public way to ask; looked up once, as it is asked often
+_function_modes = torch._C._len_torch_function_stack  # noqa: SLF001 - the same
+_dispatch_modes = torch._C._len_torch_dispatch_stack  # noqa: SLF001 - the same
+
+OUTSIDE_BACKWARD = -1
+graph_task = torch._C._current_graph_task_id  # noqa: SLF001 - no public way to ask; looked up once, as it is asked often
+"""Returns the number of the backward that is under way in this thread; :data:`OUTSIDE_BACKWARD` if none is."""
 
 
 class Hook(partial[None]):
@@ -87,8 +92,19 @@ class Attachment:
 
     def remove(self) -> None:
         """Take it off."""
-        if self._handle is not None:
-            self._handle.remove()
+        module, handle = self._module, self._handle
+        if handle is None:
+            return
+        number = handle.id
+        hooks: OrderedDict[int, Any] = module._forward_hooks if self._after else module._forward_pre_hooks  # type: ignore[assignment]  # noqa: SLF001
+        if handle.hooks_dict_ref() is not hooks:
+            handle.remove()
+            return
+        hooks.pop(number, None)  # what the handle does, in a third of the time
+        if self._after:
+            module._forward_hooks_with_kwargs.pop(number, None)  # noqa: SLF001
+            if self._first:
+                module._forward_hooks_always_called.pop(number, None)  # noqa: SLF001
 
     def _register(self) -> None:
         if self._after:
@@ -107,6 +123,49 @@ def kwargs_and_output(given: tuple[Any, ...]) -> tuple[dict[str, Any], Any]:
     return (given[0], given[1]) if len(given) > 1 else ({}, given[0])
 
 
+class Following:
+    """Hooks on tensors for their gradients, taken off together.
+
+    ``Tensor.register_hook`` makes a handle for each: a garbage collection looks at all of them, and there are hundreds.
+    """
+
+    __slots__ = ("_handles", "_hooks", "_number")
+
+    def __init__(self) -> None:
+        """Nothing is followed yet."""
+        self._number = RemovableHandle.next_id
+        RemovableHandle.next_id += 1
+        self._hooks: list[weakref.ref[OrderedDict[int, Any]]] = []
+        self._handles: list[RemovableHandle] = []
+
+    def add(self, tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
+        """Have a hook called with the gradient of a tensor that requires one."""
+        maker: Any = tensor.grad_fn
+        if type(tensor) is not Tensor or maker is None or tensor._backward_hooks is not None:  # noqa: SLF001
+            self._handles.append(tensor.register_hook(hook))
+            return
+        hooks: OrderedDict[int, Any] = OrderedDict()
+        tensor._backward_hooks = hooks  # noqa: SLF001 - all that register_hook does
+        maker._register_hook_dict(tensor)  # noqa: SLF001
+        hooks[self._number] = hook
+        self._hooks.append(weakref.ref(hooks))
+
+    def prune(self) -> None:
+        """Forget the hooks of tensors that are gone."""
+        self._hooks = [ref for ref in self._hooks if ref() is not None]
+        self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
+
+    def remove(self) -> None:
+        """Take all of them off."""
+        for ref in self._hooks:
+            hooks = ref()
+            if hooks is not None:
+                hooks.pop(self._number, None)
+        for handle in self._handles:
+            handle.remove()
+        self._hooks, self._handles = [], []
+
+
 _COMPILING = frozenset({"torch._dynamo", "torch.nn.attention.flex_attention"})
 """Modules without which nothing is compiled."""
 
@@ -122,13 +181,15 @@ class EagerMode:
     def __init__(self) -> None:
         """Leave things as they are."""
         self._lock = threading.RLock()
-        self._holders: WeakSet[object] = WeakSet()
+        self._holders: weakref.WeakSet[object] = weakref.WeakSet()
         self._stance: Any = None
 
     def hold(self, holder: object) -> None:
         """Switch to eager mode, until every holder has released it."""
         # Nothing can be compiled before dynamo is imported, but by flex_attention, which imports it when it is called.
-        if not _COMPILING.intersection(sys.modules):
+        if not any(
+            name in sys.modules for name in _COMPILING
+        ):  # an intersection would go through all modules there are
             return
         with self._lock:
             self._holders.add(holder)
@@ -189,7 +250,7 @@ class unseen:  # noqa: N801 - used like a function
         torch._C._set_grad_enabled(False)  # noqa: SLF001, FBT003 - what no_grad does
         self._modes = None
         # Asked first, as it is quicker than to switch none off.
-        if torch._C._len_torch_dispatch_stack():  # noqa: SLF001
+        if _dispatch_modes():
             self._modes = _disable_current_modes()
             self._modes.__enter__()
 
@@ -201,6 +262,25 @@ class unseen:  # noqa: N801 - used like a function
             self._modes.__exit__(kind, error, trace)
         torch._C._set_grad_enabled(self._gradients)  # noqa: SLF001
         self._away.__exit__(kind, error, trace)
+
+
+def piece_ids(model: nn.Module, *, parameters: bool) -> frozenset[int]:
+    """Return the ``id`` of all that :func:`pieces_of` yields; asked at every measured step."""
+    found, waiting = {id(model)}, [model]
+    for module in waiting:  # which grows meanwhile
+        if parameters and module._parameters:  # noqa: SLF001
+            found.update(map(id, module._parameters.values()))  # noqa: SLF001
+        for child in module._modules.values():  # noqa: SLF001
+            if child is not None and id(child) not in found:
+                found.add(id(child))
+                waiting.append(child)
+    found.discard(id(None))  # a layer without a bias
+    return frozenset(found)
+
+
+def is_unseen() -> bool:
+    """Say whether nothing looks on: neither gradients are recorded nor is a mode of torch functions or of dispatch on."""
+    return not (torch.is_grad_enabled() or _function_modes() or _dispatch_modes())
 
 
 def pieces_of(model: nn.Module, *, parameters: bool) -> Iterator[object]:
@@ -248,7 +328,7 @@ def in_compiled_call() -> bool:
 
 def in_backward() -> bool:
     """Say whether a backward is under way in this thread: an activation checkpoint runs its forward again in it."""
-    return _graph_task() != _OUTSIDE_BACKWARD
+    return graph_task() != OUTSIDE_BACKWARD
 
 
 def is_training_signal() -> bool:

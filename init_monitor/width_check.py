@@ -16,6 +16,7 @@ from init_monitor.analysis.width_verdict import TOLERANCE, depends, overall, ver
 from init_monitor.errors import InitMonitorError, OptionError
 from init_monitor.randomness import kept_randomness, rendered
 from init_monitor.records.quoting import quoted_path
+from init_monitor.sinks.width_events import write_widths
 from init_monitor.store.lines import json_value
 from init_monitor.structure.layers import modules_by_name
 from init_monitor.width_training import OUTPUT, Sizes, grown_side, train, weight_shape
@@ -97,38 +98,45 @@ class CoordinateCheck:
     @kept_randomness()
     def to_json(self, path: str | Path | None = None) -> str:
         """Return every number as strict JSON (NaN and infinities as strings), and write it to ``path`` if given."""
-        rows = [{**asdict(layer), "verdict": self.verdict_of(layer)} for layer in self.layers]
-        text = json.dumps(
-            json_value(
-                {
-                    "verdict": self.verdict,
-                    "widths": list(self.widths),
-                    "steps": self.steps,
-                    "seeds": self.seeds,
-                    "optimizer": self.optimizer,
-                    "layers": rows,
-                }
-            ),
-            indent=1,
-            allow_nan=False,
-        )
+        text = json.dumps(self._json(), indent=1, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
 
+    def _json(self) -> dict[str, Any]:
+        rows = [
+            {**asdict(layer), "verdict": self.verdict_of(layer), "off": depends(layer, self.tolerance)}
+            for layer in self.layers
+        ]
+        values: dict[str, Any] = json_value(
+            {
+                "verdict": self.verdict,
+                "widths": list(self.widths),
+                "steps": self.steps,
+                "seeds": self.seeds,
+                "optimizer": self.optimizer,
+                "tolerance": self.tolerance,
+                "layers": rows,
+            }
+        )
+        return values
+
     @kept_randomness()
     def save(self, path: str | Path) -> None:
-        """Write the plot (``.png``), the page (``.html``) or the numbers (``.json``).
+        """Write the plot (``.png``), the page (``.html``), the numbers (``.json``), or into a folder for TensorBoard's tab.
 
         Args:
-            path: of the file; its ending says which.
+            path: of the file, whose ending says which; or a folder (of a run, or a new one beside the runs).
 
         Raises:
             OptionError: it has another ending.
+            InitMonitorError: a folder is given, and TensorBoard is not installed.
         """
         path = Path(path)
         ending = path.suffix.lower()
-        if ending == ".png":
+        if path.is_dir() or not ending:
+            write_widths(path, self._json())
+        elif ending == ".png":
             from init_monitor.display.width_plot import width_png  # noqa: PLC0415 - printing only
 
             path.write_bytes(width_png(self.widths, self.layers, self.verdict))
@@ -137,7 +145,9 @@ class CoordinateCheck:
         elif ending == ".json":
             self.to_json(path)
         else:
-            message = f"save({quoted_path(path)}): the ending is .png, .html or .json, got {ending or 'none'!r}."
+            message = (
+                f"save({quoted_path(path)}): the ending is .png, .html or .json, or none for a folder, got {ending!r}."
+            )
             raise OptionError(message)
 
     def __repr__(self) -> str:

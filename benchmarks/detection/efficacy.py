@@ -94,7 +94,7 @@ def try_remedy(case: Case, told: Told) -> Remedied:
 def _try(case: Case, told: Told, seed: int) -> Remedied:
     """Apply the code of a finding to a fresh copy of a faulty training, and train.
 
-    The code sees ``model`` (the LightningModule), a ``batch``, ``torch``, ``nn`` and ``pl``. What it passes to
+    The code sees ``model`` (the LightningModule), a ``batch`` and ``pl``. What it passes to
     ``pl.Trainer`` becomes an option of the training. Of an ``optimizer`` that it makes, everything that it gives is
     used, and the parameters that no optimizer of the training has; everything else stays as it was.
     """
@@ -138,12 +138,10 @@ def why_it_does_not_run(case: Case, told: Told) -> str:
 
 
 def _run_code(case: Case, training: Training, told: Told, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the code of a finding as it was copied, and return the names that it leaves."""
+    """Run the code of a finding as it was copied, and return the names that it leaves; it imports what it needs itself."""
     space: dict[str, Any] = {
         "model": training.module,
         "batch": next(iter(case.make().loader)),  # of another loader: this one's order must not move on
-        "torch": torch,
-        "nn": nn,
         "pl": SimpleNamespace(Trainer=lambda **given: options.update(given)),
     }
     with redirect_stdout(io.StringIO()):

@@ -6,14 +6,19 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.activations import Shape, activation_called
-from init_monitor.records import Role
+from init_monitor.analysis.forward_growth import in_branches
+from init_monitor.analysis.lost_samples import ends_of
+from init_monitor.records import INPUT, PARAMETER, Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from init_monitor.records import Layer, StepRecord, Structure
+    from init_monitor.records import History, Layer, StepRecord, Structure
 
 ROUNDING = 1e-10
 """Variance of numbers near 1 that should be equal: a rounding error of 1e-5, more than any pass over float32 makes."""
@@ -24,6 +29,7 @@ class Cause(str, Enum):
 
     ONE_PLACE = "one place"  # a softmax over a dimension of one element
     ONE_VALUE = "one value"  # a normalisation of groups of one value
+    TWO_VALUES = "two values"  # a batch norm over two: they become 1 and -1
     DROPS_ALL = "drops all"  # a dropout of 1
     OFF = "off"  # an activation that gives one number for everything
 
@@ -37,6 +43,10 @@ class Degenerate(NamedTuple):
 
 def degenerate_layers(record: StepRecord, structure: Structure) -> list[Degenerate]:
     """Return the layers that give one and the same output for all that they received in a step, in execution order."""
+    table = record.layer_table
+    constant = np.flatnonzero(table.column(Quantity.VARIANCE) <= ROUNDING)
+    if not (constant.size or _may_always_be(structure)):
+        return []
     known = structure.by_name()
     found = []
     for layer in structure.layers:
@@ -46,6 +56,12 @@ def degenerate_layers(record: StepRecord, structure: Structure) -> list[Degenera
     return found
 
 
+@once
+def _may_always_be(structure: Structure) -> bool:
+    """Say whether the network has layers that are looked at whatever their variance."""
+    return any(layer.one_value or layer.role is Role.OTHER for layer in structure.layers)
+
+
 def lasting(records: Sequence[StepRecord], structure: Structure) -> list[Degenerate]:
     """Return the layers that are degenerate, for the same cause, in each of the records."""
     found = degenerate_layers(records[-1], structure)
@@ -53,6 +69,46 @@ def lasting(records: Sequence[StepRecord], structure: Structure) -> list[Degener
         here = set(degenerate_layers(record, structure))
         found = [one for one in found if one in here]
     return found
+
+
+def over_two_values(history: History) -> list[Degenerate]:
+    """Return the batch norms that have had two values per channel in every record, in execution order.
+
+    Of two values one becomes 1 and the other -1, but for the epsilon. That is seen as long as weight and bias are 1 and 0, at the
+    first record; in evaluation mode, with numbers kept from before, other values come out.
+    """
+    first = history.records[0]
+    if first.step > 0:
+        return []
+    counts = first.parameter_table.by_name(Quantity.WEIGHT_COUNT)
+    means, spreads = (first.parameter_table.by_name(q) for q in (Quantity.WEIGHT_MEAN, Quantity.WEIGHT_VARIANCE))
+    found = []
+    for layer in history.structure.layers:
+        channels = counts.get(layer.weight, math.nan)
+        fresh = means.get(layer.weight) == 1 and spreads.get(layer.weight) == 0 and means.get(layer.bias, 0.0) == 0
+        if not (layer.torch_kind.startswith("BatchNorm") and fresh and channels > 0):
+            continue
+        values = [record.layer_table.at(layer.name, Quantity.COUNT) / channels for record in history.records]
+        largest = first.layer_table.at(layer.name, Quantity.ABS_MAX)
+        if set(values) == {2.0} and 0 < largest <= 1 + math.sqrt(ROUNDING):
+            found.append(Degenerate(layer, Cause.TWO_VALUES))
+    return found
+
+
+def is_the_only_way(layer: Layer, structure: Structure) -> bool:
+    """Say whether all that the outputs of the network are computed from comes through a layer."""
+    if layer.name in in_branches(structure):
+        return False
+    known, waiting, seen = structure.by_name(), [one.name for one in ends_of(structure)], {layer.name}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name not in known or not known[name].inputs or INPUT in known[name].inputs:
+            return False
+        waiting += [one for one in known[name].inputs if one != PARAMETER]
+    return True
 
 
 def ends_the_network(layer: Layer, structure: Structure) -> bool:

@@ -50,9 +50,10 @@ def drowned_streams(record: StepRecord, structure: Structure, *, branch: float, 
         layer: factor over the healthy gain from which the weights of a layer are far too large.
     """
     measured = Measured(record)
+    normalising = residual_branches.normalising(structure)
     found = []
     for stream in streams(structure):
-        inside = [one for one in stream.residuals if residual_branches.normalises(one, structure)]
+        inside = [one for one in stream.residuals if one.name in normalising]
         variance = measured.median(Quantity.RESIDUAL_BRANCH_VAR, stream)
         if not (2 * len(inside) > stream.blocks and variance >= branch):
             continue

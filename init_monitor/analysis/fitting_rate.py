@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.pace import judged_weights
+from init_monitor.analysis.pace import judged_weights, least_norms
 from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from init_monitor.records import Column, History, StepRecord
+    from init_monitor.records import Column, History, StepRecord, Structure
 
 BY_SIZE = 0.03
 """‖Δw‖/‖w‖ in a step that fits, of the weights that move much: with a third of the loss, it puts the rate into what brings the loss
@@ -80,19 +80,20 @@ def fitting_rate(history: History) -> FittingRate:
     """
     judged = judged_weights(history)
     for record in history.records:
-        found = _of(record, judged)
+        found = _of(record, judged, history.structure)
         if math.isfinite(found.value):
             return found
     return FittingRate()
 
 
-def _of(record: StepRecord, judged: frozenset[str]) -> FittingRate:
+def _of(record: StepRecord, judged: frozenset[str], structure: Structure) -> FittingRate:
     inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
     trained = record.column(Quantity.TRAINABLE) != 0
     norms, gradients = record.column(Quantity.WEIGHT_NORM), record.column(Quantity.WEIGHT_GRADIENT_NORM)
     moves = moves_of(record)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        sizes = (moves / norms)[inside & trained & (norms > 0) & (moves > 0)]
+        # A step is large or not beside the size that a layer needs, however near to 0 its weight began.
+        sizes = (moves / np.fmax(norms, least_norms(record, structure)))[inside & trained & (norms > 0) & (moves > 0)]
         promised = float(np.nansum((moves * gradients)[trained]))
     # A quotient may be too small for its format although neither number is 0.
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]

@@ -96,8 +96,8 @@ def trend(at: ForwardProfile, *, direction: int) -> Trend:
 
 def depth_change(at: ForwardProfile, change: Trend, severity: Severity, factor: float) -> DepthChange:
     """Return what a segment shows, with the layers that are to blame: those whose gain is off by ``factor`` or more."""
-    off = at.gain_excess() * change.direction
-    blamed = to_blame(off, factor)
+    off = at.off(change.direction)
+    blamed = to_blame(off, factor) if accounts_for(off, at.segment, change.total, change.direction) else ()
     worst = max(blamed, key=lambda i: float(off[i]), default=None)
     return DepthChange(
         at.segment, severity, bounded_exp(change.slope), bounded_exp(change.total), blamed, worst, change.until
@@ -123,6 +123,22 @@ def to_blame(off: Column, factor: float) -> tuple[int, ...]:
     known = off[~np.isnan(off)]
     bar = max(math.log(factor), BLAME_SHARE * float(known.max(initial=0.0)))
     return tuple(int(i) for i in np.flatnonzero(off > bar))
+
+
+def accounts_for(off: Column, segment: Segment, total: float, direction: int) -> bool:
+    """Say whether what the layers lose accounts for half, in logarithm, of a signal that fades by ``total``; growth is theirs.
+
+    The rest is lost between them, where no weight is: in a mean, in a sum with small weights.
+
+    Args:
+        off: ``[layers]``, by how much each lets it fade too far; NaN where unknown.
+        segment: the layers.
+        total: log variance over the segment.
+        direction: 1 for a signal that grows, -1 for one that fades.
+    """
+    if direction > 0 or np.isnan(off).all():
+        return True
+    return 2 * float(np.sum(by_level(segment.levels, np.fmax(off, 0.0))[1])) >= abs(total)
 
 
 @once

@@ -105,6 +105,18 @@ class ForwardProfile:
         """Return by how much, in natural logarithm, each gain is too large; NaN where unknown."""
         return log_of(self.gain) - log_of(self.healthy())
 
+    def off(self, direction: int) -> Column:
+        """Return by how much, in natural logarithm, each layer lets the signal grow (``direction`` 1) or fade (-1); NaN where unknown.
+
+        A layer that receives next to nothing but a constant makes a small gain, Var(out)/E[in²], of weights that are as they
+        should be: it fades by what its weights lose as well, or it is not at fault.
+        """
+        measured = self.gain_excess() * direction
+        if direction > 0:
+            return measured
+        given = (log_of(self.weights_give) - log_of(self.healthy())) * direction
+        return np.where(np.isfinite(given), np.minimum(measured, given), measured)
+
     def profile(self, direction: int = 1) -> tuple[Column, Column]:
         """Return levels and log variances, led by the level of what enters the segment.
 

@@ -33,6 +33,7 @@ class Why(str, Enum):
     CUT = "cut"
     LOOSE = "loose"
     UNUSED = "unused"
+    NEVER_CHOSEN = "never chosen"
 
 
 @once

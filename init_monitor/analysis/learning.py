@@ -257,5 +257,5 @@ def only_undoes_its_start(history: History) -> bool:
 def _noise(values: NDArray[np.float64]) -> float:
     """Return the standard deviation of a loss around its level, from neighbours, so that its course does not count."""
     between = median(np.abs(np.diff(values))) * _TO_SIGMA
-    # Not below what float32 tells apart: a loss that is the same number at every step has no noise.
-    return max(between, float(np.finfo(np.float32).eps) * float(np.abs(values).max()))
+    # Not below what float32 tells apart of its usual size (one spike is not that): a loss that never changes has no noise.
+    return max(between, float(np.finfo(np.float32).eps) * median(np.abs(values)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -45,8 +47,13 @@ def drifts(history: History, records: int, least: float) -> list[Drift]:
     found: list[Drift] = []
     if len(recent) < records:
         return found
-    first = history.records[0].layer_table
-    for layer in history.structure.layers:
+    first, latest = history.records[0].layer_table, recent[-1].layer_table
+    # Of hundreds of layers one or two have logits, and those are seldom that far.
+    far = np.flatnonzero(np.abs(latest.column(Quantity.LOG_PARTITION)) >= least)
+    if not far.size:
+        return found
+    names = {latest.names[place] for place in far.tolist()}
+    for layer in (one for one in history.structure.layers if one.name in names):
         start = first.at(layer.name, Quantity.LOG_PARTITION)
         values = [record.layer_table.at(layer.name, Quantity.LOG_PARTITION) for record in recent]
         bar = max(least, 2 * abs(start))

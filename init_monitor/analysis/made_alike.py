@@ -25,6 +25,8 @@ class MadeAlike(NamedTuple):
         share: of the variance of what ``reads`` gives that lies between samples.
         left: the same of ``layer``.
         attention: an attention that gives every sample the same, too, though what it reads differs; ``None`` if there is none.
+        codebook: an embedding that gives the same, too, and that no layer is seen to read: its entries are put in the place of what
+            ``reads`` gives, past the graph (a straight-through estimate).
     """
 
     layer: Layer
@@ -32,6 +34,7 @@ class MadeAlike(NamedTuple):
     share: float
     left: float
     attention: Layer | None = None
+    codebook: Layer | None = None
 
 
 def made_alike(record: StepRecord, structure: Structure, varies: float) -> MadeAlike | None:
@@ -49,14 +52,19 @@ def made_alike(record: StepRecord, structure: Structure, varies: float) -> MadeA
     ends = [layer for layer in ends_of(structure) if layer.weight]
     if not ends or not all(shares.get(layer.name, 1.0) <= SAME for layer in ends):
         return None
-    places = [_place(layer, record, structure, varies) for layer in ends]
-    first = places[0]
-    same = first is not None and all(place is not None and place.reads is first.reads for place in places)
-    if first is None or not same:
+    first = _place(ends[-1], record, structure, varies)
+    if first is None:
+        return None
+    # What ran before the place does not come behind it: entries of a codebook that are looked up.
+    before = [layer for layer in ends if layer.depth < first.layer.depth]
+    places = [_place(layer, record, structure, varies) for layer in ends if layer not in before]
+    if not all(place is not None and place.reads is first.reads for place in places):
+        return None
+    if any("Embedding" not in layer.kind for layer in before):
         return None
     blind = (one for one in structure.layers if "Attention" in one.kind and shares.get(one.name, 1.0) <= SAME)
     reading = (one for one in blind if any(shares.get(name, 0.0) >= varies for name in one.inputs))
-    return first._replace(attention=next(reading, None))
+    return first._replace(attention=next(reading, None), codebook=next(iter(before), None))
 
 
 def _place(end: Layer, record: StepRecord, structure: Structure, varies: float) -> MadeAlike | None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+_MANY = 1024
+"""Numbers from which on they are not sorted all."""
+
+
 def median(values: ArrayLike) -> float:
     """Return the median of numbers in one dimension: the same as :func:`numpy.median`, which takes ten times as long for a few.
 
@@ -19,10 +23,12 @@ def median(values: ArrayLike) -> float:
     >>> median([3.0, 1.0, 2.0]), median([4.0, 1.0]), median([1.0, math.nan])
     (2.0, 2.5, nan)
     """
-    ordered = np.sort(np.asarray(values))
-    if not ordered.size or math.isnan(ordered[-1]):  # NaN is sorted to the end
+    given = np.asarray(values)
+    upper = given.size // 2
+    # A sort is quicker for a few; of thousands only the middle has to be in its place, and the end, where NaN is sorted to.
+    ordered = np.sort(given) if given.size < _MANY else np.partition(given, (upper - 1, upper, given.size - 1))
+    if not ordered.size or math.isnan(ordered[-1]):
         return math.nan
-    upper = ordered.size // 2
     if ordered.size % 2:
         return float(ordered[upper])
     # The mean of the two middle ones may overflow: it is then infinite. Python's floats do not warn of it.

@@ -54,9 +54,14 @@ def optimizer_code(optimizer: str, rate: float, more: str = "") -> str:
 
     ``more`` is written after the rate: ``", eps=1e-4"``.
 
-    >>> optimizer_code("SGD", 0.01), optimizer_code("Shampoo", 0.01)
-    ('optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # keep its other arguments', '')
+    >>> print(optimizer_code("SGD", 0.01))
+    import torch
+    <BLANKLINE>
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # keep its other arguments
+    >>> optimizer_code("Shampoo", 0.01)
+    ''
     """
     if optimizer not in _IN_TORCH or not rate > 0:
         return ""
-    return f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g}{more})  # keep its other arguments"
+    made = f"optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate:g}{more})"
+    return f"import torch\n\n{made}  # keep its other arguments"

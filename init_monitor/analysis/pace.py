@@ -28,6 +28,10 @@ USUAL_UPDATE = math.sqrt(math.prod(HEALTHY_UPDATE))
 FEW_STEPS = 10
 """Optimizer steps over which growth of the weights is called sudden: as many as the default dense start."""
 
+FAINT = 1e-2
+"""fan_in · E[w²] below which a weight is small for what its layer reads: a tenth of the size that passes what it receives (1), from
+which layers behind a normalisation may start. A step is large or not beside that, however much less there is."""
+
 _NOT_JUDGED = frozenset({"Embedding", "EmbeddingBag"})
 """A step changes only those rows of an embedding that were looked up: its ratio says how rare they are."""
 
@@ -37,7 +41,9 @@ class Pace(NamedTuple):
 
     Attributes:
         record: of the step.
-        low, high: over the layers, the lower and the upper median of ‖Δw‖/‖w‖.
+        low: over the layers, the lower median of ‖Δw‖/‖w‖, where a weight that is far smaller than its layer needs counts as one of
+            a tenth of that size: what began near 0 is soon many times as large.
+        high: the upper median of ‖Δw‖/‖w‖ as it is.
         pull: the upper median of ‖g‖/‖w‖, which plain gradient descent multiplies by its learning rate; NaN if unknown.
     """
 
@@ -76,26 +82,47 @@ def _judged(record: StepRecord, structure: Structure) -> frozenset[str]:
     return frozenset(name for name in weights_of(structure) if norms.get(name) != 0)
 
 
-def pace_of(record: StepRecord, judged: frozenset[str]) -> Pace | None:
+def pace_of(record: StepRecord, judged: frozenset[str], structure: Structure) -> Pace | None:
     """Return how far the ``judged`` weights moved in a step; ``None`` if none of them was measured."""
-    medians = _medians(record, judged)
+    medians = _medians(record, judged, structure)
     return None if medians is None else Pace(record, *medians)
 
 
+def paces_of(records: Iterable[StepRecord], judged: frozenset[str], structure: Structure) -> list[Pace]:
+    """Return how far the ``judged`` weights moved in each of these steps, without those in which none of them was measured."""
+    return [pace for record in records if (pace := pace_of(record, judged, structure)) is not None]
+
+
 @once
-def _medians(record: StepRecord, judged: frozenset[str]) -> tuple[float, float, float] | None:
+def _medians(record: StepRecord, judged: frozenset[str], structure: Structure) -> tuple[float, float, float] | None:
     """Return the lower and the upper median of ‖Δw‖/‖w‖, and the upper one of ‖g‖/‖w‖."""
     inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
     # NaN, where it was not measured, counts as trained.
     inside &= record.column(Quantity.TRAINABLE) != 0
-    ratios = _sorted(record.column(Quantity.UPDATE_RATIO)[inside])
+    moved = record.column(Quantity.UPDATE_RATIO)
+    ratios = _sorted(moved[inside])
     if not ratios.size:
         return None
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        large = _sorted(
+            (moved / np.fmax(1.0, least_norms(record, structure) / record.column(Quantity.WEIGHT_NORM)))[inside]
+        )
         pulls = record.column(Quantity.WEIGHT_GRADIENT_NORM) / record.column(Quantity.WEIGHT_NORM)
     pulls = _sorted(pulls[inside])
     pull = float(pulls[pulls.size // 2]) if pulls.size else math.nan
-    return float(ratios[(ratios.size - 1) // 2]), float(ratios[ratios.size // 2]), pull
+    return float(large[(large.size - 1) // 2]), float(ratios[ratios.size // 2]), pull
+
+
+@once
+def least_norms(record: StepRecord, structure: Structure) -> Column:
+    """Return the norm of each parameter at :data:`FAINT`; NaN where it does not mix units, or its fan is not known."""
+    return np.sqrt(FAINT * record.column(Quantity.WEIGHT_COUNT) / _fans(structure, record.parameter_names))
+
+
+@once
+def _fans(structure: Structure, names: tuple[str, ...]) -> Column:
+    known = {layer.weight: float(layer.fan_in) for layer in structure.layers if layer.fan_in > 0}
+    return np.array([known.get(name, math.nan) for name in names])
 
 
 def _sorted(values: Column) -> Column:
@@ -121,8 +148,11 @@ def growth_of(history: History) -> tuple[float, int]:
 
 @once
 def _norm_of_all(record: StepRecord, structure: Structure) -> float:
-    weights = weights_of(structure)
-    return math.hypot(*(norm for name, norm in _norms(record).items() if name in weights))
+    inside = [name in weights_of(structure) for name in record.parameter_names]
+    norms = record.column(Quantity.WEIGHT_NORM)
+    # From exactly 0 a weight has no size to grow from.
+    norms = np.where(norms > 0, np.fmax(norms, least_norms(record, structure)), norms)[inside]
+    return math.hypot(*norms.tolist())
 
 
 def _norms(record: StepRecord) -> dict[str, float]:

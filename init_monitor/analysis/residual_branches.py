@@ -40,14 +40,9 @@ def _layers_of(residual: Residual, structure: Structure) -> Sequence[Layer]:
     return [layer for layer in block if layer.name not in mapping]
 
 
-def normalises(residual: Residual, structure: Structure) -> bool:
-    """Say whether a normalisation lies in the branch: what it adds then does not depend on the scale of the stream."""
-    return residual.name in _normalising(structure)
-
-
 @once
-def _normalising(structure: Structure) -> frozenset[str]:
-    """Return the names of the additions with a normalisation in their branch."""
+def normalising(structure: Structure) -> frozenset[str]:
+    """Return the names of the additions with a normalisation in their branch: what it adds does not depend on the stream's scale."""
     return frozenset(
         residual.name
         for residual in structure.residuals
@@ -60,7 +55,7 @@ def unnormalised(structure: Structure) -> list[Residual]:
     if any(residual.normalised for residual in structure.residuals):
         return []
     streams = [residual for residual in structure.residuals if not residual.nested and not residual.long]
-    return [residual for residual in streams if not normalises(residual, structure)]
+    return [residual for residual in streams if residual.name not in normalising(structure)]
 
 
 def end_of(residual: Residual, structure: Structure) -> Layer | None:

@@ -75,19 +75,24 @@ def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Colu
     Forward, a layer carries the growth of every addition before it; backward, that of every block after its own. Nested
     and long additions are not on the stream and count for nothing, and neither does what was not measured.
     """
-    forward, backward = np.zeros(len(structure.layers)), np.zeros(len(structure.layers))
+    layers = len(structure.layers)
     where = record.residual_table.index
+    measured = [(where[one.name], one, begins) for one, begins in _beginnings(structure) if one.name in where]
     growth = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_GROWTH)), nan=0.0)
     back = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_BACKWARD_GROWTH)), nan=0.0)
-    for residual, begins in _beginnings(structure):
-        i = where.get(residual.name)
-        if i is None:
-            continue
-        forward[residual.depth :] += growth[i]
-        backward[:begins] += back[i]
-        if residual.normalised:
-            forward[residual.depth :] = 0.0
-    return forward, backward
+    forward, brought = np.zeros(layers), np.zeros(layers + 1)
+    rows = [row for row, _, _ in measured]
+    np.add.at(brought, [begins for _, _, begins in measured], back[rows])
+    if any(residual.normalised for _, residual, _ in measured):
+        for row, residual, _ in measured:
+            forward[residual.depth :] += growth[row]
+            if residual.normalised:
+                forward[residual.depth :] = 0.0
+    else:  # sums over all additions before a layer at once: to add each to all behind it grows with the square of the depth
+        added = np.zeros(layers + 1)
+        np.add.at(added, [residual.depth for _, residual, _ in measured], growth[rows])
+        forward = np.cumsum(added)[:layers]
+    return forward, np.cumsum(brought[::-1])[::-1][1:]
 
 
 @once

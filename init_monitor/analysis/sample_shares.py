@@ -9,9 +9,12 @@ import numpy as np
 
 from init_monitor.analysis.segments import segments
 from init_monitor.records import INPUT, Role
+from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
 _LEVELS = 2
@@ -51,10 +54,17 @@ SAME = 1e-10
 """Share of the variance between samples at the first layers at which the samples are one and the same, but for rounding."""
 
 
+@once
+def _known(record: StepRecord) -> Mapping[str, float]:
+    """Return the shares of a step that were measured, by layer."""
+    shares = record.column(Quantity.BETWEEN_SAMPLE_SHARE).tolist()
+    return {name: share for name, share in zip(record.names, shares, strict=True) if not math.isnan(share)}
+
+
+@once
 def entering_share(record: StepRecord, structure: Structure) -> float:
     """Return the share of the variance that lies between samples at the first layers; NaN if it is not known."""
-    column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
-    known = {name: float(column[i]) for i, name in enumerate(record.names) if not math.isnan(column[i])}
+    known = _known(record)
     weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT and layer.name in known]
     entering = max((known[layer.name] for layer in weights if INPUT in layer.inputs), default=math.nan)
     return known[weights[0].name] if math.isnan(entering) and weights else entering
@@ -73,9 +83,7 @@ def sample_shares(record: StepRecord, structure: Structure, least_entering: floa
         structure: the network.
         least_entering: share at the first layers below which the samples of the batch count as alike.
     """
-    column = record.column(Quantity.BETWEEN_SAMPLE_SHARE)
-    known = {name: float(column[i]) for i, name in enumerate(record.names) if not math.isnan(column[i])}
-    entering = entering_share(record, structure)
+    known, entering = _known(record), entering_share(record, structure)
     if not entering >= least_entering:
         return None
     last = max(segments(structure, through_normalisation=True), key=lambda segment: segment.indices[-1])

@@ -11,6 +11,7 @@ from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
+from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.pace import pace_of
 from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records.quantities import Quantity
@@ -36,8 +37,8 @@ FEW_DIGITS = frozenset({"bfloat16", "float16"})
 """Formats to which an update of a healthy size may be too small to be added."""
 
 SHORT = 1e-2
-"""Part of the step that the rate gives which an optimizer that divides the gradient's size out takes at least: noise that cancels in its
-mean leaves a tenth or more of it, and an element in a thousand that has a gradient a thirtieth."""
+"""Part of the step that rate and gradient give which is taken at least: noise that cancels in Adam's mean leaves a tenth or more of it, an
+element in a thousand that has a gradient a thirtieth, and clips to a tenth of a gradient are common."""
 
 _DRAWN = 0.05
 """Part by which the variance of a weight may differ from one that an initialiser draws; what has learned a task has moved further."""
@@ -64,7 +65,7 @@ def way_of(history: History, judged: frozenset[str]) -> float:
     """Return how far the weights have gone since the first record, in parts of their size and if all steps went one way."""
     way, before = 0.0, history.records[0].step
     for record in history.records:
-        pace = pace_of(record, judged)
+        pace = pace_of(record, judged, history.structure)
         if pace is not None:
             way += pace.high * (record.step - before)
             before = record.step
@@ -96,24 +97,26 @@ def rounded_away(records: Sequence[StepRecord], history: History, judged: frozen
 
 
 def short_of_its_rate(history: History, judged: frozenset[str]) -> float:
-    """Return the part of a step of its rate that Adam takes, where an epsilon far above the gradient swallows it; NaN elsewhere.
+    """Return the part that is taken of the step that rate and gradient give, where that is next to nothing; NaN elsewhere.
 
-    From step 0 on: what Adam remembers of larger gradients shortens later steps, too, but not the first.
+    An epsilon far above the gradient swallows Adam's steps, a clip far below it those of SGD. From step 0 on: what an optimizer
+    remembers of other gradients changes later steps, but not the first.
     """
     first, last = history.records[0], history.last
     if first.step > 0 or not last.stepped:
         return math.nan
-    parts = [_part_of_rate(record, judged) for record in (first, last)]
+    # The later steps of SGD hold what momentum has added up.
+    looked = (first,) if epsilon_of(last.optimizer) is None else (first, last)
+    parts = [_part_of_step(record, judged) for record in looked]
     return parts[-1] if all(0 < part < SHORT for part in parts) else math.nan
 
 
-def _part_of_rate(record: StepRecord, judged: frozenset[str]) -> float:
-    """Return the upper median of ‖Δw‖ over what the rate alone would make it; NaN where that is not known."""
+def _part_of_step(record: StepRecord, judged: frozenset[str]) -> float:
+    """Return the upper median of ‖Δw‖ over what rate and gradient would make it; NaN where that is not known."""
     inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
     wanted, moved = expected_updates(record)[inside], record.column(Quantity.UPDATE_RATIO)[inside]
-    # What its format rounds away is no sign of an epsilon.
     known = (wanted > 0) & np.isfinite(moved)
-    if record.optimizer.casefold() == "sgd" or record.weight_dtype in FEW_DIGITS or not known.any():
+    if record.weight_dtype in FEW_DIGITS or not known.any():  # what a format rounds away is another thing
         return math.nan
     parts = np.sort(moved[known] / wanted[known])
     return float(parts[parts.size // 2])

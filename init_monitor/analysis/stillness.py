@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.empty_batches import only_some_batches
 from init_monitor.analysis.learning import CLEAR, course_of, learns_well, plays
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records import Role
@@ -212,7 +213,8 @@ def last_off(history: History) -> Layer | None:
 def rests_since(history: History, *, least: int, steps: int) -> int | None:
     """Return the step since which every gradient is exactly 0 in a run that had one; ``None`` if it has, or has learned its task.
 
-    A loss that is 0, or far below its start, asks for nothing any more (margins that all samples keep).
+    A loss that is 0, or far below its start, asks for nothing any more (margins that all samples keep), and single batches may ask
+    for nothing while others do.
 
     Args:
         history: up to now.
@@ -227,7 +229,10 @@ def rests_since(history: History, *, least: int, steps: int) -> int | None:
     if not least <= len(resting) < len(history.records) or resting[0].step - resting[-1].step < steps:
         return None
     newest = course_of(history.losses).newest
-    return None if newest == 0 or learns_well(history) else resting[-1].step
+    rests = [has_no_gradient(record) for record in history.records]
+    if newest == 0 or learns_well(history) or only_some_batches(history.records, resting, rests):
+        return None
+    return resting[-1].step
 
 
 def is_output(layer: Layer, structure: Structure) -> bool:

@@ -41,5 +41,6 @@ def _of_the_probe(probe: ForwardProbe) -> Iterator[tuple[Key, Address]]:
             yield ("attention", name, place), Address(attention.accumulator, row)
     for tap, (accumulator, row) in probe.ends.logits.items():
         yield ("log Z", *tap), Address(accumulator, row)
-    for name, (accumulator, row) in probe.ends.tables.items():
-        yield ("table", name), Address(accumulator, row)
+    for name, (holder, own) in probe.ends.tables.items():
+        for place, row in enumerate(own):
+            yield ("table", name, place), Address(holder, row)

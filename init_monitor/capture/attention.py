@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from init_monitor.capture.reader import empty_columns
 from init_monitor.capture.taps import Tap
 from init_monitor.measures.attention import ENTROPY, FIRST, KEYS, KINDS, ONE_PLACE, SQUARES, Looks, attention_partials
 from init_monitor.records import Attention, Role
@@ -179,6 +180,8 @@ _READ = (
 
 def head_columns(taps: Sequence[AttentionTap], reader: Reader) -> Columns:
     """Fill every quantity of the heads, all heads of all attentions one after another."""
+    if not taps:
+        return empty_columns(HEAD_QUANTITIES, 0)
     at = [reader.index((tap.accumulator, row) for tap in taps for row in _rows(tap, kind)) for kind in range(KINDS)]
     columns: Columns = {quantity: np.full(len(at[SQUARES]), np.nan) for quantity in HEAD_QUANTITIES}
     columns.update({quantity: reader.column(at[kind], moment) for quantity, kind, moment in _READ})

@@ -32,7 +32,7 @@ from init_monitor.records import StepRecord, Structure, Table
 from init_monitor.records.quantities import Quantity
 from init_monitor.structure.layers import plain_name, select
 from init_monitor.structure.module_facts import with_module_facts
-from init_monitor.torch_compat import is_compiled, pieces_of, unseen
+from init_monitor.torch_compat import is_compiled, piece_ids, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -126,7 +126,7 @@ class Capture:
     def _present_pieces(self) -> frozenset[int]:
         # A sharded model has other parameters while it is gathered (after an evaluation, for instance).
         # Taps keep the modules alive, so their ids are not reused while they are compared.
-        return frozenset(map(id, pieces_of(self.model, parameters=not self._sharded)))
+        return piece_ids(self.model, parameters=not self._sharded)
 
     def open_step(self) -> None:
         """Start a sampled step and its first micro-batch."""
@@ -244,7 +244,7 @@ class Capture:
         parameters, weights = parameter_columns(self._parameters.rows, reader)
         variances = dict(zip(parameters, weights[Quantity.WEIGHT_VARIANCE].tolist(), strict=True))
         columns[Quantity.LOG_PARTITION] = log_partitions(self._probe.ends.logits, taps, reader)
-        weights[Quantity.WEIGHT_ROWS_USED] = rows_looked_up(self._probe.ends.tables, parameters, reader)
+        weights |= rows_looked_up(self._probe.ends.tables, parameters, reader)
         expected_gains(columns, taps, self.structure, variances)
         residuals = residual_columns(additions, self.structure.residuals, reader)
         norms = dict(zip(parameters, weights[Quantity.WEIGHT_GRADIENT_NORM].tolist(), strict=True))
@@ -265,6 +265,7 @@ class Capture:
             learning_rate=facts.learning_rate,
             weight_decay=facts.weight_decay,
             momentum=facts.momentum,
+            second_momentum=facts.second_momentum,
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             **self.left_out.facts(facts.optimizers),

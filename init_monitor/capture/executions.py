@@ -128,7 +128,7 @@ def execution_of(ran: Mapping[TapKey, Tap], added: Mapping[str, ResidualTap]) ->
         tuple(_told(tap, alone=alone) for tap, alone in zip(taps, sole, strict=True)),
         tuple(
             RanSum(
-                replace(one.site, skip_maker=None),
+                one.site._replace(skip_maker=None),
                 getattr(one.site.skip_maker, "key", None),
                 taps[min(one.depth, len(taps)) - 1].key if one.depth and taps else None,
                 one.dtype,
@@ -290,7 +290,7 @@ def _sums(executions: Sequence[Execution], taps: Mapping[TapKey, Tap], at: Calla
                 continue
             skip, branch, total, before = (at("sum", *identity, term) for term in _TERMS)
             maker = None if one.maker is None else taps.get(one.maker)
-            site = replace(one.site, skip_maker=maker, name=_free(one.site.name, names))
+            site = one.site._replace(skip_maker=maker, name=_free(one.site.name, names))
             names.add(site.name)
             found[identity] = ResidualTap(site, skip, branch, total, depth=depth, dtype=one.dtype, before=before)
     order = in_one_order([_identity(one.site) for one in execution.sums] for execution in executions)

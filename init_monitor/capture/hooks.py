@@ -18,9 +18,10 @@ from init_monitor.capture.taps import TapKey
 from init_monitor.capture.tensors import bare_tensors, first_floating, floating_tensors, is_given, unreadable
 from init_monitor.structure.layers import PLUMBING, SAME_VALUES
 from init_monitor.torch_compat import (
+    OUTSIDE_BACKWARD,
     Attachment,
     Hook,
-    in_backward,
+    graph_task,
     in_compiled_call,
     is_training_signal,
     kwargs_and_output,
@@ -126,6 +127,7 @@ class LayerHooks(Tapping):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._followed.remove()
         self._on = False
         self._origins.clear()
         self._fused.clear()
@@ -140,8 +142,8 @@ class LayerHooks(Tapping):
         if self.functions is not None:
             self.functions.begin_batch()
         self._entered.clear()
-        # A step of many micro-batches would accumulate the handles of tensors that are gone.
-        self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
+        # A step of many micro-batches would accumulate the hooks of tensors that are gone.
+        self._followed.prune()
 
     @property
     def by_name(self) -> Mapping[str, nn.Module]:
@@ -158,11 +160,11 @@ class LayerHooks(Tapping):
             return
         try:
             kwargs, output = kwargs_and_output(more)
-            if not is_training_signal():
+            with_gradients = torch.is_grad_enabled()
+            if not (with_gradients or is_training_signal()):
                 return
             if not self.order:
                 self.in_compiled_call = in_compiled_call()
-            with_gradients = torch.is_grad_enabled()
             with unseen():
                 received = first_floating(args, kwargs)
                 # What no layer made is the network's input if no operation made it; so are indices (no floating tensor
@@ -184,7 +186,7 @@ class LayerHooks(Tapping):
         done: Collection[int] | None,
     ) -> None:
         calls = self._calls
-        if in_backward():
+        if graph_task() != OUTSIDE_BACKWARD:
             # Activation checkpointing runs this forward again during backward: what was counted is not counted twice.
             if self._calls[name]:
                 self._follow_again(name, output)
@@ -195,14 +197,13 @@ class LayerHooks(Tapping):
         call = calls[name] - 1
         if got.tensor is not None:
             got.origin = self.find(got.tensor)
-        found = False
         # A module that adds to its input and passes all of it on made only what it added.
         handed_on = set(done or ())
+        tensors = list(floating_tensors(output))
         if not isinstance(output, torch.Tensor):
-            handed_on.update(id(x) for _, x in floating_tensors(output) if not self._made_in(name, x))
-        for path, tensor in floating_tensors(output):
-            found = True
-            if id(tensor) in handed_on:
+            handed_on.update(id(x) for _, x in tensors if not self._made_in(name, x))
+        for path, tensor in tensors:
+            if handed_on and id(tensor) in handed_on:
                 continue
             what = Call(TapKey(name, call, path), module, name, type(module).__name__)
             tap = self.tap(what, got, tensor)
@@ -210,7 +211,7 @@ class LayerHooks(Tapping):
                 return
             self.enter(tap)
             self.take(tap, got.tensor, tensor)
-        if not found and (kind := unreadable(output)):
+        if not tensors and (kind := unreadable(output)):
             self._on_unreadable(kind, f"The output of {name!r}")
 
     def _made_in(self, name: str, tensor: Tensor) -> bool:

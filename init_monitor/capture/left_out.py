@@ -39,6 +39,7 @@ class LeftOut:
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
         self._model = model
         self._parameters = parameters
+        self._known = frozenset(map(id, parameters.values()))
         self._versions = {name: version_of(p) for name, p in parameters.items()}
         self._with_gradient: set[str] = set()
         self._stepped: set[int] = set()
@@ -58,9 +59,12 @@ class LeftOut:
 
         Those that the model holds somewhere without registering them are kept in mind.
         """
-        known = {id(p) for p in self._parameters.values()}
-        found = [leaf for ref in leaves if (leaf := ref()) is not None]
-        strange = {id(x): x for x in found if id(x) not in known and id(x) not in self._leaves and x.requires_grad}
+        strange: dict[int, Tensor] = {}
+        for ref in leaves:
+            leaf = ref()
+            key = id(leaf)
+            if leaf is not None and key not in self._known and key not in self._leaves and leaf.requires_grad:
+                strange[key] = leaf
         if not strange:
             return
         named = {id(tensor): name for name, tensor in _unregistered(self._model) if id(tensor) in strange}
@@ -97,7 +101,7 @@ class LeftOut:
 
     def weight_dtype(self) -> str:
         """Return the number format of all trainable weights; empty if they differ, or if an optimizer may hold others of them."""
-        held = {p.dtype for p in self._parameters.values() if p.requires_grad and p.is_floating_point() and p.dim() > 1}
+        held = {p.dtype for p in self._parameters.values() if p.dim() > 1 and p.requires_grad and p.is_floating_point()}
         return str(held.pop()).removeprefix("torch.") if len(held) == 1 and self.held else ""
 
     def unoptimized(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
@@ -106,8 +110,8 @@ class LeftOut:
         An optimizer that holds no parameter of the model may have its own (flattened, sharded) ones: nothing is known then.
         """
         held = {id(p) for p in _parameters_of(optimizers)}
-        self.held = not held or any(id(parameter) in held for parameter in self._parameters.values())
-        if not held or not self.held:
+        self.held = not held or not held.isdisjoint(self._known)
+        if not held or not self.held or held >= self._known:
             return ()
         return tuple(name for name, p in self._parameters.items() if p.requires_grad and id(p) not in held)
 
@@ -115,6 +119,8 @@ class LeftOut:
         """Return the names of the parameters that had a gradient and were never written, and whose optimizers never stepped."""
         given = tuple(optimizers)
         waiting = {id(p) for p in _parameters_of(o for o in given if id(o) not in self._stepped)}
+        if not waiting:
+            return ()
         waiting -= {id(p) for p in _parameters_of(o for o in given if id(o) in self._stepped)}
         return tuple(
             name
@@ -127,8 +133,10 @@ class LeftOut:
 
     def unregistered(self, optimizers: Iterable[Optimizer]) -> tuple[str, ...]:
         """Return where the tensors are that got a gradient, that no module registers, and that nobody has written."""
+        names: list[str] = []
+        if not self._leaves:
+            return ()
         held = {id(p) for p in _parameters_of(optimizers)}
-        names = []
         for key, (ref, version, name) in list(self._leaves.items()):
             leaf = ref()
             if leaf is None:

@@ -12,6 +12,7 @@ import torch
 from init_monitor.capture.sampling import strided_sample
 from init_monitor.capture.tensors import local, unreadable
 from init_monitor.measures import MOMENTS_ONLY
+from init_monitor.measures.native import PLAIN
 from init_monitor.torch_compat import unseen
 
 if TYPE_CHECKING:
@@ -255,5 +256,6 @@ def _measurable(parameter: Tensor) -> bool:
         parameter.is_floating_point()
         and parameter.layout == torch.strided
         and not parameter.is_meta
-        and not isinstance(parameter, torch.nn.parameter.UninitializedParameter)
+        # The former is asked in C, the latter in Python.
+        and (type(parameter) in PLAIN or not isinstance(parameter, torch.nn.parameter.UninitializedParameter))
     )

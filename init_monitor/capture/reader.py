@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from init_monitor.capture.accumulator import Accumulator
     from init_monitor.capture.drained import Drained
     from init_monitor.records import Column
+    from init_monitor.records.quantities import Quantity
 
     Index = NDArray[np.intp]
 
@@ -79,6 +80,17 @@ class Reader:
     def drained(self, accumulator: Accumulator) -> Drained:
         """Return the raw rows and units of one device."""
         return self._drained[accumulator]
+
+
+def empty_columns(
+    quantities: Iterable[Quantity], rows: int, given: Mapping[Quantity, Column] | None = None
+) -> dict[Quantity, Column]:
+    """Return a column of each quantity: one that is given, or NaN; those in one piece, as there are dozens of them."""
+    columns: dict[Quantity, Column] = dict.fromkeys(quantities, np.empty(0))
+    columns.update(given or {})
+    missing = [quantity for quantity in columns if not given or quantity not in given]
+    columns.update(zip(missing, np.full((len(missing), rows), np.nan), strict=True))
+    return columns
 
 
 def ratio(over: Column, under: Column) -> Column:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.capture.reader import ratio
+from init_monitor.capture.reader import empty_columns, ratio
 from init_monitor.capture.taps import Rows, sole_sources
 from init_monitor.capture.unit_columns import unit_columns
 from init_monitor.records import INPUT, PARAMETER, Layer, Role, Structure
@@ -46,11 +46,14 @@ def layer_columns(
     taps: Sequence[Tap], reader: Reader, windows: dict[TapKey, UnitWindow], longest: int, skips: Sequence[Rows]
 ) -> Columns:
     """Fill every layer quantity except the expected gains, which need the weights; update the unit windows."""
-    columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in LAYER_QUANTITIES}
     output = reader.index((tap.rows.accumulator, tap.rows.forward) for tap in taps)
     gradient = reader.index((tap.rows.accumulator, tap.rows.backward) for tap in taps)
-    for by_moment, index in ((_OUTPUT, output), (_GRADIENT, gradient)):
-        columns.update({quantity: reader.column(index, moment) for moment, quantity in by_moment.items()})
+    moments_of = {
+        quantity: reader.column(index, moment)
+        for by_moment, index in ((_OUTPUT, output), (_GRADIENT, gradient))
+        for moment, quantity in by_moment.items()
+    }
+    columns = empty_columns(LAYER_QUANTITIES, len(taps), moments_of)
     _local_gains(columns, taps, reader, sole_sources(taps, skips))
     bent = [i for i, tap in enumerate(taps) if tap.nonlinearity is not None and tap.nonlinearity.knee is not None]
     shares = reader.column(output[bent], "saturated_fraction")
@@ -77,12 +80,17 @@ def parameter_columns(rows: Mapping[str, ParameterRows], reader: Reader) -> tupl
     arrived = reader.arrived(reader.index((r.accumulator, r.weight) for r in rows.values())).tolist()
     names = tuple(name for name, here in zip(rows, arrived, strict=True) if here)
     taps = [r for r, here in zip(rows.values(), arrived, strict=True) if here]
-    columns: Columns = {quantity: np.full(len(names), np.nan) for quantity in PARAMETER_QUANTITIES}
     weight = reader.index((r.accumulator, r.weight) for r in taps)
     gradient = reader.index((r.accumulator, r.gradient) for r in taps)
-    for by_moment, index in ((_WEIGHT, weight), (_WEIGHT_GRADIENT, gradient)):
-        for moment, quantity in by_moment.items():
-            columns[quantity] = reader.norm(index) if moment == _NORM else reader.column(index, moment)
+    columns = empty_columns(
+        PARAMETER_QUANTITIES,
+        len(names),
+        {
+            quantity: reader.norm(index) if moment == _NORM else reader.column(index, moment)
+            for by_moment, index in ((_WEIGHT, weight), (_WEIGHT_GRADIENT, gradient))
+            for moment, quantity in by_moment.items()
+        },
+    )
     moved = reader.norm(reader.index((r.accumulator, r.update) for r in taps))
     reference = reader.norm(reader.index((r.accumulator, r.reference) for r in taps))
     columns[Quantity.UPDATE_RATIO] = ratio(moved, reference)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.capture.reader import ratio
+from init_monitor.capture.reader import empty_columns, ratio
 from init_monitor.capture.taps import Rows, Tap
 from init_monitor.capture.tensors import name_of
 from init_monitor.measures import MOMENTS_ONLY
@@ -130,7 +130,6 @@ class ResidualTaps:
 
 def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual], reader: Reader) -> Columns:
     """Fill every residual quantity except the loss decrease, which needs the weight gradients."""
-    columns: Columns = {quantity: np.full(len(taps), np.nan) for quantity in RESIDUAL_QUANTITIES}
     entering, branch, plain_sum = (
         reader.column(reader.index((rows.accumulator, rows.forward) for rows in term), "variance")
         for term in ([tap.skip for tap in taps], [tap.branch for tap in taps], [tap.sum for tap in taps])
@@ -147,23 +146,21 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
         covariance = (plain_sum - entering - branch) / 2
         spread = np.sqrt(np.where((entering > 0) & (branch > 0), entering * branch, np.nan))
         sum_gradient = at_sum / sum_scale
-    columns.update(
-        {
-            Quantity.RESIDUAL_SKIP_VAR: skip,
-            Quantity.RESIDUAL_BRANCH_VAR: branch,
-            Quantity.RESIDUAL_SUM_VAR: total,
-            Quantity.RESIDUAL_VARIANCE_RATIO: ratio(branch, skip),
-            Quantity.RESIDUAL_GROWTH: ratio(total, skip),
-            Quantity.RESIDUAL_COVARIANCE: covariance,
-            # The covariance is a difference of variances: rounding may push the correlation beyond ±1.
-            Quantity.RESIDUAL_CORRELATION: np.clip(ratio(covariance, spread), -1, 1),
-            Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
-            Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: np.where(np.isnan(at_branch), at_sum, at_branch),
-            Quantity.RESIDUAL_SUM_GRADIENT_VAR: sum_gradient,
-            Quantity.RESIDUAL_BACKWARD_GROWTH: ratio(skip_gradient, sum_gradient),
-        }
-    )
-    return columns
+    found: Columns = {
+        Quantity.RESIDUAL_SKIP_VAR: skip,
+        Quantity.RESIDUAL_BRANCH_VAR: branch,
+        Quantity.RESIDUAL_SUM_VAR: total,
+        Quantity.RESIDUAL_VARIANCE_RATIO: ratio(branch, skip),
+        Quantity.RESIDUAL_GROWTH: ratio(total, skip),
+        Quantity.RESIDUAL_COVARIANCE: covariance,
+        # The covariance is a difference of variances: rounding may push the correlation beyond ±1.
+        Quantity.RESIDUAL_CORRELATION: np.clip(ratio(covariance, spread), -1, 1),
+        Quantity.RESIDUAL_SKIP_GRADIENT_VAR: skip_gradient,
+        Quantity.RESIDUAL_BRANCH_GRADIENT_VAR: np.where(np.isnan(at_branch), at_sum, at_branch),
+        Quantity.RESIDUAL_SUM_GRADIENT_VAR: sum_gradient,
+        Quantity.RESIDUAL_BACKWARD_GROWTH: ratio(skip_gradient, sum_gradient),
+    }
+    return empty_columns(RESIDUAL_QUANTITIES, len(taps), found)
 
 
 def rows_before_factors(taps: Sequence[ResidualTap], residuals: Sequence[Residual]) -> list[Rows]:

@@ -23,6 +23,7 @@ class StepFacts(NamedTuple):
         learning_rate: the largest of their parameter groups; NaN if unknown.
         weight_decay: likewise, the largest.
         momentum: likewise, the largest: of SGD, or the first of Adam's betas.
+        second_momentum: the smallest of Adam's second betas; NaN if there is none.
         loss_scaled: a gradient scaler is at work.
         optimizers: all of the training, whether they stepped or not.
         losses: of the steps since the record before, this one included.
@@ -34,6 +35,7 @@ class StepFacts(NamedTuple):
     learning_rate: float = math.nan
     weight_decay: float = math.nan
     momentum: float = math.nan
+    second_momentum: float = math.nan
     loss_scaled: bool = False
     optimizers: tuple[Optimizer, ...] = ()
     losses: LossStretch = LossStretch()
@@ -49,12 +51,21 @@ class StepFacts(NamedTuple):
             learning_rate=_largest(self.learning_rate, [group.get("lr") for group in groups]),
             weight_decay=_largest(self.weight_decay, [group.get("weight_decay") for group in groups]),
             momentum=_largest(self.momentum, [_momentum(group) for group in groups]),
+            second_momentum=-_largest(-self.second_momentum, map(_second_momentum, groups)),
         )
 
 
 def _momentum(group: Mapping[str, object]) -> object:
     betas = group.get("betas")
     return group.get("momentum", betas[0] if isinstance(betas, (tuple, list)) and betas else None)
+
+
+def _second_momentum(group: Mapping[str, object]) -> float:
+    """Return what the second of two betas is, with a minus, so that the largest of them is the smallest beta."""
+    match group.get("betas"):
+        case [float(), float(second)]:
+            return -second
+    return math.nan
 
 
 def _largest(known: float, given: Iterable[object]) -> float:

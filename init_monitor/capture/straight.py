@@ -6,7 +6,7 @@ waits, and no memory is worked in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from init_monitor.capture.drained import Drained, UnitReading
 from init_monitor.capture.sampling import stride_of, strided_sample
 from init_monitor.capture.tensors import local
+from init_monitor.capture.unit_rooms import UnitRooms
 from init_monitor.measures import HIGH, LOW, MOMENTS, WIDTH, Reduction, merge, reduce, rescale
 from init_monitor.measures.native import PLAIN, form_of, library
 from init_monitor.measures.units import unit_sums
@@ -39,32 +40,6 @@ _NEUTRAL = np.zeros(WIDTH)
 _NEUTRAL[LOW], _NEUTRAL[HIGH] = np.inf, -np.inf
 
 
-class _Units(NamedTuple):
-    """Where the units of one row are summed.
-
-    Attributes:
-        units: how many.
-        dtype: of their extremes, ``None`` if these are not kept.
-        numbers: ``[units + 1]`` the sums, and the sum of the squares.
-        extremes: ``[2, units]`` the largest and the smallest values, or none.
-        addresses: of the sums, the squares, the largest and the smallest values.
-    """
-
-    units: int
-    dtype: torch.dtype | None
-    numbers: NDArray[np.float64]
-    extremes: NDArray[Any] | None
-    addresses: tuple[int, int, int | None, int | None]
-
-    def reading(self) -> UnitReading:
-        """Return what the units did, as the record wants it."""
-        sums, squares = self.numbers[:-1], float(self.numbers[-1])
-        if self.extremes is None:
-            return UnitReading(sums, squares, None, None)
-        # A NaN says neither dead nor all positive: it counts as having seen both signs.
-        return UnitReading(sums, squares, ~(self.extremes[0] <= 0), ~(self.extremes[1] > 0))
-
-
 class Straight:
     """Collects the tensors of the CPU over the micro-batches of one optimizer step.
 
@@ -79,7 +54,7 @@ class Straight:
         self.exact = exact
         self.rows = 0
         self._forms: list[Form | None] = []
-        self._pool = _Pool()
+        self._rooms = UnitRooms()
         self._state: Tensor | None = None
         self.discard()
 
@@ -99,7 +74,8 @@ class Straight:
         lasting: bool = False,  # noqa: ARG002 - it is read at once
     ) -> None:
         """Add a floating tensor to a row: see :class:`init_monitor.capture.accumulator.Accumulator`."""
-        x = tensor if type(tensor) in PLAIN else local(tensor.detach())
+        plain = type(tensor) in PLAIN
+        x = tensor if plain else local(tensor.detach())
         form = self._forms[row]
         if form is None or not (
             (form.plan is plan or form.plan == plan)
@@ -113,7 +89,7 @@ class Straight:
         if row >= self._room:
             self._grow()
         compiled = library()
-        if form is None or compiled is None or type(x) not in PLAIN or x.is_neg():
+        if form is None or compiled is None or not (plain or type(x) in PLAIN) or x.is_neg():
             self._read_otherwise(row, x.detach(), plan)
             return
         whole = x if form.is_dense else x.contiguous()
@@ -127,9 +103,10 @@ class Straight:
                 self._note_samples(row, form.samples, form.positions)
                 self._keep_units(row, unit_sums(x.detach().unsqueeze(0), form.plan))
         else:
-            self._note_samples(row, form.samples, form.positions)
-            more, units = self._units_of(row, form.order.units, form)
-            odd = compiled.add(where, form.where, more, self._base + row * _ROW, *units.addresses)
+            self._samples[row] = self._samples.get(row, 0) + form.samples
+            self._positions[row] = self._positions.get(row, 0) + form.positions
+            more, addresses = self._rooms.of(row, form.order.units, form.extremes)
+            odd = compiled.add(where, form.where, more, self._base + row * _ROW, *addresses)
         if odd:
             self._merge_in(row, reduce(x.detach().unsqueeze(0), plan._replace(layout=None)).rows)
 
@@ -180,8 +157,8 @@ class Straight:
         if self._state is not None:
             rows[: len(self._state)] = self._state.numpy()
         units = self._others
-        for row, found in self._units.items():
-            units.setdefault(row, []).extend(one.reading() for one in found)
+        for row, found in self._rooms.drain().items():
+            units.setdefault(row, []).extend(found)
         read = Drained(rows, units, self._samples, self._positions)
         if also is not None:
             read.also = also.detach().double().numpy().copy()
@@ -193,11 +170,10 @@ class Straight:
     def discard(self) -> None:
         """Forget everything that was added since the last drain."""
         self._state = None
-        self._units: dict[int, list[_Units]] = {}
         self._others: dict[int, list[UnitReading]] = {}
         self._samples: dict[int, int] = {}
         self._positions: dict[int, int] = {}
-        self._pool.renew()
+        self._rooms.discard()
         self._begin_batch()
 
     def _begin_batch(self) -> None:
@@ -227,20 +203,6 @@ class Straight:
         self._samples[row] = self._samples.get(row, 0) + samples
         self._positions[row] = self._positions.get(row, 0) + positions
 
-    def _units_of(self, row: int, count: int, form: Form) -> tuple[bool, _Units]:
-        """Return whether a row has unit sums of that form already in this step, and where they are."""
-        dtype = None
-        if form.plan.rectifier:
-            dtype = torch.float64 if form.dtype == torch.float64 else torch.float32
-        known = self._units.get(row)
-        if known is None:
-            known = self._units[row] = []
-        for one in known:
-            if one.units == count and one.dtype is dtype:
-                return True, one
-        known.append(self._pool.units(count, dtype))
-        return False, known[-1]
-
     def _read_otherwise(self, row: int, x: Tensor, plan: Reduction) -> None:
         """Read a tensor with torch's operations: of a format or a kind that the library does not know."""
         if not self.exact:
@@ -262,37 +224,3 @@ class Straight:
             nonpositive = None if lows is None else (lows[0] > 0).logical_not_().numpy()
             reading = UnitReading(units.sums[0].numpy(), float(units.squares[0]), positive, nonpositive)
             self._others.setdefault(row, []).append(reading)
-
-
-class _Pool:
-    """Memory for the sums of units: in one piece, once it is known how much a step needs."""
-
-    def __init__(self) -> None:
-        self._wanted = self._left = self._base = self._used = 0
-        self._piece = np.empty(0)
-
-    def renew(self) -> None:
-        """Begin with fresh memory: the readings of a step keep theirs."""
-        self._wanted, self._used, self._left = self._used, 0, 0
-        self._piece = np.empty(0)
-
-    def units(self, count: int, dtype: torch.dtype | None) -> _Units:
-        """Return room for that many units."""
-        numbers, sums = self._room(count + 1)
-        squares = sums + count * _NUMBER
-        if dtype is None:
-            return _Units(count, dtype, numbers, None, (sums, squares, None, None))
-        narrow = dtype == torch.float32
-        room, highs = self._room(count if narrow else 2 * count)
-        extremes = room.view(np.float32 if narrow else np.float64).reshape(2, count)
-        return _Units(count, dtype, numbers, extremes, (sums, squares, highs, highs + extremes.strides[0]))
-
-    def _room(self, numbers: int) -> tuple[NDArray[np.float64], int]:
-        """Return so many float64, and their address."""
-        if numbers > self._left:
-            self._piece = np.empty(max(numbers, self._wanted - self._used))
-            self._left, self._base = len(self._piece), int(self._piece.__array_interface__["data"][0])
-        begin = len(self._piece) - self._left
-        self._left -= numbers
-        self._used += numbers
-        return self._piece[begin : begin + numbers], self._base + begin * _NUMBER

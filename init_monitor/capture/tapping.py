@@ -17,7 +17,7 @@ from init_monitor.records import Role
 from init_monitor.structure.fans import fans_of
 from init_monitor.structure.layers import layout_of, layout_of_function, normalises_one_value, role_of, runs_on
 from init_monitor.structure.nonlinearities import nonlinearity_of, nonlinearity_of_function
-from init_monitor.torch_compat import is_training_signal, unseen
+from init_monitor.torch_compat import Following, is_training_signal, is_unseen, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -91,10 +91,12 @@ class Tapping:
         self._max_taps = max_taps
         self._on_failure = on_failure
         self._handles: list[RemovableHandle] = []
+        self._followed = Following()
         self._origins = Origins()
         self._calls: Counter[str] = Counter()
         self._switched_off: set[str] = set()
         self._late: set[Rows] = set()
+        self._followers: dict[tuple[Rows, str], Callable[[Tensor], None]] = {}
         self.accumulators: dict[torch.device, Accumulator] = {}
         self.taps: dict[TapKey, Tap] = {}
         self.order: dict[TapKey, Tap] = {}
@@ -123,6 +125,20 @@ class Tapping:
 
     def follow(self, tensor: Tensor, rows: Rows, layer: str) -> None:
         """Add the gradient of a tensor to its row when backward reaches it, on behalf of a layer."""
+        if tensor.requires_grad:
+            if self._late:
+                self._late.discard(rows)
+            hook = self._followers.get((rows, layer))
+            if hook is None:
+                hook = self._followers[rows, layer] = unserializable_hook(self._follower(rows, layer))
+            self._followed.add(tensor, hook)
+        elif not torch.is_grad_enabled():
+            # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
+            self._late.add(rows)
+
+    def _follower(self, rows: Rows, layer: str) -> Callable[[Tensor], None]:
+        """Return what takes a gradient to its row. One for all steps: garbage collections have so much less to look at."""
+        accumulator, row = rows.accumulator, rows.backward
 
         def hook(gradient: Tensor) -> None:
             # With gradients enabled this backward builds a graph of its own (a gradient penalty): its gradients are a
@@ -130,17 +146,15 @@ class Tapping:
             if torch.is_grad_enabled() or layer in self._switched_off:
                 return
             try:
+                if type(gradient) is torch.Tensor and is_unseen():
+                    accumulator.take(row, gradient, gradient=True)
+                    return
                 with unseen():
-                    rows.accumulator.take(rows.backward, gradient, gradient=True)
+                    accumulator.take(row, gradient, gradient=True)
             except Exception as error:  # noqa: BLE001 - must not reach the user's backward
                 self.switch_off(layer, error)
 
-        if tensor.requires_grad:
-            self._late.discard(rows)
-            self._handles.append(tensor.register_hook(unserializable_hook(hook)))
-        elif not torch.is_grad_enabled():
-            # Inside a reentrant checkpoint: what has a gradient is what comes out of it, or its second run.
-            self._late.add(rows)
+        return hook
 
     def watches(self, name: str) -> bool:
         """Say whether a tap of that name is to be measured now."""
@@ -163,7 +177,13 @@ class Tapping:
     def find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from; if it came out of a reentrant checkpoint, it requires a gradient by now."""
         origin = self._origins.find(tensor)
-        if origin is not None and origin.rows in self._late and origin.same_values and tensor.requires_grad:
+        if (
+            self._late
+            and origin is not None
+            and origin.rows in self._late
+            and origin.same_values
+            and tensor.requires_grad
+        ):
             self.follow(tensor, origin.rows, "" if origin.tap is None else origin.tap.key.layer)
         return origin
 
@@ -250,7 +270,8 @@ class Tapping:
     def _connect(self, tap: Tap, got: Received, output: Tensor) -> None:
         """Note what a tap received comes from."""
         if tap.key not in self.order:
-            tap.feeds, tap.takes_input, tap.takes_own = [], False, False
+            tap.takes_input = tap.takes_own = False
+            tap.feeds.clear()
         measured = None if got.origin is None else got.origin.tap
         origins = None if self.lineage is None else self.lineage.origins(got.asked, output)
         if origins is None:
@@ -262,7 +283,9 @@ class Tapping:
             feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
             tap.takes_input |= origins.data
             tap.takes_own |= origins.own
-        tap.feeds += [one for one in feeds if one is not tap and one not in tap.feeds]
+        for one in feeds:
+            if one is not tap and one not in tap.feeds:
+                tap.feeds.append(one)
 
     def count_call(self, name: str) -> int:
         """Return which call of a layer begins, from 0, and count it."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch.optim import LBFGS
@@ -106,7 +106,7 @@ class InitMonitor(Callback):
         self._gradient_factor: float | torch.Tensor = 1.0
         self._by_hand = StepsByHand()
 
-    @property
+    @cached_property  # Lightning asks at every hook of every batch
     def state_key(self) -> str:
         """Where a checkpoint keeps the state: monitors of different layers of one network each have a place."""
         chosen = {

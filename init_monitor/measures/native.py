@@ -91,6 +91,7 @@ class Form(NamedTuple):
         where: address of that.
         order: how its units lie in memory, ``None`` where they are not asked for, or in no order that the library knows.
         samples, positions: batch items in it, and values per unit; 0 without a layout.
+        extremes: format of the extremes of its units, ``None`` where they are not asked for.
     """
 
     shape: torch.Size
@@ -103,6 +104,7 @@ class Form(NamedTuple):
     order: Order | None
     samples: int
     positions: int
+    extremes: torch.dtype | None
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +130,11 @@ def form_of(
     samples = positions = 0
     if plan.layout is not None:
         samples, positions = shape[plan.layout.sample], elements // shape[plan.layout.unit]
-    return Form(shape, strides, dtype, plan, is_dense, asked, ctypes.addressof(asked), order, samples, positions)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    extremes = wide if plan.rectifier else None
+    return Form(
+        shape, strides, dtype, plan, is_dense, asked, ctypes.addressof(asked), order, samples, positions, extremes
+    )
 
 
 def _without_gaps(shape: Sequence[int], strides: Sequence[int]) -> bool:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 EXPLORER = Path(__file__).parent / "explorer"
-"""Modules of the explorer, which import those of the page; no two modules of both have one name."""
+"""Modules of the explorer; they and those of the page import each other, and no two modules of both have one name."""
 
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "(?:\./|\.\./static/)([\w-]+\.js)";\n', flags=re.MULTILINE)
+_IMPORT = re.compile(
+    r'^import \{([^}]*)\} from "(?:\./|\.\./static/|\.\./explorer/)([\w-]+\.js)";\n', flags=re.MULTILINE
+)
 _EXPORT = re.compile(r"^export ((?:async )?function\*?|const|class) (\w+)", flags=re.MULTILINE)
 _OTHER = re.compile(r"^(?:import|export)\b.*|\bimport\.meta\b", flags=re.MULTILINE)
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from init_monitor.analysis.pace import weights_of
-from init_monitor.page.bundle import script, style
+from init_monitor.page.bundle import explorer_style, script, style
 from init_monitor.page.loss_line import loss_line
 from init_monitor.page.payload import encoded
 from init_monitor.page.printable import printable_finding, printable_records, printable_structure
 from init_monitor.page.run_verdict import run_verdict
 from init_monitor.page.series import assembled, merged_names, thinned
 from init_monitor.page.shown_finding import shown_finding
+from init_monitor.page.stored_plan import stored_plan
 from init_monitor.records import LossCurve, Structure
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable
@@ -117,6 +118,7 @@ def embedded(runs: Sequence[ShownRun]) -> dict[str, Any]:
             for run in runs
         ],
         "outlines": {run.name: _outline(run) for run in runs},
+        "recipes": {run.name: stored_plan(run.structure) for run in runs},
         "series": {
             run.name: {
                 str(quantity): _base64(run, quantity, one, columns) for quantity, one in series[run.name].items()
@@ -134,7 +136,7 @@ def _plots(runs: Sequence[ShownRun], view: str) -> str:
         f'document.getElementById("{DATA}").textContent, "{view}");'
     )
     return (
-        f'<style>{style()}</style><div class="plots"><div id="{ROOT}"></div></div>'
+        f'<style>{style()}{explorer_style()}</style><div class="plots"><div id="{ROOT}"></div></div>'
         f'<script type="application/json" id="{DATA}">{text}</script>'
         f"<script>{script()}{start}</script>"
     )

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from init_monitor.page.bundle import EXPLORER, explorer_style, script, style
-from init_monitor.rules.exploding_activations import ExplodingActivations
-from init_monitor.rules.vanishing_activations import VanishingActivations
+from init_monitor.page.recipe_facts import WARNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +22,7 @@ def explorer_page(network: Mapping[str, Any] | None = None) -> str:
         network: what :func:`init_monitor.explored_network.explored_network` measured of a network of one's own.
     """
     given = {
-        "warns": {
-            "exploding": ExplodingActivations.warning_change,
-            "vanishing": VanishingActivations.warning_change,
-        },
+        "warns": WARNS,
         "network": network,
         "digits": (EXPLORER / "digits.txt").read_text(encoding="ascii").replace("\n", ""),
     }

@@ -7,7 +7,7 @@ For a tensor, a layer or all layers of a model::
 
 For a whole network, which is run once on a batch to see where its residual additions are::
 
-    zero_init_residual_  rescale_residual_  gpt_  fixup_  lsuv_
+    zero_init_residual_  rescale_residual_  gpt_  fixup_  lsuv_  weight_norm_
 
 For your own forward: ``halved_sum``, ``rescaled_sum``, ``fixed_weight_sum``.
 
@@ -43,4 +43,5 @@ from init_monitor.recipes.variance_scaling import (
     xavier_uniform_ as xavier_uniform_,
     xavier_variance as xavier_variance,
 )
+from init_monitor.recipes.weight_norm import weight_norm_ as weight_norm_
 from init_monitor.recipes.zero_ends import zero_init_residual_ as zero_init_residual_

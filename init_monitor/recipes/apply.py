@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from init_monitor.analysis.mirrored_code import SEEDED, call as mirrored_call
+from init_monitor.analysis.mirrored_code import FUNCTION, call as mirrored_call
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.recipes.biases import zero_biases
 from init_monitor.recipes.embedding import embedding_
@@ -95,7 +95,7 @@ def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
     """Return a function ``initialise(model, generator=None)`` that does the same with torch alone."""
     groups = in_groups(plans, model)
     pairs = any(plan.recipe == "mirrored_" for plan in plans)
-    lines = [*HEADER[:IMPORTS], "", "", *SEEDED.splitlines(), *HEADER[IMPORTS:]] if pairs else [*HEADER]
+    lines = [*HEADER[:IMPORTS], "", "", *FUNCTION.splitlines(), *HEADER[IMPORTS:]] if pairs else [*HEADER]
     for statements, group in groups.items():
         lines.append(f"    # {comment_of(group)}")
         lines += [f"    {line}" for line in _loop([plan.layer for plan in group])]

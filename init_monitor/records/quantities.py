@@ -11,7 +11,7 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from init_monitor.records import head_facts, residual_facts
+from init_monitor.records import head_facts, residual_facts, table_facts
 from init_monitor.records.facts import Cell, Facts, Form, Group, Heading, Of, Page, Stream
 from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, PLUGIN_NAME, SCHEMA_VERSION, scalar_tag, vector_tag
 
@@ -261,12 +261,12 @@ class Quantity(str, Enum):
         title="Non-finite weight gradients", unit="elements", form=Form.COUNT, means="NaN and ±Inf in ∂loss/∂w",
         healthy=(0.0, 0.0),
     )
-    WEIGHT_ROWS_USED = "weight_rows_used", Facts(
-        of=Of.PARAMETER, group=Group.PARAMETER, title="Rows looked up", short="rows looked up", form=Form.SHARE,
-        means="share of a table's rows (an embedding's) that the sampled steps have looked up so far: the others have learned nothing",
-        explains="Share of an embedding's rows that were looked up in any sampled step so far. What is not looked up is not trained.",
-        in_events=True,
-    )
+    WEIGHT_ROWS_USED = "weight_rows_used", table_facts.USED
+    WEIGHT_ROWS = "weight_rows", table_facts.COUNT
+    WEIGHT_ROW_FIRST = "weight_row_first", table_facts.FIRST
+    WEIGHT_ROW_LAST = "weight_row_last", table_facts.LAST
+    WEIGHT_ROWS_IN_ORDER = "weight_rows_in_order", table_facts.IN_ORDER
+    WEIGHT_PADDING_ALONE = "weight_padding_alone", table_facts.PADDING_ALONE
     UPDATE_RATIO = "update_ratio", Facts(
         of=Of.PARAMETER, group=Group.PARAMETER, title="Update ratio", short="update",
         means="‖Δw‖/‖w‖, measured around the optimizer's step (on an even sample of 65,536 elements of all parameters "

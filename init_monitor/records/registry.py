@@ -7,14 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from init_monitor.records.quantities import Quantity, added
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, WIDTHS_TAG, vector_tag
 
 if TYPE_CHECKING:
     from init_monitor.records.facts import Facts, Of, Page, Stream
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BUILT_IN = {quantity.value: quantity for quantity in Quantity}
-_TAKEN = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG}
+_TAKEN = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, WIDTHS_TAG}
 
 
 def register(name: str, facts: Facts) -> Quantity:
@@ -80,6 +80,11 @@ def quantities(of: Of | None = None) -> tuple[Quantity, ...]:
 def vectors(of: Of | None = None) -> tuple[Quantity, ...]:
     """Return the quantities that go to TensorBoard, one float32 vector each per sampled step."""
     return tuple(quantity for quantity in quantities(of) if quantity.facts.in_events)
+
+
+def registered() -> tuple[Quantity, ...]:
+    """Return the quantities from outside the package."""
+    return tuple(added.values())
 
 
 def on_page(page: Page) -> tuple[Quantity, ...]:

@@ -41,6 +41,7 @@ class StepRecord(Keeping):
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
         weight_decay: largest weight decay of them, decoupled or not; NaN if unknown.
         momentum: largest momentum of them (of Adam, the first of its betas); NaN if unknown.
+        second_momentum: smallest of Adam's second betas; NaN where there is none.
         loss_scaled: True if a gradient scaler was active (non-finite gradients are then part of its work).
         stepped: False if the optimizer step was seen to change no parameter.
         unoptimized: qualified names of the trainable parameters that no optimizer holds; empty if none is known.
@@ -63,6 +64,7 @@ class StepRecord(Keeping):
     learning_rate: float = math.nan
     weight_decay: float = math.nan
     momentum: float = math.nan
+    second_momentum: float = math.nan
     loss_scaled: bool = False
     stepped: bool = True
     unoptimized: tuple[str, ...] = ()

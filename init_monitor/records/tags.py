@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 LAYOUT_TAG = f"{PLUGIN_NAME}/layout"
 FINDINGS_TAG = f"{PLUGIN_NAME}/findings"
 LOSSES_TAG = f"{PLUGIN_NAME}/losses"
+WIDTHS_TAG = f"{PLUGIN_NAME}/widths"
+"""A coordinate check: a file of its own, beside the runs."""
 LOSS_SCALAR_TAG = f"{PLUGIN_NAME}_summary/loss"
 
 

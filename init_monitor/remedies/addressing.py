@@ -20,7 +20,7 @@ EXCEPTIONS = 3
 
 NAMES_IN_A_LINE = 4
 
-_IN_NN = frozenset(
+IN_NN = frozenset(
     {
         "Linear", "Bilinear", "Embedding", "Conv1d", "Conv2d", "Conv3d",
         "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
@@ -55,7 +55,7 @@ def addressed(group: Sequence[Layer], spared: Sequence[str] | None) -> tuple[lis
     kind, names = group[0].kind, [layer.module for layer in group]
     if len(names) <= NAMES_IN_A_LIST or spared is None or len(spared) > EXCEPTIONS:
         return [*_by_name(names), "    layer = model.get_submodule(name)"], "    "
-    test = f"isinstance(layer, nn.{kind})" if kind in _IN_NN else f'type(layer).__name__ == "{kind}"'
+    test = f"isinstance(layer, nn.{kind})" if kind in IN_NN else f'type(layer).__name__ == "{kind}"'
     if not spared:
         return ["for layer in model.modules():", f"    if {test}:"], "        "
     left_out = ", ".join(f'"{name}"' for name in spared)

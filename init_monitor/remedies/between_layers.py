@@ -35,7 +35,10 @@ def remedy(found: Mapping[int, Passage]) -> str:
             f"Look at what the forward does {place}: take the factor away, or put a normalisation there. A dropout takes the share"
             " to drop, not the share to keep (0.1 to 0.5 is usual)."
         )
-    return f"Look at what the forward does {place}: take the factor away, or put a normalisation there."
+    return (
+        f"Look at what the forward does {place}: take the factor away, or put a normalisation there. A softmax over the wrong dimension"
+        " makes an average over all of it."
+    )
 
 
 def could_be(factor: float) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from init_monitor.analysis.activations import Shape, activation_called
 from init_monitor.analysis.backward_growth import backward_gains, change_over, swallowed_by
 from init_monitor.analysis.between_layers import passages
 from init_monitor.analysis.dtypes import FORMATS
-from init_monitor.analysis.forward_growth import to_blame
+from init_monitor.analysis.forward_growth import accounts_for, to_blame
 from init_monitor.analysis.forward_profile import signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.analysis.learning import Learning
@@ -17,12 +19,13 @@ from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, between_layers, made_by_training, own_scale, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
+    from init_monitor.analysis.forward_profile import Signal
     from init_monitor.records import Column, History, Structure
 
 
@@ -43,7 +46,8 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
     signal, segment = signal_of(history.last, history.structure), change.segment
     measured, healthy = backward_gains(signal, segment)
     off = direction * (log_of(measured) - log_of(healthy))
-    blamed = () if change.silent else to_blame(off, rule.blame_factor)
+    explained = change.silent or direction > 0 or _lies_in_weights(change, signal, off, healthy)
+    blamed = to_blame(off, rule.blame_factor) if explained and not change.silent else ()
     worst = max(blamed, key=lambda i: float(off[i]), default=None)
     trained = (
         worst is not None
@@ -90,6 +94,19 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _lies_in_weights(change: GradientChange, signal: Signal, off: Column, healthy: Column) -> bool:
+    """Say whether half of a fading gradient, in logarithm, is lost in the layers, by weights that could be larger.
+
+    A layer that gets nearly the same gradient everywhere has a small gain whatever its weights are; and one with fewer outputs
+    than inputs sends back fan_out / fan_in of what it gets, if its weights are right for the forward pass.
+    """
+    given = log_of(healthy) - log_of(signal.column(Quantity.EXPECTED_BACKWARD_GAIN, change.segment))
+    fans = [(layer.fan_out, layer.fan_in) for layer in change.segment.layers]
+    narrow = np.array([math.log(a / b) if a and b and a < b else 0.0 for a, b in fans])
+    lost = np.where(np.isfinite(given), np.minimum(off, given + narrow), off)
+    return accounts_for(lost, change.segment, math.log(change.total), -1)
 
 
 def _came_later(change: GradientChange, history: History, direction: int) -> bool:
@@ -212,6 +229,8 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."
         layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+        if change.total > 1 and (factors := own_scale.advice(layers, history)):
+            return factors
         return snippets.advice(sentence, snippets.initialise(layers, among=history.structure))
     at = signal_of(history.last, history.structure).of(change.segment)
     if between := passages(at, change.total, history.last):
@@ -229,7 +248,10 @@ def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
             " with He's initialisation, tanh with Xavier's), or normalisations between the layers."
         )
     if vanishing:
-        return "Add residual connections or normalisations: no single layer is off."
+        return (
+            "Add residual connections or normalisations: no single layer is off. What lies between the layers loses it: look there"
+            " for a mean or a sum with small weights (a softmax over the wrong dimension)."
+        )
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."
     return "Add normalisations, or clip the gradient: no single layer is off."

@@ -14,7 +14,15 @@ from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import gain_source
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, small_branches, snippets
+from init_monitor.remedies import (
+    affected_layers,
+    between_layers,
+    made_by_training,
+    own_scale,
+    phrases,
+    small_branches,
+    snippets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -226,21 +234,28 @@ def _limit(change: DepthChange, at: ForwardProfile) -> list[str]:
     return [f"At this pace it passes {limit} ({size}) after {change.until:.0f} more."]
 
 
+def _initialise(layers: list[Layer], history: History, change: DepthChange, least_blocks: int) -> str:
+    structure = history.structure
+    if change.silent_from is not None:
+        layers = affected_layers.constant_too(layers, history)
+    layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
+    if change.total > 1 and (factors := own_scale.advice(layers, history)):
+        return factors
+    sentence = "Initialise the weights of these layers for the activation that follows them, before training."
+    code = snippets.initialise(layers, among=structure)
+    growing = residual_branches.unnormalised(structure)
+    if len(growing) >= least_blocks:
+        sentence += (
+            " The residual additions are not normalised: start their branches small as well, or they explode next."
+        )
+        code = snippets.together(code, small_branches.start_small(growing, structure))
+    return snippets.advice(sentence, code)
+
+
 def _remedy(layers: list[Layer], history: History, change: DepthChange, least_blocks: int) -> str:
     structure = history.structure
     if change.worst is not None or change.silent_from is not None:
-        if change.silent_from is not None:
-            layers = affected_layers.constant_too(layers, history)
-        layers = affected_layers.off_too(layers, history, direction=1 if change.total > 1 else -1)
-        sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-        code = snippets.initialise(layers, among=structure)
-        growing = residual_branches.unnormalised(structure)
-        if len(growing) >= least_blocks:
-            sentence += (
-                " The residual additions are not normalised: start their branches small as well, or they explode next."
-            )
-            code = snippets.together(code, small_branches.start_small(growing, structure))
-        return snippets.advice(sentence, code)
+        return _initialise(layers, history, change, least_blocks)
     if change.limit is not None:
         return "Use a format with more range for this layer (bfloat16, float32), or a normalisation before it."
     if change.between:
@@ -251,4 +266,9 @@ def _remedy(layers: list[Layer], history: History, change: DepthChange, least_bl
             " them, or multiply each sum by 1/sqrt(2)."
         )
         return snippets.advice(sentence, small_branches.start_small(structure.residuals, structure))
+    if change.total < 1:
+        return (
+            "Put a normalisation between these layers, and look at what happens to the signal between them: a mean over many, a sum"
+            " with small weights (a softmax over the wrong dimension, or over more than one sum's own terms), a factor."
+        )
     return "Put a normalisation between these layers, and look at what happens to the signal between them."

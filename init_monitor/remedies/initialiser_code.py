@@ -27,10 +27,12 @@ class Lines(NamedTuple):
     Attributes:
         weight: with ``{0}`` for the weight.
         bias: with ``{0}`` for the bias and ``{1}`` for the weight; empty where it is to stay.
+        whole: ``weight`` takes the layer, and does all of it.
     """
 
     weight: str
     bias: str = ZERO
+    whole: bool = False
 
 
 def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
@@ -58,7 +60,7 @@ def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
 
 def _written_out(chosen: Initialiser) -> Lines:
     if chosen.recipe == "mirrored_":
-        return Lines(mirrored_code.call(chosen.options))
+        return Lines(f"recipes.{mirrored_code.call(chosen.options, 'mirrored_')}", whole=True)
     if "std" in chosen.options:
         return Lines(f"nn.init.normal_({{0}}, std={chosen.options['std']:.6g})")
     bound = math.sqrt(3 * chosen.variance)

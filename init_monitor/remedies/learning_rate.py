@@ -9,7 +9,7 @@ import numpy as np
 
 from init_monitor.analysis.fitting_rate import BY_LOSS, BY_SIZE, fitting_rate
 from init_monitor.analysis.optimizers import optimizer_code
-from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of
+from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of, paces_of
 from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def rate_of_the_start(history: History) -> Advised:
     """Return the rate that fits the initial weights of a run of which a step was too large; of no value if none was."""
     judged = judged_weights(history)
     for record in history.records:
-        pace = pace_of(record, judged)
+        pace = pace_of(record, judged, history.structure)
         if pace is not None and HEALTHY_UPDATE[1] < pace.low < math.inf:
             advised = _lower(history, pace.low)
             return advised if advised.value >= SMALLEST_SHARE * record.learning_rate else Advised()
@@ -124,7 +124,7 @@ def _is_raised(history: History) -> bool:
 def all_were_small(history: History) -> bool:
     """Say whether the steps were measured and none of them was too large."""
     judged = judged_weights(history)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     return bool(paces) and all(pace.low <= HEALTHY_UPDATE[1] for pace in paces)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.records import Figure, Finding
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
 
 READ = "read_share"
 """Evidence of such a finding alone: what the layer before the place still tells apart."""
+
+
+LOOK = """from init_monitor import check
+
+record = check(model, batch).records[0]
+for name, share in zip(record.names, record.column("between_sample_share")):
+    print(f"{share:8.3g} of the variance lies between samples at {name}")
+# in the forward, line by line, for what is handed over: print(x.float().flatten(1).std(0).max())"""
+"""Shows where the samples become alike: 0 from there on."""
 
 
 class _Rule(Protocol):
@@ -34,6 +45,14 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
     if attention is not None:
         also = f" {attention.shown} gives every sample the same, too, whatever it reads: it attends to nothing that differs."
         first = f"Look at the mask of {attention.shown}: {mask}. Else "
+    if place.codebook is not None:
+        codes = place.codebook.shown
+        spread = math.sqrt(max(0.0, history.last.layer_table.at(place.reads.name, Quantity.VARIANCE)))
+        also += f" {codes} gives the same entry for every sample, too."
+        first += (
+            f"Look at {codes}: one of its entries is the nearest for every sample. Initialise them within what they stand for"
+            f" ({reads} gives a standard deviation of {phrases.number(spread)}), so that different samples find different ones. Else "
+        )
     return Finding(
         rule=rule.name,
         code=rule.code,
@@ -54,7 +73,7 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
             f"{first}{'look' if first else 'Look'} at what stands between {reads} and {layer}: a mean, a softmax or a normalisation"
             " over dimension 0, which is the batch (dim=1 is meant, as a rule); an index to a token or a time step that has not"
             f" seen the rest; {'' if first else mask + '; '}a factor of 0. The weights have no part in it.",
-            "print(x.float().flatten(1).std(0).max())  # of what is handed over, line by line: 0 where the samples are all the same",
+            LOOK,
         ),
         source=rule.source,
     )

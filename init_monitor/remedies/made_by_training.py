@@ -39,6 +39,9 @@ HEAVY = 0.97
 SHRUNK = 3.0
 """Factor from which the weights themselves have shrunk, rather than their response to the input."""
 
+USUAL_DECOUPLED = 0.01
+"""Weight decay that torch gives AdamW (Loshchilov & Hutter 2019): at a rate of 0.001 it takes 1e-5 of a weight per step."""
+
 USUAL_DECAY = 1e-4
 """Weight decay of the ResNets (He et al. 2016): at a rate of 0.1 it takes 1e-5 of a weight per step."""
 
@@ -123,7 +126,7 @@ def _for_what_faded(history: History, weights: Collection[str]) -> str:
         return _left_alone(outside)
     decay = forces.decay_of(history, weights)
     if decay is not None and decay.explained >= MOSTLY:
-        return _less_decay(decay, history)
+        return of_decay(decay, history)
     rate = learning_rate.rate_of_the_start(history)
     if learning_rate.all_were_small(history):
         return _less_of_a_term(history, weights)
@@ -147,11 +150,11 @@ def less_decay(history: History, ratio: float) -> str:
     decay = forces.decay_of(history)
     if decay is None or decay.explained < MOSTLY or not decay.per_step >= MOSTLY * ratio:
         return ""
-    return _less_decay(decay, history)
+    return of_decay(decay, history)
 
 
-def _less_decay(decay: forces.Decay, history: History) -> str:
-    """Return the remedy against weight decay that outweighs the gradient."""
+def of_decay(decay: forces.Decay, history: History) -> str:
+    """Return the remedy against weight decay that outweighs the gradient, in a sentence and in code."""
     last = history.last
     if math.isfinite(decay.per_step):
         does = f"takes {phrases.percent(min(decay.per_step, 1.0))} off each weight per step"
@@ -160,12 +163,13 @@ def _less_decay(decay: forces.Decay, history: History) -> str:
     beside = (
         f" (decay · ‖w‖ is {phrases.times(decay.of_the_gradient)} ‖gradient‖)" if math.isfinite(decay.per_step) else ""
     )
+    usual = USUAL_DECOUPLED if any(name in last.optimizer.casefold() for name in forces.DECOUPLED) else USUAL_DECAY
     sentence = (
         f"Lower the weight decay: the {decay.value:g} of {last.optimizer or 'the optimizer'} {does}{beside}, more than the"
-        f" loss gives back.{FINE} {USUAL_DECAY:g} is usual at this rate, with none on biases and normalisations."
+        f" loss gives back.{FINE} {usual:g} is usual, with none on biases and normalisations."
     )
     code = optimizer_code(last.optimizer, last.learning_rate)
-    return snippets.advice(sentence, code.replace(")  #", f", weight_decay={USUAL_DECAY:g})  #"))
+    return snippets.advice(sentence, code.replace(")  #", f", weight_decay={usual:g})  #"))
 
 
 def _less_of_a_term(history: History, weights: Collection[str]) -> str:

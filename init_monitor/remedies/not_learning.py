@@ -53,9 +53,11 @@ def _outside(names: Sequence[str], history: History, make: MakeFinding) -> Findi
         " requires_grad_(False)."
     )
     holder = names[0].partition("[")[0]
-    attribute = holder.rpartition(".")[2]
-    kind = "nn.Parameter" if holder == names[0] else "nn.ModuleDict" if "['" in names[0] else "nn.ModuleList"
-    code = f"self.{attribute} = {kind}({attribute})  # where {holder} is made, from torch import nn"
+    path, _, attribute = holder.rpartition(".")
+    held = "Parameter" if names[0].endswith("]") else "Module"
+    kind = "Parameter" if holder == names[0] else f"{held}Dict" if "['" in names[0] else f"{held}List"
+    place = f"{snippets.expression(path)}.{attribute}"
+    code = f"from torch import nn\n\n{place} = nn.{kind}({place})  # or where the module makes it"
     return replace(
         make(Severity.WARNING, names, history, message),
         evidence={"parameters": Figure(len(names), "tensors with a gradient that no module registers")},
@@ -75,7 +77,7 @@ def _resting(names: Sequence[str], history: History, make: MakeFinding) -> Findi
         "Let every optimizer step: in manual optimisation call .step() of each one that self.optimizers() gives, after its"
         " backward, or hand these parameters to the one that steps."
     )
-    code = "for optimizer in self.optimizers():\n    optimizer.step()"
+    code = "# in training_step, after the backward:\n# for optimizer in self.optimizers():\n#     optimizer.step()"
     return replace(
         make(Severity.WARNING, names, history, message),
         evidence={"steps": Figure(steps, "steps without one of its optimizer")},

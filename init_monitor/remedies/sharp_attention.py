@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.attention_heads import IN_MODULE, initialised, made_by_weights
+from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies import attention_hooks, learning_rate, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 TWICE = 2.0
 """Factor from which a scale is not the usual one."""
 
-NORMALISE = "q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])  # QK-norm, before q @ k"
-SOFTCAP = "scores = 50.0 * torch.tanh(scores / 50.0)  # a softcap, before the mask and the softmax"
-DIVIDED = "scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])"
-FUSED = "y = F.scaled_dot_product_attention(q, k, v)  # without scale=: it divides by the root of q.shape[-1] itself"
+BOUNDED = """# in the forward of the attention, before the product of queries and keys (QK-norm):
+# q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])
+# or before the mask and the softmax (a softcap):
+# scores = 50.0 * torch.tanh(scores / 50.0)"""
+DIVIDED = """# in the forward of the attention:
+# scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])"""
+FUSED = """# in the forward of the attention, without scale=:
+# y = F.scaled_dot_product_attention(q, k, v)"""
+HOOKED = " The code does the same from outside the forward, on the layers that make {}."
 
 
 def excess(heads: Heads, history: History) -> float:
@@ -113,11 +119,18 @@ def of_the_start(found: Sequence[Heads], history: History) -> str:
                 "Let what multiplies the logits (a temperature, a learned factor) start at 1/√d, or at 1 where queries and keys"
                 " are normalised; keep it below a bound while it is learned.",
             )
-        if attention.function == "softmax":
-            return snippets.advice("Divide the logits by the square root of the dimension they sum over.", DIVIDED)
-        return snippets.advice(
-            "Leave the scale of the logits at 1/√d, which is what the function takes by itself.", FUSED
+        alike = [one for one in found if math.isclose(excess(one, history), factor, rel_tol=0.01)]
+        code = attention_hooks.dividing(alike, factor, structure)
+        written = attention.function == "softmax"
+        sentence = (
+            "Divide the logits by the square root of the dimension they sum over, where they are made:"
+            " scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])."
+            if written
+            else "Leave the scale of the logits at 1/√d, which scaled_dot_product_attention takes by itself, without scale=."
         )
+        if code:
+            return snippets.advice(sentence + HOOKED.format("the queries"), code)
+        return snippets.advice(sentence, DIVIDED if written else FUSED)
     if loud := _received(worst, history):
         return _smaller_input(*loud, history)
     layers = list({layer.name: layer for one in found for layer in initialised(one.attention, structure)}.values())
@@ -128,7 +141,7 @@ def of_the_start(found: Sequence[Heads], history: History) -> str:
     )
 
 
-def of_training(found: Sequence[Heads]) -> str:
+def of_training(found: Sequence[Heads], history: History) -> str:
     """Return what to do about logits that grew."""
     capped = all(one.attention.normalised for one in found)
     if capped:
@@ -136,11 +149,20 @@ def of_training(found: Sequence[Heads]) -> str:
             "Queries are normalised, so what grew is the factor behind that (a learned scale, a temperature): bound it, leave it"
             " out of weight decay's reach only where it needs to grow, and lower its learning rate."
         )
-    return snippets.advice(
+    sentence = (
         "Normalise queries and keys before their product (QK-norm), which bounds the logits whatever the weights become. Where the"
-        " network has to stay as it is: a lower learning rate with a longer warm-up, or a softcap on the logits.",
-        f"{NORMALISE}\n# or\n{SOFTCAP}",
+        " network has to stay as it is: a lower learning rate with a longer warm-up, or a softcap on the logits."
     )
+    code = attention_hooks.normalising(found, history.structure)
+    if not code:
+        return snippets.advice(sentence, BOUNDED)
+    sentence += HOOKED.format("queries and keys")
+    rate = learning_rate.rate_of_the_start(history)
+    if rate.value * learning_rate.CLEAR <= history.last.learning_rate:
+        sentence += f" The steps are too large as well: lower the learning rate to about {rate.value:g}.{rate.reason}"
+        slower = optimizer_code(history.last.optimizer, rate.value)
+        code = "\n\n".join([code, slower.removeprefix("import torch\n\n") if "import torch\n" in code else slower])
+    return snippets.advice(sentence, code.rstrip())
 
 
 def names_of(found: Sequence[Heads], structure: Structure) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from init_monitor.analysis import mirrored_code
 from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.initialiser_choice import choice_for
+from init_monitor.analysis.mirrored_chains import LEAST
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Structure
+from init_monitor.remedies import computed_weights
 from init_monitor.remedies.addressing import addressed, expression
 from init_monitor.remedies.initialiser_code import ZERO, Lines, lines_of, recurrent_lines
 
@@ -22,8 +23,14 @@ __all__ = ["ZERO", "advice", "expression", "initialise", "together"]
 ONE_LINE_EACH = 3
 """Up to this many layers get a line each, which a person can check one by one."""
 
-HEAD = "from torch import nn\n\n"
-DRAWS_PAIRS = f"\n{mirrored_code.FUNCTION}\n\n\n"
+BLANK = "\n"
+HEAD = f"from torch import nn\n{BLANK}"
+RECIPES = "from init_monitor import recipes\n"
+PAIRS = f" In a plain chain of {LEAST} rectifiers or more kaiming_normal_ makes all samples alike; mirrored_ passes the whole signal on."
+IN_ORDER = """# in each step of the loop:
+# optimizer.zero_grad()
+# loss.backward()
+# optimizer.step()"""
 NOTHING = Structure()
 """A network of which nothing is known."""
 
@@ -47,8 +54,9 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
         if layer not in recurrent:
             lines = Lines(recipe) if recipe else lines_of(choice_for(layer, among), layer)
             groups.setdefault((lines, _own_name(layer, layer.weight), layer.kind), []).append(layer)
+    computed = [] if recipe else computed_weights.lines_of(meant)
     if not weights:
-        return ""
+        return _with_import(["\n".join(computed)]) if computed else ""
     few = len(weights) <= ONE_LINE_EACH
     code: list[str] = []
     named = {module for module, _ in weights}
@@ -63,7 +71,7 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
             code += _loop(group, lines, weight, spared)
     for layer in recurrent:
         code += recurrent_lines(layer, expression(layer.module))
-    return _with_import(["\n".join(code)])
+    return _with_import(["\n".join(code + computed)])
 
 
 def together(*codes: str) -> str:
@@ -72,18 +80,21 @@ def together(*codes: str) -> str:
     >>> together("", "from torch import nn\n\na = 1", "from torch import nn\n\nb = 2").splitlines()
     ['from torch import nn', '', 'a = 1', 'b = 2']
     """
-    bodies = [code.removeprefix(HEAD).removeprefix(DRAWS_PAIRS) for code in codes if code]
+    bodies = [code.removeprefix(RECIPES).removeprefix(HEAD).removeprefix(BLANK) for code in codes if code]
     return _with_import(bodies) if bodies else ""
 
 
 def _with_import(bodies: Iterable[str]) -> str:
-    """Return code below what it needs: the import, and the function for mirrored pairs where it is called."""
+    """Return code below the imports that it needs."""
     body = "\n".join(bodies)
-    return f"{HEAD}{DRAWS_PAIRS if 'mirrored(' in body else ''}{body}"
+    named = "recipes." in body
+    alone = named and "nn." not in body
+    return f"{RECIPES if named else ''}{BLANK if alone else HEAD}{body}"
 
 
 def advice(sentence: str, code: str = "") -> str:
     """Join a sentence and its code the way a finding carries them."""
+    sentence += PAIRS if "recipes.mirrored_(" in code else ""
     return f"{sentence}\n\n{code}" if code else sentence
 
 
@@ -94,6 +105,8 @@ def _own_name(layer: Layer, parameter: str) -> str:
 
 def _one(layer: Layer, lines: Lines, weight: str) -> list[str]:
     module = expression(layer.module)
+    if lines.whole:
+        return [lines.weight.format(module)]
     code = [lines.weight.format(f"{module}.{weight}")]
     if layer.bias and lines.bias:
         code.append(lines.bias.format(f"{module}.{_own_name(layer, layer.bias)}", f"{module}.{weight}"))
@@ -103,6 +116,8 @@ def _one(layer: Layer, lines: Lines, weight: str) -> list[str]:
 def _loop(group: Sequence[Layer], lines: Lines, weight: str, spared: Sequence[str] | None) -> list[str]:
     biases = {_own_name(layer, layer.bias) for layer in group} - {""}
     code, indent = addressed(group, spared)
+    if lines.whole:
+        return [*code, indent + lines.weight.format("layer")]
     code.append(indent + lines.weight.format(f"layer.{weight}"))
     for bias in sorted(biases) if lines.bias else ():
         filled = lines.bias.format(f"layer.{bias}", f"layer.{weight}")

@@ -26,10 +26,11 @@ class Cause(NamedTuple):
     remedy: str
 
 
-SCHEDULE = """return {
-    "optimizer": optimizer,
-    "lr_scheduler": {"scheduler": schedule, "interval": "step"},  # Lightning's default is "epoch"
-}"""
+SCHEDULE = """# at the end of configure_optimizers:
+# return {
+#     "optimizer": optimizer,
+#     "lr_scheduler": {"scheduler": schedule, "interval": "step"},  # Lightning's default is "epoch"
+# }"""
 
 SPENT = snippets.advice(
     "Look at what the schedule counts: one made for epochs ends after as many batches if it is stepped with every batch"
@@ -72,7 +73,7 @@ _ZEROED = Cause(
     snippets.advice(
         "Zero the gradients before backward or after the step, never between the two: call zero_grad(), backward() and step() in"
         " this order.",
-        "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+        snippets.IN_ORDER,
     ),
 )
 

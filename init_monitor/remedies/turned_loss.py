@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
+from init_monitor.analysis.stillness import has_no_gradient
 from init_monitor.analysis.turning import broken_weights, lead_up, lost_epsilon
+from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, phrases
 
 if TYPE_CHECKING:
@@ -61,6 +65,15 @@ def _by_the_update_before(first: int, history: History) -> Turned | None:
     return Turned(why, _look_at(f"the batch of step {first - 1}", history))
 
 
+def _of_nothing(first: int, history: History) -> bool:
+    """Say whether the loss of a step averages over nothing: it is NaN although all numbers are finite, and nothing hangs on it."""
+    at = next((record for record in history.records if record.step == first), None)
+    if at is None or not at.parameter_names or not has_no_gradient(at):
+        return False
+    spread = at.layer_table.column(Quantity.ABS_MAX)
+    return bool(np.isfinite(spread[~np.isnan(spread)]).all() and np.isfinite(spread).any() and not broken_weights(at))
+
+
 def _is_measured(step: int, history: History) -> bool:
     return any(record.step == step for record in history.records)
 
@@ -90,6 +103,8 @@ def also_broken(first: int, history: History) -> str:
 
 
 def _told(came: LeadUp, first: int, history: History) -> str:
+    if _of_nothing(first, history):
+        return "What the network gave is finite, and its gradient is exactly 0: the loss is a mean over nothing, 0 divided by 0."
     if not came.known:
         return "No loss was finite before."
     if came.rose:
@@ -109,6 +124,17 @@ def _remedy(came: LeadUp, first: int, history: History) -> tuple[str, str]:
         remedy = learning_rate.advice("Lower the learning rate", history, learning_rate.before_it_rose(history), back)
         sentence, _, code = remedy.partition("\n\n")
         return sentence, code
+    if _of_nothing(first, history):
+        return (
+            (
+                "Look at the targets: cross-entropy leaves out those of ignore_index (-100 by default), and here that is all of them; or"
+                " a mask leaves nothing over, or the batch is empty. Where that may happen, divide by the count, but at least by 1."
+            ),
+            (
+                "# where the loss is made:\n"
+                '# loss = F.cross_entropy(logits, targets, reduction="sum") / (targets != -100).sum().clamp(min=1)'
+            ),
+        )
     if not came.known:
         return _look_at("the batches", history)
     if _is_measured(first - 1, history):

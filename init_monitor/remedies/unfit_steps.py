@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis import slowness
-from init_monitor.analysis.fitting_rate import BY_SIZE, fitting_rate
-from init_monitor.analysis.learning import CLEAR, LONG, Learning, course_of, learning_of, learns_well, plays
+from init_monitor.analysis import forces
+from init_monitor.analysis.fitting_rate import BY_SIZE
+from init_monitor.analysis.learning import LONG, Learning, learning_of, learns_well
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of, optimizer_code
-from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of
+from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weights_of
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, made_by_training, outsized_loss, phrases, snippets
+from init_monitor.remedies import (
+    learning_rate,
+    made_by_training,
+    optimizer_memory,
+    outsized_loss,
+    phrases,
+    snippets,
+    unfit_rates,
+    weighted_away,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +36,12 @@ if TYPE_CHECKING:
 
 AT_STEP, PILED_UP = "at_step", "gradient_growth"
 """Evidence of the finding about one step that is alone (which it was), and of gradients that are never zeroed."""
+
+LOST = (
+    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a temperature"
+    " whose square is missing, a half-precision gradient that was never scaled; or a clip to a norm far below the gradient's."
+)
+"""What to do about a gradient that was lost before it arrived."""
 
 PILED = 2.0
 """Factor by which gradients that are never zeroed have grown when it is told: a sum of ten that agree is ten times one."""
@@ -43,14 +58,6 @@ REPLACES = 1.0
 ALONE = 100.0
 """Factor of one step that is alone over the median step after it: a schedule falls step by step, and a first step of Adam is a few
 times one. The steps right after it may be large, too: they go by the gradients of what it made."""
-
-FIRST_STEPS, FEW_LARGE = 10, 2
-"""First steps, the default dense start, and how many of them have to be large: the first one of Adam moves every weight by its rate,
-whatever the gradient."""
-
-FAR_BELOW = 100.0
-"""Factor by which a rate is below the one that fits from which it is not careful but far off: what fits is a third of the loss in one
-step, and the rates at which a training does well span one decade and a half around it."""
 
 DROPPED = 10.0
 """Factor by which the learning rate of such a step was larger for that to be its cause."""
@@ -77,12 +84,15 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         make: makes a finding of history, severity, message and evidence.
     """
     return (
-        _alone(history, judged, make)
-        or _never_recovered(history, judged, make)
-        or _creeps(history, judged, make)
+        _decayed(history, make)
+        or _alone(history, judged, make)
+        or unfit_rates.never_recovered(history, judged, make)
+        or unfit_rates.creeps(history, judged, make)
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)
+        or weighted_away.found(history, judged, make)
+        or optimizer_memory.found(history, judged, make)
     )
 
 
@@ -106,15 +116,33 @@ def piled_up(history: History, make: MakeFinding) -> Finding | None:
         expected={"gradient_growth": Figure(1.0, "×, or less")},
         remedy=snippets.advice(
             "Zero the gradients in every step: call optimizer.zero_grad() before backward.",
-            "optimizer.zero_grad()\nloss.backward()\noptimizer.step()",
+            snippets.IN_ORDER,
         ),
+    )
+
+
+def swallowed(record: StepRecord) -> str:
+    """Return what swallows most of a step."""
+    adds = epsilon_of(record.optimizer) is not None
+    return "its eps is far larger than the gradient" if adds else "the gradient is clipped to next to nothing"
+
+
+def whole_steps(history: History, short: float) -> str:
+    """Return what to do where ``short`` is left of the step that rate and gradient give."""
+    if epsilon_of(history.last.optimizer) is not None:
+        return smaller_epsilon(history, short)
+    norm = _gradient_of(history.records[0])
+    return snippets.advice(
+        f"Clip at a typical gradient norm (it was {phrases.number(norm)} at step {history.records[0].step}), or not at all; if a loss scale"
+        " is divided out by hand, do it once.",
+        learning_rate.CLIP,
     )
 
 
 def smaller_epsilon(history: History, short: float) -> str:
     """Return what to do where an epsilon far above the gradient swallows Adam's steps, of which ``short`` is left."""
     record, epsilon = history.last, epsilon_of(history.last.optimizer) or 0.0
-    pace = pace_of(record, judged_weights(history))
+    pace = pace_of(record, judged_weights(history), history.structure)
     # A rate that was raised to make up for the epsilon would be far too large without it.
     full = pace.high / short if pace is not None else math.nan
     rate = record.learning_rate * min(1.0, BY_SIZE / full) if full > 0 else record.learning_rate
@@ -129,7 +157,7 @@ def smaller_epsilon(history: History, short: float) -> str:
 
 def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
     """Return the finding about one step far larger than all that followed, since which the loss has stood still."""
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     largest = max(paces, key=lambda pace: pace.low if math.isfinite(pace.low) else -1.0, default=None)
     if largest is None or not largest.low >= BY_SIZE or learning_of(history) is not Learning.LEVEL:
         return None
@@ -162,62 +190,32 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     )
 
 
-def _never_recovered(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
-    """Return the finding about first steps above what is usual, from which the loss has not come back below where it began."""
-    early = [record for record in history.records if record.step < FIRST_STEPS]
-    paces = [pace for record in early if (pace := pace_of(record, judged)) is not None]
-    large = [pace for pace in paces if HEALTHY_UPDATE[1] < pace.low < math.inf]
-    course = course_of(history.losses)
-    if history.records[0].step > 0 or len(large) < FEW_LARGE or history.last.step < 2 * LONG - 1:
+def _decayed(history: History, make: MakeFinding) -> Finding | None:
+    """Return the finding about weight decay that has taken most of the weights, or of what normalisations scale by, from a loss that stands."""
+    if history.records[0].step > 0 or learning_of(history) is not Learning.LEVEL:
         return None
-    if learning_of(history) is not Learning.LEVEL or not course.last >= course.start:
+    sets = {"weights": weights_of(history.structure), "scales of the normalisations": _scales_of(history)}
+    lost = {what: forces.shrinking(history, names) for what, names in sets.items() if names}
+    what = max(lost, key=lambda one: lost[one] if lost[one] > 0 else 0.0, default="")
+    decay = forces.decay_of(history, sets[what]) if what else None
+    if decay is None or not lost[what] >= made_by_training.SHRUNK or decay.explained < made_by_training.MOSTLY:
         return None
-    typical = median([pace.low for pace in large])
+    began, factor = history.records[0].step, lost[what]
     message = (
-        f"In {len(large)} of the first {len(paces)} sampled steps the median layer changed by {phrases.part(typical)} its own size,"
-        f" more than is usual, and the loss has not come below where it began ({phrases.number(course.start)},"
-        f" {phrases.number(course.last)} now)."
+        f"Weight decay outweighs the loss, which has not left its level: the {what} have become {phrases.times(factor)} smaller than at"
+        f" step {began}, and nothing restores them."
     )
-    measured = {
-        "update_ratio": Figure(typical, "‖Δw‖/‖w‖ per step"),
-        "records": Figure(len(large), f"of the first {len(paces)} sampled steps"),
-        "at_step": Figure(large[0].record.step, "the first step that was that large"),
-    }
     return replace(
-        make(history, Severity.WARNING, message, measured),
-        expected={"update_ratio": Figure(HEALTHY_UPDATE[1], "‖Δw‖/‖w‖ per step, or less")},
-        remedy=learning_rate.slower(history, typical),
+        make(history, Severity.WARNING, message, {"shrinking": Figure(factor, f"× since step {began}")}),
+        expected={"shrinking": Figure(1.0, "×, about")},
+        remedy=made_by_training.of_decay(decay, history),
     )
 
 
-def _creeps(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
-    """Return the finding about a loss that creeps at a rate far below the one that fits weights which have gone nowhere yet."""
-    first, last = history.records[0], history.last
-    rates = [record.learning_rate for record in history.records]
-    if first.step > 0 or last.step < 2 * LONG - 1 or plays(history.records) or not 0 < last.learning_rate <= rates[0]:
-        return None
-    fitting, course = fitting_rate(history), course_of(history.losses)
-    if not (fitting.agreed and fitting.value >= FAR_BELOW * max(rates) and course.fall < CLEAR):
-        return None
-    if learning_of(history) is not Learning.LEARNS:
-        return None  # it does not even creep: steps without effect are another finding
-    if not slowness.is_as_drawn(first, history.structure, judged):
-        return None  # what was trained before is tuned with care
-    if not slowness.way_of(history, judged) < slowness.TRAVELLED:
-        return None
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
-    typical, below = median([pace.high for pace in paces]), fitting.value / max(rates)
-    message = (
-        f"{last.optimizer} at a learning rate of {phrases.number(max(rates))}: the loss creeps ({phrases.number(course.start)} at the"
-        f" start, {phrases.number(course.last)} after {phrases.count(course.known, 'step')}), and the rate is 1/"
-        f"{phrases.number(below)} of the one that fits the initial weights. The median layer changes by"
-        f" {phrases.part(typical)} its own size per step."
-    )
-    return replace(
-        make(history, Severity.WARNING, message, {"update_ratio": Figure(typical, "‖Δw‖/‖w‖ per step")}),
-        expected={"update_ratio": Figure(typical * below, "‖Δw‖/‖w‖ per step, at the rate that fits")},
-        remedy=learning_rate.faster(history, typical),
-    )
+def _scales_of(history: History) -> frozenset[str]:
+    """Return the weights that normalisations scale by."""
+    layers = history.structure.layers
+    return frozenset(layer.weight for layer in layers if layer.role is Role.NORMALISATION and layer.weight)
 
 
 def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
@@ -226,7 +224,7 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
     if epsilon_of(last.optimizer) is not None or not made_by_training.HEAVY <= last.momentum < 1 or steps < LONG:
         return None
     memory = 1 / (1 - last.momentum)
-    paces = [pace for record in history.records if (pace := pace_of(record, judged)) is not None]
+    paces = paces_of(history.records, judged, history.structure)
     pulls = [pace.pull for pace in paces if math.isfinite(pace.pull)]
     final = last.learning_rate * median(pulls) * memory if pulls else math.nan
     if not final >= REPLACES or memory < steps or learns_well(history):

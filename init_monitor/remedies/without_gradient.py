@@ -38,6 +38,12 @@ TOLD = {
         "Call these modules in the forward, outside torch.no_grad(); or remove them, or freeze them with"
         " requires_grad_(False).",
     ),
+    Why.NEVER_CHOSEN: Told(
+        "Others of their list ran, now these, now those, and so many that were never chosen are not so by chance: what chooses sends"
+        " every sample to the same few.",
+        "Let the router tell the samples apart: normalise what it receives (LayerNorm), and add a loss term that balances how often"
+        " each module is chosen (8 · Σ share · probability for 8 of them), or noise to its logits at first.",
+    ),
 }
 
 COPY = Told(

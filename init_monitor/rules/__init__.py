@@ -28,6 +28,7 @@ from init_monitor.rules.saturation import Saturation as Saturation
 from init_monitor.rules.silent_branch import SilentBranch as SilentBranch
 from init_monitor.rules.standstill import Standstill as Standstill
 from init_monitor.rules.symmetry import Symmetry as Symmetry
+from init_monitor.rules.unused_rows import UnusedRows as UnusedRows
 from init_monitor.rules.update_ratio import UpdateRatio as UpdateRatio
 from init_monitor.rules.vanishing_activations import VanishingActivations as VanishingActivations
 from init_monitor.rules.vanishing_gradients import VanishingGradients as VanishingGradients
@@ -56,6 +57,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     InputScale(),
     SampleCollapse(),
     OutputScale(),
+    UnusedRows(),
     LossPlateau(),
     LossDivergence(),
 )

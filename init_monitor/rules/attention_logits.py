@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from init_monitor.analysis import paths
 from init_monitor.analysis.attention_heads import heads_at, makers_of
 from init_monitor.analysis.bounded import is_fresh
+from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases, sharp_attention
@@ -67,6 +68,7 @@ class AttentionLogits:
     yields_to: ClassVar[tuple[str, ...]] = (
         "IM101", "IM401", "IM502", "IM503", "IM601", "IM603", "IM604", "IM701",
     )  # fmt: skip
+    follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = (
         "Vaswani et al. 2017, 'Attention is all you need', 3.2.1; Zhai et al. 2023, 'Stabilizing Transformer training by preventing"
         " attention entropy collapse'; Dehghani et al. 2023, 'Scaling vision Transformers to 22 billion parameters', section 2"
@@ -188,7 +190,7 @@ class AttentionLogits:
                 "growth": Figure(factor, "times that of the first record"),
             },
             expected={"logit_max": Figure(self.range, "or less")},
-            remedy=sharp_attention.of_training(found),
+            remedy=sharp_attention.of_training(found, history),
             source=self.source,
         )
 

@@ -83,7 +83,8 @@ class DeadReLU:
         records: sampled steps in a row that must show that.
         rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
         alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
-            them: rounding alone leaves 1e-7.
+            them: rounding alone leaves 1e-7. Each step then shows a unit one sample, however often, and half of the units have
+            never seen it above 0: only a layer that is off as a whole is told.
     """
 
     code: ClassVar[str] = "IM301"
@@ -115,6 +116,7 @@ class DeadReLU:
             if not units.by_chance(deviations=self.chance_deviations, matched=self.matched)
             and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
+        seen = [units for units in seen if units.dead >= 1 or not _sees_one_sample(units, history, self.alike)]
         seen = _without_those_behind(seen, history, self.alike)
         severe = [units for units in seen if units.at_least >= min(self.critical, 1.0) or self._is_off(units)]
         mild = [units for units in seen if units not in severe and units.at_least >= self.warning]
@@ -264,14 +266,25 @@ def _without_those_behind(seen: Sequence[RectifierUnits], history: History, alik
     if not off:
         return list(seen)
     reached = paths.behind([min(off, key=lambda layer: layer.depth).name], history.structure)
-    table = history.last.layer_table
 
     def follows(units: RectifierUnits) -> bool:
-        fed = feeding(units.layer, history.structure)
         above = units.layer.depth > min(layer.depth for layer in off) and units.layer.name in reached
-        return above and fed is not None and table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE) <= alike
+        return above and _sees_one_sample(units, history, alike)
 
     return [units for units in seen if not follows(units)]
+
+
+def _sees_one_sample(units: RectifierUnits, history: History, alike: float) -> bool:
+    """Say whether what a rectifier receives was the same for every sample of a step, in at least half of the window."""
+    fed = feeding(units.layer, history.structure)
+    if fed is None:
+        return False
+    shares = [
+        record.layer_table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE)
+        for record in history.records
+        if fed.name in record.names
+    ]
+    return 2 * sum(share <= alike for share in shares) >= max(1, len(shares))
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

@@ -6,8 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from init_monitor.analysis.degenerate import Cause, Degenerate, ends_the_network, lasting
+from init_monitor.analysis.degenerate import (
+    Cause,
+    Degenerate,
+    ends_the_network,
+    is_the_only_way,
+    lasting,
+    over_two_values,
+)
 from init_monitor.analysis.gradient_flow import parameters_of
+from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases
@@ -26,7 +34,7 @@ class DegenerateLayer:
     """IM503: a layer gives one and the same output for every input, because of how it was built.
 
     A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
-    bias), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
+    bias) or a batch norm over two values per channel (they become 1 and -1), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
     off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where
     nothing of the input arrives at the end of the network, or where most parameters get no gradient because of it. Attention over
     a single position hands on what it weighs; where no weight is left without a gradient by that, it is information.
@@ -67,6 +75,8 @@ class DegenerateLayer:
         found = [
             one for one in lasting(recent, history.structure) if self._counts(one, history, seen=len(recent) == needed)
         ]
+        if history.last.optimizer and len(history.records) >= needed:
+            found += over_two_values(history)  # a check may be given fewer samples than the training
         for cause in Cause:
             if same := [one.layer for one in found if one.cause is cause]:
                 yield self._finding(cause, same, history)
@@ -89,8 +99,9 @@ class DegenerateLayer:
         message = f"{first.name} ({first.kind}) {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
         if idle > 0:
             message += f" {phrases.percent(idle)} of the trainable elements lie before it and get no gradient."
-        passes = cause is Cause.ONE_PLACE and not ends and idle == 0 and not first.direct
-        if passes:
+        passes = cause is Cause.TWO_VALUES and self._harmless(layers, history)
+        passes |= cause is Cause.ONE_PLACE and not ends and idle == 0 and not first.direct
+        if passes and cause is Cause.ONE_PLACE:
             message += (
                 " What it weighs passes all the same, and every weight before it gets a gradient: nothing is lost."
             )
@@ -99,15 +110,24 @@ class DegenerateLayer:
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.INFO if passes else Severity.CRITICAL if critical else Severity.WARNING,
+            severity=Severity.INFO
+            if passes
+            else Severity.CRITICAL
+            if critical and cause is not Cause.TWO_VALUES
+            else Severity.WARNING,
             layers=tuple(layer.name for layer in layers),
             step=history.last.step,
             message=message,
             evidence={name: figure for name, figure in evidence.items() if math.isfinite(figure)},
             expected={"variance": Figure(1.0, "about")} if cause is Cause.ONE_VALUE else {},
-            remedy=_ONE_POSITION if passes else _remedy(cause, first, ends=ends),
+            remedy=_ONE_POSITION if passes and cause is Cause.ONE_PLACE else _remedy(cause, first, ends=ends),
             source=self.source,
         )
+
+    def _harmless(self, layers: Sequence[Layer], history: History) -> bool:
+        """Say whether the run learns all the same, or what such norms take away goes past them."""
+        past = not any(is_the_only_way(layer, history.structure) for layer in layers)
+        return past or learning_of(history) is Learning.LEARNS
 
     def _nothing_arrives(self, layer: Layer, history: History) -> bool:
         """Say whether the samples look the same to the last layer with weights behind ``layer``."""
@@ -144,6 +164,11 @@ def _said(cause: Cause, value: float) -> str:
         return (
             "normalises groups of a single value: without its mean nothing is left, so the output is the layer's bias"
             " for every input, and no gradient passes."
+        )
+    if cause is Cause.TWO_VALUES:
+        return (
+            "has two values per channel to normalise (a batch of 2 with one position each): whatever they are, the larger becomes 1"
+            " and the smaller -1, so that only their order passes, and next to no gradient."
         )
     if cause is Cause.DROPS_ALL:
         return "drops everything: p is the share that is dropped, not the share that is kept, and it is 1."
@@ -186,6 +211,10 @@ _INSIDE = {
     Cause.ONE_VALUE: (
         "Remove this normalisation, or move it to where it has more than one value to normalise: before the layer that"
         " leaves a single feature."
+    ),
+    Cause.TWO_VALUES: (
+        "Take a normalisation that does not look at the batch (LayerNorm, or GroupNorm before the pooling), or larger batches;"
+        " accumulating gradients does not make them larger for a batch norm."
     ),
     Cause.DROPS_ALL: "Give the dropout the share to be dropped: Dropout(p=0.1) keeps 90 %.",
     Cause.OFF: (

@@ -157,7 +157,7 @@ class InputScale:
         if growth_of(history)[0] >= made_by_training.OVERTURNED:
             return Severity.CRITICAL
         judged = judged_weights(history)
-        paces = [pace_of(record, judged) for record in history.records[-self.latest :]]
+        paces = [pace_of(record, judged, history.structure) for record in history.records[-self.latest :]]
         over = sum(pace is not None and pace.low > self.too_large for pace in paces)
         return Severity.WARNING if over >= self.records else None
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis.consequences import SIGNAL
-from init_monitor.analysis.learning import CLEAR, DROWNS, SURE, course_of, guessing_loss, is_still_guessing, plays
+from init_monitor.analysis.learning import DROWNS, SURE, course_of, guessing_loss, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import learning_rate, phrases, snippets, turned_loss
+from init_monitor.remedies import odd_losses, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,8 @@ class LossDivergence:
     """IM802: the loss is NaN or infinite and stays so, lies far above where it began and does not come back, or falls without end.
 
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
-    told. A loss that had fallen and is that of guessing again is a warning. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
+    told. A loss that had fallen and is that of guessing again, or is back at its start where no gradient is left, is a warning, and so
+    is one that jumps far up and far below 0 over and over, or falls below 0 faster and faster. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
     after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
     **Why.** From there on nothing is learned; NaN in a weight never goes away.
@@ -52,6 +53,8 @@ class LossDivergence:
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
             above it is a warning: no classifier has to be worse than an untrained one.
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
+        slope_left: part of the first record's gradient at or below which a loss that is back at its start cannot come down again: a
+            network that has only forgotten begins anew, with a gradient of the size it began with.
     """
 
     code: ClassVar[str] = "IM802"
@@ -70,6 +73,7 @@ class LossDivergence:
     grown: float = 5.0
     worse: float = 1.1
     worse_steps: int = 90
+    slope_left: float = 0.03
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -77,8 +81,10 @@ class LossDivergence:
             self._broken(history)
             or self._rising(history)
             or self._worse(history)
-            or self._undone(history)
+            or odd_losses.undone(self, history)
             or self._bottomless(history)
+            or odd_losses.falling_faster(self, history)
+            or odd_losses.jumping(self, history)
         )
         if found is not None:
             yield found
@@ -134,45 +140,6 @@ class LossDivergence:
             evidence={"loss": Figure(course.last, "over the last steps")},
             expected={"loss": Figure(guess, "by guessing, or less")},
             remedy=turned_loss.rising(history),
-            source=self.source,
-        )
-
-    def _undone(self, history: History) -> Finding | None:
-        """Return the finding about a loss that had fallen, and is that of guessing again, all at once."""
-        course, losses = course_of(history.losses), history.losses
-        guessing = math.isfinite(course.newest) and is_still_guessing(course, history.structure)
-        if not guessing or plays(history.records):
-            return None
-        values = losses.values.astype(np.float64)
-        known = np.isfinite(values)
-        steps, values = losses.steps[known], values[known]
-        latest = values[-self.steps :]
-        if len(values) < 3 * self.steps:
-            return None
-        # The lowest level of as many steps, before the latest ones.
-        windows = np.lib.stride_tricks.sliding_window_view(values[: -self.steps], self.steps)[:: self.steps // 2]
-        low = float(np.median(windows, axis=1).min())
-        half = (low + course.last) / 2
-        if low > (1 - CLEAR) * course.last or latest.min() <= half:
-            return None
-        leap = int(steps[np.flatnonzero(values <= half)[-1] + 1])
-        return Finding(
-            rule=self.name,
-            code=self.code,
-            severity=Severity.WARNING,
-            layers=(),
-            step=max(history.last.step, int(losses.steps[-1])),
-            message=(
-                f"What was learned is lost: the loss had fallen to {phrases.number(low)}, and since step {leap} it is that of"
-                f" guessing ({phrases.number(course.last)})."
-            ),
-            evidence={"loss": Figure(course.last, "over the last steps")},
-            expected={"loss": Figure(low, "as it was before")},
-            remedy=snippets.advice(
-                f"Look at step {leap}: a learning rate that rises there, a batch unlike the others, a gradient that was not"
-                " clipped. Go back to a checkpoint from before it.",
-                learning_rate.CLIP,
-            ),
             source=self.source,
         )
 

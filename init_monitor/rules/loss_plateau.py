@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EVERY_OTHER = (
     "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM402", "IM501", "IM502", "IM503",
-    "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM802",
+    "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM704", "IM802",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.chosen import never_chosen
 from init_monitor.analysis.gradient_flow import (
     Executed,
     Why,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Structure
 
 DEAD = "IM301"
+
+_NEVER_RAN = frozenset({Why.UNUSED, Why.NEVER_CHOSEN})
 
 
 class _Idle(NamedTuple):
@@ -62,6 +65,7 @@ class NoGradient:
             of the steps is without a gradient in the first eight with a probability of 0.4 %; layers are rarely dropped in
             more than a fifth.
         rare_records: the same for a module that never ran while similar ones did: an expert may not be chosen for long.
+        rare_steps: or optimizer steps, where so many of a list were never chosen that it is not by chance.
         most: share of the trainable elements without a gradient from which it is critical: hardly anything of the network trains.
         small: share up to which a part that never ran is information: a pooler or an auxiliary head that came with the model
             (5 % in ALBERT, whose layers share their weights) harms nothing. A copy of a part that learns (a target network, a
@@ -77,6 +81,7 @@ class NoGradient:
 
     least_records: int = 8
     rare_records: int = 20
+    rare_steps: int = 50
     most: float = 0.5
     small: float = 0.1
 
@@ -133,11 +138,15 @@ class NoGradient:
         }
         learning = frozenset(record.parameter_names) - frozenset(silent)
         left |= {x.bias for x in history.structure.layers if x.bias and x.weight in learning}
-        idle = []
+        idle, dead = [], frozenset[str]()
+        if record.step - history.records[0].step >= self.rare_steps:
+            dead = never_chosen(silent, [one for one in history.records if one.parameter_names])
         for name, rest in silent.items():
             if rest.zero and name in left:
                 continue  # among them biases that cancel, where outputs are compared with each other
             why = executed.why(name, record, zero=rest.zero)
+            if name in dead and not executed.runs(name):
+                why = Why.NEVER_CHOSEN
             if why is Why.UNUSED and rest.records < self.rare_records and has_learning_twin(name, record):
                 continue  # an expert that was not chosen yet
             idle.append(_Idle(name, why, rest.records, counts.get(name, 0.0) / total))
@@ -180,7 +189,7 @@ class NoGradient:
             severity = Severity.INFO
         elif why in {Why.DETACHED, Why.CUT} and everywhere >= self.most:
             severity = Severity.CRITICAL
-        elif (why is Why.LOOSE and share < self.most) or (why is Why.UNUSED and share < self.small):
+        elif (why is Why.LOOSE and share < self.most) or (why in _NEVER_RAN and share < self.small):
             severity = Severity.INFO
         told = COPY if severity is Severity.INFO and why is Why.DETACHED else TOLD[why]
         verb = "has" if len(names) == 1 else "have"

@@ -35,6 +35,8 @@ class NonFinite:
     """IM601: the first layer with NaN or ±Inf, in the order in which values are computed: forward, backward, weights.
 
     Forward and in weights it is critical; in gradients under a loss scale it is information, because the scaler skips that step.
+    So is a gradient between layers of which no parameter shows anything when the optimizer steps: a program that scales its loss
+    by hand leaves such a batch out.
 
     Non-finite values without consequence (logits that the network masks with -inf; the loss and every gradient are finite) are
     information as well.
@@ -109,6 +111,9 @@ class NonFinite:
             return None
         i = int(bad[-1])
         severity, excuse = self._gradient_severity(history, Quantity.GRADIENT_NONFINITE_COUNT)
+        if severity is Severity.CRITICAL and _is_left_out(record):
+            severity = Severity.INFO
+            excuse = " What the optimizer got is finite in every parameter: the program left that batch out, or put numbers in their place."
         elements = float(record.column(Quantity.GRADIENT_NONFINITE_COUNT)[i])
         layer = history.structure.by_name().get(record.names[i])
         if i == len(record.names) - 1:
@@ -118,7 +123,7 @@ class NonFinite:
         else:
             cause = "The gradient that reached the layers after it was finite: a derivative between them is not defined there."
         sentence = (
-            "Nothing has to change unless it lasts; then try bfloat16 (precision='bf16-mixed'), which needs no scaling."
+            "Nothing has to change unless it lasts; then try bfloat16 (precision='bf16-mixed'), which needs no loss scale."
             if severity is Severity.INFO
             else "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
         )
@@ -151,6 +156,16 @@ class NonFinite:
             cause + excuse,
             sentence,
         )
+
+
+def _is_left_out(record: StepRecord) -> bool:
+    """Say whether the gradient of every trainable parameter was finite when the optimizer stepped, and what it made of the weights."""
+    broken = record.column(Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
+    norms = record.column(Quantity.WEIGHT_GRADIENT_NORM)
+    weights = record.column(Quantity.WEIGHT_NONFINITE_COUNT)
+    trained = record.column(Quantity.TRAINABLE) != 0
+    known = bool((norms[trained] > 0).any() and np.isfinite(norms[trained]).all())
+    return known and not _positive(broken).any() and not _positive(weights).any()
 
 
 def _positive(column: Column) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, StepRecord, Structure
 
 
+Z_LOSS = """def z_loss(logits):  # in the training step: loss = loss + z_loss(logits)
+    return 1e-4 * logits.float().logsumexp(dim=-1).square().mean()"""
+
+
 @dataclass(frozen=True)
 class OutputScale:
     """IM703: the logits of a classifier are far too large at step 0, and its first loss is far above that of guessing, ln C.
@@ -138,7 +142,7 @@ class OutputScale:
             expected={"log_z": Figure(self.drift, "or less, of either sign"), "spacing": Figure(HALF, "or less")},
             remedy=snippets.advice(
                 "Add a z-loss, which pulls log Z to 0 and changes no probability; weight decay on the output layer does it more slowly.",
-                "loss = loss + 1e-4 * torch.logsumexp(logits.float(), dim=-1).square().mean()",
+                Z_LOSS,
             ),
             source="Chowdhery et al. 2022, 'PaLM: scaling language modeling with Pathways', section 5",
         )

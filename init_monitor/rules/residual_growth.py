@@ -119,7 +119,8 @@ class ResidualGrowth:
         forward, backward = measured.forward(stream), measured.backward(stream)
         if forward.measured_blocks < self.least_blocks:
             return None
-        inside = sum(residual_branches.normalises(residual, history.structure) for residual in stream.residuals)
+        normalising = residual_branches.normalising(history.structure)
+        inside = sum(residual.name in normalising for residual in stream.residuals)
         severity = self._severity(stream, forward, backward, history, normalised=2 * inside > stream.blocks)
         if severity is None:
             return None

@@ -28,6 +28,7 @@ from init_monitor.remedies import (
     phrases,
     snippets,
 )
+from init_monitor.remedies.computed_weights import is_computed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,7 +139,12 @@ class SampleCollapse:
             stretch = self._stretch(history)
             severity = self._severity(history, stretch, self._began(history))
             if severity is not None:
-                yield self._finding(severity, now, history, len(stretch))
+                place = made_alike(history.last, history.structure, self.varies)
+                yield (
+                    making_alike.finding(self, place, severity, history)
+                    if place is not None
+                    else self._finding(severity, now, history, len(stretch))
+                )
                 return
         lost = self._lost(history)
         if lost is not None:
@@ -273,7 +279,7 @@ class SampleCollapse:
         else:
             # Where no gain is known (between sigmoids), any layer of the chain may contribute.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
-            culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight]
+            culprits = [layer for layer in (now.layers if unknown else blamed) if layer.weight or is_computed(layer)]
             culprits = affected_layers.off_too(culprits, history, direction=-1)
             message += (
                 f" {phrases.names([layer.name for layer in blamed])} let the signal fade below the biases."

@@ -81,6 +81,9 @@ class Standstill:
         records = [record for record in history.records if record.parameter_names and not was_skipped(record)]
         if len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
             return
+        losses = history.losses
+        if losses.first_nonfinite is not None and losses.first_nonfinite <= history.records[0].step:
+            return  # nothing can move by a loss that never was a number: IM802 tells why
         if history.records[0].step > 0:
             yield from self._came_to_rest(history)
             return

@@ -14,7 +14,7 @@ from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, pull_of
+from init_monitor.analysis.pace import USUAL_UPDATE, growth_of, judged_weights, pace_of, paces_of, pull_of
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.pace import Pace
     from init_monitor.records import History, StepRecord, Structure
-
-LOST = (
-    "Look at what the loss is divided by or multiplied with: a batch that is divided by twice, a weight of the loss, a temperature"
-    " whose square is missing, a half-precision gradient that was never scaled."
-)
 
 EXPLODING = ("IM101", "IM201", "IM401", "IM502", "IM701")
 FADING = ("IM102", "IM202")
@@ -145,6 +140,8 @@ class UpdateRatio:
             return False
         if unfit_steps.AT_STEP in finding.evidence:
             return cause.step < finding.evidence[unfit_steps.AT_STEP]
+        if "shrinking" in finding.evidence:
+            return cause.code in FADING
         if FAINT in finding.evidence:
             weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
             named = sum(name in cause.layers for name in weights)
@@ -152,7 +149,9 @@ class UpdateRatio:
         return cause.code in EXPLODING and too_large(finding)
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
-        latest = [pace for r in history.records[-self.latest :] if (pace := pace_of(r, judged)) is not None]
+        latest = [
+            pace for r in history.records[-self.latest :] if (pace := pace_of(r, judged, history.structure)) is not None
+        ]
         over = [pace.low for pace in latest if self.too_large < pace.low < math.inf]
         growth, steps = growth_of(history)
         overturned = growth >= made_by_training.OVERTURNED
@@ -185,10 +184,10 @@ class UpdateRatio:
         # Updates without effect were too small; with an effect they would only be careful.
         level = learning_of(history) is Learning.LEVEL
         bar = slowness.least_pace(history, judged, small=self.too_small, slow=self.slow)
-        now = pace_of(history.last, judged)
+        now = pace_of(history.last, judged, history.structure)
         if now is None or now.high >= bar:
             return None
-        paces = [pace for r in history.records if r.stepped and (pace := pace_of(r, judged)) is not None]
+        paces = paces_of((r for r in history.records if r.stepped), judged, history.structure)
         stretch = _shortest(paces, self.least_records, self.least_steps)
         enough = sum(pace.high >= bar for pace in paces)
         if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
@@ -217,7 +216,7 @@ class UpdateRatio:
             message += f" The rate rises so slowly that steps will be of a usable size at step {phrases.number(late)}."
         short = slowness.short_of_its_rate(history, judged)
         if short > 0:
-            message += f" That is {phrases.part(short)} what the rate gives: its eps is far larger than the gradient."
+            message += f" That is {phrases.part(short)} what the rate gives: {unfit_steps.swallowed(record)}."
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
@@ -235,9 +234,9 @@ class UpdateRatio:
                 | ({FAINT: Figure(pull, "of the size of the weights")} if faint else {}),
             ),
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
-            remedy=LOST
+            remedy=unfit_steps.LOST
             if faint
-            else unfit_steps.smaller_epsilon(history, short)
+            else unfit_steps.whole_steps(history, short)
             if short > 0
             else (standing_still.WARM_UP if late > slowness.LONGEST_START else "")
             + learning_rate.faster(history, ratio),
@@ -274,7 +273,7 @@ class UpdateRatio:
     def _still(self, still: Sequence[StepRecord], history: History, judged: frozenset[str]) -> Finding | None:
         """Return the finding about weights of few digits that have not changed at all, although there is a gradient."""
         held = {layer.dtype for layer in history.structure.layers if layer.weight in judged}
-        paces = [pace for record in still if (pace := pace_of(record, judged)) is not None]
+        paces = paces_of(still, judged, history.structure)
         # A zero gradient changes nothing in any format, and a step that the scaler skipped is not a lost update.
         scaled = any(record.loss_scaled for record in still)
         if len(held) != 1 or not held <= slowness.FEW_DIGITS or scaled or not all(pace.pull > 0 for pace in paces):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from init_monitor.records.quantities import Quantity
-from init_monitor.records.registry import is_registered, quantities
-from init_monitor.records.tags import scalar_tag
+from init_monitor.records.registry import registered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 HEADLINES = (
     (Quantity.VARIANCE, "log10_min"),
@@ -24,12 +23,13 @@ HEADLINES = (
 the layer with most dead units, the usual size of a step, and how fast a residual stream grows."""
 
 
-def headlines(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Return those of the summary scalars that are written by default.
+def headlines() -> Mapping[Quantity, Sequence[str]]:
+    """Return the summary statistics that are written by default, by quantity.
 
     Quantities that a program registered itself are among them: who gives one a summary wants to see it.
     """
-    own = (quantity for quantity in quantities() if is_registered(quantity))
-    kept = {scalar_tag(quantity, statistic) for quantity, statistic in HEADLINES}
-    kept |= {scalar_tag(quantity, statistic) for quantity in own for statistic in quantity.facts.summary}
-    return {tag: value for tag, value in scalars.items() if tag in kept}
+    kept: dict[Quantity, Sequence[str]] = {quantity: quantity.facts.summary for quantity in registered()}
+    for quantity in dict.fromkeys(quantity for quantity, _ in HEADLINES):
+        chosen = [statistic for headline, statistic in HEADLINES if headline is quantity]
+        kept[quantity] = [statistic for statistic in quantity.facts.summary if statistic in chosen]
+    return kept

@@ -11,13 +11,12 @@ from init_monitor.analysis.medians import median
 from init_monitor.display.residual_rows import is_aside
 from init_monitor.records import Of
 from init_monitor.records.facts import LOG
+from init_monitor.records.once import once
 from init_monitor.records.registry import quantities
 from init_monitor.records.tags import scalar_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping, Sequence
 
     from init_monitor.records import Column, StepRecord, Structure
     from init_monitor.records.quantities import Quantity
@@ -37,7 +36,9 @@ _STATISTICS: dict[str, Callable[[Column], float]] = {
 }
 
 
-def summary_scalars(record: StepRecord, structure: Structure | None = None) -> dict[str, float]:
+def summary_scalars(
+    record: StepRecord, structure: Structure | None = None, only: Mapping[Quantity, Sequence[str]] | None = None
+) -> dict[str, float]:
     """Return the scalars of one step by tag, over all layers (parameters, residuals) where the quantity was measured.
 
     Tags of logarithms say so: ``init_monitor_summary/variance/log10_median``. The table of quantities says which there are; what was measured nowhere
@@ -47,15 +48,16 @@ def summary_scalars(record: StepRecord, structure: Structure | None = None) -> d
     Args:
         record: the step.
         structure: says which residual additions lie outside the main stream (nested, long); they are left out.
+        only: the statistics of each quantity that are wanted; all that there are where that is not said.
     """
-    asides = {residual.name for residual in structure.residuals if is_aside(residual)} if structure is not None else ()
-    in_stream = np.array([name not in asides for name in record.residual_names], dtype=bool)
+    asides = _asides(structure) if structure is not None else frozenset()
     scalars: dict[str, float] = {}
     for quantity in quantities():
-        if not quantity.facts.summary:
+        wanted = quantity.facts.summary if only is None else only.get(quantity, ())
+        if not wanted:
             continue
-        values = _measured(record, quantity, in_stream)
-        for statistic in quantity.facts.summary if values.size else ():
+        values = _measured(record, quantity, asides)
+        for statistic in wanted if values.size else ():
             number = _STATISTICS[statistic.removeprefix(LOG)](values)
             scalars[scalar_tag(quantity, statistic)] = log10(number) if statistic.startswith(LOG) else number
     return scalars
@@ -72,9 +74,14 @@ def log10(value: float) -> float:
     return min(max(math.log10(value), LOG10_FLOOR), LOG10_CEILING)
 
 
-def _measured(record: StepRecord, quantity: Quantity, in_stream: NDArray[np.bool_]) -> Column:
+@once
+def _asides(structure: Structure) -> frozenset[str]:
+    return frozenset(residual.name for residual in structure.residuals if is_aside(residual))
+
+
+def _measured(record: StepRecord, quantity: Quantity, asides: frozenset[str]) -> Column:
     column = record.column(quantity)
-    if quantity.facts.of is Of.RESIDUAL:
-        column = column[in_stream]
+    if asides and quantity.facts.of is Of.RESIDUAL:
+        column = column[[name not in asides for name in record.residual_names]]
     measured: Column = column[~np.isnan(column)]
     return measured

@@ -170,8 +170,7 @@ class TensorBoardSink:
             yield events.text(tag, markdown, first=self._first(tag))
 
     def _summary(self, record: StepRecord, structure: Structure) -> dict[str, float]:
-        scalars = summary_scalars(record, structure)
-        return scalars if self.all_scalars or self.custom_scalars else headlines(scalars)
+        return summary_scalars(record, structure, None if self.all_scalars or self.custom_scalars else headlines())
 
     def _vectors(self, record: StepRecord) -> Iterator[Summary.Value]:
         for quantity in vectors():

@@ -121,7 +121,11 @@ def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "exact": record.exact,
         "optimizer": record.optimizer,
         "learning_rate": _number(float(record.learning_rate)),
-        **{name: _number(value) for name in ("weight_decay", "momentum") if (value := getattr(record, name)) == value},
+        **{
+            name: _number(value)
+            for name in ("weight_decay", "momentum", "second_momentum")
+            if (value := getattr(record, name)) == value
+        },
         "loss_scaled": record.loss_scaled,
         "stepped": record.stepped,
         "unoptimized": list(record.unoptimized),
@@ -197,6 +201,7 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         learning_rate=schema.number(entry.get("learning_rate", "NaN"), "learning_rate"),
         weight_decay=schema.number(entry.get("weight_decay", "NaN"), "weight_decay"),
         momentum=schema.number(entry.get("momentum", "NaN"), "momentum"),
+        second_momentum=schema.number(entry.get("second_momentum", "NaN"), "second_momentum"),
         loss_scaled=schema.flag(entry.get("loss_scaled", False), "loss_scaled"),
         stepped=schema.flag(entry.get("stepped", True), "stepped"),
         unoptimized=schema.texts(entry.get("unoptimized", []), "unoptimized"),

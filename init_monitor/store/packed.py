@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -56,29 +57,34 @@ _ESCAPES = ((b"\x10", b"\x10P"), (b"\n", b"\x10J"))
 
 def packed(columns: Sequence[Mapping[Name, Column]]) -> bytes:
     """Return the columns of all parts as bytes without a line end; those that are NaN throughout are left out."""
-    kept = [_kept(part) for part in columns]
+    kept = _kept(columns)
     # A network without attention is written as it always was, so that an earlier version can read it.
     while len(kept) > _ALWAYS and not kept[-1]:
         kept.pop()
-    names = json.dumps([_order(part) for part in kept], separators=(",", ":")).encode("ascii")
+    ordered = [{name: part[name] for name in _order(part)} for part in kept]
+    names = json.dumps([list(part) for part in ordered], separators=(",", ":")).encode("ascii")
     with np.errstate(all="ignore"):
-        bits = [one for part in kept for one in _coded({name: part[name] for name in _order(part)})]
+        bits = _coded(ordered)
     whole = np.concatenate(bits) if bits else np.zeros(0, np.uint64)
     planes = whole.astype("<u8").view(np.uint8).reshape(-1, 8).T.tobytes()
-    content = zlib.compress(struct.pack("<I", len(names)) + names + planes, 6)
+    content = zlib.compress(struct.pack("<I", len(names)) + names + planes, 3)
     for raw, escaped in _ESCAPES:
         content = content.replace(raw, escaped)
     return content
 
 
-def _kept(part: Mapping[Name, Column]) -> Columns:
-    """Return the columns of one part that hold a number, rounded; all of them at once."""
-    if not part:
-        return {}
-    together = np.array(list(part.values()), np.float64)
-    some = np.logical_or.reduce(~np.isnan(together), axis=1)
-    rounded = iter(_rounded(together[some]))
-    return {name: next(rounded) for name, here in zip(part, some.tolist(), strict=True) if here}
+def _kept(parts: Sequence[Mapping[Name, Column]]) -> list[Columns]:
+    """Return the columns of every part that hold a number, rounded; all of them at once."""
+    kept: list[Columns] = [{} for _ in parts]
+    sized = [(k, name, column) for k, part in enumerate(parts) for name, column in part.items() if len(column)]
+    if not sized:
+        return kept
+    begins = np.cumsum([0, *(len(column) for _, _, column in sized[:-1])])
+    some = np.logical_or.reduceat(~np.isnan(np.concatenate([column for _, _, column in sized])), begins)
+    here = [one for one, number in zip(sized, some.tolist(), strict=True) if number]
+    for (k, name, _), rounded in zip(here, _all_rounded([column for _, _, column in here]), strict=True):
+        kept[k][name] = rounded
+    return kept
 
 
 def unpacked(content: bytes, lengths: Sequence[int]) -> list[Columns]:
@@ -142,6 +148,15 @@ def _order(part: Mapping[str, Any]) -> list[str]:
     return [*(name for name in part if name not in _FOLLOWING), *(name for name in _FOLLOWING if name in part)]
 
 
+def _all_rounded(columns: Sequence[Column]) -> list[Column]:
+    """Return columns rounded; in one piece, as there are dozens of them."""
+    if not columns:
+        return []
+    rounded = _rounded(np.concatenate(columns))
+    ends = list(accumulate(map(len, columns)))
+    return [rounded[end - len(column) : end] for column, end in zip(columns, ends, strict=True)]
+
+
 def _rounded(column: Column) -> Column:
     bits = column.astype(np.float64).view(np.uint64)
     half = np.uint64(1) << (_DROPPED - np.uint64(1))
@@ -152,14 +167,19 @@ def _rounded(column: Column) -> Column:
     return numbers
 
 
-def _coded(columns: Columns) -> list[Bits]:
+def _coded(parts: Sequence[Columns]) -> list[Bits]:
     """Return the words of each column: of those that follow from others, the differences, worked out together."""
-    raw = {name: guess for name in columns if (guess := _unrounded(name, columns)) is not None}
-    if not raw:
-        return [one.view(np.uint64) for one in columns.values()]
-    guesses = _rounded(np.array(list(raw.values()))).view(np.uint64)
-    differences = dict(zip(raw, _differences(np.array([columns[name] for name in raw]), guesses), strict=True))
-    return [differences[name] if name in raw else one.view(np.uint64) for name, one in columns.items()]
+    raw = [{name: guess for name in columns if (guess := _unrounded(name, columns)) is not None} for columns in parts]
+    rounded = iter(_all_rounded([guess for part in raw for guess in part.values()]))
+    coded: list[Bits] = []
+    for columns, guessed in zip(parts, raw, strict=True):
+        differences: dict[str, Bits] = {}
+        if guessed:
+            guesses = np.array([next(rounded) for _ in guessed]).view(np.uint64)
+            own = np.array([columns[name] for name in guessed])
+            differences = dict(zip(guessed, _differences(own, guesses), strict=True))
+        coded += [differences[name] if name in differences else one.view(np.uint64) for name, one in columns.items()]
+    return coded
 
 
 def _decoded(bits: dict[str, Bits], length: int) -> Columns:

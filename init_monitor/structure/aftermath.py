@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_CARRY = Kind.CARRY
+
+
 class Arithmetic(NamedTuple):
     """The parts of a forward that do not belong to the network.
 
@@ -41,13 +44,18 @@ class Aftermath:
         Outside, what it ends in is not looked at, and single numbers that are read are terms of a loss.
         """
         _read(node, numbers=not outside)
+        parents = node.parents
         if not outside:
-            self._ends.difference_update(node.parents)
+            self._ends.difference_update(parents)
             if node.stream:
                 self._ends.add(node)
-        if node.kind is not Kind.CARRY:
-            for maker in {_maker(parent) for parent in node.parents}:
-                if maker is not None:
+        if node.kind is not _CARRY:
+            # Once each: a function that takes a value twice reads it once.
+            makers: list[object] = []
+            for parent in parents:
+                maker = _maker(parent)
+                if maker is not None and maker not in makers:
+                    makers.append(maker)
                     self._readers[maker] = self._readers.get(maker, 0) + 1
 
     def shared(self) -> frozenset[object]:
@@ -86,17 +94,20 @@ class Aftermath:
 
 def _read(node: Node, *, numbers: bool) -> None:
     """Count a value in with those that it was made of, and with what those stand for that no function made as such."""
-    waiting = [node]
-    while waiting:
-        for parent in waiting.pop().parents:
+    waiting: list[Node] | None = None
+    at: Node | None = node
+    while at is not None:
+        for parent in at.parents:
             if numbers or parent.size != 1:
                 parent.uses += 1
                 if parent.uses == 1 and not parent.size:
+                    waiting = waiting or []
                     waiting.append(parent)
+        at = waiting.pop() if waiting else None
 
 
 def _maker(node: Node) -> object:
     at: Node | None = node
-    while at is not None and at.maker is None and at.kind is Kind.CARRY:
+    while at is not None and at.maker is None and at.kind is _CARRY:
         at = at.main
     return None if at is None else at.maker

@@ -101,16 +101,14 @@ class ModuleCalls:
     def _enter(self, module: nn.Module, _: object) -> None:
         try:
             # A shallow copy of a module shares its hooks but is not part of the model.
-            if id(module) in self._traits and self._watching():
-                self._push(module)
+            own = id(module)
+            if own in self._traits and self._watching():
+                name, traits = self._traits[own]
+                count = self._counts[own] = self._counts.get(own, 0) + 1
+                stack = self._stack
+                stack.append((own, Frame(name, stack[-1][1] if stack else self._outside, count, traits)))
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
             self._on_error(f"entering a {type(module).__name__}", error)
-
-    def _push(self, module: nn.Module) -> None:
-        own = id(module)
-        name, traits = self._traits[own]
-        count = self._counts[own] = self._counts.get(own, 0) + 1
-        self._stack.append((own, Frame(name, self.running, count, traits)))
 
     def _leave(self, module: nn.Module, args: object, *more: object) -> None:
         try:

@@ -16,6 +16,9 @@ from init_monitor.structure.provenance import Provenance, geometry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+_MAKES, _CUTS, _MULTIPLIES, _SOURCE = Family.MAKES, Family.CUTS, Family.MULTIPLIES, Kind.SOURCE
+# Members of an enumeration cost a search each time, and these are compared with at every value.
+
 _LAYER_WORK = frozenset({Family.CONTRACTS, Family.NORMALISES, Family.ADDS_MATRIX_PRODUCT, Family.COMPUTES})
 """Families in which a parameter is a layer's weight, not just a scale, a shift or a bound."""
 
@@ -73,6 +76,21 @@ def tensors_given(args: Sequence[object], kwargs: Mapping[str, object]) -> list[
     return found
 
 
+def is_among(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    """Say whether a tensor is one of several: that very object."""
+    for one in tensors:  # noqa: SIM110 - any() takes three times as long, and this is asked of every value
+        if one is tensor:
+            return True
+    return False
+
+
+def shares(tensor: Tensor, written: object) -> bool:
+    """Return True if writing to ``written`` changes ``tensor``."""
+    return isinstance(written, Tensor) and (
+        tensor is written or tensor.untyped_storage().data_ptr() == written.untyped_storage().data_ptr()
+    )
+
+
 def carries_values(tensor: Tensor) -> bool:
     """Return True for a dtype that a gradient can flow through."""
     return tensor.is_floating_point() or tensor.is_complex()
@@ -125,30 +143,32 @@ class Derivation:
         self._frame = frame
         self._operation = operation
         self._inputs = inputs
-        self._nodes = tuple([node for tensor, node in inputs if carries_values(tensor)])
+        self._nodes = tuple(
+            [node for tensor, node in inputs if tensor.is_floating_point() or tensor.is_complex()]  # carries_values
+        )
 
     def node(self, output: Tensor, args: Sequence[object], kwargs: Mapping[str, object]) -> Node:
         """Return the node of one output tensor of the call."""
         node = self._node(output, args, kwargs)
         if self._operation.family in _MORE_LAYER_WORK:
             node.trainable = _of_a_layer(node.parents)
-        if not node.stream and node.kind is not Kind.SOURCE:
+        if not node.stream and node.kind is not _SOURCE:
             # Token numbers choose rows of a table: no gradient flows through them, but the rows depend on the input.
             node.stream = any(source.stream for tensor, source in self._inputs if not carries_values(tensor))
         return node
 
     def _node(self, output: Tensor, args: Sequence[object], kwargs: Mapping[str, object]) -> Node:
         family = self._operation.family
-        if family is Family.MAKES or not self._inputs:
+        if family is _MAKES or not self._inputs:
             # What code outside every module makes (noise for a generator) is an input of the modules that receive it.
             return self._source(stream=self._frame is self._graph.outside)
-        if family is Family.CUTS or not self._nodes or not carries_values(output):
+        if family is _CUTS or not self._nodes or not carries_values(output):
             return self._source(stream=any(node.stream for _, node in self._inputs))
         if family in _CONTRACTING:
             node = self.contract(self._nodes)
             node.dense = self._mixes_positions()
             return node
-        if family is Family.MULTIPLIES:
+        if family is _MULTIPLIES:
             return self._multiply(args, kwargs)
         if family in _SIMPLE:
             return self._step(_SIMPLE[family], self._nodes[0])

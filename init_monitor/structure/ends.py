@@ -29,8 +29,8 @@ class EndListener(Protocol):
     def is_watched(self) -> bool:
         """Say whether it is wanted now."""
 
-    def looked_up(self, table: Tensor, rows: Tensor) -> None:
-        """Hear that rows of a table, given by their numbers, were looked up."""
+    def looked_up(self, table: Tensor, rows: Tensor, padding: int | None) -> None:
+        """Hear that rows of a table, given by their numbers, were looked up, and which of them is padding."""
 
     def log_odds(self, maker: object, rows: Tensor) -> None:
         """Get a few rows, ``[n, classes]``, of the logits that a layer made."""
@@ -72,7 +72,10 @@ class Ends:
         tables = [one for one in given if isinstance(one, Tensor) and one.is_floating_point() and one.dim() == 2]  # noqa: PLR2004 - rows of a table
         numbers = [one for one in given if isinstance(one, Tensor) and not one.is_floating_point()]
         if tables and numbers:
-            self._tell.looked_up(tables[0], numbers[0])
+            padding = argument(args, kwargs, 2, "padding_idx")
+            # torch.embedding says -1 where there is none.
+            known = isinstance(padding, int) and padding >= 0
+            self._tell.looked_up(tables[0], numbers[0], padding if known else None)  # type: ignore[arg-type]
 
     def _logits(self, function: str, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         logits, dim = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "dim")

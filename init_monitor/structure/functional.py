@@ -21,17 +21,14 @@ RELU6_CEILING = 6
 """Upper bound of ReLU6 (Krizhevsky 2010)."""
 
 
-def sine_behind(operation: Operation, node: Node) -> tuple[object, float] | None:
+def sine_behind(node: Node) -> tuple[object, float] | None:
     """Return the layer whose output a sine takes, and the number that it was multiplied by before; ``None`` if there is none.
 
     A frequency that is learned or differs between units is not known; then nothing is said, nor of a sine of no layer's output.
 
     Args:
-        operation: the function.
         node: its input.
     """
-    if operation.name != "sin":
-        return None
     frequency = 1.0
     while (
         node.maker is None

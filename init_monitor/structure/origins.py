@@ -45,6 +45,12 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
     """
     if len(nodes) == 1 and nodes[0].maker is not None:
         return Origins((nodes[0].maker,), data=False, own=False, direct=nodes[0].maker)
+    if len(nodes) == 1:
+        ends = ends_of(nodes[0])
+        if len(ends) == 1:
+            (end,) = ends
+            if end.maker is not None:
+                return Origins((end.maker,), data=False, own=False, direct=_maker_of(nodes[0]))
     ends = ends_of(nodes[0]) if nodes else _NOTHING
     others = {end for node in nodes[1:] for end in ends_of(node) if end.maker is not None}
     found = sorted({*ends, *others}, key=lambda end: end.index)

@@ -22,7 +22,7 @@ from init_monitor.structure.origins import origins_of
 from init_monitor.structure.owners import Owners
 from init_monitor.structure.provenance import Provenance
 from init_monitor.structure.trace import Trace
-from init_monitor.torch_compat import in_backward
+from init_monitor.torch_compat import OUTSIDE_BACKWARD, graph_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
@@ -173,6 +173,8 @@ class Probe(TorchFunctionMode):
         if not self._watches():
             return None
         graph = self._trace.graph
+        if len(received) == 1:
+            return origins_of((graph.node_of(received[0]),))
         if received:
             return origins_of([graph.node_of(tensor) for tensor in received])
         node = graph.node_of(output)
@@ -244,8 +246,10 @@ class Probe(TorchFunctionMode):
         operation: Operation | None = None
         pending: Pending | None = None
         try:
-            operation = self._concerned(func)
-            if operation is not None:
+            operation = self._operations.get(func) or self._described(func)
+            if operation.family is Family.IGNORED or not self._watches():
+                operation = None
+            else:
                 with _away():  # modes around this one
                     pending = self._trace.before(operation, args, kwargs, self._calls.running)
         except Exception as error:  # noqa: BLE001 - a probe never raises into the user's forward
@@ -259,16 +263,14 @@ class Probe(TorchFunctionMode):
                 self._fail(f"after {operation.name}", error)
         return result
 
-    def _concerned(self, func: Callable[..., object]) -> Operation | None:
-        """Return what a function does, if calls are being watched now."""
-        operation = self._operations.get(func)
-        if operation is None:
-            operation = self._operations[func] = describe(func)
-        return None if operation.family is Family.IGNORED or not self._watches() else operation
+    def _described(self, func: Callable[..., object]) -> Operation:
+        """Return what a function does, and keep it in mind."""
+        operation = self._operations[func] = describe(func)
+        return operation
 
     def _watches(self) -> bool:
         """Return False in other threads, while backward recomputes, and inside function transforms."""
-        if not self._live or _thread() != self._thread or in_backward():
+        if not self._live or _thread() != self._thread or graph_task() != OUTSIDE_BACKWARD:
             return False
         if _transforms() is not None:
             cause = "Inside vmap or another function transform: what is computed there is not looked into."

@@ -114,8 +114,11 @@ class Provenance:
         """Return the node of the tensor's current version; a tensor never seen becomes a source."""
         entry = self._entries.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
-            if entry[1] == version_of(tensor):
-                return entry[2]
+            try:
+                if entry[1] == tensor._version:  # noqa: SLF001 - as in version_of, asked a dozen times per layer
+                    return entry[2]
+            except RuntimeError:
+                return entry[2]  # it keeps no count
             node = self._rewritten(tensor, entry)
         else:
             node = self._unseen(tensor)
@@ -123,7 +126,8 @@ class Provenance:
         return node
 
     def _unseen(self, tensor: Tensor) -> Node:
-        sources = [] if isinstance(tensor, nn.Parameter) else self._behind(tensor)
+        parameter = type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter)  # the former is asked in C
+        sources = [] if parameter or tensor.grad_fn is None else self._behind(tensor)
         if sources:
             node = self.make("unseen", Kind.OTHER, tuple(sources), self.outside)
             node.trainable = True
@@ -132,7 +136,7 @@ class Provenance:
         node.size = tensor.numel()
         if tensor.requires_grad:
             self.leaves.append(weakref.ref(tensor))
-        if isinstance(tensor, nn.Parameter):
+        if parameter:
             node.param = True
             node.parameter = id(tensor)
         elif id(tensor) not in self._constants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.records import Residual
 
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from init_monitor.structure.fans import Fans
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualSite:
+class ResidualSite(NamedTuple):
     """One residual addition of the forward that was probed.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from init_monitor.structure.nodes import Kind, Node
@@ -36,7 +35,7 @@ class Streams:
         for number, factors in self._uses.items():
             factor = next(iter(factors)) if len(factors) == 1 else None
             if number not in self._followed and factor:
-                found[number] = replace(found[number], sum_scale=factor)
+                found[number] = found[number]._replace(sum_scale=factor)
         return tuple(found)
 
     def name_of(self, node: Node) -> str:
@@ -58,7 +57,7 @@ class Streams:
         node.site = len(self._sites)
         self._sites.append(site)
         for number in inner:
-            self._sites[number] = replace(self._sites[number], nested=True)
+            self._sites[number] = self._sites[number]._replace(nested=True)
         self._multiples[node] = (node.site, 1.0)
 
     def used(self, node: Node) -> None:
@@ -103,6 +102,6 @@ class Streams:
         # A later addition of the same stream overrides one inside its branch.
         sum_scale = factor / skip_scale if factor is not None and skip_scale else 1.0
         if before.sum_scale != sum_scale or before.normalised is not normalised:
-            self._sites[node.site] = replace(before, sum_scale=sum_scale, normalised=normalised)
+            self._sites[node.site] = before._replace(sum_scale=sum_scale, normalised=normalised)
         self._followed.add(node.site)
         return before.name

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
 from init_monitor.structure.attention import Attentions
-from init_monitor.structure.derivation import Derivation, carries_values, tensors_given, tensors_in
+from init_monitor.structure.derivation import Derivation, carries_values, is_among, shares, tensors_given, tensors_in
 from init_monitor.structure.ends import Ends
 from init_monitor.structure.functional import activation_of, sine_behind
 from init_monitor.structure.loss_calls import is_loss
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from init_monitor.structure.owners import Owners
     from init_monitor.structure.sites import MixingSite
 
+_POOLS = Family.POOLS
 _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 
@@ -53,13 +54,6 @@ class Pending:
     version: int
     addition: _Addition | None
     activation: str | None
-
-
-def _shares(tensor: Tensor, written: object) -> bool:
-    """Return True if writing to ``written`` changes ``tensor``."""
-    return isinstance(written, Tensor) and (
-        tensor is written or tensor.untyped_storage().data_ptr() == written.untyped_storage().data_ptr()
-    )
 
 
 class Trace:
@@ -133,16 +127,17 @@ class Trace:
         pending: Pending,
     ) -> None:
         """Note what a call made, and report it."""
-        first = pending.inputs[0][0] if pending.inputs else None
+        given = pending.inputs
+        first = given[0][0] if given else None
         written = first is not None and version_of(first) != pending.version
         outputs = [result] if isinstance(result, Tensor) else tensors_in(result)
-        if written and first is not None and all(output is not first for output in outputs):
+        if written and first is not None and not is_among(first, outputs):
             outputs.append(first)
-        each = operation.name in EACH and len(outputs) == len(pending.inputs)
+        each = operation.name in EACH and len(outputs) == len(given)
         for place, output in enumerate(outputs):
-            inputs = pending.inputs[place : place + 1] if each else pending.inputs
+            inputs = given[place : place + 1] if each else given
             overwritten = written and output is first
-            if not overwritten and any(tensor is output for tensor, _ in pending.inputs):
+            if not overwritten and is_among(output, [tensor for tensor, _ in given]):
                 continue  # returned as it was, for instance by contiguous()
             if pending.addition is not None:
                 node = self._residual(operation, pending.addition, pending.frame, output)
@@ -173,7 +168,7 @@ class Trace:
         given, output = tensors
         if operation.name == "requires_grad":
             self._asks(output)
-        if sine := sine_behind(operation, pending.inputs[0][1]):
+        if operation.name == "sin" and (sine := sine_behind(pending.inputs[0][1])):
             self.sines.update([sine])
         if pending.activation is not None:
             self._activation(pending.activation, pending.frame, given, output)
@@ -190,7 +185,7 @@ class Trace:
         self._after.made(node, outside=node.frame is self.graph.outside)
         if self._streams:
             self._streams.used(node)
-        if operation.family is Family.POOLS and not output.dim():
+        if operation.family is _POOLS and not output.dim():
             self.reduced.update(parent.maker for parent in node.parents if parent.maker is not None)
 
     def leave(self, module: nn.Module, frame: Frame, given: object, output: object) -> None:
@@ -213,6 +208,8 @@ class Trace:
             node.trainable = frame.trainable
             self.graph.bind(tensor, node)
             self._hand_on(tensor, node)
+        if isinstance(output, Tensor) and output.dim():
+            return  # as a rule; a loss gives single numbers
         if frame.name and self._tell.on_loss is not None and is_loss(module, output, self._losses):
             nodes = [self.graph.node_of(item) for item in tensors_in(given) if carries_values(item)]
             if any(end.maker is not None for node in nodes for end in ends_of(node)):
@@ -255,11 +252,13 @@ class Trace:
             return None
         if self._tell.on_residual is None:
             return _Addition(form, found, None)
+        if found.plain and not operation.mutates and not kwargs:
+            return _Addition(form, found, (found.left.read(), found.right.read()))  # the tensors as they are
         with unseen():
             terms = [found.left.read(), found.right.read()]
             if operation.mutates or "out" in kwargs:
                 written = kwargs.get("out", args[0] if args else None)
-                terms = [term.clone() if _shares(term, written) else term for term in terms]
+                terms = [term.clone() if shares(term, written) else term for term in terms]
         return _Addition(form, found, (terms[0], terms[1]))
 
     def _residual(self, operation: Operation, addition: _Addition, frame: Frame, output: Tensor) -> Node:

@@ -17,7 +17,7 @@ from init_monitor.records import Finding, Layer, LossCurve, Of, Residual, Struct
 from init_monitor.records.facts_json import facts_from
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import described, vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, vector_tag
+from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, WIDTHS_TAG, vector_tag
 from init_monitor.store import losses_from, schema, structure_json
 
 if TYPE_CHECKING:
@@ -75,12 +75,23 @@ def described_parts(
         contents: layouts, oldest first.
         notices: gets a sentence about what had to be left out.
     """
+    shown = structure_json(stored_structure(contents, notices))
+    by_name = [{str(one["name"]): one for one in shown[part]} for part in ("layers", "residuals")]
+    return by_name[0], by_name[1]
+
+
+def stored_structure(contents: Sequence[Mapping[str, Any]], notices: list[str] | None = None) -> Structure:
+    """Return the network that layouts describe, in the order of its layers as they were first seen.
+
+    Args:
+        contents: layouts, oldest first.
+        notices: gets a sentence about what had to be left out.
+    """
+    notices = [] if notices is None else notices
     # A layer elsewhere in the network has another name: the newest of each counts.
     layers = {one.name: one for one in _restored(Layer, contents, "layers", notices)}
     residuals = {one.name: one for one in _restored(Residual, contents, "residuals", notices)}
-    shown = structure_json(printable_structure(Structure(tuple(layers.values()), tuple(residuals.values()))))
-    by_name = [{str(one["name"]): one for one in shown[part]} for part in ("layers", "residuals")]
-    return by_name[0], by_name[1]
+    return printable_structure(Structure(tuple(layers.values()), tuple(residuals.values())))
 
 
 def findings_in(content: Mapping[str, Any], notices: list[str]) -> list[Finding]:
@@ -123,7 +134,7 @@ def unknown_quantities(contents: dict[str, bytes]) -> Iterator[Quantity]:
     Args:
         contents: what the metadata of each tag says.
     """
-    known = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, *map(vector_tag, vectors())}
+    known = {LAYOUT_TAG, FINDINGS_TAG, LOSSES_TAG, WIDTHS_TAG, *map(vector_tag, vectors())}
     for tag, content in sorted(contents.items()):
         name = tag.removeprefix(vector_tag(""))
         if tag in known or not _NAME.fullmatch(name):

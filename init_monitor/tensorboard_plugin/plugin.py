@@ -13,13 +13,15 @@ from tensorboard.backend import http_util
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
-from init_monitor.page.bundle import STATIC
+from init_monitor.page.bundle import EXPLORER, STATIC
 from init_monitor.page.payload import encoded
 from init_monitor.page.series import Series, thinned
+from init_monitor.page.stored_plan import stored_plan
 from init_monitor.records.facts_json import facts_json
 from init_monitor.records.quoting import printable, quoted
 from init_monitor.records.registry import vectors
 from init_monitor.records.tags import PLUGIN_NAME, SCHEMA_VERSION
+from init_monitor.store.schema import MalformedError
 from init_monitor.tensorboard_plugin.reading import EventReader, RunState, Source
 
 if TYPE_CHECKING:
@@ -68,8 +70,11 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         """Return the function that answers each address."""
         return {
             "/static/*": self._static,
+            "/explorer/*": self._static,
             "/runs": _answering(self._runs),
             "/run": _answering(self._run),
+            "/recipes": _answering(self._recipes),
+            "/widths": _answering(self._widths),
             "/losses": _answering(self._losses),
             "/series": _answering(self._series),
             "/layer": _answering(self._layer),
@@ -77,8 +82,9 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     @wrappers.Request.application  # type: ignore[arg-type]
     def _static(self, request: Request) -> Response:
-        name = request.path.rpartition("/static/")[2]
-        file = next((one for one in STATIC.iterdir() if one.name == name and one.suffix in _TYPES), None)
+        place, name = request.path.split("/")[-2:]
+        folder = EXPLORER if place == "explorer" else STATIC
+        file = next((one for one in folder.iterdir() if one.name == name and one.suffix in _TYPES), None)
         if file is None:
             return _respond(request, "not found", "text/plain", 404)
         return _respond(request, file.read_bytes(), _TYPES[file.suffix])
@@ -92,6 +98,7 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return {
             "v": SCHEMA_VERSION,
             "quantities": [facts_json(quantity) for quantity in shown.values()],
+            "widths": self._events.width_checks(source),
             "runs": [
                 {
                     "name": name,
@@ -108,6 +115,26 @@ class InitMonitorPlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     def _run(self, source: Source, request: Request) -> dict[str, Any]:
         run, state = self._asked(source, request)
         return self._events.outline(source, run, state)
+
+    def _recipes(self, source: Source, request: Request) -> dict[str, Any]:
+        """Answer with what a recipe is for each layer of a run."""
+        run, _ = self._asked(source, request)
+        return stored_plan(self._events.structure(source, run))
+
+    def _widths(self, source: Source, request: Request) -> dict[str, Any]:
+        """Answer with the newest coordinate check of a folder."""
+        asked = request.args.get("run", "")
+        try:
+            found = self._events.width_check(source, asked)
+        except MalformedError as error:
+            message = (
+                f"The coordinate check of {quoted(asked)} is not as init_monitor writes it ({quoted(str(error))})."
+            )
+            raise _RequestError(message) from error
+        if found is None:
+            message = f"There is no coordinate check in {quoted(asked)}; it may have been removed."
+            raise _RequestError(message)
+        return found
 
     def _losses(self, source: Source, request: Request) -> dict[str, Any]:
         """Answer with the training loss of the named runs, each thinned to a small curve; of all runs if none is named."""

@@ -25,7 +25,15 @@ from init_monitor.page.shown_finding import shown_finding
 from init_monitor.records.quantities import Quantity
 from init_monitor.records.quoting import clipped, printable, quoted
 from init_monitor.records.registry import vectors
-from init_monitor.records.tags import FINDINGS_TAG, LAYOUT_TAG, LOSSES_TAG, PLUGIN_NAME, SCHEMA_VERSION, vector_tag
+from init_monitor.records.tags import (
+    FINDINGS_TAG,
+    LAYOUT_TAG,
+    LOSSES_TAG,
+    PLUGIN_NAME,
+    SCHEMA_VERSION,
+    WIDTHS_TAG,
+    vector_tag,
+)
 from init_monitor.store import schema
 from init_monitor.tensorboard_plugin.parts import (
     NAME_FIELDS,
@@ -34,12 +42,16 @@ from init_monitor.tensorboard_plugin.parts import (
     findings_in,
     losses_in,
     names_in,
+    stored_structure,
     unknown_quantities,
     vector_of,
 )
+from init_monitor.tensorboard_plugin.width_checks import width_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from init_monitor.records import Structure
 
 ALL_POINTS = 1_000_000
 """How many tensors of a tag are asked for: more than the loaders keep."""
@@ -111,7 +123,9 @@ class EventReader:
         listed = self._provider.list_tensors(source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME)
         found = {}
         for run, series in listed.items():
-            tags = {tag: (int(one.max_step), _finite(one.max_wall_time)) for tag, one in series.items()}
+            tags = {
+                tag: (int(one.max_step), _finite(one.max_wall_time)) for tag, one in series.items() if tag != WIDTHS_TAG
+            }
             if tags:
                 quantities = (
                     *(quantity for quantity in vectors() if vector_tag(quantity) in tags),
@@ -120,6 +134,24 @@ class EventReader:
                 newest = [tags[vector_tag(quantity)] for quantity in quantities] or list(tags.values())
                 found[run] = RunState(max(s for s, _ in newest), max(t for _, t in newest), tags, quantities)
         return dict(sorted(found.items(), key=lambda item: _natural(item[0])))
+
+    def width_checks(self, source: Source) -> list[dict[str, Any]]:
+        """Return the folders that hold a coordinate check, and when it was written."""
+        listed = self._provider.list_tensors(source.context, experiment_id=source.experiment, plugin_name=PLUGIN_NAME)
+        found = {run: _finite(tags[WIDTHS_TAG].max_wall_time) for run, tags in listed.items() if WIDTHS_TAG in tags}
+        return [{"name": run, "time": found[run]} for run in sorted(found, key=_natural)]
+
+    def width_check(self, source: Source, run: str) -> dict[str, Any] | None:
+        """Return the newest coordinate check of a folder as JSON values, ``None`` if it has none.
+
+        Raises:
+            MalformedError: it was not written by :meth:`init_monitor.CoordinateCheck.save`.
+        """
+        notices: list[str] = []
+        found = self._documents(source, run, WIDTHS_TAG, notices)
+        if notices and not found:
+            raise schema.MalformedError(notices[0])
+        return width_check(found[-1].content) if found else None
 
     def outline(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
         """Return a run's structure and findings as JSON values, with sentences about what is odd."""
@@ -158,6 +190,11 @@ class EventReader:
             "quantities": [str(quantity) for quantity in state.quantities],
             "notices": list(dict.fromkeys(notices)),
         }
+
+    def structure(self, source: Source, run: str) -> Structure:
+        """Return the network of a run, as far as its file describes it."""
+        contents = [one.content for one in self._documents(source, run, LAYOUT_TAG, [])]
+        return stored_structure(contents)
 
     def verdict(self, source: Source, run: str, state: RunState) -> dict[str, Any]:
         """Return what the list of runs says of a run."""

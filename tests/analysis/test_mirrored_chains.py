@@ -54,30 +54,30 @@ def found(net: nn.Module, batch: Tensor) -> dict[str, bool]:
     return dict(mirrored_layers(check(net, batch).structure))
 
 
-def test_a_chain_is_deep_from_as_many_rectifiers_as_make_four_fifths_of_the_variance_common() -> None:
+def test_a_chain_is_deep_from_as_many_rectifiers_as_make_nine_tenths_of_the_variance_common() -> None:
     correlation = 0.0
     for _ in range(LEAST):
         c = torch.tensor(correlation, dtype=torch.float64)
         correlation = float(((1 - c**2).sqrt() + c * (torch.pi - c.acos())) / torch.pi)
-    assert correlation > 0.8
+    assert correlation > 0.89
     assert found(chain(LEAST - 1), torch.randn(9, 6)) == {}
     assert found(chain(LEAST), torch.randn(9, 6)) == {str(2 * i): i == 0 for i in range(LEAST)}
 
 
 def test_the_output_layer_and_layers_before_other_activations_are_in_no_chain() -> None:
-    assert found(chain(12, nn.Tanh), torch.randn(9, 6)) == {}
-    assert found(chain(12, nn.ELU), torch.randn(9, 6)) == {}
-    assert "24" not in found(chain(12, nn.GELU), torch.randn(9, 6))
+    assert found(chain(14, nn.Tanh), torch.randn(9, 6)) == {}
+    assert found(chain(14, nn.ELU), torch.randn(9, 6)) == {}
+    assert "28" not in found(chain(14, nn.GELU), torch.randn(9, 6))
 
 
 def test_a_normalisation_or_a_skip_in_the_chain_ends_it() -> None:
-    normalised = nn.Sequential(*chain(6), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 6), nn.ReLU(), *chain(4))
+    normalised = nn.Sequential(*chain(11), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 6), nn.ReLU(), *chain(8))
     assert found(normalised, torch.randn(9, 6)) == {}
 
     class Skipping(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(12))
+            self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(16))
 
         def forward(self, x: Tensor) -> Tensor:
             for layer in self.layers:
@@ -89,11 +89,11 @@ def test_a_normalisation_or_a_skip_in_the_chain_ends_it() -> None:
 
 def test_pooling_dropout_and_flattening_are_part_of_a_chain_and_a_layer_called_twice_is_not() -> None:
     layers: list[nn.Module] = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()]
-    for i in range(6):
+    for i in range(11):
         layers += [nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), *([nn.MaxPool2d(2)] if i == 3 else [])]
     net = nn.Sequential(*layers, nn.Dropout(0.1), nn.Flatten(), nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 4))
     in_chain = found(net, torch.randn(5, 3, 8, 8))
-    assert len(in_chain) == 8
+    assert len(in_chain) == 13
     assert [name for name, first in in_chain.items() if first] == ["0"]
 
     class Repeating(nn.Module):
@@ -102,7 +102,7 @@ def test_pooling_dropout_and_flattening_are_part_of_a_chain_and_a_layer_called_t
             self.layer = nn.Linear(6, 6)
 
         def forward(self, x: Tensor) -> Tensor:
-            for _ in range(12):
+            for _ in range(16):
                 x = self.layer(x).relu()
             return x
 

@@ -114,6 +114,32 @@ def test_rows_are_counted_over_all_sampled_steps(*, tied: bool) -> None:
     assert math.isnan(records[0].parameter_table.at("net.hidden.weight", Quantity.WEIGHT_ROWS_USED))
 
 
+def test_how_a_table_is_gone_through_is_what_plain_torch_counts() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(ROWS, WIDTH, padding_idx=3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.table(x)
+            return output
+
+    steps = [[texts(5, 6, 6, 9)], [texts(4, 3, 7, 3, 3), texts(8, 3, 2, 20)], [texts(11)]]
+    records = watched(Padded(), steps, lambda x: x.square().mean())
+    wanted = {
+        Quantity.WEIGHT_ROWS: [ROWS, ROWS, ROWS],
+        Quantity.WEIGHT_ROW_FIRST: [5, 2, 2],
+        Quantity.WEIGHT_ROW_LAST: [9, 20, 20],
+        # Of two batches the mean: 5 6 6 has two steps of at most 1 among three; 4 3, 3 3 two of four, 3 2 one of three.
+        Quantity.WEIGHT_ROWS_IN_ORDER: [2 / 3, (2 / 4 + 1 / 3) / 2, 0],
+        # One of three stands between two others, then the only one does.
+        Quantity.WEIGHT_PADDING_ALONE: [math.nan, (1 / 3 + 1) / 2, math.nan],
+    }
+    for quantity, expected in wanted.items():
+        found = [record.parameter_table.at("net.table.weight", quantity) for record in records]
+        assert found == pytest.approx(expected, nan_ok=True), quantity
+
+
 def test_a_table_that_is_looked_up_by_a_function_counts_too() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:

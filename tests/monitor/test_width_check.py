@@ -291,7 +291,7 @@ def test_it_shows_itself_on_the_console_in_a_notebook_and_in_files(
     saved = json.loads((tmp_path / "check.json").read_text())
     assert saved["widths"] == [64, 128, 256, 512]
     assert saved["layers"][1]["own"]["slope"] == pytest.approx(of_standard["2"].own.slope)
-    with pytest.raises(OptionError, match=r"the ending is \.png, \.html or \.json, got '\.svg'"):
+    with pytest.raises(OptionError, match=r"the ending is \.png, \.html or \.json, or none for a folder, got '\.svg'"):
         of_standard.save(tmp_path / "check.svg")
     with pytest.raises(KeyError, match="no row 'x'; there are 0, 2, 4, 6, output"):
         of_standard["x"]

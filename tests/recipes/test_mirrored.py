@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from init_monitor import check, recipes, recommend
-from init_monitor.analysis import mirrored_code
 from init_monitor.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -123,11 +122,11 @@ def test_a_deep_convolutional_chain_does_not_lose_its_signal_to_the_padding() ->
 
 
 def test_the_recipe_the_plan_its_code_and_the_code_of_a_finding_draw_the_same() -> None:
-    net = chain(12, 25, "leaky")
+    net = chain(14, 25, "leaky")
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=1e-2, generator=seeded())
     batch = torch.randn(32, 16, generator=seeded(1))
-    finding = next(one for one in check(net, batch).findings if "mirrored" in one.remedy_code)
+    finding = next(one for one in check(net, batch).findings if "recipes.mirrored_(" in one.remedy_code)
     plan = recommend(net, batch)
     assert {one.recipe for one in plan.layers[:-1]} == {"mirrored_"}
     applied, coded, pasted = copy.deepcopy(net), copy.deepcopy(net), copy.deepcopy(net)
@@ -137,15 +136,9 @@ def test_the_recipe_the_plan_its_code_and_the_code_of_a_finding_draw_the_same() 
     space["initialise"](coded, seeded(5))  # type: ignore[operator]
     assert all(torch.equal(a, b) for a, b in zip(applied.parameters(), coded.parameters(), strict=True))
     exec(finding.remedy_code, {"model": pasted})  # noqa: S102
-    for i, layer in enumerate(layers_of(pasted)[:-1]):
-        torch.manual_seed(0)
-        expected = recipes.mirrored_(copy.deepcopy(layer), first=i == 0, slope=0.1)
-        torch.manual_seed(0)
-        weight = nn.Parameter(torch.empty_like(layer.weight))
-        call = mirrored_code.call({"first": i == 0, "slope": 0.1}).format("weight")
-        exec(f"{mirrored_code.FUNCTION}\n\n{call}", {"weight": weight, "nn": nn})  # noqa: S102
-        assert torch.equal(weight, expected.weight)
+    for layer in layers_of(pasted)[:-1]:
         assert torch.equal(layer.weight[:12], -layer.weight[12:24])
+        assert layer.weight.square().mean() > 1e-2
     assert not check(pasted, batch).findings
     assert not check(applied, batch).findings
 

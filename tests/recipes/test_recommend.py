@@ -378,10 +378,9 @@ def test_the_table_says_what_is_how_it_should_be_and_why() -> None:
     assert len(plan) == 11
     assert len(plan.misfits) == 11
     assert plan.verdict.startswith("0 of 11 layers have the weight variance they need; 11 would be changed")
-    assert "mirrored_" in text
+    assert "he_normal_" in text
     assert "0.0156" in text
-    assert "(1) It lies in a deep chain of ReLU without normalisation or skips:" in text
-    assert "Balduzzi et al. 2017" in text
+    assert "(1) ReLU follows, which takes 50% of the mean square away. [He et al. 2015, Eq. 10]" in text
     assert "0 of 11 layers" in text
 
 
@@ -394,7 +393,7 @@ def test_the_table_is_ascii_where_the_terminal_is() -> None:
     console.print(plan)
     console.print(plan.compare(x))
     assert raw.getvalue().isascii()
-    assert b"mirrored_" in raw.getvalue()
+    assert b"he_normal_" in raw.getvalue()
 
 
 def test_a_deep_network_is_folded_to_a_screen() -> None:

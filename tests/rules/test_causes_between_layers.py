@@ -288,3 +288,63 @@ def test_saturation_by_weights_that_are_one_number_is_left_to_symmetry() -> None
         return x, torch.randint(0, 4, (64,), generator=generator)
 
     assert {f.code for f in trained(model, F.cross_entropy, given=given, steps=12)} == {"IM501"}
+
+
+class Graph(nn.Module):
+    """Three rounds in which the 400 nodes of a graph hear their neighbours, by weights that sum to 1 over ``dim`` of the pairs."""
+
+    def __init__(self, *, over_all: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.over_all = over_all
+        self.rounds = nn.ModuleList(nn.Linear(12, 12) for _ in range(5))
+        for one in self.rounds:
+            nn.init.kaiming_normal_(one.weight, nonlinearity="relu")  # type: ignore[arg-type]
+        generator = torch.Generator().manual_seed(7)
+        self.near = (torch.rand(400, 400, generator=generator) < 0.01) | torch.eye(400, dtype=torch.bool)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = torch.zeros(400, 400).masked_fill(~self.near, -math.inf)
+        weights = torch.softmax(scores.flatten(), 0).view(400, 400) if self.over_all else torch.softmax(scores, 1)
+        for one in self.rounds:
+            x = weights @ torch.relu(one(x))
+        out: Tensor = self.head(x)
+        return out
+
+
+def nodes(step: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(step % 4)
+    y = torch.randint(0, 4, (400,), generator=generator)
+    return 2 * torch.eye(4)[y].repeat(1, 3) + torch.randn(400, 12, generator=generator), y
+
+
+def test_a_softmax_over_all_pairs_makes_a_signal_fade_and_no_initial_weight_is_blamed() -> None:
+    told = trained(Graph(over_all=True), F.cross_entropy, steps=30, given=nodes)
+    found = [finding for finding in told if finding.code in {"IM102", "IM202"}]
+    assert found
+    for finding in found:
+        assert "nn.init" not in finding.remedy
+        assert "softmax over the wrong dimension" in finding.remedy
+
+
+def test_a_softmax_over_the_neighbours_of_each_node_is_fine() -> None:
+    assert trained(Graph(over_all=False), F.cross_entropy, steps=30, given=nodes) == []
+
+
+@pytest.mark.parametrize(("std", "blamed"), [(0.05, True), (0.5, False)])
+def test_weights_share_the_blame_if_they_lose_half_of_it(std: float, *, blamed: bool) -> None:
+    """Six layers of width 16 before ReLUs; He's deviation is 0.35, and what lies between them divides by 100."""
+    torch.manual_seed(0)
+
+    class Divided(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x) / (1 if blamed else 100)
+
+    parts = [nn.Sequential(nn.Linear(16, 16, bias=False), Divided()) for _ in range(6)]
+    for part in parts:
+        nn.init.normal_(part[0].weight, std=std)  # type: ignore[arg-type]
+    report = init_monitor.check(nn.Sequential(*parts, nn.Linear(16, 4)), torch.randn(64, 16))
+    found = [finding for finding in report.findings if finding.code == "IM102"]
+    assert found
+    assert ("nn.init" in found[0].remedy) is blamed

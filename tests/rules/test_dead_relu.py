@@ -268,3 +268,34 @@ def test_a_whole_layer_of_few_elements_may_be_off_by_chance() -> None:
     few = {"dead_at_least": 0.1, "unit_count": 8}
     assert not dead(units(1.0, samples=100, structure=PAIR, **few))
     assert only(dead(units(1.0, samples=125, structure=PAIR, **few))).severity is CRITICAL
+
+
+class Averaged(nn.Module):
+    """Mixes up the dimension of the batch and that of the features between two layers, so that the second sees one sample."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim, self.first, self.second = dim, nn.Linear(16, 16), nn.Linear(16, 64)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.first(x)
+        h = h.mean(0, keepdim=True).expand_as(h) if self.dim == 0 else h
+        made: torch.Tensor = self.last(torch.relu(self.second(h)))
+        return made
+
+
+def test_units_behind_what_is_the_same_for_all_samples_are_not_dead_by_it() -> None:
+    """Half of the units of a rectifier that gets one sample are off; that is told of the samples and not of the units."""
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(Averaged(0)), loader(16), monitor, steps=60, max_epochs=-1)
+    codes = {finding.code for finding in monitor.findings}
+    assert "IM702" in codes
+    assert "IM301" not in codes
+    bias = Averaged(1)
+    with torch.no_grad():
+        bias.second.bias[:40] = -30.0
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(bias), loader(16), monitor, steps=60, max_epochs=-1)
+    assert "IM301" in {finding.code for finding in monitor.findings}

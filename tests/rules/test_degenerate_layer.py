@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from torch import nn
 import init_monitor
 from init_monitor import InitMonitor
 from init_monitor.analysis import paths
-from init_monitor.records import INPUT, Finding, Severity, Structure
+from init_monitor.analysis.degenerate import is_the_only_way
+from init_monitor.records import INPUT, Finding, Layer, Role, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DegenerateLayer
 
@@ -156,3 +158,63 @@ def test_a_finding_explains_what_lies_behind_it_and_nothing_beside() -> None:
     assert paths.explained(symptom, scale, structure) == {"b", "c"}
     assert paths.explained(symptom, cut, structure) == {"a", "b", "c"}
     assert paths.explained(symptom, Finding("x", "IM101", Severity.WARNING, ("d",), 0, "…"), structure) == {"d"}
+
+
+class Scan(nn.Module):
+    """A batch norm of what is left after pooling; ``beside`` lets the picture go past it as well."""
+
+    def __init__(self, layer: nn.Module, *, beside: bool = False) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 8, 3), layer, nn.Linear(8, 1)
+        self.past = nn.Linear(36, 1) if beside else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(torch.relu(self.norm(torch.relu(self.conv(x)).mean((2, 3)))))
+        return out if self.past is None else out + self.past(x.flatten(1))
+
+
+class Kept(nn.BatchNorm1d):
+    """In evaluation mode throughout: it normalises by the mean and variance that it keeps."""
+
+    def train(self, mode: bool = True) -> Kept:  # noqa: FBT001, FBT002 - the signature of torch
+        return super().train(mode=False)
+
+
+class Ink(Classifier):
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        return nn.functional.mse_loss(self(batch[0]), batch[0].mean((1, 2, 3))[:, None])
+
+
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+@pytest.mark.parametrize(
+    ("layer", "beside", "batch", "severity"),
+    [
+        (nn.BatchNorm1d(8), False, 2, Severity.WARNING),
+        (nn.BatchNorm1d(8), True, 2, Severity.INFO),
+        (nn.BatchNorm1d(8), False, 4, None),
+        (Kept(8), False, 2, None),
+        (nn.LayerNorm(8), False, 2, None),
+    ],
+)
+def test_a_batch_norm_over_two_values_is_named(
+    layer: nn.Module, batch: int, severity: Severity | None, *, beside: bool
+) -> None:
+    torch.manual_seed(0)
+    module = Ink(Scan(layer, beside=beside), optimizer="Adam", lr=1e-3)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(module, loader(1, 6, 6, batch=batch), monitor, steps=20)
+    found = [one for one in monitor.findings if one.code == "IM503"]
+    assert [one.severity for one in found] == ([] if severity is None else [severity])
+    if found:
+        assert found[0].layers == ("net.norm",)
+        assert "LayerNorm" in found[0].remedy
+
+
+def test_a_residual_branch_is_not_the_only_way() -> None:
+    past = Layer("past", "past", "Linear", Role.WEIGHT, 2, inputs=("stem",))
+    stem = Layer("stem", "stem", "Linear", Role.WEIGHT, 0, inputs=("input",))
+    two = Layer("norm", "norm", "BatchNorm1d", Role.NORMALISATION, 1, inputs=("stem",))
+    head = Layer("head", "head", "Linear", Role.WEIGHT, 3, inputs=("norm",))
+    assert is_the_only_way(two, Structure((stem, two, head)))
+    assert not is_the_only_way(two, Structure((stem, two, past, replace(head, inputs=("norm", "past")))))
+    assert not is_the_only_way(two, Structure((stem, two, replace(head, inputs=()))))

@@ -144,7 +144,7 @@ def test_the_default_rules_are_rules_with_codes_of_their_own_in_order() -> None:
     codes = [rule.code for rule in DEFAULT_RULES]
     assert codes == [
         "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM402", "IM501",
-        "IM502", "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM801", "IM802",
+        "IM502", "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM704", "IM801", "IM802",
     ]  # fmt: skip
     assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
 

@@ -86,11 +86,17 @@ class Held(nn.Module):
 @pytest.mark.parametrize(
     ("make", "of", "name", "code"),
     [
-        (lambda: [nn.Linear(8, 8), nn.Linear(8, 8)], list, "kept[1].weight", "nn.ModuleList(kept)"),
-        (lambda: {"a": nn.Linear(8, 8)}, lambda kept: list(kept.values()), "kept['a'].bias", "nn.ModuleDict(kept)"),
-        (lambda: torch.eye(8).requires_grad_(), lambda kept: [kept], "kept", "nn.Parameter(kept)"),
+        (lambda: [nn.Linear(8, 8), nn.Linear(8, 8)], list, "kept[1].weight", "nn.ModuleList(model.kept)"),
+        (
+            lambda: {"a": nn.Linear(8, 8)},
+            lambda kept: list(kept.values()),
+            "kept['a'].bias",
+            "nn.ModuleDict(model.kept)",
+        ),
+        (lambda: torch.eye(8).requires_grad_(), lambda kept: [kept], "kept", "nn.Parameter(model.kept)"),
+        (lambda: [torch.eye(8).requires_grad_()], list, "kept[0]", "nn.ParameterList(model.kept)"),
     ],
-    ids=["list", "dict", "tensor"],
+    ids=["list", "dict", "tensor", "tensors"],
 )
 def test_what_no_module_registers_is_found_where_it_is(make: Any, of: Any, name: str, code: str) -> None:
     model = Held(make(), of)
@@ -98,6 +104,10 @@ def test_what_no_module_registers_is_found_where_it_is(make: Any, of: Any, name:
     assert (finding.code, finding.step) == ("IM602", 7)
     assert name in finding.layers
     assert code in finding.remedy_code
+    exec(finding.remedy_code, {"model": model})  # noqa: S102 - it is the code a user is asked to paste
+    assert {held for held, _ in model.named_parameters() if held.startswith("kept")}
+    optimizer = adam(model.parameters())
+    assert trained(model, optimizer, stepping(optimizer)) == []
 
 
 def test_what_an_optimizer_holds_or_what_is_frozen_or_data_may_be_registered_nowhere() -> None:

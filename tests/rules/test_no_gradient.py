@@ -55,7 +55,9 @@ def test_parameters_in_no_optimizer_are_told_at_once_with_the_optimizer_to_build
     assert (finding.code, finding.rule, finding.severity) == ("IM602", "no-gradient", WARNING)
     assert finding.layers == ("net.1",)
     assert "net.1.weight and net.1.bias are trainable, but no optimizer holds them: they will not" in finding.message
-    assert finding.remedy_code.startswith("optimizer = torch.optim.AdamW(model.parameters(), lr=0.0003)")
+    assert finding.remedy_code.startswith(
+        "import torch\n\noptimizer = torch.optim.AdamW(model.parameters(), lr=0.0003)"
+    )
 
 
 def test_what_no_optimizer_holds_and_never_ran_is_information() -> None:

@@ -232,3 +232,56 @@ def test_a_first_layer_of_the_program_may_divide_by_zero_itself() -> None:
     finding = finding_of({FORWARD: [3, 3]}, Structure((own, linear(1, "a"))), losses=LossStretch.of([(0, math.nan)]))
     assert "it divides by 0 itself" in finding.message
     assert "eps" in finding.remedy_sentence
+
+
+GRADIENT, WEIGHT_GRADIENT = Quantity.WEIGHT_GRADIENT_NORM, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT
+
+
+@pytest.mark.parametrize(
+    ("columns", "severity"),
+    [
+        ({GRADIENT: 1.0, WEIGHT_GRADIENT: 0.0}, INFO),
+        ({GRADIENT: [1.0, math.nan, 1.0, 1.0], WEIGHT_GRADIENT: 0.0}, CRITICAL),  # one was not measured
+        ({GRADIENT: 0.0, WEIGHT_GRADIENT: 0.0}, CRITICAL),
+        ({GRADIENT: 1.0, WEIGHT_GRADIENT: [0.0, 0.0, 3.0, 0.0]}, CRITICAL),
+        ({GRADIENT: 1.0, WEIGHT_GRADIENT: 0.0, Quantity.WEIGHT_NONFINITE_COUNT: [0.0, 1.0, 0.0, 0.0]}, CRITICAL),
+        ({}, CRITICAL),
+    ],
+)
+def test_a_gradient_of_which_no_parameter_shows_anything_is_information(
+    columns: dict[Quantity, Any], severity: Severity
+) -> None:
+    finding = finding_of({BACKWARD: [1, 1, 0, 0], **columns})
+    assert finding.severity is severity
+    assert ("left that batch out" in finding.message) is (severity is INFO)
+
+
+class ScaledByHand(Classifier):
+    """Float16 as autocast has it, and a loss scale by hand: what overflows is left out, and the scale is lowered."""
+
+    def __init__(self, *, looks: bool) -> None:
+        super().__init__(nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10)))
+        self.automatic_optimization, self.looks, self.scale = False, looks, 2.0**24
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], *_: Any) -> None:  # type: ignore[override]
+        optimizer = self.optimizers()
+        with torch.autocast("cpu", torch.float16):
+            out = self(batch[0])
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(nn.functional.cross_entropy(out.float(), batch[1]) * self.scale)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        for gradient in gradients:
+            gradient.div_(self.scale)
+        if self.looks and not all(bool(g.isfinite().all()) for g in gradients):
+            self.scale /= 2
+        else:
+            optimizer.step()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_loss_scale_by_hand_is_no_fault_as_long_as_no_overflow_gets_into_the_weights(looks: bool) -> None:  # noqa: FBT001
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(ScaledByHand(looks=looks), loader(16), monitor, steps=20)
+    loud = {finding.code for finding in monitor.findings if finding.severity > INFO}
+    assert loud == (set() if looks else {"IM601"})

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Finding
 
+    Fault = Callable[["Two"], None]
+
 WIDTH, CLASSES = 32, 5
 
 
@@ -103,7 +105,7 @@ class Trained(Classifier):
         return torch.optim.SGD([p for p in self.parameters() if id(p) not in out], lr=self.lr)
 
 
-def trained(*faults: Callable[[Two], None]) -> list[Finding]:
+def trained(*faults: Fault) -> list[Finding]:
     net = Two()
     for fault in faults:
         fault(net)
@@ -116,8 +118,8 @@ def trained(*faults: Callable[[Two], None]) -> list[Finding]:
     return [one for one in monitor.findings if one.severity > Severity.INFO]
 
 
-FIRST = {explodes: {"IM101", "IM502"}, fades: {"IM102", "IM202"}, unscaled: {"IM701"}}
-SECOND = {
+FIRST: dict[Fault, set[str]] = {explodes: {"IM101", "IM502"}, fades: {"IM102", "IM202"}, unscaled: {"IM701"}}
+SECOND: dict[Fault, set[str]] = {
     dies: {"IM301"},
     is_one_number: {"IM501"},
     is_cut_off: {"IM602"},
@@ -138,9 +140,7 @@ def test_the_network_without_a_fault_is_fine() -> None:
 
 @pytest.mark.parametrize("second", SECOND, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize("first", FIRST, ids=lambda fault: fault.__name__)
-def test_a_fault_of_another_branch_is_told_beside_it(
-    first: Callable[[Two], None], second: Callable[[Two], None]
-) -> None:
+def test_a_fault_of_another_branch_is_told_beside_it(first: Fault, second: Fault) -> None:
     told = trained(first, second)
     assert about(told, "one", FIRST[first]), told
     assert about(told, "other", SECOND[second]), told
@@ -152,7 +152,7 @@ def grows_before(net: Two) -> None:
 
 
 def is_half_off(net: Two) -> None:
-    nn.init.constant_(each(net.other)[2].bias[:24], -1e5)
+    nn.init.constant_(each(net.other)[2].bias[:24], -1000.0)
 
 
 def is_large(net: Two) -> None:
@@ -164,9 +164,7 @@ def is_large(net: Two) -> None:
     [(grows_before, {"IM101", "IM502"}), (is_large, {"IM701"})],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_units_that_were_off_before_the_first_step_did_not_come_of_what_grows(
-    first: Callable[[Two], None], codes: set[str]
-) -> None:
+def test_units_that_were_off_before_the_first_step_did_not_come_of_what_grows(first: Fault, codes: set[str]) -> None:
     told = trained(first, torch.no_grad()(is_half_off))
     assert {one.code for one in told} & codes, told
     dead = about(told, "other", {"IM301"})

@@ -52,7 +52,7 @@ def test_three_steps_that_replace_the_weights_are_a_warning_with_a_learning_rate
         "Adam at a learning rate of 0.1: In 3 of the last 5 sampled steps the median layer changed by 0.6 of its own size"
     )
     # 0.1 · 0.03 / 1.0, by the first of these steps: how many elements a weight has is not known here
-    assert finding.remedy_code.startswith("optimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
+    assert finding.remedy_code.startswith("import torch\n\noptimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
 
 
 def test_a_gradient_that_exploded_is_not_told_to_learn_at_a_rate_of_next_to_nothing() -> None:
@@ -86,7 +86,7 @@ def test_one_step_that_overturned_everything_is_enough_although_nothing_moves_af
     finding = only(judge([0.0, math.nan, math.nan], [0.0, 1e-9, 1e-9], norm=norms, every=1, learning_rate=1.0))
     assert finding.severity is Severity.CRITICAL
     assert finding.evidence["growth"] == pytest.approx(math.sqrt(1 + 49 + 56.25))
-    assert finding.remedy_code.startswith("optimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
+    assert finding.remedy_code.startswith("import torch\n\noptimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
 
 
 def test_the_median_layer_decides_so_that_one_odd_layer_does_not() -> None:
@@ -111,7 +111,7 @@ def test_too_small_updates_for_long_are_a_warning_with_a_learning_rate_to_take()
     assert (finding.code, finding.severity) == ("IM603", Severity.WARNING)
     assert "for 70 steps the median layer has changed by 1e-6 of its own size per step" in finding.message
     assert "it takes 1e6 steps" in finding.message
-    assert finding.remedy_code.startswith("optimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
+    assert finding.remedy_code.startswith("import torch\n\noptimizer = torch.optim.Adam(model.parameters(), lr=0.003)")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_updates_that_bfloat16_rounds_away_are_told_with_the_format_or_the_rate(
     assert finding.remedy_code == 'trainer = pl.Trainer(precision="bf16-mixed")'
     # Plain gradient descent would not get anywhere in float32 either: 1e-6 of 0.1 of the weights' size.
     slow = only(judge(*still, structure=half(*["bfloat16"] * 3), optimizer="SGD", learning_rate=1e-6, gradient=0.1))
-    assert slow.remedy_code.startswith("optimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
+    assert slow.remedy_code.startswith("import torch\n\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
 
 
 @pytest.mark.parametrize(
@@ -412,20 +412,21 @@ class Squared(Classifier):
 
 def creeping(rate: float) -> list[Finding]:
     torch.manual_seed(0)
-    x = torch.randn(512, 32)
-    labels = (x @ torch.randn(32, 5)).argmax(1)
+    # Three of ten columns are on: the first thing to learn is how rarely an output is.
+    x = (torch.rand(512, 40) < 0.3).float()
+    labels = (x @ torch.randn(40, 5)).argmax(1)
     rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=512)
-    net = nn.Sequential(nn.Linear(32, 48), nn.GELU(), nn.Linear(48, 5))
+    net = nn.Sequential(nn.Linear(40, 48), nn.Tanh(), nn.Linear(48, 5))
     monitor = InitMonitor(sinks=())
     fit(Squared(net, lr=rate), rows, monitor, steps=260)
     return [one for one in monitor.findings if one.severity > Severity.INFO]
 
 
 def test_in_a_training_a_loss_that_creeps_at_a_rate_far_below_what_fits_is_told() -> None:
-    finding = only(creeping(3e-3))
+    finding = only(creeping(4e-3))
     assert "the loss creeps" in finding.message
     assert "Raise the learning rate" in finding.remedy
     better = float(finding.remedy_code.partition("lr=")[2].partition(")")[0])
-    assert better >= 0.3
+    assert better >= 0.4
     assert creeping(better) == []
     assert creeping(0.1) == [], "slow, but the weights have gone some way"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-VIEWS = ("overview", "propagation", "residuals", "units", "layer", "findings", "compare")
+VIEWS = ("overview", "propagation", "residuals", "units", "layer", "findings", "compare", "recipes")
 TOP, BOTTOM = 8, 41
 """Pixels into a picture where its first and its last row are: the frame above, the steps below."""
 BOARD_COLOURS = """() => Object.fromEntries(
@@ -87,7 +87,16 @@ def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:
 def test_every_view_draws_what_a_real_fit_wrote(dark: bool, page: Watched, board: Board) -> None:  # noqa: FBT001
     frame = page.open_tab(board.address, dark=dark, focus="xavier")
     assert frame.locator(".im").evaluate("(e) => e.classList.contains('dark')") is dark
-    pictures = {"overview": 4, "propagation": 2, "residuals": 6, "units": 3, "layer": 12, "findings": 0, "compare": 3}
+    pictures = {
+        "overview": 4,
+        "propagation": 2,
+        "residuals": 6,
+        "units": 3,
+        "layer": 12,
+        "findings": 0,
+        "compare": 3,
+        "recipes": 2,
+    }
     assert tuple(pictures) == VIEWS
     for view, count in pictures.items():
         if view == "residuals":
@@ -555,7 +564,7 @@ def test_the_keyboard_does_what_the_help_says(page: Watched, board: Board) -> No
     page.page.keyboard.type("net.2")
     frame.wait_for_function("document.querySelector('.filter').value === 'net.2'")
     # What is typed into the filter is no command.
-    assert frame.locator(".tab[aria-selected=true]").inner_text() == "Compare"
+    assert frame.locator(".tab[aria-selected=true]").inner_text() == "Recipes"
 
 
 # --- saving ---------------------------------------------------------------------------------------------------------

@@ -12,12 +12,21 @@ import { theme } from "../static/surface.js";
 import { statusOf } from "./signal_view.js";
 import { switchedRows, switchesOf, switchesText } from "./switched.js";
 
-/** @typedef {import("./explore.js").Explorer} Explorer */
+/**
+ * What this view needs of the page around it.
+ * @typedef {object} Around
+ * @property {import("./switched.js").Network | null} network
+ * @property {{on: string}} choices
+ * @property {ReturnType<typeof import("../static/parts.js").tooltip>} tip
+ * @property {{exploding: number, vanishing: number}} warns
+ * @property {(patch: {on: string}) => void} set
+ * @property {(name: string) => boolean} [test] which layers the table shows
+ */
 
 const ROW_MS = 60;
 const COLUMNS = ["", "Layer", "Kind", "Recipe", "Var(W) now", "then", "Mean", "Std", "", "Max |x|", "Status"];
 
-/** @param {Explorer} page */
+/** @param {Around} page */
 export function ownView(page) {
   const network = /** @type {import("./switched.js").Network} */ (page.network);
   const names = network.layers.map((layer) => layer.name);
@@ -92,15 +101,14 @@ export function ownView(page) {
       framed.legend(...lines.map((one) => swatch(one, one.name)));
       chart.show({ lines, quantity: /** @type {any} */ ({ form: "log", bounds: null, centre: null }), wanted: "log", names, labels });
     }
-    sentence.textContent = now.measured
-      ? `Measured on your batch: ${chosen.size ? `${chosen.size} of ${network.switches.length} recipes are on.` : "the network as it is. Switch recipes on to see what they make of it."}`
-      : `${chosen.size} of ${network.switches.length} recipes are on: estimated from what each of them was measured to do alone, or after those before it.`;
+    sentence.textContent = [said(now.measured, chosen.size), ...missing(base.rows, now.rows)].join(" ");
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.switch;
     const first = now.rows.find((row) => row.variance > 0 && row.finite)?.variance ?? 1;
     const seen = new Set();
     fill(
       body,
       ...network.layers.slice(0, revealed).map((layer, i) => {
+        if (page.test && !page.test(layer.name)) return null;
         const row = now.rows[i];
         const owner = network.switches[layer.switch];
         const leads = owner && !seen.has(layer.switch);
@@ -131,6 +139,28 @@ export function ownView(page) {
     // The rows are new; whoever goes through the switches by keyboard stays where they were.
     if (focused) /** @type {HTMLElement | null} */ (body.querySelector(`[data-switch="${focused}"]`))?.focus();
     fill(play, timer ? "Pause" : "Play");
+  }
+
+  /** @param {boolean} measured @param {number} count switches that are on */
+  function said(measured, count) {
+    const where = network.where ?? "on your batch";
+    if (!count) return `Measured ${where}: the network as it is. Switch recipes on to see what they make of it.`;
+    const words = `${count} of ${network.switches.length} recipes are on`;
+    if (measured) return `Measured ${where}: ${words}.`;
+    return `${words}: estimated from what was measured ${where}, layer by layer (the recursion of the variances, biases included).`;
+  }
+
+  /**
+   * What cannot be told, and why.
+   * @param {import("./switched.js").Shown[]} before @param {import("./switched.js").Shown[]} after
+   */
+  function missing(before, after) {
+    const lost = after.filter((row, i) => row.std !== row.std && before[i].std === before[i].std).length;
+    const left = network.left ?? [];
+    return [
+      lost ? `What ${lost} ${lost === 1 ? "layer" : "layers"} would hand on cannot be told: a recurrent layer has no such recursion.` : "",
+      left.length ? `No recipe is known for ${left.slice(0, 3).join(", ")}${left.length > 3 ? ` and ${left.length - 3} more` : ""}.` : "",
+    ].filter(Boolean);
   }
 
   /** @param {number} k @param {Set<number>} chosen */

@@ -3,10 +3,14 @@
  * @module
  */
 
+import { propagated } from "./propagated.js";
+
 /**
  * Mean, std, largest magnitude, std of the gradient, and whether every element is finite; null where it was not measured.
  * @typedef {[number | null, number | null, number | null, number | null, boolean] | null} Row
  */
+
+/** @typedef {import("./propagated.js").Anchor["sums"]} Sums */
 
 /**
  * @typedef {object} Switch
@@ -22,9 +26,13 @@
  * @typedef {object} Network
  * @property {string} name
  * @property {string[]} header
- * @property {{name: string, kind: string, switch: number, beside: boolean}[]} layers beside: within a residual branch
+ * @property {(import("./graph.js").LayerFacts & {switch: number, beside: boolean})[]} layers beside: within a residual branch
+ * @property {import("./graph.js").AdditionFacts[]} additions
  * @property {Switch[]} switches
  * @property {{base: Row[], single: Row[][], first: Row[][]}} moments by the last switch that is on
+ * @property {{base: Sums, single: Sums[], first: Sums[]}} sums the same of the additions
+ * @property {string} [where] it was measured, in words
+ * @property {string[]} [left] modules that no recipe is known for
  */
 
 /**
@@ -38,52 +46,25 @@
  * @returns {{rows: Shown[], measured: boolean}}
  */
 export function switchedRows(network, on) {
-  const { base, single, first } = network.moments;
   const order = [...on].sort((a, b) => a - b);
-  const last = order[order.length - 1];
-  const known = order.length === 0 ? base : order.length === 1 ? single[last] : last === order.length - 1 ? first[last] : null;
-  if (known) return { rows: known.map(shown), measured: true };
-  // What a switch does beside one that is on already was measured after all before it, what it does alone by itself.
-  const steps = order.map((k) => (on.has(k - 1) ? [first[k - 1], first[k]] : [base, single[k]]));
-  const rows = base.map((row, i) => estimated(row, steps.map(([before, after]) => [before[i], after[i]])));
-  return { rows, measured: false };
+  const anchor = anchorOf(network, order);
+  if (anchor.on.size === on.size) return { rows: anchor.rows.map(shown), measured: true };
+  const fresh = new Set(order.filter((k) => !anchor.on.has(k)));
+  return { rows: propagated(network.layers, network.additions, anchor, fresh), measured: false };
 }
 
 /**
- * The logarithms add up: a layer of another gain changes all that comes after by its factor.
- * @param {Row} base @param {Row[][]} steps before and after each switch
- * @returns {Shown}
+ * The measurement that is nearest: with the first switches on as far as all of them are, with one, or with none.
+ * @param {Network} network @param {number[]} order the switches that are on
+ * @returns {import("./propagated.js").Anchor}
  */
-function estimated(base, steps) {
-  const std = product(base, steps, 1);
-  const before = base?.[1] ?? 0;
-  return {
-    // The mean moves with the size; where there was none, with that of the last switch.
-    mean: before > 0 ? ((base?.[0] ?? NaN) * std) / before : (steps[steps.length - 1][1]?.[0] ?? NaN),
-    std,
-    variance: std ** 2,
-    largest: product(base, steps, 2),
-    gradient: product(base, steps, 3),
-    finite: std === std && std < Infinity,
-  };
-}
-
-/**
- * @param {Row} base @param {Row[][]} steps @param {1 | 2 | 3} of
- */
-function product(base, steps, of) {
-  let value = usable(base, of);
-  for (const [before, after] of steps) {
-    const from = usable(before, of);
-    // What is 0 or infinite has no logarithm to add to: what was measured with the switch on stands in.
-    value = value > 0 && from > 0 ? (value * usable(after, of)) / from : usable(after, of);
-  }
-  return value;
-}
-
-/** @param {Row} row @param {1 | 2 | 3} of */
-function usable(row, of) {
-  return row && row[4] ? (row[of] ?? NaN) : NaN;
+function anchorOf({ moments, sums }, order) {
+  let last = 0;
+  while (last < order.length && order[last] === last) last += 1;
+  if (last && moments.first[last - 1]) return { rows: moments.first[last - 1], sums: sums.first[last - 1], on: new Set(order.slice(0, last)) };
+  const [only] = order;
+  if (order.length === 1 && moments.single[only]) return { rows: moments.single[only], sums: sums.single[only], on: new Set(order) };
+  return { rows: moments.base, sums: sums.base, on: new Set() };
 }
 
 /**

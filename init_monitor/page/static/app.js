@@ -13,6 +13,7 @@ import { overviewView } from "./overview.js";
 import { copyText, nothing, tooltip } from "./parts.js";
 import { columnAt } from "./payload.js";
 import { propagationView } from "./propagation.js";
+import { recipesView } from "./recipes_view.js";
 import { residualsView } from "./residuals.js";
 import { selectedBy } from "./selection.js";
 import { createSession } from "./session.js";
@@ -20,6 +21,7 @@ import { fromLink, toLink } from "./state.js";
 import { readTheme, theme } from "./surface.js";
 import { toolbar } from "./toolbar.js";
 import { unitsView } from "./units.js";
+import { widthsView } from "./widths.js";
 import { stepSlice } from "./zoom.js";
 
 /** @typedef {import("./types.js").Context} Context */
@@ -34,6 +36,8 @@ const MAKERS = {
   layer: layerView,
   findings: findingsView,
   compare: compareView,
+  recipes: recipesView,
+  widths: widthsView,
 };
 
 /** Playing takes about this long, however many steps there are. */
@@ -148,7 +152,9 @@ export function startApp(root, source, host) {
   function update() {
     asked = 0;
     const entries = session.entries();
-    if (entries === null || !entries.length) {
+    const only = entries?.length === 0 && session.checks().length > 0;
+    if (only) ctx.state.view = "widths";
+    if (entries === null || (!entries.length && !only)) {
       bar.element.hidden = entries !== null || !session.trouble();
       fill(main, entries === null ? waiting() : empty());
       viewName = "";

@@ -28,7 +28,7 @@ const HELP = [
   ["{ }", "move to layers above or below"],
   ["0", "show everything again"],
   ["Space", "play through the steps"],
-  ["1 … 7", "the views"],
+  [`1 … ${Object.keys(VIEWS).length}`, "the views"],
   ["/", "filter layers"],
   ["Esc", "let go of the layer, or close this"],
   ["?", "these keys"],

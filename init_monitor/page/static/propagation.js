@@ -150,6 +150,7 @@ export function propagationView(ctx) {
         marked.size ? block(TINT[theme().dark ? "dark" : "light"], tint.words) : null,
         merged.alike ? null : h("span.muted", {}, "different networks: laid over each other by position"),
         wayBack(ctx, all),
+        h("button.live", { type: "button", title: "What recipes would make of this signal", onclick: () => ctx.set({ view: "recipes" }) }, "Try recipes"),
       );
       charts.forEach((chart, i) => {
         const quantity = quantityOf(panelIds[i]);

@@ -28,6 +28,8 @@ export function createSession(source, onChange) {
   const kept = new Map();
   /** @type {RunEntry[] | null} */
   let entries = null;
+  /** @type {{name: string, time: number}[]} */
+  let checks = [];
   /** @type {string} */
   let trouble = "";
   let waiting = 0;
@@ -79,6 +81,16 @@ export function createSession(source, onChange) {
     busy: () => waiting > 0,
     /** @param {string} run @returns {Outline | null} */
     outline: (run) => /** @type {Outline | null} */ (get(versionOf(run), `outline\n${run}`, () => source.outline(run))),
+    /** Folders with a coordinate check. */
+    checks: () => checks,
+    /** @param {string} folder @returns {import("./types.js").WidthCheck | null} */
+    widths: (folder) =>
+      /** @type {import("./types.js").WidthCheck | null} */ (
+        get(checks.find((one) => one.name === folder)?.time ?? 0, `widths\n${folder}`, () => source.widths(folder))
+      ),
+    /** @param {string} run @returns {import("./types.js").Recipes | null} */
+    recipes: (run) =>
+      /** @type {import("./types.js").Recipes | null} */ (get(versionOf(run), `recipes\n${run}`, () => source.recipes(run))),
     /** The training loss of every run as a small curve. @returns {Record<string, Losses | null> | null} */
     losses: () =>
       /** @type {Record<string, Losses | null> | null} */ (get(versionOfAll(), "losses", () => source.losses())),
@@ -97,9 +109,10 @@ export function createSession(source, onChange) {
     /** Look for new runs and new steps. */
     async refresh() {
       try {
-        const { runs, quantities } = await source.runs();
+        const { runs, quantities, widths } = await source.runs();
         learnQuantities(quantities);
         entries = runs;
+        checks = widths ?? [];
         trouble = "";
       } catch (error) {
         trouble = String(/** @type {Error} */ (error).message ?? error);

@@ -38,6 +38,8 @@ export function serverSource(base) {
     live: true,
     runs: async () => (await ask("runs")).json(),
     outline: async (run) => (await ask("run", { run })).json(),
+    recipes: async (run) => (await ask("recipes", { run })).json(),
+    widths: async (folder) => (await ask("widths", { run: folder })).json(),
     losses: async () => (await ask("losses")).json(),
     series: async (run, quantity) => decodePayload(await (await ask("series", { run, quantity })).arrayBuffer()),
     layer: async (run, names) => decodePayload(await (await ask("layer", { run, name: names })).arrayBuffer()),
@@ -50,6 +52,7 @@ export function serverSource(base) {
  * @property {RunEntry[]} runs
  * @property {import("./quantities.js").Quantity[]} quantities
  * @property {Record<string, Outline>} outlines
+ * @property {Record<string, import("./types.js").Recipes>} recipes
  * @property {Record<string, Record<string, string>>} series base64 of each payload, by run and quantity
  */
 
@@ -68,6 +71,10 @@ export function embeddedSource(embedded) {
     live: false,
     runs: async () => embedded,
     outline: async (run) => embedded.outlines[run],
+    recipes: async (run) => embedded.recipes[run],
+    widths: async (folder) => {
+      throw new Error(`A report holds no coordinate check (${folder}).`);
+    },
     losses: async () =>
       Object.fromEntries(Object.entries(embedded.outlines).map(([run, outline]) => [run, outline.losses ?? null])),
     series: async (run, quantity) => series(run, quantity),

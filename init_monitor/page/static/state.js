@@ -21,7 +21,12 @@ export const DEFAULTS = {
   until: null,
   depth: null,
   open: null,
+  on: "",
+  check: "",
 };
+
+/** Numbers with dots between, or all of them. */
+const SWITCHES = /^(all|\d+(\.\d+)*)$/;
 
 /** The pages, in the order of their keys 1, 2, 3, … */
 export const VIEWS = {
@@ -32,6 +37,8 @@ export const VIEWS = {
   layer: "Layer",
   findings: "Findings",
   compare: "Compare",
+  recipes: "Recipes",
+  widths: "Coordinate check",
 };
 
 /**
@@ -74,7 +81,8 @@ export function fromLink(link) {
   }
   if (link.open !== undefined) state.open = link.open.split(",").filter(Boolean).flatMap(decoded);
   if (link.scale === "linear") state.scale = "linear";
-  for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity"])) {
+  if (link.on !== undefined && SWITCHES.test(link.on)) state.on = link.on;
+  for (const key of /** @type {const} */ (["focus", "layer", "filter", "palette", "quantity", "severity", "check"])) {
     if (link[key] !== undefined) state[key] = link[key];
   }
   return state;

@@ -109,8 +109,11 @@ export function toolbar(ctx, { play, playing, copyLink, showKeys }) {
     filter,
     update() {
       const found = countFindings(ctx);
-      refill(tabs, [ctx.state.view, found], () =>
+      const checks = ctx.session.checks().length > 0;
+      refill(tabs, [ctx.state.view, found, checks], () =>
         Object.entries(VIEWS).map(([id, title], i) => {
+          // Few have trained at several widths: without it the others have more room.
+          if (id === "widths" && !checks && ctx.state.view !== id) return null;
           const count = id === "findings" ? found : 0;
           return h(
             "button.tab",

@@ -37,6 +37,27 @@
  * @typedef {object} RunList
  * @property {RunEntry[]} runs
  * @property {import("./quantities.js").Quantity[]} quantities
+ * @property {{name: string, time: number}[]} [widths] folders with a coordinate check
+ */
+
+/**
+ * How a size goes with the width.
+ * @typedef {object} Growth
+ * @property {number | null} slope
+ * @property {number | null} error
+ * @property {(number | null)[]} values one per width
+ * @property {boolean} off it depends on the width
+ */
+
+/**
+ * A coordinate check, as init_monitor.coordinate_check saved it.
+ * @typedef {object} WidthCheck
+ * @property {string} verdict
+ * @property {string} optimizer
+ * @property {number[]} widths
+ * @property {number} steps
+ * @property {number} seeds
+ * @property {{layer: string, kind: string, verdict: string, off: boolean, start: Growth, change: Growth, own: Growth}[]} layers
  */
 
 /**
@@ -79,6 +100,17 @@
  * @property {string} measured heading of the measured column
  * @property {string} remedy
  * @property {string} source
+ */
+
+/**
+ * What a recipe is for each layer of a run; the numbers are among the series.
+ * @typedef {object} Recipes
+ * @property {string[]} header
+ * @property {(import("../explorer/graph.js").LayerFacts & {switch: number, beside: boolean, parameter: string})[]} layers
+ * @property {import("../explorer/graph.js").AdditionFacts[]} additions
+ * @property {(import("../explorer/switched.js").Switch & {parameter: string})[]} switches
+ * @property {string[]} left modules that no recipe is known for
+ * @property {{exploding: number, vanishing: number}} warns changes of the variance from which IM101 and IM102 warn
  */
 
 /**
@@ -125,6 +157,8 @@
  * @property {boolean} live true if there may be more later
  * @property {() => Promise<RunList>} runs
  * @property {(run: string) => Promise<Outline>} outline
+ * @property {(run: string) => Promise<Recipes>} recipes
+ * @property {(folder: string) => Promise<WidthCheck>} widths
  * @property {() => Promise<Record<string, Losses | null>>} losses a small curve of every run
  * @property {(run: string, quantity: string) => Promise<Series>} series
  * @property {(run: string, names: string[]) => Promise<Series>} layer every quantity of the named rows
@@ -146,6 +180,8 @@
  * @property {number | null} from first step that pictures show, null for the first there is
  * @property {number | null} until last one, null for the newest
  * @property {[string, string] | null} depth first and last layer (or block) that pictures show, null for all
+ * @property {string} on recipes that are switched on
+ * @property {string} check folder of the coordinate check that is shown
  * @property {string[] | null} open blocks whose layers are shown one by one, "*" for all; null: as long as they are few
  */
 
