@@ -20,7 +20,7 @@ TRITON := $(VENV)/triton
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory rule-pages format build docs docs-serve clean
+.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory pictures rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -87,6 +87,9 @@ clients: $(VENV)/.made ## train real libraries with the monitor, each in an envi
 
 theory: $(VENV)/.dev ## measure every formula and write docs/theory.md
 	$(BIN)/python benchmarks/theory.py --out docs/theory.md
+
+pictures: $(VENV)/.dev ## draw the pictures of the documentation anew, into docs/images (those of the tab are screenshots of its tests)
+	$(BIN)/python -m benchmarks.pictures
 
 rule-pages: $(VENV)/.dev ## write docs/rules.md from the docstrings and fields of the rules
 	PYTHONUTF8=1 $(BIN)/init-monitor explain --md > docs/rules.md

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from init_monitor.capture.capture import Capture
+    from init_monitor.capture.outer_loss import OuterLoss
     from init_monitor.options import Options
     from init_monitor.records import Finding, StepRecord
     from init_monitor.sinks.sink import Run
@@ -153,11 +154,12 @@ class Monitor:
             self._capture = capture_of(model, self.options, self._notices)
         self._capture.load_state_dict(units or {})
 
-    def end_forward(self) -> None:
-        """Note that the forward is over and backward may begin; later forwards are measured by module only."""
+    def end_forward(self, output: object = None) -> OuterLoss | None:
+        """Note that the forward is over; later ones are measured by module only. What it returns is to hear of losses of the output."""
         if self._open and self._capture is not None:
             with self.guard("ending a forward"):
-                self._capture.end_forward()
+                return self._capture.end_forward(output)
+        return None
 
     def end_backward(self, gradient_factor: float | Tensor) -> None:
         """End one of several backwards of a micro-batch, with its own factor (see :meth:`end_batch`)."""
@@ -211,13 +213,16 @@ class Monitor:
             with self.guard("noting the loss"), unseen():
                 what(*given, **more)
 
-    def end_of_patience(self, step: int) -> None:
-        """Note that a batch of ``step`` ended without an optimizer step; a sampled step of too many such batches is abandoned."""
-        if not self._open or not self._patience.ends():
-            return
-        self.abort_step()
-        self._previous = step
-        self._notices.tell(Patience.NOTICE)
+    def end_of_patience(self, step: int) -> bool:
+        """Note a batch without an optimizer step: too many, and the step is abandoned; True if it is to be ended, none ever having stepped."""
+        if self._open and self._patience.ends():
+            self.abort_step()
+            self._previous = step
+            self._notices.tell(Patience.NOTICE)
+        elif self._open and self._previous < 0 and self._patience.is_half_way:
+            self._facts = self._facts._replace(batches_waited=self._patience.batches)
+            return True
+        return False
 
     def measure_parameters(self) -> None:
         """Look at every weight and its gradient where no optimizer is going to step."""

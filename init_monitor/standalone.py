@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
     from typing_extensions import Self
 
+    from init_monitor.capture.outer_loss import OuterLoss
+
 
 _NOT_STORED = "watch(model, optimizer, log_dir=FOLDER) keeps the run for `init-monitor report FOLDER`."
 
@@ -70,7 +72,8 @@ class Watch(WatchedRun):
         self._handles: list[RemovableHandle] = []
         self._step_handles: list[RemovableHandle] = []
         self._now = WatchedStep(self._monitor)
-        self._root = BackwardRoot(self._goes_backward)
+        self._root = BackwardRoot(self._goes_backward, self._loss_called)
+        self._outer: OuterLoss | None = None
 
     def __enter__(self) -> Self:
         """Begin the run."""
@@ -198,6 +201,11 @@ class Watch(WatchedRun):
                 scale = _scale_of(self._scaler)
                 self._monitor.note_loss(loss.detach(), 1.0 if scale is None else 1.0 / scale)
 
+    def _loss_called(self, function: str, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        if self._outer is not None and not self._depth:
+            with self._monitor.guard("listening for the loss"):
+                self._outer.called(function, args, kwargs)
+
     def _begin_forward(self, *_: object) -> None:
         self._depth += 1
         if self._depth > 1:
@@ -207,14 +215,14 @@ class Watch(WatchedRun):
             if not first and _is_training_signal():
                 self._monitor.begin_batch(self._step)
 
-    def _end_forward(self, *_: object) -> None:
+    def _end_forward(self, _: object, __: object, output: object) -> None:
         self._depth -= 1
         if self._depth:
             return
         with self._monitor.guard("following a forward"):
             if not _is_training_signal():
                 return
-            self._monitor.end_forward()
+            self._outer = self._monitor.end_forward(output)
             scale = _scale_of(self._scaler)
             if scale is not None:
                 self._gradient_factor = 1.0 / (scale * self._ranks)
@@ -227,6 +235,7 @@ class Watch(WatchedRun):
         self._stop_listening()
 
     def _stop_listening(self) -> None:
+        self._outer = None
         # A probe that was not left (no backward came) is above it: once more when the monitor has let go.
         with self._monitor.guard("listening for the loss"):
             self._root.end()

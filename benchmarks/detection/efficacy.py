@@ -104,8 +104,7 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
         training = case.make()
         before = _fingerprint(training.module)
         options: dict[str, Any] = {}
-        torch.manual_seed(seed)
-        space = _run_code(case, training, told, options)
+        space = _run_code(case, training, told, options, seed)
         optimizer = space.get("optimizer")
         if isinstance(optimizer, torch.optim.Optimizer):
             _put_in(training.module, optimizer)
@@ -129,7 +128,7 @@ def why_it_does_not_run(case: Case, told: Told) -> str:
     running.quiet()
     try:
         training = case.make()
-        _run_code(case, training, told, {})
+        _run_code(case, training, told, {}, DRAWS[0])
     except Exception as error:  # noqa: BLE001 - whatever it is, it is listed
         return f"{type(error).__name__}: {error}"
     finally:
@@ -137,13 +136,14 @@ def why_it_does_not_run(case: Case, told: Told) -> str:
     return ""
 
 
-def _run_code(case: Case, training: Training, told: Told, options: dict[str, Any]) -> dict[str, Any]:
+def _run_code(case: Case, training: Training, told: Told, options: dict[str, Any], seed: int) -> dict[str, Any]:
     """Run the code of a finding as it was copied, and return the names that it leaves; it imports what it needs itself."""
     space: dict[str, Any] = {
         "model": training.module,
         "batch": next(iter(case.make().loader)),  # of another loader: this one's order must not move on
         "pl": SimpleNamespace(Trainer=lambda **given: options.update(given)),
     }
+    torch.manual_seed(seed)  # making the batch has seeded it as the case does
     with redirect_stdout(io.StringIO()):
         exec(compile(told.remedy_code, f"{told.code} for {case.name}", "exec"), space)  # noqa: S102 - that is the point
     return space

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from init_monitor.capture.attention import AttentionTap
     from init_monitor.capture.executions import Execution
     from init_monitor.capture.heard import Heard
+    from init_monitor.capture.outer_loss import OuterLoss
     from init_monitor.capture.residual import ResidualTap
     from init_monitor.capture.scope import Scope
     from init_monitor.capture.share import Share
@@ -143,9 +144,9 @@ class Capture:
         self._hooks.begin_batch()
         self._probe.enter()
 
-    def end_forward(self) -> None:
-        """Stop looking for residuals and functional activations: backward is about to begin."""
-        self._probe.leave()
+    def end_forward(self, output: object = None) -> OuterLoss | None:
+        """Stop looking for residuals and functional activations; what it returns is to hear of losses of the output."""
+        return self._probe.leave(output)
 
     def end_batch(self, gradient_factor: float | Tensor = 1.0) -> None:
         """End a micro-batch; its activation gradients are multiplied by ``gradient_factor``."""
@@ -271,6 +272,7 @@ class Capture:
             **self.left_out.facts(facts.optimizers),
             losses=facts.losses,
             loss_by_optimizer=facts.loss_by_optimizer,
+            batches_waited=facts.batches_waited,
         )
 
     def _is_compiled(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from init_monitor.capture.attention import AttentionTaps
 from init_monitor.capture.ends import EndTaps
 from init_monitor.capture.functions import FunctionCalls
+from init_monitor.capture.outer_loss import OuterLoss
 from init_monitor.capture.residual import ResidualTaps
 from init_monitor.capture.taps import Tap
 from init_monitor.structure.probe import STOPPED, Probe
@@ -87,12 +88,20 @@ class ForwardProbe:
         self._probe.__enter__()
         self._inside = True
 
-    def leave(self) -> None:
-        """Stop looking. What the probe knows only after a forward (nested additions, factors) is taken over here."""
+    def leave(self, output: object = None) -> OuterLoss | None:
+        """Stop looking. What the probe knows only after a forward (nested additions, factors) is taken over here.
+
+        Args:
+            output: of the model, where its loss is computed after it.
+
+        Returns:
+            What is to hear of the cross entropies of that; ``None`` if the probe was not on.
+        """
         if not self._inside:
             self._probe.settle()
-            return
+            return None
         try:
+            heard = OuterLoss(output, self._probe.maker_of, self.ends)
             self.attentions.end_forward()
             self.ends.end_forward()
             self.residuals.settle(self._probe.sites)
@@ -114,6 +123,7 @@ class ForwardProbe:
             if cause not in self._told:
                 self._told.add(cause)
                 self._on_cause(cause)
+        return heard
 
     def _is_loss(self, path: str) -> bool:
         return self._functions.is_loss(path)

@@ -40,7 +40,11 @@ steps an optimizer that the Trainer does not know, would be measured at every ba
 
 
 class Patience:
-    """Counts the batches of a sampled step that ended without a step of an optimizer."""
+    """Counts the batches of a sampled step that ended without a step of an optimizer.
+
+    Attributes:
+        batches: so many so far.
+    """
 
     NOTICE = (
         f"{LONGEST_STEP} batches passed without a step of an optimizer that the Trainer knows, so they are not measured."
@@ -48,13 +52,18 @@ class Patience:
     )
 
     def __init__(self) -> None:
-        self._batches = 0
+        self.batches = 0
 
     def renew(self) -> None:
         """Start counting again, at the beginning of a sampled step."""
-        self._batches = 0
+        self.batches = 0
 
     def ends(self) -> bool:
         """Count one more, and say whether there are too many."""
-        self._batches += 1
-        return self._batches >= LONGEST_STEP
+        self.batches += 1
+        return self.batches >= LONGEST_STEP
+
+    @property
+    def is_half_way(self) -> bool:
+        """Whether half of them have passed: more than gradients are accumulated over."""
+        return self.batches == LONGEST_STEP // 2

@@ -28,6 +28,7 @@ class StepFacts(NamedTuple):
         optimizers: all of the training, whether they stepped or not.
         losses: of the steps since the record before, this one included.
         loss_by_optimizer: the parts of this step's loss, where several optimizers step by hand.
+        batches_waited: batches since the start of the run without a step of any optimizer, where it is ended for that.
     """
 
     step: int
@@ -40,6 +41,7 @@ class StepFacts(NamedTuple):
     optimizers: tuple[Optimizer, ...] = ()
     losses: LossStretch = LossStretch()
     loss_by_optimizer: Mapping[str, float] = MappingProxyType({})
+    batches_waited: int = 0
 
     def with_optimizer(self, optimizer: Optimizer) -> StepFacts:
         """Return them with another optimizer that is about to step."""

@@ -108,6 +108,7 @@ class Origin(NamedTuple):
     tap: Tap | None
     version: int
     same_values: bool
+    tensor: weakref.ref[Tensor]
 
 
 class Origins:
@@ -115,7 +116,7 @@ class Origins:
 
     def __init__(self) -> None:
         """Start with nothing known."""
-        self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
+        self._origins: dict[int, Origin] = {}
 
     def clear(self) -> None:
         """Forget everything, at the end of a forward."""
@@ -123,15 +124,14 @@ class Origins:
 
     def note(self, tensor: Tensor, rows: Rows, tap: Tap | None = None, *, same_values: bool = True) -> None:
         """Remember that a tensor was measured, or, with ``same_values=False``, derived from what was."""
-        self._origins[id(tensor)] = (weakref.ref(tensor), Origin(rows, tap, version_of(tensor), same_values))
+        self._origins[id(tensor)] = Origin(rows, tap, version_of(tensor), same_values, weakref.ref(tensor))
 
     def find(self, tensor: Tensor) -> Origin | None:
         """Return where a tensor came from, or ``None``; ``same_values`` says whether it is unchanged since."""
-        entry = self._origins.get(id(tensor))
+        origin = self._origins.get(id(tensor))
         # The id of a freed tensor is given to new ones: the weak reference tells.
-        if entry is None or entry[0]() is not tensor:
+        if origin is None or origin.tensor() is not tensor:
             return None
-        origin = entry[1]
         if not origin.same_values or origin.version == version_of(tensor):
             return origin
         return origin._replace(same_values=False)

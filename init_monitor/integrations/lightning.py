@@ -285,10 +285,10 @@ class InitMonitor(Callback):
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             monitor.note_loss(loss, float(trainer.accumulate_grad_batches) if automatic else 1.0)
         if trainer.global_step == self._global_step and not stepped_by_hand:  # the optimizer is still accumulating
-            monitor.end_batch(self._gradient_factor)
-            if not pl_module.automatic_optimization:
-                monitor.end_of_patience(optimizer_step(trainer))
-            return
+            if automatic or not monitor.end_of_patience(optimizer_step(trainer)):
+                monitor.end_batch(self._gradient_factor)
+                return
+            monitor.measure_parameters()
         self._global_step = trainer.global_step
         monitor.end_step(
             optimizer_step(trainer),

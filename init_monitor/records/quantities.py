@@ -209,7 +209,7 @@ class Quantity(str, Enum):
     )
     LOG_PARTITION = "log_partition", Facts(
         of=Of.LAYER, group=Group.LAYER, title="log Z", short="log Z", form=Form.SIGNED,
-        means="ln Σ exp(logits) of the logits that a cross entropy gets while the watched model runs, mean over (at most 128) rows; ln C where all C are 0",
+        means="ln Σ exp(logits) of the logits that a cross entropy gets, in the watched model or of its output, mean over (at most 128) rows; ln C where all C are 0",
         explains="ln Σ exp(logits) of the network's output. The loss does not hold it: where it drifts off, logits are rounded coarsely.",
         summary=("median",), in_events=True,
     )

@@ -51,6 +51,7 @@ class StepRecord(Keeping):
         weight_dtype: number format in which the optimizer keeps all weights; empty if they differ, or that is not known.
         losses: the training losses of the optimizer steps since the record before, this step included, where known.
         loss_by_optimizer: the parts of this step's loss by optimizer, where several of them step by hand.
+        batches_waited: batches since the start of the run in which no optimizer stepped; 0 where one did.
     """
 
     step: int
@@ -74,6 +75,7 @@ class StepRecord(Keeping):
     weight_dtype: str = ""
     losses: LossStretch = field(default_factory=LossStretch)
     loss_by_optimizer: Mapping[str, float] = field(default_factory=dict)
+    batches_waited: int = 0
 
     @property
     def loss(self) -> float:

@@ -16,7 +16,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets, unfit_steps
 
 if TYPE_CHECKING:
-    from init_monitor.records import History, Layer
+    from init_monitor.records import History, Layer, StepRecord
 
 
 class Cause(NamedTuple):
@@ -215,6 +215,25 @@ def _shrunk(history: History) -> Cause:
         return Cause(f"{why}, or the optimizer's eps is far larger.", unfit_steps.smaller_epsilon(history, share))
     sentence = "Clip at a typical gradient norm, for instance 1, or not at all; if a loss scale is divided out by hand, do it once."
     return Cause(f"{why}.", snippets.advice(sentence, "trainer = pl.Trainer(gradient_clip_val=1.0)"))
+
+
+def not_stepped(record: StepRecord) -> Cause:
+    """Return why no optimizer steps, in manual optimisation, as far as the gradients tell."""
+    counts = (Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT, Quantity.GRADIENT_NONFINITE_COUNT)
+    if any((np.nan_to_num(record.column(one)) > 0).any() for one in counts):
+        return Cause(
+            "The gradients are not finite, and the program leaves out the step of each such batch.",
+            "If the loss is multiplied for half precision, divide its scale by 2 after each batch that overflows, as a gradient scaler"
+            " does (precision='16-mixed'), or use bfloat16, which needs none; else look for what is not finite in the loss.",
+        )
+    return Cause(
+        "In manual optimisation the program has to step.",
+        snippets.advice(
+            "Call .step() of the optimizer that self.optimizers() gives, after backward: look at the condition that it stands behind"
+            " (a count of batches that never comes).",
+            "optimizer = self.optimizers()\noptimizer.zero_grad()\nself.manual_backward(loss)\noptimizer.step()",
+        ),
+    )
 
 
 def _unmoved(history: History) -> Cause:

@@ -193,7 +193,9 @@ class LossDivergence:
         values = values[np.isfinite(values)]
         if len(values) < 2 * self.steps or plays(history.records):
             return None
-        start = median(values[: self.steps // 2])
+        early = values[: self.steps // 2]
+        # Where few batches are dear (rare targets), the median of a few is that of the cheap ones. Later ones may have risen already.
+        start = max(median(early), min(float(early.mean()), float(early[: len(early) // 2].mean())))
         best = median(values[: -self.steps][-5 * self.steps :])
         latest = values[-self.steps :]
         level, lowest = median(latest), float(latest.min())

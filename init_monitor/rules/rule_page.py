@@ -25,6 +25,8 @@ Thresholds are fields of the rule: `InitMonitor(rules=(DeadReLU(warning=0.5),))`
 `from init_monitor.rules import DeadReLU`. `init-monitor explain IM301` prints a section of this page, which is made from the
 rules' own docstrings and fields (`make rule-pages`).
 
+![A finding as the console prints it: what is wrong, measured against expected, what to do, code to paste and the source](images/rules.svg)
+
 | code | rule | fires on |
 |:--|:--|:--|
 """

@@ -37,7 +37,7 @@ class Standstill:
     from the network); every gradient is exactly zero, and the layer at which it ends (a rectifier that is off for everything, a
     clamp, a saturated output, a softmax over one element); a learning rate of zero; a gradient that is clipped to nothing; a
     step that changes nothing. A network that learned at first and has had no gradient since is reported with that step. A rate that a schedule has used up long before the end is a warning. Steps that a gradient scaler skips do not count, and a loss that merely stays level is no
-    standstill. It is about the whole network: its consequences are not reported separately.
+    standstill. Where no optimizer steps at all, by hand, it is said after 128 batches. It is about the whole network: its consequences are not reported separately.
 
     **Why.** Such a run can train for days and still be what it was at its random start.
 
@@ -77,6 +77,9 @@ class Standstill:
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
+        if history.last.batches_waited and history.last.unstepped:
+            yield self._never_stepped(history)
+            return
         # The first record of an optimizer that holds nothing of the model has no parameters yet.
         records = [record for record in history.records if record.parameter_names and not was_skipped(record)]
         if len(records) < self.least_records or records[-1].step - records[0].step + 1 < self.steps:
@@ -94,6 +97,22 @@ class Standstill:
             yield self._spent(since, history)
         else:
             yield from self._came_to_rest(history)
+
+    def _never_stepped(self, history: History) -> Finding:
+        batches = history.last.batches_waited
+        cause = standing_still.not_stepped(history.last)
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.CRITICAL,
+            layers=(),
+            step=history.last.step,
+            message=f"Nothing has learned in {batches:,} batches, since the start: no optimizer has stepped once. {cause.why}",
+            evidence={"batches": Figure(batches, "batches without a step of an optimizer")},
+            expected={"batches": Figure(1, "batch, or as many as gradients are accumulated over")},
+            remedy=cause.remedy,
+            source=self.source,
+        )
 
     def _came_to_rest(self, history: History) -> Iterator[Finding]:
         since = rests_since(history, least=self.least_records, steps=self.steps)

@@ -131,6 +131,7 @@ def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "unoptimized": list(record.unoptimized),
         **{one: list(names) for one in ("unstepped", "unregistered") if (names := getattr(record, one))},
         **({"kept_gradients": True} if record.kept_gradients else {}),
+        **({"batches_waited": int(record.batches_waited)} if record.batches_waited else {}),
         **({"weight_dtype": record.weight_dtype} if record.weight_dtype else {}),
         **({"losses": losses_json(record.losses)} if len(record.losses) else {}),
         **({"loss_by_optimizer": json_value(record.loss_by_optimizer)} if record.loss_by_optimizer else {}),
@@ -208,6 +209,7 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         unstepped=schema.texts(entry.get("unstepped", []), "unstepped"),
         unregistered=schema.texts(entry.get("unregistered", []), "unregistered"),
         kept_gradients=schema.flag(entry.get("kept_gradients", False), "kept_gradients"),
+        batches_waited=schema.whole(entry.get("batches_waited", 0), "batches_waited"),
         weight_dtype=schema.text(entry.get("weight_dtype", ""), "weight_dtype"),
         losses=losses_from(entry["losses"]) if "losses" in entry else LossStretch(),
         loss_by_optimizer={

@@ -58,6 +58,10 @@ class Aftermath:
                     makers.append(maker)
                     self._readers[maker] = self._readers.get(maker, 0) + 1
 
+    def close(self) -> None:
+        """Let go of the values of a forward that is over."""
+        self._ends = set()
+
     def shared(self) -> frozenset[object]:
         """Return what stands for the layers whose output is read by more than one function."""
         return frozenset(maker for maker, count in self._readers.items() if count > 1)

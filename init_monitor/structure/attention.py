@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from init_monitor.structure.derivation import argument
+from init_monitor.structure.folded_heads import folded_heads, unfolded
 from init_monitor.structure.fused_attention import looks_of_module_attention, looks_of_product_attention
 from init_monitor.structure.nodes import Kind, Node
 from init_monitor.structure.origins import origins_of
-from init_monitor.structure.score_rows import choice_for
+from init_monitor.structure.score_rows import choice_for, scores_of
 from init_monitor.structure.written_attention import (
     Behind,
     Product,
@@ -39,6 +40,9 @@ FUSED, IN_MODULE, SOFTMAX = "scaled_dot_product_attention", "multi_head_attentio
 
 _FARTHEST = 32
 """Values looked at between a product and the softmax of it, and between a softmax and the product that weighs by it."""
+
+_FOLDED = 3
+"""Dimensions of scores whose heads are part of the batch."""
 
 _MOVED = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE, Kind.BIAS})
 _MERGED = frozenset({Kind.JOIN, Kind.RESIDUAL})
@@ -136,6 +140,8 @@ class Attentions:
         kwargs: Mapping[str, object],
         name: Callable[[], tuple[str, str]],
     ) -> None:
+        if function == FUSED:
+            args, kwargs = unfolded(args, kwargs)
         query, key = argument(args, kwargs, 0, "query"), argument(args, kwargs, 1, "key")
         looks = (looks_of_product_attention if function == FUSED else looks_of_module_attention)(args, kwargs)
         if looks is None or not isinstance(query, Tensor) or not isinstance(key, Tensor):
@@ -179,12 +185,17 @@ class Attentions:
         if node.kind is not Kind.PRODUCT or not output.numel():
             return
         scores, size = scores_made(function, args, operands, output)
+        given, added = kwargs.get("beta", 1), argument(args, kwargs, 0, "input")
+        beta = float(given) if isinstance(given, (int, float)) else 0.0
+        plus = added.expand_as(output) if function == "baddbmm" and isinstance(added, Tensor) and beta else None
+        if scores == scores_of(_FOLDED) and (heads := folded_heads(operands[0], output.shape[0], size)) > 1:
+            output, scores = output.unflatten(0, (-1, heads)), scores_of(_FOLDED + 1)
+            plus = None if plus is None else plus.unflatten(0, (-1, heads))
         choice = choice_for(output.shape, scores)
         cut = choice.of(output.shape, scores)
         rows = wide(output[cut])
-        beta, added = kwargs.get("beta", 1), argument(args, kwargs, 0, "input")
-        if function == "baddbmm" and isinstance(added, Tensor) and isinstance(beta, (int, float)) and beta:
-            rows -= wide(added.expand_as(output)[cut]) * beta
+        if plus is not None:
+            rows -= wide(plus[cut]) * beta
         self._products[node] = Product(rows, output.shape, scores, choice, self._way(*operands), size)
 
     def _softmax(self, args: Sequence[object], kwargs: Mapping[str, object], output: Tensor) -> None:

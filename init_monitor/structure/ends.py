@@ -78,23 +78,37 @@ class Ends:
             self._tell.looked_up(tables[0], numbers[0], padding if known else None)  # type: ignore[arg-type]
 
     def _logits(self, function: str, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-        logits, dim = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "dim")
-        if not isinstance(logits, Tensor) or not logits.is_floating_point() or not logits.numel():
-            return
-        if function == "cross_entropy" or not isinstance(dim, int):
-            dim = 1 if logits.dim() > 1 else 0
-        maker = self._maker(self._node_of(logits))
-        if maker is None:
-            return
-        rows = logits.unsqueeze(0) if logits.dim() == 1 else logits.movedim(dim, -1)
-        scores = Scores(None, rows.dim() - 2, rows.dim() - 1)
-        self._tell.log_odds(maker, rows[choice_for(rows.shape, scores).of(rows.shape, scores)].flatten(0, -2))
+        found = logit_rows(function, args, kwargs)
+        if found is not None and (maker := maker_behind(self._node_of(found[0]))) is not None:
+            self._tell.log_odds(maker, found[1])
 
-    @staticmethod
-    def _maker(node: Node) -> object:
-        at: Node | None = node
-        for _ in range(_FARTHEST):
-            if at is None or at.maker is not None:
-                return None if at is None else at.maker
-            at = at.main if at.kind in _MOVED else None
+
+def maker_behind(node: Node) -> object:
+    """Return what stands for the layer that made a value, moved or scaled since at most; ``None`` if none did."""
+    at: Node | None = node
+    for _ in range(_FARTHEST):
+        if at is None or at.maker is not None:
+            return None if at is None else at.maker
+        at = at.main if at.kind in _MOVED else None
+    return None
+
+
+def logit_rows(function: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[Tensor, Tensor] | None:
+    """Return the logits that a cross entropy, or the logarithm of a softmax, was called with, and a few rows of them.
+
+    Args:
+        function: ``"cross_entropy"`` or ``"log_softmax"``.
+        args: of the call.
+        kwargs: likewise.
+
+    Returns:
+        The tensor itself and ``[rows, classes]``; ``None`` if it was called with something else.
+    """
+    logits, dim = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "dim")
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or not logits.numel():
         return None
+    if function == "cross_entropy" or not isinstance(dim, int):
+        dim = 1 if logits.dim() > 1 else 0
+    rows = logits.unsqueeze(0) if logits.dim() == 1 else logits.movedim(dim, -1)
+    scores = Scores(None, rows.dim() - 2, rows.dim() - 1)
+    return logits, rows[choice_for(rows.shape, scores).of(rows.shape, scores)].flatten(0, -2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from init_monitor.structure.calls import ModuleCalls
+from init_monitor.structure.ends import maker_behind
 from init_monitor.structure.listeners import Listeners
 from init_monitor.structure.nodes import Kind
 from init_monitor.structure.operations import Family, Operation, describe
@@ -158,6 +159,11 @@ class Probe(TorchFunctionMode):
         """What in the forward was made only for a loss, a likelihood or a log."""
         return self._trace.after_the_network()
 
+    def maker_of(self, tensor: Tensor) -> object:
+        """Return what stands for the layer that made a tensor, moved or scaled since at most; ``None`` if none is known."""
+        node = self._trace.graph.seen(tensor)
+        return None if node is None else maker_behind(node)
+
     def made(self, tensor: Tensor, maker: object) -> None:
         """Note that a layer made ``tensor``; ``maker`` stands for the layer in what :meth:`origins` returns."""
         if self._watches():
@@ -216,11 +222,13 @@ class Probe(TorchFunctionMode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live = False
-        self._trace.graph = Provenance()
         try:
-            self._calls.detach()
+            self._trace.close()
         finally:
-            self.settle()
+            try:
+                self._calls.detach()
+            finally:
+                self.settle()
 
     def settle(self) -> bool:
         """Take the mode off the stack, if it is on top of it; until then it stays there, switched off.

@@ -38,6 +38,11 @@ class Streams:
                 found[number] = found[number]._replace(sum_scale=factor)
         return tuple(found)
 
+    def close(self) -> None:
+        """Let go of the values of a forward that is over; the additions are known for good."""
+        self._sites = list(self.sites())
+        self._multiples, self._uses, self._followed = {}, {}, set()
+
     def name_of(self, node: Node) -> str:
         """Return the name of the addition that made a value."""
         return self._sites[node.site].name

@@ -99,6 +99,13 @@ class Trace:
         """What stands for the layers whose output several functions read."""
         return self._after.shared()
 
+    def close(self) -> None:
+        """Let go of the values of a forward that is over: until the next, every garbage collection would look at all of them."""
+        self.graph = Provenance()
+        self._activated, self._attentions, self._ends = {}, None, None
+        self._after.close()
+        self._streams.close()
+
     def after_the_network(self) -> Arithmetic:
         """Return the activations and projection sums that only compute a loss, a likelihood or a log."""
         found = self._after.values(self._stays)

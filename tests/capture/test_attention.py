@@ -217,14 +217,99 @@ def test_every_number_of_every_head_is_that_of_float64(name: str) -> None:
     agree(record, wanted)
 
 
-def test_heads_folded_into_the_batch_are_one_and_a_bias_in_the_product_is_no_part_of_the_logits() -> None:
+def test_heads_folded_into_the_batch_are_told_apart_and_a_bias_in_the_product_is_no_part_of_the_logits() -> None:
     torch.manual_seed(0)
     model, x = Attend(added_product), torch.randn(B, L, H * E)
     structure, record = measured(model, x)
-    assert structure.attentions[0].heads == 1
-    chosen = slice(None, None, choice_of((B * H,), 1, L, L).batch[0])
-    q, k = (one.flatten(0, 1).unsqueeze(1)[chosen] for one in model.operands(x))
-    agree(record, expected(q, k, 0.25, bias=RELATIVE.repeat(B, 1, 1).unsqueeze(1)[chosen]))
+    assert structure.attentions[0].heads == H
+    agree(record, expected(*model.operands(x), 0.25, bias=RELATIVE))
+
+
+def sequence_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As in fairseq: ``[L, B, H·D]`` is viewed as ``[L, B·H, D]`` and turned."""
+    q, k, v = (one.transpose(0, 1).contiguous().view(L, B * H, E).transpose(0, 1) for one in (q * E**-0.5, k, v))
+    weights = torch.bmm(q, k.transpose(1, 2)).softmax(-1)
+    return torch.bmm(weights, v).transpose(0, 1).contiguous().view(L, B, H * E).transpose(0, 1)
+
+
+def channels_first(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As in diffusion networks: ``[B, H·D, L]`` is viewed as ``[B·H, D, L]``."""
+    q, k, v = (one.transpose(1, 2).reshape(B * H, E, L) for one in (q, k, v))
+    weights = (torch.einsum("bct,bcs->bts", q, k) / math.sqrt(E)).softmax(-1)
+    return torch.einsum("bts,bcs->bct", weights, v).reshape(B, H * E, L).transpose(1, 2)
+
+
+def fused_without_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (one.view(B, L, H, E).transpose(1, 2).reshape(B * H, L, E) for one in (q, k, v))
+    hidden = torch.zeros(B * H, L, L).masked_fill(~CAUSAL, -math.inf)
+    y = functional.scaled_dot_product_attention(q, k, v, attn_mask=hidden)
+    return y.view(B, H, L, E).transpose(1, 2).flatten(2)
+
+
+def head_after_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Each head by itself: none is folded into the batch, though it has as many samples."""
+    made = []
+    for head in range(H):
+        own = slice(head * E, (head + 1) * E)
+        made.append((q[..., own] @ k[..., own].mT / math.sqrt(E)).softmax(-1) @ v[..., own])
+    return torch.cat(made, -1)
+
+
+class Whole(nn.Module):
+    """An attention whose form gets queries, keys and values with all heads side by side."""
+
+    def __init__(self, form: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(H * E, H * E) for _ in range(4))
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.out(self.form(self.query(x), self.key(x), self.value(x)))
+        return output
+
+
+@pytest.mark.parametrize("form", [sequence_first, channels_first, fused_without_heads])
+def test_however_heads_are_folded_their_numbers_are_those_of_float64(
+    form: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> None:
+    torch.manual_seed(0)
+    model, x = Whole(form), 2 * torch.randn(B, L, H * E)
+    structure, record = measured(model, x)
+    (attention,) = structure.attentions
+    assert (attention.heads, attention.head_dim) == (H, E)
+    q, k = (layer(x).view(B, L, H, E).transpose(1, 2) for layer in (model.query, model.key))
+    agree(record, expected(q, k, 1 / math.sqrt(E), seen=CAUSAL if form is fused_without_heads else None))
+
+
+def test_heads_one_after_another_are_attentions_of_one_head() -> None:
+    torch.manual_seed(0)
+    structure, record = measured(Whole(head_after_head), torch.randn(B, L, H * E))
+    assert [one.heads for one in structure.attentions] == [1] * H
+    assert len(record.head_names) == H
+
+
+def test_heads_that_talk_to_each_other_are_not_called_broken() -> None:
+    """CaiT mixes the heads' scores before the softmax and their weights after it (Shazeer et al. 2020)."""
+    torch.manual_seed(0)
+    before, after = nn.Linear(H, H), nn.Linear(H, H)
+
+    def talking(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = before(product(q, k).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        weights = after(scores.softmax(-1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        output: Tensor = weights @ v
+        return output
+
+    model = Attend(talking)
+    model.before, model.after = before, after
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with init_monitor.watch(model, optimizer, sinks=(), strict=True) as monitor:
+        for _ in range(12):
+            with monitor.step():
+                optimizer.zero_grad()
+                model(torch.randn(B, L, H * E)).square().mean().backward()
+                optimizer.step()
+    assert not [one for one in monitor.findings if one.code == "IM304"]
+    assert not monitor.structure.attentions
 
 
 def test_two_dimensions_before_the_keys_are_one_head() -> None:

@@ -85,6 +85,90 @@ def test_log_z_is_that_of_the_logits(name: str) -> None:
     assert math.isnan(record.layer_table.at("net.hidden", Quantity.LOG_PARTITION))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_log_z_is_seen_where_the_loop_computes_the_loss_outside_of_the_model(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = Texts(), texts(1, 2, 3, 4, 5, 6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wanted = []
+    with init_monitor.watch(model, optimizer, sinks=(), strict=True) as monitor:
+        for _ in range(2):
+            with torch.no_grad():
+                logits = model(x).double()
+                wanted.append(float(torch.logsumexp(logits[:, 1:] if name == "shifted" else logits, -1).mean()))
+            with monitor.step() as step:
+                loss = LOSSES[name](model(x))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                step.loss = loss
+    found = [record.layer_table.at("head", Quantity.LOG_PARTITION) for record in monitor.records]
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_scaled_and_converted_logits_are_followed_and_others_are_not() -> None:
+    torch.manual_seed(0)
+    model, other, x = Texts(), torch.randn(6, CLASSES, requires_grad=True), texts(1, 2, 3, 4, 5, 6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    target = torch.zeros(6).long()
+
+    def followed(loss: Callable[[Tensor], Tensor]) -> float:
+        with init_monitor.watch(model, optimizer, sinks=(), strict=True) as monitor, monitor.step():
+            loss(model(x)[0]).backward()
+            optimizer.step()
+        return monitor.records[0].layer_table.at("head", Quantity.LOG_PARTITION)
+
+    logits = model(x)[0].double()
+    scaled = float(torch.logsumexp(3 * logits, -1).mean().detach())
+    assert followed(lambda z: functional.cross_entropy((z * 3).double(), target)) == pytest.approx(scaled, rel=1e-5)
+    assert math.isnan(followed(lambda z: functional.cross_entropy(other, target) + z.square().mean()))
+    assert math.isnan(followed(lambda z: functional.cross_entropy(torch.tanh(z), target)))
+
+
+def test_a_loop_keeps_no_output_of_the_model_alive() -> None:
+    import gc
+    import weakref
+
+    model = Texts()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with init_monitor.watch(model, optimizer, sinks=(), strict=True) as monitor, monitor.step():
+        output = model(texts(1, 2, 3))
+        kept = weakref.ref(output)
+        functional.cross_entropy(output[0], torch.zeros(3).long()).backward()
+        del output
+        gc.collect()
+        assert kept() is None
+        optimizer.step()
+
+
+def test_lightning_computes_its_loss_in_sight() -> None:
+    import pytorch_lightning as pl
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            return functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    torch.manual_seed(0)
+    module, x = Module(), torch.randn(16, 8)
+    wanted = float(torch.logsumexp(module.net(x).double(), -1).mean().detach())
+    monitor = init_monitor.InitMonitor(sinks=(), strict=True)
+    trainer = pl.Trainer(
+        max_steps=1, callbacks=[monitor], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu",
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(TensorDataset(x, torch.zeros(16).long()), batch_size=16))
+    found = monitor.records[0].layer_table.at("net.2", Quantity.LOG_PARTITION)
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
 def test_scaled_logits_count_as_they_enter_the_loss_and_batches_are_averaged() -> None:
     torch.manual_seed(0)
     model, batches = Texts(), [texts(1, 2, 3), texts(4, 5, 6)]

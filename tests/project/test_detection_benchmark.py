@@ -324,7 +324,7 @@ def test_a_pair_end_to_end_is_told_apart_named_placed_and_mended() -> None:
 def test_a_remedy_may_give_the_trainer_an_option_and_the_training_an_optimizer() -> None:
     code = (
         "trainer = pl.Trainer(gradient_clip_val=1e-9, gradient_clip_algorithm='value')\n"
-        "optimizer = torch.optim.SGD(model.parameters(), lr=0.0)"
+        "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.0)"
     )
     tried = efficacy.try_remedy(GOOD, replace(_told("IM603"), remedy_code=code))
     assert (tried.failure, tried.kind) == ("", Kind.TRAINING)
@@ -337,11 +337,14 @@ def test_a_remedy_may_give_the_trainer_an_option_and_the_training_an_optimizer()
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        ("nn.init.zeros_(model.net[0].weight)", Kind.NETWORK),
+        ("from torch import nn\nnn.init.zeros_(model.net[0].weight)", Kind.NETWORK),
         ("model.net[0].register_forward_pre_hook(lambda module, args: (args[0] / 2,))", Kind.NETWORK),
-        ("optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # and its other arguments", Kind.TRAINING),
+        (
+            "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # and its other arguments",
+            Kind.TRAINING,
+        ),
         ("trainer = pl.Trainer(gradient_clip_val=1.0)", Kind.TRAINING),
-        ("torch.autograd.set_detect_anomaly(True)", Kind.NOTHING),
+        ("import torch\ntorch.autograd.set_detect_anomaly(True)", Kind.NOTHING),
         ("assert all(x.isfinite().all() for x in batch if x.is_floating_point())", Kind.NOTHING),
     ],
 )
@@ -354,7 +357,7 @@ def test_remedies_are_told_apart_by_what_their_code_changes(code: str, kind: Kin
 
 @pytest.mark.usefixtures("quiet")
 def test_a_learning_rate_of_a_remedy_leaves_the_rest_of_the_optimizer_as_it_was() -> None:
-    code = "optimizer = torch.optim.SGD(model.parameters(), lr=0.05)"
+    code = "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.05)"
     slow = replace(GOOD, make=replace(TINY, optimizer=sgd(1e-9)))
     tried = efficacy.try_remedy(slow, replace(_told("IM603"), remedy_code=code))
     assert running.same_bits(tried.losses, running.train(GOOD.make(), 40))  # its momentum is that of the case
@@ -368,7 +371,7 @@ def test_what_an_optimizer_of_a_remedy_is_given_and_holds_beside_is_used_too() -
         training.module.configure_optimizers = lambda: torch.optim.SGD(head, lr=0.05, weight_decay=0.3)  # type: ignore[method-assign]
         return training
 
-    code = "optimizer = torch.optim.SGD(model.parameters(), lr=0.02, weight_decay=1e-4)"
+    code = "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.02, weight_decay=1e-4)"
     partly = replace(GOOD, make=frozen)
     tried = efficacy.try_remedy(partly, replace(_told("IM602"), remedy_code=code))
 
@@ -461,3 +464,10 @@ def test_the_result_is_put_between_the_marks_one_heading_deeper() -> None:
 def test_the_page_of_the_documentation_holds_the_result_file() -> None:
     document = PAGE.read_text(encoding="utf-8")
     assert included(document, RESULT.read_text(encoding="utf-8")) == document
+
+
+def test_a_remedy_is_tried_with_different_draws() -> None:
+    code = "from torch import nn\n\nnn.init.kaiming_normal_(model.net[0].weight)"
+    told = replace(_told("IM101"), remedy_code=code)
+    losses = {efficacy._try(replace(GOOD, steps=3), told, seed).losses for seed in efficacy.DRAWS}
+    assert len(losses) == len(efficacy.DRAWS)

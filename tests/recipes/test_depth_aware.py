@@ -232,3 +232,19 @@ def test_a_weight_under_a_norm_gets_no_code_that_writes_past_its_parametrization
         for finding in init_monitor.check(model, torch.randn(64, 64)).findings:
             assert not any(f"model[{2 * i}].weight" in finding.remedy_code for i in range(8))
             assert "isinstance(layer, nn.Linear)" not in finding.remedy_code
+
+
+def test_a_hook_that_divides_the_branch_stands_in_for_deepnorms_factor_of_the_skip() -> None:
+    torch.manual_seed(0)
+    alpha, norm, branch = 2.7, nn.LayerNorm(32).double(), nn.Linear(32, 32).double()
+    x = torch.randn(16, 32).double()
+    results = []
+    for hooked in (False, True):
+        if hooked:
+            branch.register_forward_hook(lambda module, args, output: output / alpha)
+        out = norm(x + branch(x) if hooked else alpha * x + branch(x))
+        (gradient,) = torch.autograd.grad(out.pow(3).sum(), branch.weight)
+        results.append((out.detach(), gradient))
+    (plain, first), (by_hook, second) = results
+    assert torch.allclose(plain, by_hook, atol=1e-4)
+    assert torch.allclose(first, second, rtol=1e-3, atol=1e-3)

@@ -190,3 +190,16 @@ def test_weights_that_are_broken_at_the_first_bad_loss_were_broken_by_the_step_b
     finding = only(NonFinite().judge(History([record(NET, columns, step=60)], NET, losses=curve)))
     assert "The loss of step 59 was finite" in finding.message
     assert "Look at the batch of step 59" in finding.remedy
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rare_batches_that_cost_much_are_no_rise(seed: int) -> None:
+    """Half of the batches hold a rare target and cost 12; the others next to nothing as long as nothing is answered, and 1 later."""
+    random = np.random.default_rng(seed)
+    rare = random.random(160) < 0.5
+    rare[random.integers(0, 5)] = True
+    values = np.where(rare, 12.0, np.where(np.arange(160) < 15, 0.05, 1.0)) * (1 + 0.1 * random.random(160))
+    for count in (60, 80, 100, 120, 140, 160):
+        assert judge(values[:count]) == []
+    risen = [*(0.05 * (1 + 0.1 * random.random(60))), *(12 * (1 + 0.1 * random.random(60)))]
+    assert only(judge(risen)).severity is CRITICAL

@@ -289,3 +289,66 @@ def test_what_follows_from_a_standstill_is_not_told_beside_it() -> None:
     still = columns(gradient=0.0, update=0.0, arrived=0.0, saturated_fraction=1.0)
     past = history(NET, *[still] * 9, learning_rate=0.1, optimizer="SGD")
     assert [finding.code for finding in Engine(DEFAULT_RULES, strict=True).judge(past)] == ["IM604"]
+
+
+class ByHand(Classifier):
+    """Steps after ``every`` batches, by hand; ``looks`` leaves out a step whose gradient is not finite."""
+
+    def __init__(self, every: int, *, broken: bool = False) -> None:
+        super().__init__(nn.Linear(16, 10))
+        self.automatic_optimization, self.every, self.broken = False, every, broken
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:  # type: ignore[override]
+        optimizer = self.optimizers()
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        self.manual_backward(loss * (float("inf") if self.broken else 1.0))
+        finite = all(bool(p.grad.isfinite().all()) for p in self.parameters() if p.grad is not None)
+        if batch_idx % self.every == self.every - 1 and finite:
+            optimizer.step()  # type: ignore[union-attr]
+            optimizer.zero_grad()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("every", "broken", "cause"),
+    [(1000, False, "the program has to step"), (1, True, "not finite"), (100, False, ""), (1, False, "")],
+)
+def test_an_optimizer_that_never_steps_by_hand_is_told_after_128_batches(
+    every: int, cause: str, *, broken: bool
+) -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(ByHand(every, broken=broken), loader(16, samples=200, batch=1), monitor, steps=-1, max_epochs=1)
+    found = [one for one in monitor.findings if one.code == "IM604"]
+    assert [cause in one.message for one in found] == ([True] if cause else [])
+    if cause:
+        assert found[0].severity is Severity.CRITICAL
+        assert float(found[0].evidence["batches"]) == 128.0
+        assert monitor.records[0].batches_waited == 128
+    else:
+        assert all(record.batches_waited == 0 for record in monitor.records)
+
+
+class OwnOptimizer(Classifier):
+    """Keeps its optimizer to itself: the Trainer knows of none, and the network learns all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(16, 10))
+        self.automatic_optimization = False
+        self.own = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+    def configure_optimizers(self) -> None:  # type: ignore[override]
+        pass
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> None:  # type: ignore[override]
+        self.own.zero_grad()
+        self.manual_backward(nn.functional.cross_entropy(self(batch[0]), batch[1]))
+        self.own.step()
+
+
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers.* returned .None.")
+def test_an_optimizer_that_the_trainer_does_not_know_steps_too() -> None:
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(OwnOptimizer(), loader(16, samples=140, batch=1), monitor, steps=-1, max_epochs=1)
+    assert [one.code for one in monitor.findings if one.severity > Severity.INFO] == []
+    assert monitor.records[0].batches_waited == 128

@@ -98,12 +98,11 @@ def test_where_the_clipped_gradient_is_all_that_is_seen_a_clip_is_among_what_to_
     assert not finding.remedy_code
 
 
-@pytest.mark.parametrize(("std", "what"), [(None, "weights"), (0.04, "scales of the normalisations")])
-def test_a_decay_that_empties_weights_or_the_scales_of_normalisations_is_named(std: float | None, what: str) -> None:
+def test_a_decay_that_empties_the_scales_of_normalisations_is_named() -> None:
     torch.manual_seed(0)
-    found = trained(Normed(std), lambda given: torch.optim.AdamW(given, lr=1e-3, weight_decay=30.0), steps=200)
+    found = trained(Normed(), lambda given: torch.optim.AdamW(given, lr=1e-3, weight_decay=30.0), steps=200)
     (finding,) = [one for one in found if one.code == "IM603"]
-    assert f"the {what} have become" in finding.message
+    assert "the scales of the normalisations have become" in finding.message
     assert "weight_decay=0.01)" in finding.remedy_code
     assert trained(Normed(), lambda given: torch.optim.AdamW(given, lr=1e-3, weight_decay=0.01), steps=200) == []
 
