@@ -41,10 +41,6 @@ GROWTH = ("IM101", "IM201", "IM401", "IM502", "IM603")
 """Codes of signals, gradients and steps that grow. With zero biases a rectifier fires as often whatever the scale of its input, so
 what is off before the first step was not switched off by these."""
 
-CENTRED = 0.1
-"""Mean of an input over its standard deviation up to which it switches no unit off: with zero-mean weights the mean of a unit over its
-own standard deviation is that ratio times a standard normal number, and a unit whose mean is -0.1 of it fires on 46 % of the samples."""
-
 
 @dataclass(frozen=True)
 class DeadReLU:
@@ -82,6 +78,9 @@ class DeadReLU:
             learn well: half, as zero-mean logits have it. It is told whichever units they are.
         records: sampled steps in a row that must show that.
         rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
+        centred: mean of an input over its standard deviation up to which it switches no unit off before the first step: with
+            zero-mean weights the mean of a unit over its own standard deviation is that ratio times a standard normal number,
+            and a unit whose mean is -0.1 of it fires on 46 % of the samples.
         alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
             them: rounding alone leaves 1e-7. Each step then shows a unit one sample, however often, and half of the units have
             never seen it above 0: only a layer that is off as a whole is told.
@@ -102,6 +101,7 @@ class DeadReLU:
     cut: float = 0.5
     records: int = 3
     rounding: float = 1e-6
+    centred: float = 0.1
     alike: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -179,12 +179,19 @@ class DeadReLU:
 
         The scale of a centred input switches no unit off before the first step.
         """
-        independent = self._since_the_start(finding) and _only_makes_larger(other)
+        independent = self._since_the_start(finding) and self._only_makes_larger(other)
         return frozenset() if independent else paths.explained(finding, other, structure)
 
     def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
         """Say whether another finding is the cause: not of what was off before the first step, where that one is about growth."""
-        return not (self._since_the_start(finding) and _only_makes_larger(cause)) and reaches(finding, cause, structure)
+        return not (self._since_the_start(finding) and self._only_makes_larger(cause)) and reaches(
+            finding, cause, structure
+        )
+
+    def _only_makes_larger(self, cause: Finding) -> bool:
+        """Say whether a finding is about something that grows, or about an input that is too large but centred."""
+        centred = abs(cause.evidence.get("input_mean", math.inf)) <= self.centred * cause.evidence.get("input_std", 0.0)
+        return cause.code in GROWTH or (cause.code == paths.INPUT_SCALE and centred)
 
     def _since_the_start(self, finding: Finding) -> bool:
         return finding.evidence.get("at_first", 0.0) >= self.warning
@@ -245,12 +252,6 @@ class DeadReLU:
             return False
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
         return history.records[0].step < history.last.step and first < worst.dead / 2
-
-
-def _only_makes_larger(cause: Finding) -> bool:
-    """Say whether a finding is about something that grows, or about an input that is too large but centred."""
-    centred = abs(cause.evidence.get("input_mean", math.inf)) <= CENTRED * cause.evidence.get("input_std", 0.0)
-    return cause.code in GROWTH or (cause.code == paths.INPUT_SCALE and centred)
 
 
 def _starts_by_guessing(head: Layer, history: History) -> bool:
