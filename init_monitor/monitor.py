@@ -1,8 +1,7 @@
 """Capture, rules and sinks put together, for any training loop.
 
-The order of a step: :meth:`Monitor.begin_batch` (opens the step if it is due), :meth:`Monitor.end_batch` after each
-micro-batch, :meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Steps that are
-not due cost one comparison, or a look at signs (:mod:`init_monitor.capture.sign_looks`).
+A step: :meth:`Monitor.begin_batch` (opens it if it is due), :meth:`Monitor.end_batch` after each micro-batch,
+:meth:`Monitor.before_optimizer` just before the update, :meth:`Monitor.end_step` after it. Others cost a comparison, or a look at signs.
 """
 
 from __future__ import annotations
@@ -336,9 +335,8 @@ class Monitor:
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the last step, what is known already, and the unit windows."""
         with self.guard("saving its state"):
-            units = {} if self._capture is None else self._capture.state_dict()
-            cases, losses = self._judgement.state_dict(), self.loss.saved()
-            return MonitorState(self._previous, cases, self.findings, units, losses).saved()
+            units, losses = ({} if self._capture is None else self._capture.state_dict()), self.loss.saved()
+            return MonitorState(self._previous, self._judgement.state_dict(), self.findings, units, losses).saved()
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
         rule=rule.name,
         code=rule.code,
         severity=severity,
-        layers=(place.layer.name,),
+        layers=(place.layer.name, *(() if place.codebook is None else (place.codebook.name,))),
         step=history.last.step,
         message=(
             f"Every sample of the batch gives the same output: {reads} still tells the samples apart"

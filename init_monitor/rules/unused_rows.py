@@ -48,6 +48,7 @@ class UnusedRows:
 
     code: ClassVar[str] = "IM704"
     name: ClassVar[str] = "unused-rows"
+    yields_to: ClassVar[tuple[str, ...]] = ("IM702",)
     source: ClassVar[str] = (
         "PyTorch documentation, torch.nn.Embedding: the row of padding_idx gets no gradient; Hanley & Lippman-Hand 1983 (rule of three)"
     )

@@ -195,6 +195,7 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         "IM604": ("IM503",),
         "IM702": ("IM102", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802"),
         "IM703": ("IM101", "IM401", "IM502", "IM701"),
+        "IM704": ("IM702",),
         "IM801": EVERY_OTHER,
         "IM802": ("IM101", "IM201", "IM601", "IM603"),
     }
