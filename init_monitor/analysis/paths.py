@@ -29,9 +29,21 @@ def behind(names: Collection[str], structure: Structure) -> frozenset[str]:
 
 
 def before(names: Collection[str], structure: Structure) -> frozenset[str]:
-    """Return these layers and all that ran before the last of them."""
-    last = max((layer.depth for layer in structure.layers if layer.name in names), default=-1)
-    return frozenset(layer.name for layer in structure.layers if layer.depth <= last)
+    """Return these layers and all layers that their input may come from.
+
+    What is not followed back (nothing is known of where a layer's input is from) may come from all that ran before it.
+    """
+    known = structure.by_name()
+    found, waiting, unknown = set(names), [known[name] for name in names if name in known], -1
+    while waiting:
+        layer = waiting.pop()
+        if not any(name != layer.name for name in layer.inputs):
+            unknown = max(unknown, layer.depth)
+        for name in layer.inputs:
+            if name in known and name not in found:
+                found.add(name)
+                waiting.append(known[name])
+    return frozenset(found | {layer.name for layer in structure.layers if layer.depth <= unknown})
 
 
 def explained(finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:

@@ -23,6 +23,7 @@ from init_monitor.remedies import (
     outsized_loss,
     phrases,
     snippets,
+    unfit_rates,
     weighted_away,
 )
 
@@ -85,6 +86,8 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
     return (
         _decayed(history, make)
         or _alone(history, judged, make)
+        or unfit_rates.never_recovered(history, judged, make)
+        or unfit_rates.creeps(history, judged, make)
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
         or _out_of_reach(history, make)

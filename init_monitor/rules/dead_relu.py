@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.consequences import SIGNAL, reaches
 from init_monitor.analysis.learning import LONG, learns_well, sureness
 from init_monitor.analysis.pace import judged_weights
 from init_monitor.analysis.rectifiers import (
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 
 LEAKY = "If the units die again, use an activation that lets negative inputs pass (LeakyReLU)."
+
+
+GROWTH = ("IM101", "IM201", "IM401", "IM502", "IM603")
+"""Codes of signals, gradients and steps that grow. With zero biases a rectifier fires as often whatever the scale of its input, so
+what is off before the first step was not switched off by these."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class DeadReLU:
             learn well: half, as zero-mean logits have it. It is told whichever units they are.
         records: sampled steps in a row that must show that.
         rounding: part of a gradient's mean square that rounding leaves of a mean that is 0, as that of a cross-entropy is.
+        centred: mean of an input over its standard deviation up to which it switches no unit off before the first step: with
+            zero-mean weights the mean of a unit over its own standard deviation is that ratio times a standard normal number,
+            and a unit whose mean is -0.1 of it fires on 46 % of the samples.
         alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
             them: rounding alone leaves 1e-7. Each step then shows a unit one sample, however often, and half of the units have
             never seen it above 0: only a layer that is off as a whole is told.
@@ -93,6 +101,7 @@ class DeadReLU:
     cut: float = 0.5
     records: int = 3
     rounding: float = 1e-6
+    centred: float = 0.1
     alike: float = 1e-6
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -166,8 +175,26 @@ class DeadReLU:
         return units.dead >= 1 and units.units * units.samples >= self.least_samples
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
-        """Return the layers that another finding explains, judged by where their signal comes from."""
-        return paths.explained(finding, other, structure)
+        """Return the layers that another finding explains, judged by where their signal comes from.
+
+        The scale of a centred input switches no unit off before the first step.
+        """
+        independent = self._since_the_start(finding) and self._only_makes_larger(other)
+        return frozenset() if independent else paths.explained(finding, other, structure)
+
+    def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
+        """Say whether another finding is the cause: not of what was off before the first step, where that one is about growth."""
+        return not (self._since_the_start(finding) and self._only_makes_larger(cause)) and reaches(
+            finding, cause, structure
+        )
+
+    def _only_makes_larger(self, cause: Finding) -> bool:
+        """Say whether a finding is about something that grows, or about an input that is too large but centred."""
+        centred = abs(cause.evidence.get("input_mean", math.inf)) <= self.centred * cause.evidence.get("input_std", 0.0)
+        return cause.code in GROWTH or (cause.code == paths.INPUT_SCALE and centred)
+
+    def _since_the_start(self, finding: Finding) -> bool:
+        return finding.evidence.get("at_first", 0.0) >= self.warning
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.dead)
@@ -180,6 +207,9 @@ class DeadReLU:
         }
         if np.isfinite(worst.zeros):
             evidence["zero_fraction"] = Figure(worst.zeros, "of the elements")
+        first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
+        if history.records[0].step == 0 and first >= self.warning:
+            evidence["at_first"] = Figure(first, f"of the units, over the samples of step {history.records[0].step}")
         if not math.isnan(worst.at_least) and worst.at_least < worst.dead:
             evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")
         message = _message(worst, found, history)

@@ -88,7 +88,8 @@ class NoGradient:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding per reason."""
         executed = Executed(history.structure)
-        copies = are_copies(history.last.unoptimized, history.last)
+        # A gradient passes no target network and no baseline: what has one is a part of the network.
+        copies = are_copies(history.last.unoptimized, history.last) and not _gets_gradient(history)
         left_out = [n for n in history.last.unoptimized if executed.runs(n) and not copies]
         resting = [n for n in history.last.unoptimized if n not in left_out]
         if left_out:
@@ -217,3 +218,14 @@ class NoGradient:
             message=message,
             source=self.source,
         )
+
+
+def _gets_gradient(history: History) -> bool:
+    """Say whether the loss depends on what no optimizer holds: a gradient has reached a layer of it."""
+    left = frozenset(history.last.unoptimized)
+    table = history.last.layer_table
+    return any(
+        table.at(layer.name, Quantity.GRADIENT_MEAN_SQUARE) > 0
+        for layer in history.structure.layers
+        if left.intersection(parameters_of(layer))
+    )

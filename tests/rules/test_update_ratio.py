@@ -374,3 +374,59 @@ class Swallowed(Classifier):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.rate, eps=self.epsilon)
+
+
+def told_of(values: Any, history: History) -> list[Finding]:
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate(np.asarray(values, np.float64).tolist())))
+    return list(UpdateRatio().judge(replace(history, losses=curve)))
+
+
+def test_first_steps_above_what_is_usual_are_told_where_the_loss_never_came_below_its_start() -> None:
+    steps = np.arange(111)
+    level = 2.35 + 2e-3 * (steps % 3)
+    level[0] = 2.3
+    # ten records of the dense start, then one every fifty steps
+    first = [0.19, 0.14, 0.11, *[0.05] * 7]
+    dense = past(*first, every=1, optimizer="AdamW")
+    later = past(0.01, 0.003, 0.003, every=50, first=10, optimizer="AdamW")
+    history = replace(dense, records=(*dense.records, *later.records))
+    finding = only(told_of(level, history))
+    assert "In 3 of the first 10 sampled steps the median layer changed by 0.14 of its own size" in finding.message
+    assert "Lower the learning rate" in finding.remedy
+    below = np.concatenate([level[:1], level[1:] - 0.2])
+    assert told_of(below, history) == [], "below its first loss"
+    assert told_of(2.3 * 0.98**steps, history) == []
+    once = past(0.19, *[0.05] * 9, every=1, optimizer="AdamW")
+    assert told_of(level, replace(once, records=(*once.records, *later.records))) == [], "Adam's first step"
+    assert told_of(level[:60], replace(history, records=history.records[:12])) == [], "too early to tell"
+
+
+class Squared(Classifier):
+    """Learns one-hot targets by the mean squared error behind a sigmoid."""
+
+    def training_step(self, batch: Any, _batch_idx: int) -> torch.Tensor:
+        wanted = nn.functional.one_hot(batch[1], 5).float()
+        return nn.functional.mse_loss(torch.sigmoid(self(batch[0])), wanted)
+
+
+def creeping(rate: float) -> list[Finding]:
+    torch.manual_seed(0)
+    # Three of ten columns are on: the first thing to learn is how rarely an output is.
+    x = (torch.rand(512, 40) < 0.3).float()
+    labels = (x @ torch.randn(40, 5)).argmax(1)
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=512)
+    net = nn.Sequential(nn.Linear(40, 48), nn.Tanh(), nn.Linear(48, 5))
+    monitor = InitMonitor(sinks=())
+    fit(Squared(net, lr=rate), rows, monitor, steps=260)
+    return [one for one in monitor.findings if one.severity > Severity.INFO]
+
+
+def test_in_a_training_a_loss_that_creeps_at_a_rate_far_below_what_fits_is_told() -> None:
+    finding = only(creeping(4e-3))
+    assert "the loss creeps" in finding.message
+    assert "Raise the learning rate" in finding.remedy
+    better = float(finding.remedy_code.partition("lr=")[2].partition(")")[0])
+    assert better >= 0.4
+    assert creeping(better) == []
+    assert creeping(0.1) == [], "slow, but the weights have gone some way"
