@@ -104,7 +104,7 @@ def test_a_critical_finding_is_exit_status_1_with_table_finding_and_plan(
 ) -> None:
     assert main(["check", f"{networks}:bad"]) == 1
     out = capsys.readouterr().out
-    for words in ("Signal propagation at step 0", "IM101", "critical", "Initialisation of 13 layers", "he_normal_"):
+    for words in ("Signal propagation at step 0", "IM101", "critical", "Initialisation of 13 layers", "mirrored_"):
         assert words in out
     assert "def initialise" not in out
 
