@@ -248,7 +248,7 @@ def _explain(bad: Outcome, good: Outcome, code: str, log_dir: Path, console: Con
             f"[bold]{first.code} {first.rule}[/] ({first.severity}).\n{escape(first.message)}\n"
         )
     console.print("What was done before the second run is what the monitor printed:")
-    console.print("".join(f"  [green]+ {escape(line)}[/]\n" for line in code.splitlines()))
+    console.print("".join(f"  [green]+ {escape(line)}[/]\n" for line in code.splitlines() if line))
     console.print("Look at both runs side by side in TensorBoard, then open the address it prints:")
     console.print(f"  {escape(_tensorboard_command(log_dir))}\n", soft_wrap=True)
     console.print("In your own training it is one line:")

@@ -45,7 +45,8 @@ class OuterLoss:
     """
 
     def __init__(self, output: object, maker_of: Callable[[Tensor], object], tell: EndListener) -> None:
-        made = [(tensor, maker_of(tensor)) for _, tensor in floating_tensors(output)]
+        with unseen():
+            made = [(tensor, maker_of(tensor)) for _, tensor in floating_tensors(output)]
         self._outputs = [_Output(weakref.ref(tensor), maker) for tensor, maker in made if maker is not None]
         self._tell = tell
 
