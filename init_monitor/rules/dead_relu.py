@@ -194,7 +194,8 @@ class DeadReLU:
         return cause.code in GROWTH or (cause.code == paths.INPUT_SCALE and centred)
 
     def _since_the_start(self, finding: Finding) -> bool:
-        return finding.evidence.get("at_first", 0.0) >= self.warning
+        at_first = finding.evidence["dead_fraction"] if finding.step == 0 else 0.0
+        return finding.evidence.get("at_first", at_first) >= self.warning
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.dead)
@@ -208,7 +209,7 @@ class DeadReLU:
         if np.isfinite(worst.zeros):
             evidence["zero_fraction"] = Figure(worst.zeros, "of the elements")
         first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
-        if history.records[0].step == 0 and first >= self.warning:
+        if history.records[0].step == 0 < history.last.step and first >= self.warning:
             evidence["at_first"] = Figure(first, f"of the units, over the samples of step {history.records[0].step}")
         if not math.isnan(worst.at_least) and worst.at_least < worst.dead:
             evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")

@@ -111,7 +111,7 @@ def test_a_table_summary_keys_and_an_alert_for_each_critical_finding() -> None:
     assert step == logger.numbers[-1]
     assert [row[2] for row in table] == [one.code for one in found]
     assert table[0][COLUMNS.index("layers")] == "net.0 … net.22 (12 layers)"
-    assert "kaiming_normal_" in table[0][COLUMNS.index("code to paste")]
+    assert "mirrored_" in table[0][COLUMNS.index("code to paste")]
 
 
 def test_tags_and_the_report_as_an_artifact() -> None:
