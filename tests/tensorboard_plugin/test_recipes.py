@@ -160,8 +160,9 @@ def test_the_report_has_the_view_too(tmp_path: Path, page: Watched, board: Board
     page.page.click(".tab[title^=Recipes]")
     settled(page.page)
     page.page.click("text=All recipes on")
+    settled(page.page)
     states = {row[-1] for row in numbers(page.page).values()}
-    assert states == {"healthy"}
+    assert states == {"healthy"}, numbers(page.page)
 
 
 class Sequences(nn.Module):
