@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import math
 import traceback
@@ -107,7 +108,7 @@ def _try(case: Case, told: Told, seed: int) -> Remedied:
         space = _run_code(case, training, told, options, seed)
         optimizer = space.get("optimizer")
         if isinstance(optimizer, torch.optim.Optimizer):
-            _put_in(training.module, optimizer)
+            _put_in(training.module, optimizer, _written(told.remedy_code))
         if options or optimizer is not None:
             kind = Kind.TRAINING
         elif _fingerprint(training.module) != before:
@@ -156,13 +157,19 @@ def _fingerprint(module: nn.Module) -> tuple[str, list[bytes], int]:
     return str(module), numbers, hooks
 
 
-def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer) -> None:
+def _written(code: str) -> frozenset[str]:
+    """Return the names of all arguments that are written out in code: one may be given its default, and means it."""
+    calls = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call))
+    return frozenset(keyword.arg for call in calls for keyword in call.keywords if keyword.arg)
+
+
+def _put_in(module: pl.LightningModule, given: torch.optim.Optimizer, written: frozenset[str]) -> None:
     """Give the optimizers that the module makes what another one was given: its arguments, and parameters that none has."""
     configure = module.configure_optimizers
     make: Any = type(given)
     plain = make([nn.Parameter(torch.zeros(1))])
     ours = given.param_groups[0]
-    changed = {name: ours[name] for name, usual in plain.defaults.items() if name == "lr" or ours[name] != usual}
+    changed = {name: ours[name] for name, usual in plain.defaults.items() if name in written or ours[name] != usual}
 
     def configured() -> Any:  # noqa: ANN401 - Lightning takes several forms
         made = configure()

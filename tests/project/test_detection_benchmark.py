@@ -364,6 +364,22 @@ def test_a_learning_rate_of_a_remedy_leaves_the_rest_of_the_optimizer_as_it_was(
 
 
 @pytest.mark.usefixtures("quiet")
+def test_a_default_that_is_written_out_is_meant() -> None:
+    def decayed() -> Training:
+        training = GOOD.make()
+        training.module.configure_optimizers = lambda: torch.optim.SGD(  # type: ignore[method-assign]
+            training.module.parameters(), lr=0.05, weight_decay=30.0
+        )
+        return training
+
+    def ended(code: str) -> float:
+        told = replace(_told("IM603"), remedy_code=f"import torch\noptimizer = torch.optim.SGD({code})")
+        return efficacy.try_remedy(replace(GOOD, make=decayed), told).losses[-1]
+
+    assert ended("model.parameters(), lr=0.05, weight_decay=0") < ended("model.parameters(), lr=0.05") / 2
+
+
+@pytest.mark.usefixtures("quiet")
 def test_what_an_optimizer_of_a_remedy_is_given_and_holds_beside_is_used_too() -> None:
     def frozen() -> Training:
         training = GOOD.make()
