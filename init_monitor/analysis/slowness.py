@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.analysis.pace import Pace
-    from init_monitor.records import History, StepRecord, Structure
+    from init_monitor.records import Column, History, StepRecord, Structure
 
 TRAVELLED = 0.03
 """Way that weights have gone since the start, in parts of their size and if all steps went one way, on which nothing was learned in
@@ -39,6 +39,9 @@ FEW_DIGITS = frozenset({"bfloat16", "float16"})
 SHORT = 1e-2
 """Part of the step that rate and gradient give which is taken at least: noise that cancels in Adam's mean leaves a tenth or more of it, an
 element in a thousand that has a gradient a thirtieth, and clips to a tenth of a gradient are common."""
+
+_FULL_AT_FIRST = frozenset({"adagrad", "adamax", "nadam", "rmsprop"})
+"""Optimizers whose first step moves every element by the rate or more, as Adam's does; their later ones differ."""
 
 _DRAWN = 0.05
 """Part by which the variance of a weight may differ from one that an initialiser draws; what has learned a task has moved further."""
@@ -114,12 +117,23 @@ def short_of_its_rate(history: History, judged: frozenset[str]) -> float:
 def _part_of_step(record: StepRecord, judged: frozenset[str]) -> float:
     """Return the upper median of ‖Δw‖ over what rate and gradient would make it; NaN where that is not known."""
     inside = np.array([name in judged for name in record.parameter_names], dtype=bool)
-    wanted, moved = expected_updates(record)[inside], record.column(Quantity.UPDATE_RATIO)[inside]
+    wanted, moved = _full_steps(record)[inside], record.column(Quantity.UPDATE_RATIO)[inside]
     known = (wanted > 0) & np.isfinite(moved)
     if record.weight_dtype in FEW_DIGITS or not known.any():  # what a format rounds away is another thing
         return math.nan
     parts = np.sort(moved[known] / wanted[known])
     return float(parts[parts.size // 2])
+
+
+def _full_steps(record: StepRecord) -> Column:
+    """Return ‖Δw‖/‖w‖ of each parameter at a first step as rate and gradient give it, at least; NaN where that is not known."""
+    if record.optimizer.casefold() not in _FULL_AT_FIRST:
+        return expected_updates(record)
+    counts, weights = record.column(Quantity.WEIGHT_COUNT), record.column(Quantity.WEIGHT_NORM)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rms = record.column(Quantity.WEIGHT_GRADIENT_NORM) / np.sqrt(counts)
+        above = rms > 1e3 * (epsilon_of(record.optimizer) or 0.0)
+        return np.where(above & (weights > 0), record.learning_rate * np.sqrt(counts) / weights, np.nan)
 
 
 def _median_update(record: StepRecord, judged: frozenset[str]) -> float:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ABOUT = 0.8
 """Part of the strongest factor, in logarithm, from which another is about as strong."""
 
+MOST_BY_DROPOUT = 1000.0
+"""Factor beyond which it is no dropout: one of 0.999 keeps a unit or none of most layers."""
+
 
 def told(found: Mapping[int, Passage]) -> str:
     """Return the sentences that name the place where most happens, what could do that, and how many more there are."""
@@ -30,7 +33,7 @@ def remedy(found: Mapping[int, Passage]) -> str:
     """Return what to do about them."""
     passage = _strongest(found)
     place = f"between {phrases.names(passage.before)} and {passage.layer.name}"
-    if passage.factor > 1:
+    if 1 < passage.factor <= MOST_BY_DROPOUT:
         return (
             f"Look at what the forward does {place}: take the factor away, or put a normalisation there. A dropout takes the share"
             " to drop, not the share to keep (0.1 to 0.5 is usual)."
@@ -48,6 +51,8 @@ def could_be(factor: float) -> str:
     'a factor of 10, or a dropout of 0.99,'
     """
     root = phrases.number(math.sqrt(factor))
+    if factor > MOST_BY_DROPOUT:
+        return f"a factor of {root}"
     if factor > 1:
         return f"a factor of {root}, or a dropout of {phrases.number(1 - 1 / factor)},"
     return f"a factor of {root}, or an average over {phrases.number(1 / factor)} independent numbers,"

@@ -356,6 +356,24 @@ def test_an_epsilon_that_swallows_adams_steps_is_named_and_no_rate_is_blamed(rat
     assert not [one for one in fixed.findings if one.severity > Severity.INFO]
 
 
+@pytest.mark.parametrize("kind", ["Adagrad", "RMSprop", "NAdam", "Adamax"])
+def test_so_is_that_of_optimizers_of_its_kind(kind: str) -> None:
+    class Other(Swallowed):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            made: torch.optim.Optimizer = getattr(torch.optim, kind)(self.parameters(), lr=self.rate, eps=self.epsilon)
+            return made
+
+    def told(epsilon: float) -> list[Finding]:
+        torch.manual_seed(0)
+        monitor = InitMonitor(sinks=())
+        fit(Other(1e-3, epsilon), loader(64), monitor, steps=120)
+        return [one for one in monitor.findings if one.code in {"IM603", "IM604"}]
+
+    (finding,) = told(100.0)
+    assert "eps=" in finding.remedy_code
+    assert told(1e-8) == []
+
+
 def test_a_short_first_step_that_the_rate_explains_is_no_epsilons() -> None:
     torch.manual_seed(0)
     monitor = InitMonitor(sinks=())
