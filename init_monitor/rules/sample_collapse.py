@@ -101,7 +101,7 @@ class SampleCollapse:
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
     yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802")
-    follows: ClassVar[tuple[str, ...]] = SIGNAL
+    follows: ClassVar[tuple[str, ...]] = (*SIGNAL, "IM704")
     whatever_the_loss: ClassVar[bool] = True
     source: ClassVar[str] = (
         f"{GLOROT}; Schoenholz et al. 2017, 'Deep information propagation': correlations of inputs go to 1 with depth"

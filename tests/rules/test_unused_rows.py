@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from builders import only
+from models import Classifier, fit, loader
 from torch import Tensor, nn
 
 import init_monitor
-from init_monitor import Severity
+from init_monitor import InitMonitor, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,3 +142,21 @@ def test_a_window_that_is_too_short_says_nothing() -> None:
     from init_monitor.rules import UnusedRows
 
     assert list(UnusedRows().judge(History([], Structure()))) == []
+
+
+def test_samples_that_are_the_same_by_such_a_table_are_no_second_warning() -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(64, 8), nn.Linear(64 * 8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.head(self.table(x.sigmoid().long()).flatten(1))
+            return result
+
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=())
+    fit(Classifier(Cast(), lr=0.05), loader(64), monitor, steps=120)
+    told = {finding.code: finding.severity for finding in monitor.findings}
+    assert told["IM704"] is Severity.WARNING
+    assert told.get("IM702", Severity.INFO) is Severity.INFO
