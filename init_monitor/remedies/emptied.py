@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import made_by_training, phrases, snippets
+from init_monitor.remedies.named_rule import CitedRule
 
 if TYPE_CHECKING:
     from init_monitor.analysis.lost_samples import Loss
@@ -26,13 +27,7 @@ OUTWEIGHED = 10.0
 """What the loss asks of a code, over what comes back through its reader, from which the loss is what empties it."""
 
 
-class _Rule(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def source(self) -> str: ...
+class _Rule(CitedRule, Protocol):
     @property
     def lost_factor(self) -> float: ...
 

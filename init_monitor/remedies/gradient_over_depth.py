@@ -20,6 +20,7 @@ from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, between_layers, made_by_training, own_scale, phrases, snippets
+from init_monitor.remedies.named_rule import NamedRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
     from init_monitor.records import Column, History, Structure
 
 
-class _Rule(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def code(self) -> str: ...
+class _Rule(NamedRule, Protocol):
     @property
     def blame_factor(self) -> float: ...
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,20 +30,14 @@ if TYPE_CHECKING:
     from init_monitor.analysis.forward_growth import DepthChange
     from init_monitor.analysis.forward_profile import ForwardProfile
     from init_monitor.records import History, Layer
+    from init_monitor.remedies.named_rule import NamedRule
 
 ONE_PLACE = 0.75
 """A single level that accounts for this fraction of the whole change (in logarithm) is the place; the rest is noise."""
 
 
-class _Rule(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-
-
 def findings(
-    rule: _Rule, changes: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
+    rule: NamedRule, changes: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
 ) -> Iterator[Finding]:
     """Yield one finding per severity, about the segments that have it.
 
@@ -60,7 +54,7 @@ def findings(
 
 
 def _finding(
-    rule: _Rule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
+    rule: NamedRule, found: Sequence[DepthChange], history: History, *, direction: int, least_blocks: int
 ) -> Finding:
     signal = signal_of(history.last, history.structure)
     found = [_by_what_lies_between(one, signal, history) for one in found]

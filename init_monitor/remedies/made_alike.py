@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from init_monitor.records import Figure, Finding
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies.named_rule import CitedRule
 
 if TYPE_CHECKING:
     from init_monitor.analysis.made_alike import MadeAlike
@@ -26,13 +27,7 @@ for name, share in zip(record.names, record.column("between_sample_share")):
 """Shows where the samples become alike: 0 from there on."""
 
 
-class _Rule(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def source(self) -> str: ...
+class _Rule(CitedRule, Protocol):
     @property
     def varies(self) -> float: ...
 

@@ -14,6 +14,7 @@ from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, phrases, snippets
+from init_monitor.remedies.named_rule import CitedRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, StepRecord
 
 
-class _Rule(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def source(self) -> str: ...
+class _Rule(CitedRule, Protocol):
     @property
     def steps(self) -> int: ...
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
+from init_monitor.analysis.between_layers import passage_to
 from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.forward_growth import BLAME_FACTOR, to_blame
 from init_monitor.analysis.gains import GLOROT, healthy_gain
@@ -22,6 +23,7 @@ from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
+    between_layers,
     emptied,
     made_alike as making_alike,
     made_by_training,
@@ -33,6 +35,7 @@ from init_monitor.remedies.computed_weights import is_computed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from init_monitor.analysis.between_layers import Passage
     from init_monitor.analysis.lost_samples import Loss
     from init_monitor.records import History, Layer, StepRecord, Structure
 
@@ -79,6 +82,8 @@ class SampleCollapse:
         rising_pairs: share of growing pairs of records from which it counts as waking; noise gives 0.5 ± 0.11.
         varies: share at the first layers below which nothing is judged: the samples of the batch are then alike themselves.
             The mean over the positions of 224 × 224 pixels of pure noise leaves 3e-5.
+        passes: factor of the mean square between two layers up to which that, and no weight, makes the signal fade: the average
+            of 7 × 7 independent positions leaves twice that.
         blame_factor: how far off a layer's local gain may be: half-way to the factor 2 between He and Xavier before a ReLU.
         drop: factor by which one layer must lessen the share to be at fault. He's layers lessen it by 1.05 to 2, default
             initialised ones by 3 to 10.
@@ -115,6 +120,7 @@ class SampleCollapse:
     gone_steps: int = 50
     rising_pairs: float = RISING_PAIRS
     varies: float = 1e-5
+    passes: float = 1e-2
     blame_factor: float = BLAME_FACTOR
     drop: float = 3.0
     lost_records: int = 2
@@ -276,6 +282,10 @@ class SampleCollapse:
             evidence["at_first"] = Figure(began.arriving * began.entering, f"at step {history.records[0].step}")
             message += f" At step {history.records[0].step} they did differ: training caused this."
             remedy = made_by_training.remedy(history, direction=-1)
+        elif between := self._between(now, history.records[0]):
+            blamed = [passage.layer for passage in between.values()]
+            message += f" {between_layers.told(between)}"
+            remedy = between_layers.remedy(between)
         else:
             # Where no gain is known (between sigmoids), any layer of the chain may contribute.
             unknown = any(math.isnan(healthy_gain(x)) and not x.normalised for x in now.layers)
@@ -308,6 +318,11 @@ class SampleCollapse:
         """Say whether so little signal reached the end at the first record that the first biases to grow had to drown it."""
         levels = [record.layer_table.at(layer.name, Quantity.VARIANCE) for layer in began.layers]
         return bool(levels) and levels[-1] <= self.faded * levels[0]
+
+    def _between(self, now: SampleShares, record: StepRecord) -> dict[int, Passage]:
+        """Return the places between layers at which the signal fades, whatever the weights are."""
+        places = enumerate(passage_to(layer, record) for layer in now.layers)
+        return {i: place for i, place in places if place is not None and place.factor <= self.passes}
 
     def _blamed(self, now: SampleShares, record: StepRecord, start: int) -> list[Layer]:
         """Return the layers whose weights are too small for the signal; failing that, those that lessen the share most."""

@@ -65,6 +65,30 @@ def test_a_dropout_that_keeps_next_to_nothing_is_named_with_the_share_it_drops()
     assert "not the share to keep" in finding.remedy
 
 
+def test_samples_that_become_alike_by_a_factor_send_nobody_to_other_weights() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.parts = nn.ModuleList([nn.GRU(8 if i == 0 else 32, 32, batch_first=True) for i in range(3)])
+            self.head, self.factor = nn.Linear(32, 4), factor
+
+        def forward(self, x: Tensor) -> Tensor:
+            for part in self.parts:
+                x = self.factor * part(x)[0]
+            result: Tensor = self.head(x[:, -1])
+            return result
+
+    def told(factor: float) -> list[Finding]:
+        torch.manual_seed(0)
+        report = init_monitor.check(Recurrent(factor), torch.randn(64, 10, 8))
+        return [one for one in report.findings if one.code == "IM702"]
+
+    (finding,) = told(0.001)
+    assert "between parts" in finding.message
+    assert not finding.remedy_code
+    assert told(1.0) == []
+
+
 def test_weights_that_are_off_are_blamed_as_before() -> None:
     torch.manual_seed(0)
     model = Between(lambda x: x)
