@@ -20,6 +20,7 @@ from init_monitor.analysis.segments import log_of
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, between_layers, made_by_training, own_scale, phrases, snippets
+from init_monitor.remedies.alike_weights import all_alike
 from init_monitor.remedies.named_rule import NamedRule
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
     from init_monitor.analysis.forward_profile import Signal
-    from init_monitor.records import Column, History, Structure
+    from init_monitor.records import Column, History, Layer, Structure
 
 
 class _Rule(NamedRule, Protocol):
@@ -62,13 +63,14 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         message += (
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
-    swallowed = None if trained else _one_hot(fault, history)
+    alike = [] if fault.severity is Severity.INFO else _alike(change, history)
+    swallowed = None if trained or alike else _one_hot(fault, history)
     if swallowed is not None:
         message += (
             f" Most of it is lost in {swallowed.layer.shown}, which passes {phrases.number(swallowed.share)} of the gradient's"
             " variance: its outputs are almost only 0 and 1, where its slope is 0."
         )
-    elif not trained and fault.severity > Severity.INFO and _came_later(change, history, direction):
+    elif not (trained or alike) and fault.severity > Severity.INFO and _came_later(change, history, direction):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -83,7 +85,9 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         evidence=evidence,
         expected=expected,
         remedy=(
-            _warmer(swallowed)
+            all_alike(alike, history)
+            if alike
+            else _warmer(swallowed)
             if swallowed is not None
             else made_by_training.remedy(history, direction=direction)
             if trained
@@ -91,6 +95,10 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _alike(change: GradientChange, history: History) -> list[Layer]:
+    return affected_layers.alike_from_the_start({layer.name for layer in change.segment.layers}, history)
 
 
 def _lies_in_weights(change: GradientChange, signal: Signal, off: Column, healthy: Column) -> bool:
