@@ -73,6 +73,13 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
     return [layer for layer in structure.layers if layer.name in chosen]
 
 
+def carried_on(structure: Structure) -> frozenset[str]:
+    """Return the names of what the residual branches read that no branch made: what the streams start from is among them."""
+    inside = {name for residual in structure.residuals for name in residual.layers}
+    known = structure.by_name()
+    return frozenset({name for one in inside if one in known for name in known[one].inputs} - inside)
+
+
 def _excess(record: StepRecord, structure: Structure, carried: Collection[str]) -> dict[str, float]:
     """Return the logarithm of what the weights of each layer give over what is healthy; NaN where one is not known.
 
