@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import slowness
-from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
+from init_monitor.analysis.consequences import MOST, SIGNAL, places_of, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
@@ -142,10 +142,11 @@ class UpdateRatio:
             return cause.step < finding.evidence[unfit_steps.AT_STEP]
         if "shrinking" in finding.evidence:
             return cause.code in FADING
-        if FAINT in finding.evidence:
+        small = finding.evidence.get("update_ratio", math.inf) < finding.expected.get("update_ratio", 0.0)
+        if FAINT in finding.evidence or (small and cause.severity is Severity.CRITICAL):
             weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
-            named = sum(name in cause.layers for name in weights)
-            return cause.code in FADING and named >= MOST * len(weights)
+            named = places_of(cause, structure).intersection(weights)
+            return cause.code in FADING and len(named) >= MOST * len(weights)
         return cause.code in EXPLODING and too_large(finding)
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
