@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, pairs_in_a_row
+from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, mixing_weights, pairs_in_a_row
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
@@ -94,7 +94,7 @@ class Symmetry:
         for record in records:
             stuck &= UnitWeights(record, self.alike, self.constant).zero
         paired = pairs_in_a_row(stuck, history.structure)
-        layers = [x for x in history.structure.layers if x.weight in paired]
+        layers = [x for x in history.structure.layers if paired.intersection(mixing_weights(x))]
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
             message = (
