@@ -17,7 +17,7 @@ from init_monitor.records.aim import Confirmation, Measure
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from init_monitor.analysis.residual_streams import Stream
     from init_monitor.analysis.segments import Segment
@@ -88,11 +88,21 @@ def _values(measure: Measure, names: frozenset[str], record: StepRecord, structu
         for stream in streams_of(names, structure):
             yield Measured(record).forward(stream).steady_total ** (1 / max(stream.blocks, 1))
     else:
-        for layer in structure.layers:
-            # An activation is named by itself, or by the layer that feeds it.
-            fed = measure in _OF_ACTIVATIONS and not names.isdisjoint(layer.inputs)
-            if layer.name in names or layer.module in names or fed:
-                yield _of_layer(measure, layer, record, structure)
+        yield from measured_by_layer(measure, names, record, structure).values()
+
+
+def measured_by_layer(
+    measure: Measure, names: Collection[str], record: StepRecord, structure: Structure
+) -> dict[str, float]:
+    """Return the number of every layer that is named, of an activation also where the layer that feeds it is."""
+    given = frozenset(names)
+    return {
+        layer.name: _of_layer(measure, layer, record, structure)
+        for layer in structure.layers
+        if layer.name in given
+        or layer.module in given
+        or (measure in _OF_ACTIVATIONS and not given.isdisjoint(layer.inputs))
+    }
 
 
 def total_over(measure: Measure, signal: Signal, segment: Segment) -> float:

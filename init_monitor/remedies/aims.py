@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from init_monitor.analysis.aims import chains_of, streams_of, total_over
+from init_monitor.analysis.aims import chains_of, measured_by_layer, streams_of, total_over
 from init_monitor.analysis.forward_profile import Signal
 from init_monitor.analysis.residual_streams import Measured
 from init_monitor.analysis.start_faults import FAR, LOGITS, UNDER_DROPOUT
@@ -50,7 +50,7 @@ def _aim(finding: Finding, history: History) -> Aim | None:
         if name in finding.evidence and name in finding.expected:
             bound = float(finding.expected[name])
             low, high = (bound, math.inf) if measure is Measure.SAMPLES else (-math.inf, bound)
-            return Aim(measure, finding.layers, low, high)
+            return Aim(measure, _showing(measure, finding.layers, bound, history), low, high)
     if finding.code == "IM401":
         return _over_blocks(names, history)
     if finding.code == "IM701":
@@ -62,6 +62,15 @@ def _aim(finding: Finding, history: History) -> Aim | None:
     if aim is None and finding.code in {"IM501", "IM502"}:
         return Aim(Measure.WEIGHT, finding.layers, 1 / FITS_WITHIN, FITS_WITHIN)
     return aim
+
+
+def _showing(measure: Measure, names: tuple[str, ...], bound: float, history: History) -> tuple[str, ...]:
+    """Return what shows an aim: what is named, or the activations beyond the bound where something lies between them and that."""
+    values = measured_by_layer(measure, names, history.last, history.structure)
+    if measure is Measure.SAMPLES or any(math.isfinite(value) for value in values.values()):
+        return names
+    every = measured_by_layer(measure, history.structure.names, history.last, history.structure)
+    return tuple(name for name, value in every.items() if value > bound) or names
 
 
 def _over_depth(measure: Measure, names: frozenset[str], history: History) -> Aim | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, mixing_weights, pairs_in_a_row
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, phrases, snippets
+from init_monitor.remedies import affected_layers, phrases
+from init_monitor.remedies.alike_weights import all_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,11 +152,7 @@ class Symmetry:
             message=message,
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
-            remedy=snippets.advice(
-                "Initialise these layers with random weights, before training; zeros are for biases and for the last layer of a"
-                " residual branch.",
-                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure),
-            ),
+            remedy=all_alike(affected_layers.constant_too(layers, history), history),
             source=self.source,
         )
 
