@@ -11,7 +11,7 @@ from init_monitor.analysis.learning import Learning, course_of, is_still_guessin
 from init_monitor.analysis.loss_shapes import falls_faster, jumps, newest_level, regained
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.medians import median
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, phrases, snippets
 from init_monitor.remedies.named_rule import CitedRule
@@ -98,7 +98,9 @@ def falling_faster(rule: _Rule, history: History) -> Finding | None:
     rates = [record.learning_rate for record in history.records if 3 * record.step >= last.step]
     if not sunk > rule.unlikely or first.step > 0 or plays(history.records) or not falls_faster(history.losses):
         return None
-    grown = max((_growth(layer.name, first, last) for layer in ends_of(history.structure)), default=math.nan)
+    # Behind the last weights a softmax may be called, which no layer with weights reads.
+    ends = list(ends_of(history.structure)) or [x for x in history.structure.layers if x.role is Role.WEIGHT][-1:]
+    grown = max((_growth(layer.name, first, last) for layer in ends), default=math.nan)
     if not grown >= rule.grown or not last.learning_rate <= min(rates):
         return None
     return _finding(
@@ -114,7 +116,8 @@ def falling_faster(rule: _Rule, history: History) -> Finding | None:
         {"loss": Figure(0.0, "or above, for an error")},
         "Look at the sign of every term that a learned number multiplies (a temperature, the weight of a loss term): minimised along with the"
         " loss, it grows without end where its sign is wrong or nothing weighs against it. log_alpha * (entropy - target) brings an"
-        " entropy down to its target; with the opposite sign it drives it away. What is minimised has to have a lowest value.",
+        " entropy down to its target; with the opposite sign it drives it away, and a target that cannot be reached (an entropy above the"
+        " logarithm of the number of actions) does so with the right one. What is minimised has to have a lowest value.",
     )
 
 

@@ -106,6 +106,29 @@ def weighted(sign: float) -> Callable[[Program, Tensor, Tensor], Tensor]:
     return loss
 
 
+def entropy(wanted: float) -> Callable[[Program, Tensor, Tensor], Tensor]:
+    """A choice among six by their worth, and a learned weight of its entropy, which is to become ``wanted``."""
+
+    def loss(program: Program, x: Tensor, _: Tensor) -> Tensor:
+        log_p = F.log_softmax(program.forward(x), dim=1)
+        entropies = -(log_p.exp() * log_p).sum(1)
+        weight = program.s.exp()
+        wins = (log_p.exp() * x[:, :6]).sum(1)
+        return (weight * (entropies.detach() - wanted) - weight.detach() * entropies - wins).mean()
+
+    return loss
+
+
+def test_an_entropy_that_cannot_be_reached_makes_its_weight_grow_without_end_and_one_that_can_does_not() -> None:
+    choice = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 6))
+    found = said(Program(choice, entropy(2.5), "Adam", (3e-3, 3e-2)), 320)  # ln 6 is 1.79
+    finding = only([one for one in found if one.code == "IM802"])
+    assert "faster and faster" in finding.message
+    assert "cannot be reached" in finding.remedy
+    choice = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 6))
+    assert said(Program(choice, entropy(0.8), "Adam", (3e-3, 3e-2)), 320) == []
+
+
 def test_a_weight_that_is_minimised_along_with_its_term_makes_the_loss_fall_ever_faster() -> None:
     found = said(Program(net(nn.SiLU), weighted(-1.0), "Adam", (3e-3, 2e-2)), 320)
     finding = only([one for one in found if one.code == "IM802"])
