@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.backward_growth import change_over
 from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal
@@ -118,8 +119,9 @@ def total_over(measure: Measure, signal: Signal, segment: Segment) -> float:
 def _of_layer(measure: Measure, layer: Layer, record: StepRecord, structure: Structure) -> float:
     at = record.layer_table.at
     if measure is Measure.WEIGHT:
-        wanted = choice_for(layer, structure).variance
-        return record.parameter_table.at(layer.weight, Quantity.WEIGHT_VARIANCE) / wanted if wanted > 0 else math.nan
+        part = parts_of(layer)[0]  # of an attention what makes its queries, or all three
+        wanted = choice_for(part, structure).variance
+        return record.parameter_table.at(part.weight, Quantity.WEIGHT_VARIANCE) / wanted if wanted > 0 else math.nan
     if measure is Measure.INPUT:
         return math.sqrt(max(at(layer.name, Quantity.INPUT_VARIANCE), 0.0))
     if measure is Measure.OUTPUT:

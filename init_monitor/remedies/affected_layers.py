@@ -32,12 +32,17 @@ than Kaiming's fan_out mode does, by 4. Small ones are meant: 0.02 over a stream
 additions (1/48)."""
 
 
+FAINT = 0.005
+"""Standard deviation of an embedding below which it is too small for certain: 0.02 is usual where it is not 1 (GPT-2), 0.006 the
+smallest in use."""
+
+
 def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list[Layer]:
     """Return the named layers and those whose first weights are off in the same direction, in execution order.
 
     Left out, unless named, are layers whose scale does not matter or is meant: before a normalisation, unless a residual
-    stream carries on what they make beside it, in a residual block unless they are off by :data:`FAR_INSIDE` (the end of a branch only together with another layer of it), an embedding,
-    and one of constant weights.
+    stream carries on what they make beside it, in a residual block unless they are off by :data:`FAR_INSIDE` (the end of a branch only together with another layer of it), an embedding
+    unless it is :data:`FAINT`, and one of constant weights.
 
     Args:
         named: the layers of a finding.
@@ -62,6 +67,9 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
         end = residual_branches.end_of(residual, structure)
         if any(end is None or x.weight != end.weight for x in far):
             chosen |= {x.name for x in far}
+    if direction < 0:
+        variance = history.records[0].parameter_table.by_name(Quantity.WEIGHT_VARIANCE)
+        chosen |= {x.name for x in structure.layers if x.is_embedding and 0 < variance.get(x.weight, 0.0) < FAINT**2}
     return [layer for layer in structure.layers if layer.name in chosen]
 
 
@@ -74,7 +82,7 @@ def _excess(record: StepRecord, structure: Structure, carried: Collection[str]) 
         carried: layers whose output a residual stream carries on.
     """
     given = dict(zip(record.names, record.column(Quantity.EXPECTED_GAIN).tolist(), strict=True))
-    variance = dict(zip(record.parameter_names, record.column(Quantity.WEIGHT_VARIANCE).tolist(), strict=True))
+    variance = record.parameter_table.by_name(Quantity.WEIGHT_VARIANCE)
     found = {}
     for layer in structure.layers:
         gain, healthy = given.get(layer.name, math.nan), healthy_gain(layer)
