@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from init_monitor.analysis.initialiser import NORMAL_TABLE, OUTPUT_STD, SMALL_OUTPUT
-from init_monitor.analysis.lost_samples import ends_of
-from init_monitor.analysis.small_ends import small_ends
+from init_monitor.analysis.medians import median
+from init_monitor.analysis.small_ends import end_modules, small_ends
 from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
 from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
@@ -39,9 +39,6 @@ ROUNDS = 3
 
 WORST = 100.0
 """The most that a fault counts: e^100 is as bad as no signal at all."""
-
-GAINS = math.log(10.0)
-"""What a change has to take away of all that is off: a decade of variance. Less is no more than other weights of the same kind would do."""
 
 LOUDER = 1.5
 """Factor on the loss of the batch from which the output layers are made small. An output of variance 1 doubles a squared error of
@@ -115,14 +112,14 @@ class Trials:
             return self.judged(seen)
 
     def loss(self, modules: Mapping[str, str]) -> float:
-        """Return the largest loss of the batch that these modules start with, of some draws; NaN if it has none."""
+        """Return the loss of the batch that these modules start with, the median of some draws; NaN if it has none."""
         if not modules or math.isnan(self._loss):
             return self._loss
         losses = []
         for draw in range(DRAWS):
             with self._with(modules, TRIAL_SEED + draw) as seen:
                 losses.append(seen.loss)
-        return math.inf if any(map(math.isnan, losses)) else max(losses)
+        return median([math.inf if math.isnan(loss) else loss for loss in losses])
 
     def is_louder(self, loss: float) -> bool:
         """Say whether a loss is clearly larger than that of the network as it is."""
@@ -136,7 +133,7 @@ class Trials:
 
     def judged(self, seen: Rehearsal) -> _Looked:
         """Return what is off with the network as it is at this moment."""
-        ends = {layer.module for layer in ends_of(seen.structure)}
+        ends = end_modules(seen.structure)
         weights = far_weights(assign(self._model, seen.structure), self._model, ends)
         others = start_faults(
             seen.record,
@@ -172,12 +169,13 @@ def needed(
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     first = trials.loss(changed)
     if trials.is_louder(first):
-        ends = changed.keys() & {layer.module for layer in ends_of(seen.structure)}
+        ends = changed.keys() & end_modules(seen.structure)
         quiet = tuple(_quiet(plan) if plan.layer in ends else plan for plan in textbook)
         softer = Trials(model, batch, loss_fn, quiet, seen).loss(changed)
         if softer < first:
             textbook, first = quiet, softer
-    if trials.is_louder(first):
+    # What cannot learn at all has no start to lose.
+    if trials.is_louder(first) and all(math.isfinite(fault.off) for fault in before.faults):
         raised = f"{{}} was tried and measured to raise the loss of this batch from {seen.loss:.2g} to {first:.2g}."
         dropped |= {module: (off, raised) for module, off in changed.items()}
         changed = {}
@@ -245,7 +243,7 @@ def _search(
             break
         tried |= wanted
         now = trials.look(tried)
-        if now.distance < best.distance - GAINS:
+        if now.distance < best.distance:
             best, changed = now, dict(tried)
     for kind in dict.fromkeys(fault.kind for fault in before.faults) if prune else ():
         # A kind whose layers could as well have stayed is left out again.

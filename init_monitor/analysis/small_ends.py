@@ -18,6 +18,12 @@ the heads of policies (0.01 of an orthogonal weight), of detectors and classifie
 diffusion models (0)."""
 
 
+def end_modules(structure: Structure) -> frozenset[str]:
+    """Return the paths of the output layers: no other layer reads anything of them (of a recurrent one the state is left over)."""
+    read = {name for layer in structure.layers for name in layer.inputs}
+    return frozenset(x.module for x in ends_of(structure)) - {x.module for x in structure.layers if x.name in read}
+
+
 def small_ends(record: StepRecord, structure: Structure) -> frozenset[str]:
     """Return the names of the output layers whose weights let next to nothing through."""
     given = record.layer_table
