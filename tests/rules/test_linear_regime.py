@@ -9,7 +9,7 @@ from builders import history, linear, measure, only, rectifier
 from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
-from init_monitor.records import Severity, Structure
+from init_monitor.records import Figure, Finding, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
@@ -101,3 +101,22 @@ def test_the_calls_of_one_layer_are_judged_together_and_those_of_a_bare_rectifie
     assert float(together.evidence["linear_fraction"]) == pytest.approx(0.6)
     apart = straight(history(called("one", "two"), columns))
     assert [finding.severity for finding in apart] == [WARNING, INFO]
+
+
+@pytest.mark.parametrize(("gain", "left"), [(0.001, True), (50.0, False)], ids=["far too small", "far too large"])
+def test_units_that_see_one_sign_behind_weights_that_are_far_too_small_are_left_to_these(
+    gain: float, *, left: bool
+) -> None:
+    finding = only(straight(units(0.3, 0.7, structure=HIDDEN)))
+    unit = "fan_in · Var(W)"
+    unfit = Finding(
+        "init-mismatch",
+        "IM502",
+        CRITICAL,
+        ("net.0",),
+        0,
+        "",
+        {"gain_from_weights": Figure(gain, unit)},
+        {"gain_from_weights": Figure(2.0, unit)},
+    )
+    assert LinearRegime().leaves(finding, unfit, HIDDEN) == (frozenset(finding.layers) if left else frozenset())
