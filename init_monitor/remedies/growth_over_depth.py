@@ -70,11 +70,12 @@ def _finding(
         message += f" The same happens in {phrases.count(len(found) - 1, 'other part')} of the network."
     evidence, expected = _numbers(worst, at)
     lead = worst.segment.layers[worst.worst if worst.worst is not None else 0]
+    exponents = [place.exponent for one in found for place in one.between.values() if place.exponent]
     return Finding(
         rule=rule.name,
         code=rule.code,
         severity=worst.severity,
-        layers=tuple(layer.name for layer in layers),
+        layers=tuple(dict.fromkeys((*exponents, *(layer.name for layer in layers)))),
         step=history.last.step,
         message=message,
         evidence=evidence,

@@ -49,7 +49,8 @@ class NoGradient:
     The finding says why: no optimizer holds them (a warning at once), no module registers them (a list, a dict or a plain attribute
     holds them), their optimizer never steps, the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
-    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient next to a
+    those that got a gradient in some step, layers that receive nothing but zeros (a
+    bias that learns beside a weight of zero gradient says so), and biases of exactly zero gradient next to a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
     where that finding says that the gradient stops, and before a rectifier that IM301 calls critical.
 
