@@ -110,9 +110,9 @@ def constant_too(named: Iterable[Layer], history: History) -> list[Layer]:
     may start at zero.
     """
     structure, chosen = history.structure, {layer.name for layer in named}
-    ends = {end.weight for r in structure.residuals if (end := residual_branches.end_of(r, structure)) is not None}
+    ends = residual_branches.weights_at_ends(structure)
     if any(ends.intersection(mixing_weights(x)) for x in structure.layers if x.name in chosen):
-        ends = set()
+        ends = frozenset()
     constant = _constant(history.last, structure)
     constant |= pairs_in_a_row(_constant(history.records[0], structure), structure)
     chosen |= {x.name for x in structure.layers if constant.difference(ends).intersection(mixing_weights(x))}
