@@ -30,10 +30,10 @@ class Symmetry:
     """IM501: all units of a layer have the same incoming weights, and keep them.
 
     Told at the first record where the layer after it is constant too, so that every unit gets the same gradient; elsewhere
-    once updates moved the layer and its units together. Always critical. A single constant or zero layer (a head, the end of a
+    once updates moved the layer and its units together: critical. A single constant or zero layer (a head, the end of a
     residual branch) breaks with the first step and is never mentioned, nor a parameter that makes a layer's weight together with one whose
-    units differ (a spread for each mean). Layers of zeros in a row are told when they stay. Where
-    IM102 says of the same layers that the signal stops there, units that are alike are left to it.
+    units differ (a spread for each mean). Layers of zeros in a row are told when they stay, and as a warning at once where three
+    follow one another: random biases end that, slowly. Where IM102 says of the same layers that the signal stops there, units that are alike are left to it.
 
     **Why.** Units with the same weights give the same output, get the same gradient and the same update at every step: a layer of
     512 is worth one. Small constants are no better than zeros. Random biases or dropout break it, slowly.
