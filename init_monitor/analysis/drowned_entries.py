@@ -60,8 +60,9 @@ def drowned_entry(record: StepRecord, structure: Structure, least: float = OUTWE
         most = max(counts.values())
         by = tuple(layer for layer in given if counts[layer.name] <= BROADCAST * most)
         layers = tuple(layer for layer in given if layer not in by)
-        # A layer's output that was only scaled has that layer for its maker; a sum has none.
-        if not by and first.skip and not {INPUT, PARAMETER}.intersection(reads.inputs):
+        # A layer's output that was only scaled has that layer for its maker; a sum has the module that adds, or none.
+        scaled = first.skip in {name for layer in given for name in (layer.name, layer.module)}
+        if not by and scaled and not {INPUT, PARAMETER}.intersection(reads.inputs):
             continue
         own = sum(table.at(layer.name, Quantity.VARIANCE) for layer in layers)
         entering = float(measured.column(Quantity.RESIDUAL_SKIP_VAR, stream)[0])
