@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.attention_parts import parts_of, projection_of
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -32,7 +34,7 @@ class UnitWeights:
             alike: spread of the units up to which they count as the same.
             constant: Var(w)/E[w²] up to which all elements count as one number.
         """
-        self._constant = constant
+        self._alike, self._constant = alike, constant
         self._where = {name: i for i, name in enumerate(record.parameter_names)}
         self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
         self._norm = record.column(Quantity.WEIGHT_NORM)
@@ -44,6 +46,13 @@ class UnitWeights:
         self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
         zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
         self.zero = frozenset(name for name, i in self._where.items() if zero[i])
+
+    def differs(self, name: str, like: str) -> bool:
+        """Say whether a parameter is of the size of another one, and has units that differ."""
+        i, other = self._where.get(name), self._where.get(like)
+        if i is None or other is None:
+            return False
+        return bool(self._count[i] == self._count[other] and self._spread[i] > self._alike)
 
     def update(self, name: str) -> float:
         """Return ‖Δw‖/‖w‖, 0 where it was not measured."""
@@ -69,6 +78,20 @@ class UnitWeights:
         return float(layer.fan_in / (layer.fan_out / units))
 
 
+def beside_others(weights: UnitWeights, structure: Structure) -> set[str]:
+    """Return the parameters with units that are alike which share a layer with one of the same size whose units differ.
+
+    Such a layer computes its weight of both (a mean and a spread for each element, a mask, a scale): its units are not the same.
+    A recurrent layer has each of its weights for a purpose of its own.
+    """
+    found: set[str] = set()
+    for layer in structure.layers:
+        alike = weights.symmetric.intersection(layer.parameters)
+        if alike and layer.torch_kind not in GATES:
+            found |= {name for name in alike if any(weights.differs(one, name) for one in layer.parameters)}
+    return found
+
+
 def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
     """Return the weights whose units are alike and that are read by layers of one number only, with those layers'.
 
@@ -88,16 +111,26 @@ def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
 
 
 def pairs_in_a_row(chosen: Collection[str], structure: Structure) -> set[str]:
-    """Return those of the weights of which one layer reads what another makes."""
+    """Return those of the weights of which one layer reads what another makes; the parts of one attention do."""
     readers = _readers(structure)
-    return {
-        name
-        for layer in structure.layers
-        if layer.weight in chosen
-        for after in _weights_after(layer, readers)
-        if after.weight in chosen
-        for name in (layer.weight, after.weight)
-    }
+    found: set[str] = set()
+    for layer in structure.layers:
+        own = [name for name in mixing_weights(layer) if name in chosen]
+        if not own:
+            continue
+        if projection_of(layer) is not None and len(own) > 1:
+            found |= set(own)
+        for after in _weights_after(layer, readers):
+            if others := [name for name in mixing_weights(after) if name in chosen]:
+                found |= {*own, *others}
+    return found
+
+
+def mixing_weights(layer: Layer) -> tuple[str, ...]:
+    """Return the names of the weights of a layer that mixes units: its own, those of an attention's parts, of a recurrent layer's."""
+    if layer.torch_kind in GATES:
+        return tuple(name for name in layer.parameters if name.removeprefix(f"{layer.module}.").startswith("weight"))
+    return tuple(part.weight for part in parts_of(layer) if part.weight and part.role is Role.WEIGHT)
 
 
 def _readers(structure: Structure) -> dict[str, list[Layer]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis import forces
+from init_monitor.analysis import forces, turning
 from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.analysis.pace import weights_of
 from init_monitor.analysis.segments import log_of
@@ -100,8 +100,22 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     if history.last.momentum >= HEAVY:
         return _lighter(history, rate.value)
     if math.isnan(rate.value):
-        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{FINE}", learning_rate.CLIP)
+        also = signs(history)
+        slower = SLOWER.lower() if also else SLOWER
+        return snippets.advice(f"{also}{slower} (or warm it up), and clip the gradient.{FINE}", learning_rate.CLIP)
     return learning_rate.advice(SLOWER, history, rate, FINE)
+
+
+def signs(history: History) -> str:
+    """Return the sentences to put before a lower learning rate where the loss climbed from its start; else nothing."""
+    steps = turning.climbed(history)
+    if not steps:
+        return ""
+    return (
+        f"Look at the sign of each term of the loss first: it has risen over {steps} steps without ever having been clearly below its start, where a"
+        " rate that is too large throws it up within a few, so something is trained to make it larger. A gradient reversal belongs between"
+        " the shared part and the head of an adversary, not behind that head. If the signs are right: "
+    )
 
 
 def _lighter(history: History, advised: float) -> str:

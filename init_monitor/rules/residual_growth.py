@@ -18,14 +18,14 @@ from init_monitor.analysis.residual_streams import Growth, Measured, Stream, str
 from init_monitor.analysis.stream_factors import growing_by
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import made_by_training, phrases, small_branches, snippets, stream_factors
+from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets, stream_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.drowned_streams import Drowned
     from init_monitor.analysis.stream_factors import StreamFactor
-    from init_monitor.records import History, Structure
+    from init_monitor.records import History
 
 
 class _GrowingStream(NamedTuple):
@@ -189,7 +189,7 @@ class ResidualGrowth:
             message=message,
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(growing, history.structure, self.lasting_growth),
+            remedy=_remedy(growing, history, self.lasting_growth),
             source=self.source,
         )
 
@@ -228,7 +228,7 @@ class ResidualGrowth:
             },
             remedy=snippets.advice(
                 "Initialise the weights inside these branches for what follows them, before training; a branch may start at zero.",
-                snippets.initialise(layers, among=history.structure),
+                snippets.initialise(affected_layers.off_too(layers, history, direction=1), among=history.structure),
             ),
             source=self.source,
         )
@@ -305,10 +305,11 @@ def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Fig
     return evidence, {name: figure for name, figure in expected.items() if name in evidence}
 
 
-def _remedy(growing: Sequence[_GrowingStream], structure: Structure, lasting_growth: float) -> str:
+def _remedy(growing: Sequence[_GrowingStream], history: History, lasting_growth: float) -> str:
     factors = [one.factor for one in growing if one.factor is not None]
     if factors:  # what the others need is told when it is gone
         return stream_factors.remedy(max(factors, key=lambda one: one.factor))
+    structure = history.structure
     blocks = max(v.stream.blocks for v in growing)
     sentence = (
         "Start the branches at zero, normalise inside them, multiply each sum by 1/sqrt(2), or weigh block k as"
@@ -320,5 +321,10 @@ def _remedy(growing: Sequence[_GrowingStream], structure: Structure, lasting_gro
             f" The code is for the {named} of {every} branches whose addition multiplies the variance by"
             f" {phrases.number(lasting_growth)} or more; the others add less."
         )
+    blamed = [v.stream.residuals[i] for v in growing for i in v.blamed]
+    inside = {name for residual in blamed for name in residual.layers}
+    also = [x for x in affected_layers.off_too([], history, direction=1) if x.name not in inside]
+    if also:
+        sentence += f" The weights of {phrases.names(list(dict.fromkeys(x.name for x in also)))} are too large as well."
     code = [small_branches.start_small([v.stream.residuals[i] for i in v.blamed], structure) for v in growing]
-    return snippets.advice(sentence, snippets.together(*code))
+    return snippets.advice(sentence, snippets.together(*code, snippets.initialise(also, among=structure)))
