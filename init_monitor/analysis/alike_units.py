@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.attention_parts import parts_of, projection_of
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
@@ -110,16 +111,26 @@ def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
 
 
 def pairs_in_a_row(chosen: Collection[str], structure: Structure) -> set[str]:
-    """Return those of the weights of which one layer reads what another makes."""
+    """Return those of the weights of which one layer reads what another makes; the parts of one attention do."""
     readers = _readers(structure)
-    return {
-        name
-        for layer in structure.layers
-        if layer.weight in chosen
-        for after in _weights_after(layer, readers)
-        if after.weight in chosen
-        for name in (layer.weight, after.weight)
-    }
+    found: set[str] = set()
+    for layer in structure.layers:
+        own = [name for name in mixing_weights(layer) if name in chosen]
+        if not own:
+            continue
+        if projection_of(layer) is not None and len(own) > 1:
+            found |= set(own)
+        for after in _weights_after(layer, readers):
+            if others := [name for name in mixing_weights(after) if name in chosen]:
+                found |= {*own, *others}
+    return found
+
+
+def mixing_weights(layer: Layer) -> tuple[str, ...]:
+    """Return the names of the weights of a layer that mixes units: its own, those of an attention's parts, of a recurrent layer's."""
+    if layer.torch_kind in GATES:
+        return tuple(name for name in layer.parameters if name.removeprefix(f"{layer.module}.").startswith("weight"))
+    return tuple(part.weight for part in parts_of(layer) if part.weight and part.role is Role.WEIGHT)
 
 
 def _readers(structure: Structure) -> dict[str, list[Layer]]:

@@ -177,13 +177,19 @@ def of_decay(decay: forces.Decay, history: History) -> str:
     beside = (
         f" (decay · ‖w‖ is {phrases.times(decay.of_the_gradient)} ‖gradient‖)" if math.isfinite(decay.per_step) else ""
     )
-    usual = USUAL_DECOUPLED if any(name in last.optimizer.casefold() for name in forces.DECOUPLED) else USUAL_DECAY
-    sentence = (
+    return lower_decay(
         f"Lower the weight decay: the {decay.value:g} of {last.optimizer or 'the optimizer'} {does}{beside}, more than the"
-        f" loss gives back.{FINE} {usual:g} is usual, with none on biases and normalisations."
+        f" loss gives back.{FINE}",
+        history,
     )
-    code = optimizer_code(last.optimizer, last.learning_rate)
-    return snippets.advice(sentence, code.replace(")  #", f", weight_decay={usual:g})  #"))
+
+
+def lower_decay(sentence: str, history: History) -> str:
+    """Return a sentence with the decay that is usual, and the code for it."""
+    last = history.last
+    usual = USUAL_DECOUPLED if any(name in last.optimizer.casefold() for name in forces.DECOUPLED) else USUAL_DECAY
+    code = optimizer_code(last.optimizer, last.learning_rate).replace(")  #", f", weight_decay={usual:g})  #")
+    return snippets.advice(f"{sentence} {usual:g} is usual, with none on biases and normalisations.", code)
 
 
 def _less_of_a_term(history: History, weights: Collection[str]) -> str:

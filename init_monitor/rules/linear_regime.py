@@ -35,6 +35,9 @@ _SLOPE = (
 FADED = frozenset({"IM102", "IM702"})
 """Codes of findings about a signal that hardly arrives."""
 
+UNFIT = "IM502"
+"""The code of initial weights that are far off."""
+
 
 @dataclass(frozen=True)
 class LinearRegime:
@@ -60,7 +63,7 @@ class LinearRegime:
 
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM503", "IM604", "IM701", "IM702")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM502", "IM503", "IM604", "IM701", "IM702")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
@@ -90,11 +93,14 @@ class LinearRegime:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.
 
-        Behind weights that let the signal fade, biases are all that is left, and a bias has one sign.
+        Behind weights that let the signal fade, or are far too small for that not to come (IM502), biases are all that is left, and
+        a bias has one sign.
         """
         if "slope" in finding.evidence:
             return frozenset()  # nothing that a signal does makes a slope
-        if other.code in FADED:
+        gain = "gain_from_weights"
+        small = other.code == UNFIT and other.evidence.get(gain, 1.0) < other.expected.get(gain, 0.0)
+        if other.code in FADED or small:
             return frozenset(finding.layers) & paths.behind(other.layers, structure)
         return paths.explained(finding, other, structure)
 

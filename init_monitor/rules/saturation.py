@@ -14,7 +14,7 @@ from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import bounded_outputs, outsized_loss, phrases
-from init_monitor.remedies.saturated import Saturated, message, remedy
+from init_monitor.remedies.saturated import Saturated, message, remedy, remedy_of_driven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,10 +148,7 @@ class Saturation:
                     "saturated_fraction": Figure(bounds.warning, "of the elements, or less"),
                     "input_rms": Figure(first.received * bounds.knee / first.rms, "or less"),
                 },
-                remedy=(
-                    f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"
-                    " smaller start, or put a LayerNorm between them."
-                ),
+                remedy=remedy_of_driven(first, history),
                 source=self.source,
             )
 

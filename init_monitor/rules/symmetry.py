@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from init_monitor.analysis.alike_units import UnitWeights, beside_others, constants_in_a_row, pairs_in_a_row
+from init_monitor.analysis.alike_units import (
+    UnitWeights,
+    beside_others,
+    constants_in_a_row,
+    mixing_weights,
+    pairs_in_a_row,
+)
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, phrases, snippets
+from init_monitor.remedies import affected_layers, phrases
+from init_monitor.remedies.alike_weights import all_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +102,7 @@ class Symmetry:
         for record in records:
             stuck &= UnitWeights(record, self.alike, self.constant).zero
         paired = pairs_in_a_row(stuck, history.structure)
-        layers = [x for x in history.structure.layers if x.weight in paired]
+        layers = [x for x in history.structure.layers if paired.intersection(mixing_weights(x))]
         if layers:
             names = list(dict.fromkeys(layer.name for layer in layers))
             message = (
@@ -152,11 +159,7 @@ class Symmetry:
             message=message,
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
-            remedy=snippets.advice(
-                "Initialise these layers with random weights, before training; zeros are for biases and for the last layer of a"
-                " residual branch.",
-                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure),
-            ),
+            remedy=all_alike(affected_layers.constant_too(layers, history), history),
             source=self.source,
         )
 

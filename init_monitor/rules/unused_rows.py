@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -80,7 +82,7 @@ class UnusedRows:
         # A single lookup is not in order with anything.
         one = table.first == table.last and ordered >= 1
         # The share of the padding that stands alone is known where there is padding: of two rows it is one.
-        beside = round(table.share * table.rows) == len("ab") and alone < self.alone and ordered >= self.in_order
+        beside = table.used == _ONE_AND_PADDING and alone < self.alone and ordered >= self.in_order
         if table.rows >= self.least_rows and (one or beside):
             yield self._only(layer, table, history, padded=beside)
         elif table.share <= self.share and ordered < self.in_order and self._is_closed(layer.weight, history):
@@ -117,7 +119,7 @@ class UnusedRows:
         )
 
     def _unreached(self, layer: Layer, table: _Table, history: History) -> Finding:
-        used, quiet = round(table.share * table.rows), len(history.records) - len(history.records) // 2
+        used, quiet = int(table.used), len(history.records) - len(history.records) // 2
         tied = [x.name for x in history.structure.layers if x.weight == layer.weight and x.module != layer.module]
         keep = "They keep their initial values, but for weight decay."
         if tied:
@@ -175,10 +177,18 @@ class _Table(NamedTuple):
     first: float
     last: float
 
+    @property
+    def used(self) -> float:
+        """How many rows were looked up; NaN like the share."""
+        return float(np.rint(self.share * self.rows))
+
     @classmethod
     def of(cls, record: StepRecord, weight: str) -> _Table:
         return cls(*(record.parameter_table.at(weight, quantity) for quantity in _READ))
 
+
+_ONE_AND_PADDING = 2
+"""How many rows come where all tokens are one, and the rest is padding."""
 
 _READ = (
     Quantity.WEIGHT_ROWS_USED,

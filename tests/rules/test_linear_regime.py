@@ -10,7 +10,7 @@ from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
 from init_monitor import check
-from init_monitor.records import Severity, Structure
+from init_monitor.records import Figure, Finding, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
@@ -127,3 +127,22 @@ def test_a_slope_of_one_is_told_beside_a_signal_that_fades() -> None:
     net = nn.Sequential(*(part for _ in range(12) for part in (nn.Linear(16, 16), nn.LeakyReLU(1))), nn.Linear(16, 2))
     codes = {one.code for one in check(net, torch.randn(64, 16)).findings if one.severity > Severity.INFO}
     assert {"IM302", "IM202"} <= codes
+
+
+@pytest.mark.parametrize(("gain", "left"), [(0.001, True), (50.0, False)], ids=["far too small", "far too large"])
+def test_units_that_see_one_sign_behind_weights_that_are_far_too_small_are_left_to_these(
+    gain: float, *, left: bool
+) -> None:
+    finding = only(straight(units(0.3, 0.7, structure=HIDDEN)))
+    unit = "fan_in · Var(W)"
+    unfit = Finding(
+        "init-mismatch",
+        "IM502",
+        CRITICAL,
+        ("net.0",),
+        0,
+        "",
+        {"gain_from_weights": Figure(gain, unit)},
+        {"gain_from_weights": Figure(2.0, unit)},
+    )
+    assert LinearRegime().leaves(finding, unfit, HIDDEN) == (frozenset(finding.layers) if left else frozenset())
