@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis import paths
 from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, mixing_weights, pairs_in_a_row
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
@@ -44,7 +45,7 @@ class Symmetry:
 
     code: ClassVar[str] = "IM501"
     name: ClassVar[str] = "symmetry"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102",)
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503")
     follows: ClassVar[tuple[str, ...]] = ("IM102", "IM202", "IM603")
     source: ClassVar[str] = (
         "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
@@ -78,9 +79,12 @@ class Symmetry:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
 
-        Layers of zeros that keep each other from learning are reported in addition: they stay so.
+        Layers of zeros that keep each other from learning are reported in addition: they stay so. To IM503 all that it names: every
+        unit of a normalisation whose mean is taken next gets the same gradient.
         """
         del structure
+        if other.code == paths.DEGENERATE:
+            return frozenset(finding.layers).intersection(other.layers)
         stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
         return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
 
