@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
-from init_monitor.analysis.initialiser import NORMAL_TABLE
+from init_monitor.analysis.initialiser import NORMAL_TABLE, OUTPUT_STD, SMALL_OUTPUT
+from init_monitor.analysis.medians import median
+from init_monitor.analysis.small_ends import end_modules, small_ends
 from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
 from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
@@ -29,15 +31,30 @@ if TYPE_CHECKING:
 TRIAL_SEED = 0
 """Seed of the weights that are tried out, drawn from a generator of its own."""
 
+DRAWS = 3
+"""How often the weights are drawn to see what the first loss would be: with another draw it may be three times as large."""
+
 ROUNDS = 3
 """How often faults that a change reveals may be changed as well."""
 
 WORST = 100.0
 """The most that a fault counts: e^100 is as bad as no signal at all."""
 
+LOUDER = 1.5
+"""Factor on the loss of the batch from which the output layers are made small. An output of variance 1 doubles a squared error of
+standardised targets, and has to be unlearned first; it raises a cross entropy of ten classes by a fifth, which does not matter. Where
+that does not help nothing is changed: what has learned already, and where the loss needs a scale inside the network (a codebook's)."""
+
 _Dropout = nn.modules.dropout._DropoutNd  # noqa: SLF001 - the one common base of all kinds
 
 KEPT = "Kept: the signal, the gradient and its own scale are healthy as they are."
+
+
+CHAINS = frozenset({"signal", "gradient", "samples"})
+"""Kinds of faults that all layers of a chain make together."""
+
+NO_BETTER = "{} was tried and measured to make it no better."
+OTHERS = "most layers of its chain are none that a recipe writes."
 
 
 class _Looked(NamedTuple):
@@ -52,12 +69,12 @@ class _Looked(NamedTuple):
 
 
 @contextmanager
-def carried_out(plans: Sequence[LayerPlan], model: nn.Module) -> Iterator[None]:
+def carried_out(plans: Sequence[LayerPlan], model: nn.Module, seed: int = TRIAL_SEED) -> Iterator[None]:
     """Initialise a model by its plans temporarily, and restore every weight and buffer."""
     tensors = [*model.parameters(), *model.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
-        carry_out(plans, model, torch.Generator().manual_seed(TRIAL_SEED))
+        carry_out(plans, model, torch.Generator().manual_seed(seed))
         yield
     finally:
         with torch.no_grad():
@@ -74,6 +91,7 @@ class Trials:
         batch: Any,  # noqa: ANN401 - whatever the model takes
         loss_fn: Callable[..., Tensor] | None,
         textbook: Sequence[LayerPlan],
+        seen: Rehearsal,
     ) -> None:
         """Take a network and its textbook plan.
 
@@ -82,20 +100,49 @@ class Trials:
             batch: as ``recommend`` takes it.
             loss_fn: as ``recommend`` takes it.
             textbook: a plan for every layer.
+            seen: the network as it is.
         """
+        self._small, self._loss = small_ends(seen.record, seen.structure), seen.loss
         self._model, self._batch, self._loss_fn = model, batch, loss_fn
         self._textbook = textbook
 
     def look(self, modules: Mapping[str, str]) -> _Looked:
         """Return what is off with these modules initialised."""
+        with self._with(modules, TRIAL_SEED) as seen:
+            return self.judged(seen)
+
+    def loss(self, modules: Mapping[str, str]) -> float:
+        """Return the loss of the batch that these modules start with, the median of some draws; NaN if it has none."""
+        if not modules or math.isnan(self._loss):
+            return self._loss
+        losses = []
+        for draw in range(DRAWS):
+            with self._with(modules, TRIAL_SEED + draw) as seen:
+                losses.append(seen.loss)
+        return median([math.inf if math.isnan(loss) else loss for loss in losses])
+
+    def is_louder(self, loss: float) -> bool:
+        """Say whether a loss is clearly larger than that of the network as it is."""
+        return loss - self._loss > (LOUDER - 1) * abs(self._loss)
+
+    @contextmanager
+    def _with(self, modules: Mapping[str, str], seed: int) -> Iterator[Rehearsal]:
         chosen = [plan for plan in self._textbook if plan.layer in modules]
-        with carried_out(chosen, self._model):
-            return self.judged(rehearse(self._model, self._batch, self._loss_fn, caller="recommend(model, batch)"))
+        with carried_out(chosen, self._model, seed):
+            yield rehearse(self._model, self._batch, self._loss_fn, caller="recommend(model, batch)")
 
     def judged(self, seen: Rehearsal) -> _Looked:
         """Return what is off with the network as it is at this moment."""
-        weights = far_weights(assign(self._model, seen.structure), self._model)
-        return _Looked((*weights, *start_faults(seen.record, seen.structure, noisy=_drops_units(self._model))))
+        ends = end_modules(seen.structure)
+        weights = far_weights(assign(self._model, seen.structure), self._model, ends)
+        others = start_faults(
+            seen.record,
+            seen.structure,
+            noisy=_drops_units(self._model),
+            scale_free=seen.scale_free,
+            small=self._small,
+        )
+        return _Looked((*weights, *others))
 
 
 def needed(
@@ -115,12 +162,39 @@ def needed(
         seen: the network as it is.
     """
     textbook = _as_torch_draws(textbook, seen.structure)
-    trials = Trials(model, batch, loss_fn, textbook)
+    trials = Trials(model, batch, loss_fn, textbook, seen)
     before = trials.judged(seen)
     can = {plan.layer for plan in textbook if plan.recipe}
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
+    first = trials.loss(changed)
+    if trials.is_louder(first):
+        ends = changed.keys() & end_modules(seen.structure)
+        quiet = tuple(_quiet(plan) if plan.layer in ends else plan for plan in textbook)
+        softer = Trials(model, batch, loss_fn, quiet, seen).loss(changed)
+        if softer < first:
+            textbook, first = quiet, softer
+    # What cannot learn at all has no start to lose.
+    if trials.is_louder(first) and all(math.isfinite(fault.off) for fault in before.faults):
+        raised = f"{{}} was tried and measured to raise the loss of this batch from {seen.loss:.2g} to {first:.2g}."
+        dropped |= {module: (off, raised) for module, off in changed.items()}
+        changed = {}
     return tuple(_decided(plan, changed, dropped) for plan in textbook)
+
+
+def _quiet(plan: LayerPlan) -> LayerPlan:
+    """Return the plan of an output layer with small weights; that of an embedding or a branch as it is."""
+    if plan.place not in {Place.OUTPUT, Place.HIDDEN} or not plan.target_variance > OUTPUT_STD**2:
+        return plan
+    reason = "With larger weights the first loss would be larger than it was: small ones let the network start near its bias."
+    return replace(
+        plan,
+        recipe="small_output_",
+        options={"std": OUTPUT_STD},
+        target_variance=OUTPUT_STD**2,
+        reason=reason,
+        source=SMALL_OUTPUT,
+    )
 
 
 def _as_torch_draws(textbook: Sequence[LayerPlan], structure: Structure) -> tuple[LayerPlan, ...]:
@@ -145,8 +219,8 @@ def _as_torch_draws(textbook: Sequence[LayerPlan], structure: Structure) -> tupl
 
 def _search(
     trials: Trials, before: _Looked, can: set[str], tables: set[str], *, prune: bool
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return why which modules are changed, and why which are not although something is off there.
+) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+    """Return why which modules are changed, and of those that are not what is off there, and why.
 
     Args:
         trials: of the network.
@@ -160,7 +234,11 @@ def _search(
     best, now = before, before
     tried: dict[str, str] = {}
     for _ in range(ROUNDS):
-        wanted = {m: why for m, why in _named(now.faults, tables).items() if m in can and m not in tried}
+        # What most layers of a chain cannot mend, since no recipe writes them, the others must not make up for.
+        mendable = [
+            x for x in now.faults if x.kind not in CHAINS or 2 * len(can.intersection(x.modules)) > len(x.modules)
+        ]
+        wanted = {m: why for m, why in _named(mendable, tables).items() if m in can and m not in tried}
         if not wanted:
             break
         tried |= wanted
@@ -176,7 +254,9 @@ def _search(
             looked = trials.look(without)
             if looked.distance <= best.distance:
                 best, changed = looked, without
-    return changed, {module: why for module, why in tried.items() if module not in changed}
+    dropped = {m: (why, OTHERS) for m, why in _named(before.faults, tables).items() if m in can}
+    dropped |= {m: (why, NO_BETTER) for m, why in tried.items()}
+    return changed, {m: why for m, why in dropped.items() if m not in changed}
 
 
 def _named(faults: Sequence[StartFault], tables: set[str]) -> dict[str, str]:
@@ -190,14 +270,19 @@ def _named(faults: Sequence[StartFault], tables: set[str]) -> dict[str, str]:
     return named
 
 
-def _decided(plan: LayerPlan, changed: Mapping[str, str], dropped: Mapping[str, str]) -> LayerPlan:
+def _decided(
+    plan: LayerPlan,
+    changed: Mapping[str, str],
+    dropped: Mapping[str, tuple[str, str]],
+) -> LayerPlan:
     if not plan.recipe:
         return plan
     if plan.layer in changed:
         return replace(plan, reason=f"{_sentence(changed[plan.layer])} {plan.reason}")
     reason = KEPT
     if plan.layer in dropped:
-        reason = f"Kept: {dropped[plan.layer]}, but {plan.recipe} was tried and measured to make it no better."
+        off, came = dropped[plan.layer]
+        reason = f"Kept: {off}, but {came.format(plan.recipe)}"
     return replace(plan, recipe="", options={}, target_variance=math.nan, reason=reason, source="")
 
 

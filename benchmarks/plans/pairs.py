@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from benchmarks.plans import networks_plain as plain, networks_residual as residual, task
+from benchmarks.plans import networks_kinds as kinds, networks_plain as plain, networks_residual as residual, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,17 @@ _LISTED: tuple[tuple[str, Callable[[], nn.Module], Callable[[], task.Task]], ...
     ("graph x 2", partial(plain.Graph, 2), task.neighbours),
     ("graph x 6", partial(plain.Graph, 6), task.neighbours),
     ("SIREN", plain.Sines, task.wave),
+    ("deep sets, adding", kinds.Sets, task.adding),
+    ("coordinate, ReLU x 4", partial(plain.mlp, nn.ReLU, 4, sizes=(1, 1)), task.wave),
+    ("physics-informed", kinds.Informed, task.bent),
+    ("highway x 10", kinds.highway, task.digits),
+    ("contrastive, ReLU x 2", partial(kinds.mlp_of, 64, 64, 64, 16), task.noisy_pairs),
+    ("factorisation machine", kinds.Factorised, task.ratings),
+    ("flow", kinds.Flow, task.density),
+    ("policy and value", kinds.Player, task.played),
+    ("maxout x 4", kinds.maxout, task.digits),
+    ("codebook", kinds.Codebook, task.coded),
+    ("gated residual network", kinds.gated_residual, task.digits),
 )
 _OPTIMIZERS = ("AdamW", "AdamW", "AdamW", "AdamW", "SGD")
 PAIRS = tuple(

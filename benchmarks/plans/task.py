@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_linnerud, load_wine
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Loss = Callable[[Tensor, Tensor], Tensor]
+    Loss = Callable[[Any, Tensor], Tensor]
 
 BATCH = 32
 JUDGED_ON = 512
@@ -33,12 +34,14 @@ class Task:
         targets: one per sample.
         loss: ``loss(output, target)``.
         whole: every step sees all of it, as a graph's nodes are.
+        level: the loss without having learned anything, where :func:`guessing` cannot tell; NaN where it can.
     """
 
     inputs: Tensor
     targets: Tensor
     loss: Loss
     whole: bool = False
+    level: float = math.nan
 
     def batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw a batch."""
@@ -134,6 +137,86 @@ def wave() -> Task:
 
 
 @cache
+def bent() -> Task:
+    """Return one coordinate, and the second derivative and the values of a sine, which solves u'' = -π² sin(πx)."""
+    x = torch.linspace(-1, 1, 1024)[:, None]
+    u = torch.sin(math.pi * x)
+
+    def residual(output: Tensor, target: Tensor) -> Tensor:
+        value, bend = (output - target).split(1, 1)
+        return bend.square().mean() / 100 + value.square().mean()
+
+    targets = torch.cat([u, -(math.pi**2) * u], 1)
+    return Task(x, targets, residual, level=float(residual(torch.zeros(()), targets)))
+
+
+@cache
+def noisy_pairs() -> Task:
+    """Return each image twice with noise of its own; which two belong together is told by their cosines."""
+    flat, labels = _digits()
+    noise = 0.5 * torch.randn(2, *flat.shape, generator=torch.Generator().manual_seed(5))
+
+    def contrast(output: Tensor, target: Tensor) -> Tensor:
+        one, other = nn.functional.normalize(output, dim=-1).unbind(1)
+        return nn.functional.cross_entropy(one @ other.T / 0.1, torch.arange(len(target)))
+
+    return Task((flat + noise).transpose(0, 1), labels, contrast, level=math.log(JUDGED_ON))
+
+
+RATED = 140
+"""60 people and 80 things that they rate."""
+
+
+@cache
+def ratings() -> Task:
+    """Return a person and a thing, as numbers of rows, and a rating that is a product of four traits of each."""
+    generator = torch.Generator().manual_seed(6)
+    traits = torch.randn(RATED, 4, generator=generator)
+    people, things = (torch.randint(*of, (4000,), generator=generator) for of in ((0, 60), (60, RATED)))
+    rated = (traits[people] * traits[things]).sum(1) / 2
+    return Task(torch.stack([people, things], 1), rated, nn.functional.mse_loss)
+
+
+@cache
+def density() -> Task:
+    """Return the columns of the diabetes table, whose density is wanted; at first it is that of a standard normal one."""
+    table = diabetes()
+    size = table.inputs.shape[1]
+    constant = size * math.log(2 * math.pi) / 2
+
+    def surprise(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        normal, shrunk = output
+        return (normal.square().sum(1) / 2 - shrunk).mean() + constant + 0 * target.sum()
+
+    return Task(table.inputs, table.targets, surprise, level=size / 2 + constant)
+
+
+@cache
+def played() -> Task:
+    """Return 64 pixels; the class is to be chosen, and a tenth of its number foretold."""
+    flat, labels = _digits()
+
+    def loss(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        policy, value = output
+        return nn.functional.cross_entropy(policy, target) + nn.functional.mse_loss(value[:, 0], target / 10)
+
+    return Task(flat, labels, loss, level=math.log(10) + float((labels / 10).var()))
+
+
+@cache
+def coded() -> Task:
+    """Return pixels that are to be given back through a codebook."""
+    flat, _ = _digits()
+
+    def loss(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
+        given, wanted, rows = output
+        mse = nn.functional.mse_loss
+        return mse(given, target) + mse(rows, wanted.detach()) + mse(wanted, rows.detach()) / 4
+
+    return Task(flat, flat, loss, level=float(flat.var(0, correction=0).mean()))
+
+
+@cache
 def text() -> Task:
     """Return characters of the descriptions of the data sets, and each one's next."""
     books = (load_digits, load_wine, load_iris, load_linnerud, load_diabetes, load_breast_cancer)
@@ -182,6 +265,8 @@ def _standard(table: object) -> Tensor:
 
 def guessing(task: Task) -> float:
     """Return the loss of the best constant answer on what losses are taken on."""
+    if not math.isnan(task.level):
+        return task.level
     _, targets = task.judged()
     if task.loss is nn.functional.mse_loss:
         return float(targets.var(0, correction=0).mean())

@@ -34,7 +34,7 @@ class UnitWeights:
             alike: spread of the units up to which they count as the same.
             constant: Var(w)/E[w²] up to which all elements count as one number.
         """
-        self._constant = constant
+        self._alike, self._constant = alike, constant
         self._where = {name: i for i, name in enumerate(record.parameter_names)}
         self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
         self._norm = record.column(Quantity.WEIGHT_NORM)
@@ -46,6 +46,13 @@ class UnitWeights:
         self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
         zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
         self.zero = frozenset(name for name, i in self._where.items() if zero[i])
+
+    def differs(self, name: str, like: str) -> bool:
+        """Say whether a parameter is of the size of another one, and has units that differ."""
+        i, other = self._where.get(name), self._where.get(like)
+        if i is None or other is None:
+            return False
+        return bool(self._count[i] == self._count[other] and self._spread[i] > self._alike)
 
     def update(self, name: str) -> float:
         """Return ‖Δw‖/‖w‖, 0 where it was not measured."""
@@ -69,6 +76,20 @@ class UnitWeights:
             return math.nan
         units = self._count[i] / layer.fan_in
         return float(layer.fan_in / (layer.fan_out / units))
+
+
+def beside_others(weights: UnitWeights, structure: Structure) -> set[str]:
+    """Return the parameters with units that are alike which share a layer with one of the same size whose units differ.
+
+    Such a layer computes its weight of both (a mean and a spread for each element, a mask, a scale): its units are not the same.
+    A recurrent layer has each of its weights for a purpose of its own.
+    """
+    found: set[str] = set()
+    for layer in structure.layers:
+        alike = weights.symmetric.intersection(layer.parameters)
+        if alike and layer.torch_kind not in GATES:
+            found |= {name for name in alike if any(weights.differs(one, name) for one in layer.parameters)}
+    return found
 
 
 def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:

@@ -72,6 +72,7 @@ class Initialiser:
         variance: Var(W) that it gives; 0 for zeros, NaN where it has no meaning or the fans are not known.
         reason: why, in a sentence.
         source: paper and equation.
+        bias: the biases are drawn from U(-bias, bias); 0 where the recipe sets them.
     """
 
     recipe: str
@@ -79,6 +80,7 @@ class Initialiser:
     variance: float = math.nan
     reason: str = ""
     source: str = ""
+    bias: float = 0.0
 
 
 def siren_bound(fan_in: float, frequency: float, *, first: bool = False) -> float:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from init_monitor.analysis.residual_blocks import Block
     from init_monitor.records import Layer, Structure
 
+COORDINATES = 4
+"""Inputs up to which they are taken for coordinates, of space and time: so few that the planes through the origin, at which all units of
+a layer without biases have their kinks, cut them into few regions. Over one input such a network of rectifiers is two straight lines,
+whatever its depth and width."""
+
 OWN_FACTOR = (
     "The forward multiplies its branch by a tensor (LayerScale, ReZero), which starts the block small; two zeros in a row"
     " would get no gradient."
@@ -93,7 +98,20 @@ def _frequency(layer: Layer, structure: Structure, place: Place) -> float:
 def _plain(layer: Layer, structure: Structure, place: Place, fans: Fans) -> Initialiser:
     if place is Place.HIDDEN and (first := mirrored_layers(structure).get(layer.module)) is not None:
         return mirrored(layer, fans, slope_of(layer), first=first)
-    return initialiser_for(layer, place=place, before=activation_before(layer, structure.by_name()), fans=fans)
+    chosen = initialiser_for(layer, place=place, before=activation_before(layer, structure.by_name()), fans=fans)
+    return _spread(chosen, fans) if _reads_coordinates(layer, fans) else chosen
+
+
+def _reads_coordinates(layer: Layer, fans: Fans) -> bool:
+    """Say whether a layer makes features of a few numbers that the network is given, with biases of its own."""
+    shifted = layer.torch_kind == "Linear" and bool(layer.bias) and not layer.normalised
+    return shifted and layer.activation is not None and 0 < fans.forward <= COORDINATES and set(layer.inputs) == {INPUT}
+
+
+def _spread(chosen: Initialiser, fans: Fans) -> Initialiser:
+    """Return the initialiser with biases as torch draws them, which spread the kinks of the units over the inputs."""
+    reason = f"{chosen.reason} It reads {fans.forward:g} number{'s' * (fans.forward > 1)}: biases of 0 would bend all units at the origin."
+    return replace(chosen, bias=1 / math.sqrt(fans.forward), reason=reason)
 
 
 def _embedding(layer: Layer, structure: Structure) -> Initialiser:

@@ -16,6 +16,7 @@ from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_streams import Measured, streams
 from init_monitor.analysis.segments import by_level, log_of, segments
+from init_monitor.analysis.small_ends import without
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -60,17 +61,26 @@ ended at 0.93 from PyTorch's start, whose gradient falls by 500, and at 2.1 from
 falls by 1e6, at 0.87 and 0.4."""
 
 
-def start_faults(record: StepRecord, structure: Structure, *, noisy: bool = False) -> tuple[StartFault, ...]:
+def start_faults(
+    record: StepRecord,
+    structure: Structure,
+    *,
+    noisy: bool = False,
+    scale_free: frozenset[str] = frozenset(),
+    small: frozenset[str] = frozenset(),
+) -> tuple[StartFault, ...]:
     """Return what is off, in the order in which it is looked at.
 
     Args:
         record: of the first forward and backward.
         structure: the network.
         noisy: it drops units at random.
+        scale_free: paths of the modules whose output the loss takes at any scale, as a cosine does.
+        small: names of the output layers that are small on purpose, and left out.
     """
     far = FAR * (UNDER_DROPOUT if noisy else 1.0)
-    chains = (*_signals(record, structure), *_gradients(record, structure))
-    fading = [fault for fault in (*chains, *_samples(record, structure)) if fault.off > far]
+    chains = (*_signals(record, structure, scale_free, small), *_gradients(record, structure, small))
+    fading = [fault for fault in (*chains, *_samples(record, structure, small)) if fault.off > far]
     return (
         *_constants(record, structure),
         *(fault for fault in fading if fault.kind != "samples"),
@@ -112,42 +122,54 @@ def _modules(segment: Segment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer.module for layer in segment.layers))
 
 
-def _chains(structure: Structure, *, through_normalisation: bool = False) -> Iterator[Segment]:
-    """Segments of two layers or more whose scale can be judged.
+def _chains(
+    structure: Structure, small: frozenset[str], *, through_normalisation: bool = False
+) -> Iterator[tuple[Segment, Segment]]:
+    """Segments of two layers or more whose scale can be judged: what is judged, and all of it.
 
     A gated cell keeps its state bounded whatever it receives, and a sine's frequency stands between it and its layer.
     """
-    for segment in segments(structure, through_normalisation=through_normalisation):
+    for whole in segments(structure, through_normalisation=through_normalisation):
+        segment = without(whole, small)
         judged = all(x.kind.removesuffix("Cell") not in GATES and x.activation != "Sin" for x in segment.layers)
         if segment.depth > 1 and judged:
-            yield segment
+            yield segment, whole
 
 
-def _signals(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+def _signals(
+    record: StepRecord, structure: Structure, scale_free: frozenset[str], small: frozenset[str]
+) -> Iterator[StartFault]:
     signal = signal_of(record, structure)
-    for segment in _chains(structure):
+    for segment, whole in _chains(structure, small):
         at = signal.of(segment)
         if any(layer.frequency for layer in segment.layers):
             continue  # what a sine multiplies by its frequency is smaller by that than what the first layer makes of coordinates
         if at.silent_from() is not None:
-            yield StartFault("signal", _modules(segment), math.inf, "what it gives is constant")
+            yield StartFault("signal", _modules(whole), math.inf, "what it gives is constant")
+            continue
+        last = [
+            layer.module
+            for layer, level in zip(segment.layers, segment.levels, strict=True)
+            if level == max(segment.levels)
+        ]
+        if scale_free.issuperset(last):
             continue
         changes = [trend(at, direction=direction).total for direction in (1, -1)]
         total = max(changes, key=abs)
         if abs(total) > FAR:
             verb = "grows" if total > 0 else "falls"
             says = f"the signal's variance {verb} by {_factor(total)} over {segment.depth} layers"
-            yield StartFault("signal", _modules(segment), abs(total), says)
+            yield StartFault("signal", _modules(whole), abs(total), says)
 
 
-def _gradients(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+def _gradients(record: StepRecord, structure: Structure, small: frozenset[str]) -> Iterator[StartFault]:
     signal = signal_of(record, structure)
-    for segment in _chains(structure, through_normalisation=True):
+    for segment, whole in _chains(structure, small, through_normalisation=True):
         total = max((direction * change_over(signal, segment, direction=direction) for direction in (1, -1)), key=abs)
         if abs(total) > FAR:
             verb = "grows" if total > 0 else "falls"
             says = f"the gradient's variance {verb} by {_factor(total)} on its way back through {segment.depth} layers"
-            yield StartFault("gradient", _modules(segment), abs(total), says)
+            yield StartFault("gradient", _modules(whole), abs(total), says)
 
 
 def _streams(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
@@ -174,11 +196,11 @@ def _outputs(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
             )
 
 
-def _samples(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
+def _samples(record: StepRecord, structure: Structure, small: frozenset[str]) -> Iterator[StartFault]:
     """Of the variance, the part that differs between samples may fade while the whole does not: behind sigmoids."""
     signal = signal_of(record, structure)
-    for segment in _chains(structure):
+    for segment, whole in _chains(structure, small):
         levels, shares = by_level(segment.levels, log_of(signal.column(Quantity.BETWEEN_SAMPLE_SHARE, segment)))
         if len(levels) > 1 and shares[0] - shares[-1] > FAR:
             says = f"the part of the signal that differs between samples falls by {_factor(shares[0] - shares[-1])}"
-            yield StartFault("samples", _modules(segment), float(shares[0] - shares[-1]), says)
+            yield StartFault("samples", _modules(whole), float(shares[0] - shares[-1]), says)

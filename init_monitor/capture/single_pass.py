@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from init_monitor.capture.step_facts import StepFacts
 from init_monitor.capture.tensors import floating_tensors
 from init_monitor.errors import InitMonitorError, InitMonitorWarning
 from init_monitor.randomness import kept_randomness
+from init_monitor.structure.layers import modules_by_name
 from init_monitor.torch_compat import eager
 
 if TYPE_CHECKING:
@@ -29,15 +31,28 @@ if TYPE_CHECKING:
 COTANGENT_SEED = 0
 """Seed of the stand-in for a loss gradient, drawn from a generator of its own."""
 
+ORTHOGONAL = 1e-5
+"""Part of the products of weights and gradients up to which their sum is rounding, in float32: what float32 adds up to 0 of thousands
+of elements. Of weights and gradients that have nothing to do with each other, a hundredth is left."""
+
 EVERY_LAYER = 1 << 20
 """Layers that a rehearsal measures at most: it happens once, so none is left out."""
 
 
 class Rehearsal(NamedTuple):
-    """What one forward (and backward) showed."""
+    """What one forward (and backward) showed.
+
+    Attributes:
+        structure: the network.
+        record: what was measured.
+        loss: of the batch; NaN where noise stood in for it.
+        scale_free: paths of the modules whose output could have any scale without a change of the loss.
+    """
 
     structure: Structure
     record: StepRecord
+    loss: float = math.nan
+    scale_free: frozenset[str] = frozenset()
 
 
 def rehearse(
@@ -73,6 +88,7 @@ def rehearse(
         warnings.warn(message, InitMonitorWarning, stacklevel=2)
 
     capture = Capture(model, Scope(max_layers=EVERY_LAYER), failed, unseen)
+    seen, free = math.nan, frozenset[str]()
     with untouched(model), torch.enable_grad(), eager():
         model.train()
         capture.open_step()
@@ -83,6 +99,9 @@ def rehearse(
                 loss = loss_of(output, target, loss_fn, caller)
                 if loss.requires_grad:
                     loss.backward()
+                    free = _scale_free(model)
+                if loss_fn is not None or getattr(output, "loss", None) is loss:
+                    seen = float(loss.detach())
             with torch.no_grad():
                 capture.measure_parameters()
                 capture.end_batch()
@@ -90,7 +109,7 @@ def rehearse(
         except BaseException:
             capture.abort()
             raise
-    return Rehearsal(capture.structure, record)
+    return Rehearsal(capture.structure, record, seen, free)
 
 
 def forward(model: nn.Module, batch: Any) -> tuple[object, object]:  # noqa: ANN401
@@ -141,6 +160,28 @@ def loss_of(output: object, target: object, loss_fn: Callable[..., Tensor] | Non
         noise = torch.randn(tensor.shape, generator=generator).to(tensor)
         total = total + (tensor * noise).sum().to(total.device) / max(1, tensor.numel())
     return total
+
+
+def _scale_free(model: nn.Module) -> frozenset[str]:
+    """Return the modules along whose parameters the gradient has no part, so that a factor on them all changes nothing.
+
+    What does not depend on the scale of x has a gradient that is orthogonal to x (Euler's theorem on homogeneous functions), and a
+    layer's output has the scale of its weight and bias together.
+    """
+    free = set[str]()
+    for name, module in modules_by_name(model).items():
+        own = [
+            p
+            for p in module.parameters(recurse=False)
+            if p.is_floating_point() and p.grad is not None and not p.grad.is_sparse
+        ]
+        if not any(p.dim() > 1 for p in own):
+            continue
+        products = [(p.detach() * p.grad).double() for p in own if p.grad is not None]
+        along, size = sum(float(x.sum()) for x in products), sum(float(x.abs().sum()) for x in products)
+        if abs(along) <= ORTHOGONAL * size > 0:
+            free.add(name)
+    return frozenset(free)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from init_monitor.analysis.mirrored_code import FUNCTION, call as mirrored_call
 from init_monitor.analysis.recurrent import GATES
-from init_monitor.recipes.biases import zero_biases
+from init_monitor.recipes.biases import spread_biases, zero_biases
 from init_monitor.recipes.embedding import embedding_
 from init_monitor.recipes.mirrored import mirrored_
 from init_monitor.recipes.normalisation import normalisation_defaults_
@@ -89,6 +89,8 @@ def carry_out(plans: Iterable[LayerPlan], model: nn.Module, generator: torch.Gen
     for group in in_groups(plans, model).values():
         for plan in group:
             _ACTIONS[plan.recipe](modules[plan.layer], plan.options, generator)
+            if plan.bias:
+                spread_biases(modules[plan.layer], plan.bias, generator)
 
 
 def code_of(plans: Sequence[LayerPlan], model: nn.Module) -> str:
@@ -141,11 +143,16 @@ def _statements(plan: LayerPlan, module: nn.Module) -> tuple[str, ...]:
         return lines  # its biases are not zero
     if getattr(module, "padding_idx", None) is not None:
         lines += ("layer.weight[layer.padding_idx].zero_()",)
-    if not isinstance(getattr(module, "bias", None), Tensor):
-        return lines
+    return (*lines, _bias(plan)) if isinstance(getattr(module, "bias", None), Tensor) else lines
+
+
+def _bias(plan: LayerPlan) -> str:
+    """Return the line that sets the bias of a layer that has one."""
+    if plan.bias:
+        return f"nn.init.uniform_(layer.bias, {-plan.bias:.6g}, {plan.bias:.6g}, generator=generator)"
     mean = plan.options.get("input_mean")
     centred = f"layer.bias.copy_(layer.weight.flatten(1).sum(1) * {-mean:.6g})" if isinstance(mean, float) else ""
-    return (*lines, centred or "nn.init.zeros_(layer.bias)")
+    return centred or "nn.init.zeros_(layer.bias)"
 
 
 def _draw(plan: LayerPlan, module: nn.Module, weight: str) -> str:

@@ -77,6 +77,7 @@ class _Assignment:
             reason=chosen.reason,
             source=chosen.source,
             scale_free=layer.normalised,
+            bias=chosen.bias,
         )
 
     def _place(self, name: str, module: nn.Module) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +38,12 @@ def centre_biases(target: nn.Module, input_mean: float, *, frozen: bool, recurse
         bias = layer.bias if isinstance(layer, (nn.Linear, CONVOLUTION)) or is_transposed_linear(layer) else None
         if isinstance(bias, Tensor) and (frozen or bias.requires_grad):
             fill(bias, _to(-input_mean * _summed(layer)))
+
+
+def spread_biases(target: nn.Module, bound: float, generator: torch.Generator | None = None) -> None:
+    """Draw the bias of one layer from U(-bound, bound); what its units do then changes at different inputs."""
+    if isinstance(target.bias, Tensor) and target.bias.requires_grad:
+        fill(target.bias, partial(nn.init.uniform_, a=-bound, b=bound, generator=generator), generator)
 
 
 def _to(values: Tensor) -> Callable[[Tensor], object]:

@@ -14,7 +14,7 @@ from init_monitor.records.plan import Place
 from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from init_monitor.records.plan import LayerPlan
 
@@ -27,13 +27,22 @@ SMALL = math.log(1000.0)
 narrow layers, and a small weight is soon made larger."""
 
 
-def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartFault]:
+def far_weights(plans: Iterable[LayerPlan], model: nn.Module, ends: Container[str] = ()) -> Iterator[StartFault]:
     """Return the weights whose variance is far from both PyTorch's own and the textbook's.
 
     Args:
         plans: the textbook's.
         model: the network; only read.
+        ends: paths of the output layers. Where they alone are small, that was set on purpose.
     """
+    found = list(_far_weights(plans, model))
+    small = [fault for fault in found if fault.says.endswith(_BELOW)]
+    if all(module in ends for fault in small for module in fault.modules):
+        found = [fault for fault in found if fault not in small]
+    yield from found
+
+
+def _far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartFault]:
     modules = modules_by_name(model)
     plans = tuple(plans)
     yield from _drowned(plans)
@@ -58,7 +67,7 @@ def far_weights(plans: Iterable[LayerPlan], model: nn.Module) -> Iterator[StartF
             says = f"its weights have {now / max(usual):.2g} times the variance of the largest usual start"
             yield StartFault("weight", (plan.layer,), above + FAR - LARGE, says)
         elif below > SMALL:
-            says = f"its weights have 1/{min(usual) / now:.2g} of the variance of the smallest usual start"
+            says = f"its weights have 1/{min(usual) / now:.2g} {_BELOW}"
             yield StartFault("weight", (plan.layer,), below + FAR - SMALL, says)
 
 
@@ -71,6 +80,9 @@ def _drowned(plans: Iterable[LayerPlan]) -> Iterator[StartFault]:
         if largest is not None and math.log(ratio) > SMALL:
             says = f"its rows have 1/{ratio:.2g} of the variance of those of {largest.layer}"
             yield StartFault("weight", (plan.layer,), math.log(ratio) + FAR - SMALL, says)
+
+
+_BELOW = "of the variance of the smallest usual start"
 
 
 class _Spread(NamedTuple):

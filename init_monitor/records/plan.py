@@ -46,6 +46,7 @@ class LayerPlan:
         reason: why this recipe, or why none, in a sentence.
         source: paper and equation.
         scale_free: True if a normalisation follows, which takes out whatever scale the weights have.
+        bias: the biases are drawn from U(-bias, bias); 0 where the recipe sets them.
     """
 
     layer: str
@@ -59,6 +60,7 @@ class LayerPlan:
     reason: str = ""
     source: str = ""
     scale_free: bool = False
+    bias: float = 0.0
 
     @property
     def fits(self) -> bool:

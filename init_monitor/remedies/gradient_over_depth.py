@@ -29,6 +29,7 @@ from init_monitor.remedies import (
     snippets,
     stream_factors,
 )
+from init_monitor.remedies.alike_weights import all_alike
 from init_monitor.remedies.named_rule import NamedRule
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
     from init_monitor.analysis.forward_profile import Signal
-    from init_monitor.records import Column, History, Structure
+    from init_monitor.records import Column, History, Layer, Structure
 
 
 class _Rule(NamedRule, Protocol):
@@ -78,13 +79,16 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         message += (
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
-    swallowed = None if trained or factor else _one_hot(fault, history)
+    alike = [] if fault.severity is Severity.INFO else _alike(change, history)
+    swallowed = None if trained or factor or alike else _one_hot(fault, history)
     if swallowed is not None:
         message += (
             f" Most of it is lost in {swallowed.layer.shown}, which passes {phrases.number(swallowed.share)} of the gradient's"
             " variance: its outputs are almost only 0 and 1, where its slope is 0."
         )
-    elif not (trained or factor) and fault.severity > Severity.INFO and _came_later(change, history, direction):
+    elif (
+        not (trained or factor or alike) and fault.severity > Severity.INFO and _came_later(change, history, direction)
+    ):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -103,6 +107,8 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         remedy=(
             stream_factors.remedy(factor)
             if factor is not None
+            else all_alike(alike, history)
+            if alike
             else _warmer(swallowed)
             if swallowed is not None
             else made_by_training.remedy(history, direction=direction)
@@ -111,6 +117,10 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _alike(change: GradientChange, history: History) -> list[Layer]:
+    return affected_layers.alike_from_the_start({layer.name for layer in change.segment.layers}, history)
 
 
 def _lies_in_weights(change: GradientChange, signal: Signal, off: Column, healthy: Column) -> bool:

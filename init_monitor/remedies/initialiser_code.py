@@ -36,7 +36,15 @@ class Lines(NamedTuple):
 
 
 def lines_of(chosen: Initialiser, layer: Layer) -> Lines:
-    """Return the code that draws what ``chosen`` does; :func:`recurrent_lines` writes that of a recurrent layer.
+    """Return the code that draws what ``chosen`` does; :func:`recurrent_lines` writes that of a recurrent layer."""
+    lines = _lines_of(chosen, layer)
+    if not chosen.bias:
+        return lines
+    return lines._replace(bias=f"nn.init.uniform_({{0}}, {-chosen.bias:.6g}, {chosen.bias:.6g})")
+
+
+def _lines_of(chosen: Initialiser, layer: Layer) -> Lines:
+    """Return the code with the biases that the recipe sets.
 
     ``torch.nn.init`` reads the fans off the shape of the weight. Where a layer sums other numbers of terms (groups, a
     stride, a transposed convolution), and for activations that it has no gain for, the standard deviation is written out.

@@ -281,12 +281,13 @@ def _sees_one_sample(units: RectifierUnits, history: History, alike: float) -> b
     fed = feeding(units.layer, history.structure)
     if fed is None:
         return False
-    shares = [
-        record.layer_table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE)
-        for record in history.records
-        if fed.name in record.names
-    ]
-    return 2 * sum(share <= alike for share in shares) >= max(1, len(shares))
+    known = [record.layer_table for record in history.records if fed.name in record.names]
+    # What is one number throughout has no variance that a share could be of.
+    same = sum(
+        table.at(fed.name, Quantity.BETWEEN_SAMPLE_SHARE) <= alike or table.at(fed.name, Quantity.VARIANCE) == 0
+        for table in known
+    )
+    return 2 * same >= max(1, len(known))
 
 
 def _message(worst: RectifierUnits, found: Sequence[RectifierUnits], history: History) -> str:

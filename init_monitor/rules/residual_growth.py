@@ -18,7 +18,7 @@ from init_monitor.analysis.residual_streams import Growth, Measured, Stream, str
 from init_monitor.analysis.stream_factors import growing_by
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, phrases, small_branches, snippets, stream_factors
+from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets, stream_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,11 +113,21 @@ class ResidualGrowth:
         if not any(one.severity > Severity.INFO for one in growing) and (drowned := self._drowned(history)):
             yield self._drowned_finding(drowned, history)
             return
+        made = bool(growing) and self._made_by_training(growing, history)
         for severity in sorted({one.severity for one in growing}, reverse=True):
-            yield self._finding([one for one in growing if one.severity is severity], measured, history)
+            found = self._finding([one for one in growing if one.severity is severity], measured, history)
+            yield _as_made(found, history) if made else found
 
     def _growing(self, measured: Measured, history: History) -> list[_GrowingStream]:
         return [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
+
+    def _made_by_training(self, growing: Sequence[_GrowingStream], history: History) -> bool:
+        """Say whether none of the streams grew so at step 0, where most of each one's growth has come since."""
+        first = history.records[0]
+        if not first.step == 0 < history.last.step:
+            return False
+        began = ((one, Measured(first).forward(one.stream).steady_total) for one in growing)
+        return all(total > 0 and 2 * math.log(total) < math.log(one.forward.steady_total) for one, total in began)
 
     def _look(self, stream: Stream, measured: Measured, history: History) -> _GrowingStream | None:
         forward, backward = measured.forward(stream), measured.backward(stream)
@@ -262,6 +272,12 @@ class ResidualGrowth:
                 f"In float16 its rms would pass the largest number ({phrases.number(half.largest)}) at block {block:.0f}."
             ]
         return []
+
+
+def _as_made(finding: Finding, history: History) -> Finding:
+    """Return a finding with the cause and the remedy of what training made: the branches were fine as they began."""
+    message = f"{finding.message} {made_by_training.told(history, direction=1, weights=False)}"
+    return replace(finding, message=message, remedy=made_by_training.remedy(history, direction=1))
 
 
 def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Figure], dict[str, Figure]]:

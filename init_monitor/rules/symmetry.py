@@ -6,10 +6,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.alike_units import UnitWeights, constants_in_a_row, mixing_weights, pairs_in_a_row
+from init_monitor.analysis.alike_units import (
+    UnitWeights,
+    beside_others,
+    constants_in_a_row,
+    mixing_weights,
+    pairs_in_a_row,
+)
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, phrases, snippets
+from init_monitor.remedies import affected_layers, phrases
+from init_monitor.remedies.alike_weights import all_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +30,8 @@ class Symmetry:
 
     Told at the first record where the layer after it is constant too, so that every unit gets the same gradient; elsewhere
     once updates moved the layer and its units together. Always critical. A single constant or zero layer (a head, the end of a
-    residual branch) breaks with the first step and is never mentioned. Layers of zeros in a row are told when they stay. Where
+    residual branch) breaks with the first step and is never mentioned, nor a parameter that makes a layer's weight together with one whose
+    units differ (a spread for each mean). Layers of zeros in a row are told when they stay. Where
     IM102 says of the same layers that the signal stops there, units that are alike are left to it.
 
     **Why.** Units with the same weights give the same output, get the same gradient and the same update at every step: a layer of
@@ -65,7 +73,7 @@ class Symmetry:
             yield from self._zeros(weights, history)
         if not weights.symmetric:
             return
-        kept = self._kept(weights.symmetric, history)
+        kept = self._kept(weights.symmetric - beside_others(weights, history.structure), history)
         found = constants_in_a_row(weights, history.structure) | kept
         if not found:
             return
@@ -155,11 +163,7 @@ class Symmetry:
             message=message,
             evidence={"unit_spread": spread},
             expected={"unit_spread": Figure(1.0, spread.unit)},
-            remedy=snippets.advice(
-                "Initialise these layers with random weights, before training; zeros are for biases and for the last layer of a"
-                " residual branch.",
-                snippets.initialise(affected_layers.constant_too(layers, history), among=history.structure),
-            ),
+            remedy=all_alike(affected_layers.constant_too(layers, history), history),
             source=self.source,
         )
 

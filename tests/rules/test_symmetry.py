@@ -139,6 +139,44 @@ def test_a_recurrent_layer_is_judged_by_all_its_weights() -> None:
     assert "orthogonal_" in finding.remedy_code
 
 
+def test_a_spread_beside_a_mean_that_differs_is_no_symmetry_but_one_beside_a_smaller_parameter_is() -> None:
+    noisy = linear(0, "noisy", kind="Noisy", weight="", bias="", parameters=("noisy.mean", "noisy.spread"))
+    names = ["noisy.mean", "noisy.spread"]
+    past = history(Structure((noisy,)), *[columns([RANDOM, ALIKE])] * 4, parameter_names=names)
+    assert not list(Symmetry().judge(past))
+    smaller = columns([RANDOM, ALIKE], weight_count=[float(WIDTH), float(WIDTH**2)])
+    assert only(Symmetry().judge(history(Structure((noisy,)), *[smaller] * 4, parameter_names=names))).layers == (
+        "noisy",
+    )
+
+
+class Noisy(nn.Linear):
+    """A weight that is drawn for each batch, from a mean and a spread for each element."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.log_spread = nn.Parameter(torch.full((outputs, inputs), -4.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        drawn = self.weight + self.log_spread.exp() * torch.randn_like(self.weight)
+        return nn.functional.linear(x, drawn, self.bias)
+
+
+def test_spreads_that_a_penalty_moves_together_are_never_called_a_symmetry() -> None:
+    class Penalised(Classifier):
+        def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, _batch_idx)
+            for name, one in self.named_parameters():
+                loss = loss + 100 * one.square().sum() if "log_spread" in name else loss
+            return loss
+
+    torch.manual_seed(0)
+    monitor = InitMonitor(sinks=(), strict=True)
+    noisy = nn.Sequential(Noisy(8, 32), nn.ReLU(), Noisy(32, 10))
+    fit(Penalised(noisy, optimizer="Adam"), loader(8), monitor, steps=12)
+    assert not [one for one in monitor.findings if one.code == "IM501"]
+
+
 def layer_of(module: Classifier, index: int) -> nn.Linear:
     found = module.net.get_submodule(str(index))
     assert isinstance(found, nn.Linear)
