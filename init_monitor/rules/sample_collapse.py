@@ -16,6 +16,7 @@ from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.lost_samples import Drowned, Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.made_alike import made_alike
+from init_monitor.analysis.one_input import constant_inputs
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
@@ -29,6 +30,7 @@ from init_monitor.remedies import (
     emptied,
     made_alike as making_alike,
     made_by_training,
+    one_input,
     phrases,
     snippets,
     stream_factors,
@@ -53,8 +55,10 @@ class SampleCollapse:
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
-    samples and what it gives does not at all, an operation between the two is named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    say nothing, unless each holds one and the same sample and the loss does not fall; so for one of several inputs (a time, a
+    class). Where what a layer reads differs between samples and what it gives does not at all, an operation between the two is
+    named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no
+    share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -158,6 +162,10 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
+        elif len(history.records) >= self.lasting_records:
+            yield from one_input.findings(
+                self, constant_inputs(history.records, history.structure, self.varies), history
+            )
 
     def _is_one_sample(self, history: History) -> bool:
         """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
