@@ -29,7 +29,7 @@ demo: $(VENV)/.demo ## train a badly and a well initialised network, and see wha
 	@$(BIN)/init-monitor demo
 
 test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --doctest-modules init_monitor tests \
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --doctest-modules init_monitor tests \
 		--cov --cov-branch $(PYTEST_ARGS)
 
 bench-gpu: $(VENV)/.dev ## what a measured step costs on a CUDA device (three minutes); written to benchmarks/results

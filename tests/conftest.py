@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the golden files of tests/golden anew")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: begun last, one of them would leave the other processes with nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="module", params=["eager", "native"])
 def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
     """Whoever asks for it runs twice: the CPU is read with torch's operations, and with the compiled kernel."""

@@ -154,6 +154,7 @@ def _plain(result: Result) -> dict[str, object]:
                 "confirmed": None if tried.confirmed is None else tried.confirmed.holds,
                 "shown": None if tried.confirmed is None else str(tried.confirmed),
                 "failure": tried.failure,
+                "anew": [str(share) for share in result.anew.get(tried.case, ())],
             }
             for tried, reached in result.remedied
         ],

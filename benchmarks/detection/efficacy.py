@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from benchmarks.detection import running
+from benchmarks.detection import running, seeding
 from benchmarks.detection.scoring import deciding
 from init_monitor import InitMonitor
 from init_monitor.analysis.aims import confirmed
@@ -90,6 +90,25 @@ def try_remedy(case: Case, told: Told) -> Remedied:
     if tried[0].kind is Kind.NETWORK and not tried[0].failure:
         tried += [_try(case, told, seed) for seed in DRAWS[1:]]
     return sorted(tried, key=lambda one: one.end)[len(tried) // 2]
+
+
+def drawn_anew(twin: Case) -> tuple[float, ...]:
+    """Return where a healthy training ends whose network begins from other random numbers, once per draw, on the same batches.
+
+    A remedy draws such a start, and cannot be asked for more than it gives.
+    """
+    running.quiet()
+    ends = []
+    for draw in DRAWS:
+        with seeding.drawn(draw):
+            training = twin.make()
+        ends.append(running.Outcome(twin.name, running.train(training, twin.steps)).end)
+    return tuple(ends)
+
+
+def share_of(end: float, twin: Outcome) -> float:
+    """Return which part of the decrease of a twin's loss a training reaches that ends at a loss."""
+    return (twin.start - end) / (twin.start - twin.end) if twin.start != twin.end else math.nan
 
 
 def _try(case: Case, told: Told, seed: int) -> Remedied:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from benchmarks.detection import labels, running
 from benchmarks.detection.case import Evidence
 from benchmarks.detection.cases import all_cases
-from benchmarks.detection.efficacy import Remedied, reached, remedy_of, try_remedy, why_it_does_not_run
+from benchmarks.detection.efficacy import (
+    Kind,
+    Remedied,
+    drawn_anew,
+    reached,
+    remedy_of,
+    share_of,
+    try_remedy,
+    why_it_does_not_run,
+)
 from benchmarks.detection.scoring import Judged
 from benchmarks.detection.split import halves
 from benchmarks.detection.variation import VARIATIONS, repeated
@@ -38,6 +47,8 @@ class Result:
         jobs: processes.
         pieces: how many different pieces of code the findings of all runs have.
         broken: of these, the ones that raise when they are run: case, code of the finding, and error.
+        anew: by case whose initialisation remedy did not reach its twin, the parts of the twin's decrease that the twin reaches
+            from starts drawn anew, least first.
     """
 
     judged: tuple[Judged, ...]
@@ -47,6 +58,7 @@ class Result:
     jobs: int
     pieces: int = 0
     broken: tuple[tuple[str, str, str], ...] = ()
+    anew: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @cache
@@ -66,6 +78,10 @@ def _run(name: str) -> Outcome:
 
 def _remedy(name: str, told: Told) -> Remedied:
     return try_remedy(_cases()[name], told)
+
+
+def _anew(name: str) -> tuple[float, ...]:
+    return drawn_anew(_cases()[name])
 
 
 def _check_code(name: str, told: Told) -> tuple[str, str, str]:
@@ -139,4 +155,15 @@ def measure(
         checks = [pool.submit(_check_code, name, told) for (name, _), told in codes.items()]
         broken = tuple(found for check in checks if (found := check.result())[2])
         remedied = [(trial.result(), reached(trial.result(), twin)) for twin, trial in trials]
-    return Result(tuple(held), tuple(dropped), tuple(remedied), time.perf_counter() - began, jobs, len(codes), broken)
+        short = {
+            tried.case: twin
+            for (tried, right), (twin, _) in zip(remedied, trials, strict=True)
+            if tried.kind is Kind.NETWORK and not right
+        }
+        starts = {twin.case: pool.submit(_anew, twin.case) for twin in short.values()}
+        anew = {
+            case: tuple(sorted(share_of(end, twin) for end in starts[twin.case].result()))
+            for case, twin in short.items()
+        }
+    seconds = time.perf_counter() - began
+    return Result(tuple(held), tuple(dropped), tuple(remedied), seconds, jobs, len(codes), broken, anew)

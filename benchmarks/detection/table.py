@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from importlib.metadata import version
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks.detection.baseline import RANGES, Check
-from benchmarks.detection.efficacy import Kind
+from benchmarks.detection.efficacy import REACHED, Kind
 from benchmarks.detection.scoring import Rate, deciding, names_the_place, score, score_baseline
 from benchmarks.detection.split import Half
 
@@ -116,14 +117,33 @@ def _remedies(result: Result) -> Iterator[str]:
         yield ""
     missed = [remedied for remedied, right in result.remedied if not right]
     if missed:
+        yield from _by_luck(result)
         yield "Not reached:"
         yield ""
         for remedied in missed:
             why = (
                 remedied.failure.strip().splitlines()[-1] if remedied.failure else f"loss {remedied.end:.3g} at the end"
             )
-            yield f"- {remedied.case}, remedy of {remedied.code} ({remedied.kind}): {why}"
+            anew = _anew(result.anew[remedied.case]) if remedied.case in result.anew else ""
+            yield f"- {remedied.case}, remedy of {remedied.code} ({remedied.kind}): {why}{anew}"
         yield ""
+
+
+def _by_luck(result: Result) -> Iterator[str]:
+    """Say how many twins no start but their own reaches: what a remedy draws cannot, either."""
+    if result.anew:
+        lucky = sum(median(shares) < REACHED for shares in result.anew.values())
+        yield (
+            f"Of the {len(result.anew)} twins that no initialisation reached, {lucky} are not reached by their own healthy start"
+            " either, once it is drawn anew (the median of three draws): there the twin's own draw was a lucky one."
+        )
+        yield ""
+
+
+def _anew(shares: Sequence[float]) -> str:
+    reached = "yes" if median(shares) >= REACHED else "no"
+    parts = ", ".join(f"{share:.2f}" for share in shares)
+    return f"; a healthy start drawn anew reaches it: {reached} ({parts} of the decrease)"
 
 
 def _baseline(result: Result) -> Iterator[str]:

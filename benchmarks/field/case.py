@@ -19,7 +19,7 @@ SEVERITIES = ("info", "warning", "critical")
 CODES = frozenset(
     {
         "IM101", "IM102", "IM201", "IM202", "IM301", "IM302", "IM303", "IM304", "IM401", "IM402", "IM501", "IM502",
-        "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM801", "IM802",
+        "IM503", "IM601", "IM602", "IM603", "IM604", "IM701", "IM702", "IM703", "IM704", "IM801", "IM802",
     }
 )  # fmt: skip
 """All codes that a rule has or will have."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.backward_growth import change_over
 from init_monitor.analysis.forward_growth import trend
 from init_monitor.analysis.forward_profile import Signal
@@ -17,7 +18,7 @@ from init_monitor.records.aim import Confirmation, Measure
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from init_monitor.analysis.residual_streams import Stream
     from init_monitor.analysis.segments import Segment
@@ -88,11 +89,21 @@ def _values(measure: Measure, names: frozenset[str], record: StepRecord, structu
         for stream in streams_of(names, structure):
             yield Measured(record).forward(stream).steady_total ** (1 / max(stream.blocks, 1))
     else:
-        for layer in structure.layers:
-            # An activation is named by itself, or by the layer that feeds it.
-            fed = measure in _OF_ACTIVATIONS and not names.isdisjoint(layer.inputs)
-            if layer.name in names or layer.module in names or fed:
-                yield _of_layer(measure, layer, record, structure)
+        yield from measured_by_layer(measure, names, record, structure).values()
+
+
+def measured_by_layer(
+    measure: Measure, names: Collection[str], record: StepRecord, structure: Structure
+) -> dict[str, float]:
+    """Return the number of every layer that is named, of an activation also where the layer that feeds it is."""
+    given = frozenset(names)
+    return {
+        layer.name: _of_layer(measure, layer, record, structure)
+        for layer in structure.layers
+        if layer.name in given
+        or layer.module in given
+        or (measure in _OF_ACTIVATIONS and not given.isdisjoint(layer.inputs))
+    }
 
 
 def total_over(measure: Measure, signal: Signal, segment: Segment) -> float:
@@ -108,8 +119,9 @@ def total_over(measure: Measure, signal: Signal, segment: Segment) -> float:
 def _of_layer(measure: Measure, layer: Layer, record: StepRecord, structure: Structure) -> float:
     at = record.layer_table.at
     if measure is Measure.WEIGHT:
-        wanted = choice_for(layer, structure).variance
-        return record.parameter_table.at(layer.weight, Quantity.WEIGHT_VARIANCE) / wanted if wanted > 0 else math.nan
+        part = parts_of(layer)[0]  # of an attention what makes its queries, or all three
+        wanted = choice_for(part, structure).variance
+        return record.parameter_table.at(part.weight, Quantity.WEIGHT_VARIANCE) / wanted if wanted > 0 else math.nan
     if measure is Measure.INPUT:
         return math.sqrt(max(at(layer.name, Quantity.INPUT_VARIANCE), 0.0))
     if measure is Measure.OUTPUT:

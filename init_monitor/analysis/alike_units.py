@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from init_monitor.analysis.attention_parts import parts_of, projection_of
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -21,7 +23,8 @@ class UnitWeights:
 
     Attributes:
         symmetric: names of the trained ones whose units are alike and not zero.
-        zero: names of the trained ones that are all zero and whose gradient is.
+        empty: names of the trained ones that are all zero.
+        zero: names of those of them whose gradient is, too.
     """
 
     def __init__(self, record: StepRecord, alike: float, constant: float) -> None:
@@ -32,7 +35,7 @@ class UnitWeights:
             alike: spread of the units up to which they count as the same.
             constant: Var(w)/E[w²] up to which all elements count as one number.
         """
-        self._constant = constant
+        self._alike, self._constant = alike, constant
         self._where = {name: i for i, name in enumerate(record.parameter_names)}
         self._spread = record.column(Quantity.WEIGHT_UNIT_SPREAD)
         self._norm = record.column(Quantity.WEIGHT_NORM)
@@ -42,8 +45,17 @@ class UnitWeights:
         trained = record.column(Quantity.TRAINABLE) != 0
         same = (self._spread <= alike) & trained & (self._norm > 0)
         self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
-        zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
-        self.zero = frozenset(name for name, i in self._where.items() if zero[i])
+        empty = (self._norm == 0) & trained
+        still = record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0
+        self.empty = frozenset(name for name, i in self._where.items() if empty[i])
+        self.zero = frozenset(name for name in self.empty if still[self._where[name]])
+
+    def differs(self, name: str, like: str) -> bool:
+        """Say whether a parameter is of the size of another one, and has units that differ."""
+        i, other = self._where.get(name), self._where.get(like)
+        if i is None or other is None:
+            return False
+        return bool(self._count[i] == self._count[other] and self._spread[i] > self._alike)
 
     def update(self, name: str) -> float:
         """Return ‖Δw‖/‖w‖, 0 where it was not measured."""
@@ -69,6 +81,20 @@ class UnitWeights:
         return float(layer.fan_in / (layer.fan_out / units))
 
 
+def beside_others(weights: UnitWeights, structure: Structure) -> set[str]:
+    """Return the parameters with units that are alike which share a layer with one of the same size whose units differ.
+
+    Such a layer computes its weight of both (a mean and a spread for each element, a mask, a scale): its units are not the same.
+    A recurrent layer has each of its weights for a purpose of its own.
+    """
+    found: set[str] = set()
+    for layer in structure.layers:
+        alike = weights.symmetric.intersection(layer.parameters)
+        if alike and layer.torch_kind not in GATES:
+            found |= {name for name in alike if any(weights.differs(one, name) for one in layer.parameters)}
+    return found
+
+
 def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
     """Return the weights whose units are alike and that are read by layers of one number only, with those layers'.
 
@@ -88,16 +114,47 @@ def constants_in_a_row(weights: UnitWeights, structure: Structure) -> set[str]:
 
 
 def pairs_in_a_row(chosen: Collection[str], structure: Structure) -> set[str]:
-    """Return those of the weights of which one layer reads what another makes."""
+    """Return those of the weights of which one layer reads what another makes; the parts of one attention do."""
     readers = _readers(structure)
-    return {
-        name
-        for layer in structure.layers
-        if layer.weight in chosen
-        for after in _weights_after(layer, readers)
-        if after.weight in chosen
-        for name in (layer.weight, after.weight)
-    }
+    found: set[str] = set()
+    for layer in structure.layers:
+        own = [name for name in mixing_weights(layer) if name in chosen]
+        if not own:
+            continue
+        if projection_of(layer) is not None and len(own) > 1:
+            found |= set(own)
+        for after in _weights_after(layer, readers):
+            if others := [name for name in mixing_weights(after) if name in chosen]:
+                found |= {*own, *others}
+    return found
+
+
+def three_in_a_row(chosen: Collection[str], structure: Structure, ends: Collection[str]) -> set[str]:
+    """Return those of the weights that lie three in a row: that of a layer, of one that reads it, and of one that reads that.
+
+    Args:
+        chosen: names of weights.
+        structure: the network.
+        ends: the weights at the ends of residual branches: what reads such a layer reads the stream beside it.
+    """
+    readers = _readers(structure)
+    found: set[str] = set()
+    for layer in structure.layers:
+        first = [name for name in mixing_weights(layer) if name in chosen and name not in ends]
+        for middle in _weights_after(layer, readers) if first else ():
+            second = [name for name in mixing_weights(middle) if name in chosen and name not in ends]
+            for last in _weights_after(middle, readers) if second else ():
+                third = [name for name in mixing_weights(last) if name in chosen]
+                if third:
+                    found |= {*first, *second, *third}
+    return found
+
+
+def mixing_weights(layer: Layer) -> tuple[str, ...]:
+    """Return the names of the weights of a layer that mixes units: its own, those of an attention's parts, of a recurrent layer's."""
+    if layer.torch_kind in GATES:
+        return tuple(name for name in layer.parameters if name.removeprefix(f"{layer.module}.").startswith("weight"))
+    return tuple(part.weight for part in parts_of(layer) if part.weight and part.role is Role.WEIGHT)
 
 
 def _readers(structure: Structure) -> dict[str, list[Layer]]:

@@ -159,6 +159,21 @@ def stopped(signal: Signal, segment: Segment, history: History) -> GradientChang
     return GradientChange(segment, 0.0, 0.0, silent, silent=True) if (before[list(silent)] == 0).all() else None
 
 
+def leaves_zero(segment: Segment, history: History) -> bool:
+    """Say whether a weight of a chain was 0 at the first record and has left that since, or does with this step.
+
+    Modulations of zeros below a head of zeros (a diffusion Transformer) let no gradient pass in two steps, and next to none in the
+    steps that follow, which are the first that change them.
+    """
+    first, last = (record.parameter_table for record in (history.records[0], history.last))
+    began, now = (table.by_name(Quantity.WEIGHT_NORM) for table in (first, last))
+    gradients = last.by_name(Quantity.WEIGHT_GRADIENT_NORM)
+    return any(
+        began.get(layer.weight) == 0 and (now.get(layer.weight, 0.0) > 0 or gradients.get(layer.weight, 0.0) > 0)
+        for layer in segment.layers
+    )
+
+
 def _over_depth(segment: Segment, logs: Column) -> tuple[float, float]:
     """Return slope per layer and change over the chain, both towards the input; NaN with too few levels."""
     levels, profile = by_level(segment.levels, logs)

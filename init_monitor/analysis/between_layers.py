@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.analysis.dtypes import format_of
 from init_monitor.records import INPUT, PARAMETER
 from init_monitor.records.quantities import Quantity
 
@@ -20,6 +21,14 @@ MOST = 0.5
 """Part of a change over depth, in logarithm, that such places must account for to be its cause."""
 
 
+EXPONENTIAL = 1e4
+"""Factor of the mean square from which it may be an exponential that grew: the rms has become a hundred times as large."""
+
+AROUND = (-1.0, 2.0)
+"""By how much, in logarithm, the largest number that a layer receives may differ from the exponential of the largest one before it: what
+is sampled multiplies it by noise, four times as large as usual at most, and the largest magnitude may have been a negative one."""
+
+
 class Passage(NamedTuple):
     """A place between layers that changes the size of what passes.
 
@@ -27,11 +36,13 @@ class Passage(NamedTuple):
         layer: which receives it.
         before: the names of those that it comes from.
         factor: of the mean square, from the sum of what they give to what is received.
+        exponent: the layer whose exponential is as large as what is received; empty if there is none.
     """
 
     layer: Layer
     before: tuple[str, ...]
     factor: float
+    exponent: str = ""
 
 
 def passage_to(layer: Layer, record: StepRecord) -> Passage | None:
@@ -43,7 +54,24 @@ def passage_to(layer: Layer, record: StepRecord) -> Passage | None:
     received = table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
     # A quotient of numbers near the ends of the format may be 0 or infinite though neither is.
     factor = received / given if 0 < given < math.inf else math.nan
-    return Passage(layer, layer.inputs, factor) if 0 < factor <= 1 / LEAST or LEAST <= factor < math.inf else None
+    if not (0 < factor <= 1 / LEAST or LEAST <= factor < math.inf):
+        return None
+    return Passage(layer, layer.inputs, factor, _exponent(layer, record) if factor >= EXPONENTIAL else "")
+
+
+def _exponent(layer: Layer, record: StepRecord) -> str:
+    """Return the layer before another one whose exponential, or the root of it (a deviation from a log variance), is what is received."""
+    table = record.layer_table
+    received = table.at(layer.name, Quantity.INPUT_ABS_MAX)
+    largest = {name: table.at(name, Quantity.ABS_MAX) for name in layer.inputs}
+    reached, limit = math.log(received) if received > 0 else math.nan, math.log(format_of(layer.dtype).largest)
+    for power in (1.0, 0.5):
+        for name, value in largest.items():
+            # Beyond the limit an exponential is infinite; of the others, some come far.
+            cut = power * value > limit and reached >= limit / 2
+            if cut or AROUND[0] <= reached - power * value <= AROUND[1]:
+                return name
+    return ""
 
 
 def passages(at: ForwardProfile, total: float, record: StepRecord) -> dict[int, Passage]:

@@ -53,6 +53,11 @@ def is_distribution(layer: Layer) -> bool:
     return known.shape is Shape.DISTRIBUTION if known is not None else "softmax" in layer.kind.casefold()
 
 
+SQUARED = 0.05
+"""How closely the mean square of an output's gradient follows the loss where that is its squared error: they are proportional, but for
+other terms of the loss."""
+
+
 class Reading:
     """One record, by layer name.
 
@@ -93,6 +98,14 @@ class Reading:
         before = self.at(self.fed(layer), Quantity.GRADIENT_MEAN_SQUARE)
         after = self.at(layer.name, Quantity.GRADIENT_MEAN_SQUARE)
         return before / after / steepest_of(layer) if after > 0 else math.nan
+
+    def error_left(self, layer: Layer, first: Reading) -> float:
+        """Return the part of the first record's loss that is left, where that is the squared error of a layer's output; else NaN."""
+        now, before = (one.at(layer.name, Quantity.GRADIENT_MEAN_SQUARE) for one in (self, first))
+        if not (before > 0 and first.record.loss > 0):
+            return math.nan
+        left = self.record.loss / first.record.loss
+        return left if abs(now / before - left) <= SQUARED * left else math.nan
 
     def root(self, layer: Layer, quantity: Quantity) -> float:
         """Return the square root of a moment of what an activation receives; NaN if that is not known."""

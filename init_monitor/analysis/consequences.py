@@ -31,6 +31,12 @@ def too_large(cause: Finding) -> bool:
     return cause.code == STEPS and bool(over or {"growth", "gradient_growth"} & set(cause.evidence))
 
 
+def places_of(cause: Finding, structure: Structure) -> frozenset[str]:
+    """Return the layers that a finding names; for a residual addition, those of its block."""
+    inside = (layer for one in structure.residuals if one.name in cause.layers for layer in one.layers)
+    return frozenset((*cause.layers, *inside))
+
+
 def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:
     """Say whether a cause lies on one path with most of the layers of a finding."""
     if cause.code == STEPS:
@@ -40,6 +46,7 @@ def reaches(finding: Finding, cause: Finding, structure: Structure) -> bool:
         return False  # what ends at one place says where, and something else says why
     if not cause.layers or not finding.layers:
         return not cause.layers
-    reached = paths.behind(cause.layers, structure) | paths.before(cause.layers, structure)
-    known = reached | set(cause.layers)
+    named = places_of(cause, structure)
+    reached = paths.behind(named, structure) | paths.before(named, structure)
+    known = reached | named
     return sum(name in known for name in finding.layers) >= MOST * len(finding.layers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.learning import CLEAR, FEWEST, SURE, course_of
+from init_monitor.analysis.learning import CLEAR, FEWEST, LONG, SURE, course_of
 from init_monitor.analysis.medians import median
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ UNLIKE_OTHERS = 1
 
 AT_LEAST = 4.0
 """Times the size of the loss at the start that jumps must reach both ways: a loss that has come close to 0 has a small spread."""
+
+ROUNDED = 4 * float(np.finfo(np.float32).eps)
+"""Part of a number that the means of equal numbers differ by: a few roundings of float32."""
 
 PER_THIRD = 30
 """Losses needed in each third for that."""
@@ -103,6 +106,15 @@ def falls_faster(curve: LossCurve) -> bool:
         return False
     one, two, three = (median(part) for part in (*at, latest))
     return one - two >= SURE * course_of(curve).error and two - three >= FASTER * (one - two)
+
+
+def same_number(curve: LossCurve) -> float | None:
+    """Return the loss of a run in which it was one and the same number at all of at least ``LONG`` steps, but for rounding; not 0."""
+    values = curve.values.astype(np.float64)
+    if len(values) < LONG or not np.isfinite(values).all():
+        return None
+    level = median(values)
+    return level if level and float(np.ptp(values)) <= ROUNDED * abs(level) else None
 
 
 def regained(curve: LossCurve, steps: int) -> Regained | None:

@@ -151,6 +151,15 @@ def ends_network(layer: Layer, structure: Structure) -> bool:
     )
 
 
+def is_straight(layer: Layer, structure: Structure) -> bool:
+    """Say whether an activation is a leaky rectifier whose module names a slope of 1 below zero: it changes nothing."""
+    known = structure.by_name()
+    return layer.role is Role.ACTIVATION and any(
+        name in known and known[name].activation == layer.kind and known[name].activation_slope == 1.0
+        for name in layer.inputs
+    )
+
+
 def weights_before(layers: Iterable[Layer], structure: Structure) -> list[Layer]:
     """Return the weight layers that feed these rectifiers."""
     return [fed for layer in layers if (fed := feeding(layer, structure)) is not None]

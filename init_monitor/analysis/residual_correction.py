@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.segments import log_of
+from init_monitor.analysis.stream_factors import fades
 from init_monitor.records import Role
 from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
@@ -80,6 +81,9 @@ def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Colu
     measured = [(where[one.name], one, begins) for one, begins in _beginnings(structure) if one.name in where]
     growth = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_GROWTH)), nan=0.0)
     back = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_BACKWARD_GROWTH)), nan=0.0)
+    # What a small factor on the stream takes away is no growth that a layer would have to be excused for.
+    shrunk = [row for row, one, _ in measured if fades(one)]
+    growth[shrunk], back[shrunk] = np.maximum(growth[shrunk], 0.0), np.maximum(back[shrunk], 0.0)
     forward, brought = np.zeros(layers), np.zeros(layers + 1)
     rows = [row for row, _, _ in measured]
     np.add.at(brought, [begins for _, _, begins in measured], back[rows])

@@ -48,8 +48,14 @@ def without_gradient(records: Sequence[StepRecord], least: int) -> dict[str, Res
 
 
 def fed_by_zeros(history: History) -> frozenset[str]:
-    """Return the parameters of layers that receive only zeros, and of normalisations that receive a constant."""
+    """Return the parameters of layers that receive only zeros, and of normalisations that receive a constant.
+
+    The gradient of a weight is a sum of products with what the layer receives, or what that is once normalised, and the gradient of its
+    bias the sum alone: where the bias has one and the weight's is exactly 0, the layer receives nothing (a decoder's first
+    normalisation, whose queries begin as zeros).
+    """
     record = history.last
+    norms = record.parameter_table.by_name(Quantity.WEIGHT_GRADIENT_NORM)
     received = dict(zip(record.names, record.column(Quantity.INPUT_MEAN_SQUARE).tolist(), strict=True))
     variance = dict(zip(record.names, record.column(Quantity.VARIANCE).tolist(), strict=True))
     return frozenset(
@@ -57,4 +63,8 @@ def fed_by_zeros(history: History) -> frozenset[str]:
         for layer in history.structure.layers
         if received.get(layer.name) == 0 or (layer.role is Role.NORMALISATION and variance.get(layer.name) == 0)
         for name in parameters_of(layer)
+    ) | frozenset(
+        layer.weight
+        for layer in history.structure.layers
+        if layer.bias and norms.get(layer.weight) == 0 and norms.get(layer.bias, 0.0) > 0
     )

@@ -75,6 +75,22 @@ def way_of(history: History, judged: frozenset[str]) -> float:
     return way
 
 
+def shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:
+    """Return the latest paces that are as many, and span as many steps, as asked for; none if there are not so many."""
+    for i in range(len(paces) - records, -1, -1):
+        if paces[-1].record.step - paces[i].record.step >= steps:
+            return list(paces[i:])
+    return []
+
+
+def slow_layers(record: StepRecord, history: History, judged: frozenset[str], bar: float) -> tuple[str, ...]:
+    """Return the layers whose weights a step changes by less than ``bar`` of their size, in execution order; none if that is all of them."""
+    moved = record.parameter_table.by_name(Quantity.UPDATE_RATIO)
+    known = {x.module: x for x in history.structure.layers if x.weight in judged and moved.get(x.weight, math.nan) >= 0}
+    slow = tuple(layer.name for layer in known.values() if moved[layer.weight] < bar)
+    return slow if len(slow) < len(known) else ()
+
+
 def usable_after(stretch: Sequence[Pace]) -> float:
     """Return the step at which updates that grow with the step as they do now would be usable; 0 if the rate does not grow."""
     first, last = stretch[0], stretch[-1]

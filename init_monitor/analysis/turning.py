@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.dtypes import FORMATS
+from init_monitor.analysis.learning import VISIBLE
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.records.quantities import Quantity
@@ -20,6 +21,14 @@ BEFORE = 8
 
 ROSE = 3.0
 """Factor over the lowest loss within these steps, beyond its noise, from which a loss was on its way up."""
+
+
+GRADUAL = 30
+"""Steps for which a loss must have stayed near its start before it had doubled to have climbed: a rate that is too large multiplies it
+within a few (``BEFORE``)."""
+
+GROUP = 5
+"""Losses whose median is compared with those of the start."""
 
 
 class LeadUp(NamedTuple):
@@ -47,6 +56,25 @@ def lead_up(curve: LossCurve, first: int) -> LeadUp:
     last = float(recent[-1])
     rose = last > 0 and last >= ROSE * max(float(np.min(np.abs(recent))), abs(usual) / ROSE, 1e-30)
     return LeadUp(last, rose=bool(rose), known=int(earlier.size))
+
+
+def climbed(history: History) -> int:
+    """Return the steps over which a loss rose to twice its start or more without ever having been clearly below it; 0 if it did not.
+
+    Nor if it doubled at once, or a schedule raised the learning rate.
+    """
+    first, values = history.losses.first_nonfinite, history.losses.values.astype(np.float64)
+    values = values[history.losses.steps < first] if first is not None else values
+    rates = [record.learning_rate for record in history.records]
+    if len(values) < GRADUAL or not np.isfinite(values).all() or max(rates) > min(rates):
+        return 0
+    start = median(values[:GROUP])
+    high = np.flatnonzero(values >= 2 * start)
+    until = int(high[0]) if high.size else len(values)
+    if not start > 0 or until < GRADUAL or (first is None and not median(values[-GROUP:]) >= 2 * start):
+        return 0
+    medians = [median(values[i : i + GROUP]) for i in range(0, until - GROUP + 1, GROUP)]
+    return len(values) if min(medians) >= (1 - VISIBLE) * start else 0
 
 
 def stays_broken(history: History) -> bool:

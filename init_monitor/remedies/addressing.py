@@ -68,9 +68,28 @@ def _by_name(modules: Sequence[str]) -> list[str]:
         listed = ", ".join(f'"{module}"' for module in modules)
         return [f"for name in [{listed}]:"]
     for number in re.finditer(r"(?<![^.])\d+(?![^.])", modules[0]):
-        before, first, after = modules[0][: number.start()], int(number[0]), modules[0][number.end() :]
-        if list(modules) == [f"{before}{first + i}{after}" for i in range(len(modules))] and "{" not in before + after:
-            numbers = f"range({first}, {first + len(modules)})" if first else f"range({len(modules)})"
-            return [f'for name in [f"{before}{{i}}{after}" for i in {numbers}]:']
+        if pattern := _pattern(modules, modules[0][: number.start()]):
+            return [f"for name in [{pattern}]:"]
     rows = [modules[i : i + NAMES_IN_A_LINE] for i in range(0, len(modules), NAMES_IN_A_LINE)]
     return ["for name in [", *("    " + " ".join(f'"{module}",' for module in row) for row in rows), "]:"]
+
+
+def _pattern(modules: Sequence[str], before: str) -> str:
+    """Return what gives all module paths by the number that follows ``before``; empty if they are not every part of every one.
+
+    >>> _pattern([f"net.{i}.{part}" for i in (2, 3, 4) for part in ("query", "key")], "net.")
+    'f"net.{i}.{part}" for i in range(2, 5) for part in ("query", "key")'
+    """
+    found = [re.fullmatch(rf"{re.escape(before)}(\d+)(.*)", module) for module in modules]
+    places = [(int(one[1]), one[2]) for one in found if one is not None]
+    numbers, parts = list(dict.fromkeys(i for i, _ in places)), list(dict.fromkeys(part for _, part in places))
+    first = numbers[0] if numbers else 0
+    every = [f"{before}{i}{part}" for i in range(first, first + len(numbers)) for part in parts]
+    if every != list(modules) or len(numbers) == 1 or any("{" in text for text in (before, *parts)):
+        return ""
+    counted = f"range({first}, {first + len(numbers)})" if first else f"range({len(numbers)})"
+    if len(parts) == 1:
+        return f'f"{before}{{i}}{parts[0]}" for i in {counted}'
+    dot = "." if all(part.startswith(".") for part in parts) else ""
+    listed = ", ".join(f'"{part.removeprefix(dot)}"' for part in parts)
+    return f'f"{before}{{i}}{dot}{{part}}" for i in {counted} for part in ({listed})'

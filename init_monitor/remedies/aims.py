@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from init_monitor.analysis.aims import chains_of, streams_of, total_over
+from init_monitor.analysis.aims import chains_of, measured_by_layer, streams_of, total_over
 from init_monitor.analysis.forward_profile import Signal
+from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_streams import Measured
 from init_monitor.analysis.start_faults import FAR, LOGITS, UNDER_DROPOUT
 from init_monitor.records.aim import Aim, Measure
@@ -45,23 +46,43 @@ def aimed(finding: Finding, history: History) -> Finding:
 
 
 def _aim(finding: Finding, history: History) -> Aim | None:
-    names = frozenset(finding.layers)
     for name, measure in _BY_EVIDENCE.items():
         if name in finding.evidence and name in finding.expected:
             bound = float(finding.expected[name])
             low, high = (bound, math.inf) if measure is Measure.SAMPLES else (-math.inf, bound)
-            return Aim(measure, finding.layers, low, high)
-    if finding.code == "IM401":
-        return _over_blocks(names, history)
+            shown = _showing(measure, finding.layers, bound, history)
+            return Aim(measure, shown, low, high) if shown else None
     if finding.code == "IM701":
         return Aim(Measure.INPUT, finding.layers, 1 / NEAR_ONE, NEAR_ONE)
     if finding.code == "IM703":
         return Aim(Measure.OUTPUT, finding.layers, -math.inf, LOGITS)
+    return _of_growth(finding, history)
+
+
+def _of_growth(finding: Finding, history: History) -> Aim | None:
+    """Return the aim of a finding about growth or fading, or about weights; ``None`` where no number is known to show it."""
+    names, structure = frozenset(finding.layers), history.structure
+    if finding.code == "IM401":
+        return _over_blocks(names, history)
+    named = [layer for layer in structure.layers if layer.name in names]
+    if finding.code == "IM502" and named and all(layer.torch_kind in GATES for layer in named):
+        return None  # what a gated state passes on depends on what it receives, not on its weights alone
     over = _OVER_DEPTH.get(finding.code)
     aim = None if over is None else _over_depth(over, names, history)
     if aim is None and finding.code in {"IM501", "IM502"}:
-        return Aim(Measure.WEIGHT, finding.layers, 1 / FITS_WITHIN, FITS_WITHIN)
+        values = measured_by_layer(Measure.WEIGHT, names, history.last, structure)
+        known = tuple(name for name, value in values.items() if math.isfinite(value))  # not where zeros are wanted
+        return Aim(Measure.WEIGHT, known, 1 / FITS_WITHIN, FITS_WITHIN) if known else None
     return aim
+
+
+def _showing(measure: Measure, names: tuple[str, ...], bound: float, history: History) -> tuple[str, ...]:
+    """Return what shows an aim: what is named, or the activations beyond the bound where something lies between; else nothing."""
+    values = measured_by_layer(measure, names, history.last, history.structure)
+    if measure is Measure.SAMPLES or any(math.isfinite(value) for value in values.values()):
+        return names
+    every = measured_by_layer(measure, history.structure.names, history.last, history.structure)
+    return tuple(name for name, value in every.items() if value > bound)
 
 
 def _over_depth(measure: Measure, names: frozenset[str], history: History) -> Aim | None:

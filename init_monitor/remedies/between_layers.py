@@ -22,6 +22,11 @@ MOST_BY_DROPOUT = 1000.0
 def told(found: Mapping[int, Passage]) -> str:
     """Return the sentences that name the place where most happens, what could do that, and how many more there are."""
     passage = _strongest(found)
+    if passage.exponent:
+        return (
+            f"What {passage.layer.name} receives is as large as an exponential of what {passage.exponent} gives, and"
+            f" multiplies the signal's mean square by {phrases.number(passage.factor)}."
+        )
     more = f" The same happens in {phrases.count(len(found) - 1, 'other place')}." if len(found) > 1 else ""
     return (
         f"No layer is off: between {phrases.names(passage.before)} and {passage.layer.name} something multiplies the signal's mean square"
@@ -32,6 +37,11 @@ def told(found: Mapping[int, Passage]) -> str:
 def remedy(found: Mapping[int, Passage]) -> str:
     """Return what to do about them."""
     passage = _strongest(found)
+    if passage.exponent:
+        return (
+            f"Bound what goes into the exponential: clamp the output of {passage.exponent} (a log variance to -10 … 10), or start its weights"
+            " at 0; or take softplus in place of exp."
+        )
     place = f"between {phrases.names(passage.before)} and {passage.layer.name}"
     if 1 < passage.factor <= MOST_BY_DROPOUT:
         return (

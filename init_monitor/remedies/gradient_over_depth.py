@@ -17,9 +17,19 @@ from init_monitor.analysis.gains import gain_source
 from init_monitor.analysis.learning import Learning
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.segments import log_of
+from init_monitor.analysis.stream_factors import fading_by
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, between_layers, made_by_training, own_scale, phrases, snippets
+from init_monitor.remedies import (
+    affected_layers,
+    between_layers,
+    made_by_training,
+    own_scale,
+    phrases,
+    snippets,
+    stream_factors,
+)
+from init_monitor.remedies.alike_weights import all_alike
 from init_monitor.remedies.named_rule import NamedRule
 
 if TYPE_CHECKING:
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
     from init_monitor.analysis.forward_profile import Signal
-    from init_monitor.records import Column, History, Structure
+    from init_monitor.records import Column, History, Layer, Structure
 
 
 class _Rule(NamedRule, Protocol):
@@ -43,8 +53,13 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
     signal, segment = signal_of(history.last, history.structure), change.segment
     measured, healthy = backward_gains(signal, segment)
     off = direction * (log_of(measured) - log_of(healthy))
+    factor = (
+        None
+        if change.silent or fault.severity is Severity.INFO
+        else fading_by([layer.name for layer in segment.layers], change.total, history.structure)
+    )
     explained = change.silent or direction > 0 or _lies_in_weights(change, signal, off, healthy)
-    blamed = to_blame(off, rule.blame_factor) if explained and not change.silent else ()
+    blamed = to_blame(off, rule.blame_factor) if explained and not (change.silent or factor) else ()
     worst = max(blamed, key=lambda i: float(off[i]), default=None)
     trained = (
         worst is not None
@@ -58,17 +73,22 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         )
     )
     message = _message(fault, history.last.optimizer, rule.healthy_update)
+    if factor is not None:
+        message += f" {stream_factors.told(factor)}"
     if trained and worst is not None:
         message += (
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
-    swallowed = None if trained else _one_hot(fault, history)
+    alike = [] if fault.severity is Severity.INFO else _alike(change, history)
+    swallowed = None if trained or factor or alike else _one_hot(fault, history)
     if swallowed is not None:
         message += (
             f" Most of it is lost in {swallowed.layer.shown}, which passes {phrases.number(swallowed.share)} of the gradient's"
             " variance: its outputs are almost only 0 and 1, where its slope is 0."
         )
-    elif not trained and fault.severity > Severity.INFO and _came_later(change, history, direction):
+    elif (
+        not (trained or factor or alike) and fault.severity > Severity.INFO and _came_later(change, history, direction)
+    ):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -77,13 +97,19 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         rule=rule.name,
         code=rule.code,
         severity=fault.severity,
-        layers=tuple(segment.layers[i].name for i in blamed or change.affected),
+        layers=tuple(
+            one.name for one in (factor.residuals if factor else [segment.layers[i] for i in blamed or change.affected])
+        ),
         step=history.last.step,
         message=message,
         evidence=evidence,
         expected=expected,
         remedy=(
-            _warmer(swallowed)
+            stream_factors.remedy(factor)
+            if factor is not None
+            else all_alike(alike, history)
+            if alike
+            else _warmer(swallowed)
             if swallowed is not None
             else made_by_training.remedy(history, direction=direction)
             if trained
@@ -91,6 +117,10 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _alike(change: GradientChange, history: History) -> list[Layer]:
+    return affected_layers.alike_from_the_start({layer.name for layer in change.segment.layers}, history)
 
 
 def _lies_in_weights(change: GradientChange, signal: Signal, off: Column, healthy: Column) -> bool:

@@ -23,6 +23,7 @@ from init_monitor.remedies import (
     small_branches,
     snippets,
 )
+from init_monitor.remedies.raw_tables import Tables, faint_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,11 +70,12 @@ def _finding(
         message += f" The same happens in {phrases.count(len(found) - 1, 'other part')} of the network."
     evidence, expected = _numbers(worst, at)
     lead = worst.segment.layers[worst.worst if worst.worst is not None else 0]
+    exponents = [place.exponent for one in found for place in one.between.values() if place.exponent]
     return Finding(
         rule=rule.name,
         code=rule.code,
         severity=worst.severity,
-        layers=tuple(layer.name for layer in layers),
+        layers=tuple(dict.fromkeys((*exponents, *(layer.name for layer in layers)))),
         step=history.last.step,
         message=message,
         evidence=evidence,
@@ -236,14 +238,17 @@ def _initialise(layers: list[Layer], history: History, change: DepthChange, leas
     if change.total > 1 and (factors := own_scale.advice(layers, history)):
         return factors
     sentence = "Initialise the weights of these layers for the activation that follows them, before training."
-    code = snippets.initialise(layers, among=structure)
     growing = residual_branches.unnormalised(structure)
+    small = ""
     if len(growing) >= least_blocks:
         sentence += (
             " The residual additions are not normalised: start their branches small as well, or they explode next."
         )
-        code = snippets.together(code, small_branches.start_small(growing, structure))
-    return snippets.advice(sentence, code)
+        small, drawn = small_branches.start_small(growing, structure), small_branches.drawn_by(growing, structure)
+        layers = [layer for layer in layers if layer.name not in drawn]
+    tables = faint_tables(history) if change.total < 1 else Tables()
+    code = snippets.together(snippets.initialise(layers, among=structure), small, tables.code)
+    return snippets.advice(sentence + tables.sentence, code)
 
 
 def _remedy(layers: list[Layer], history: History, change: DepthChange, least_blocks: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis import forces
+from init_monitor.analysis import forces, turning
 from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.analysis.pace import weights_of
 from init_monitor.analysis.segments import log_of
@@ -100,8 +100,22 @@ def remedy(history: History, *, direction: int, weights: Collection[str] = ()) -
     if history.last.momentum >= HEAVY:
         return _lighter(history, rate.value)
     if math.isnan(rate.value):
-        return snippets.advice(f"{SLOWER} (or warm it up), and clip the gradient.{FINE}", learning_rate.CLIP)
+        also = signs(history)
+        slower = SLOWER.lower() if also else SLOWER
+        return snippets.advice(f"{also}{slower} (or warm it up), and clip the gradient.{FINE}", learning_rate.CLIP)
     return learning_rate.advice(SLOWER, history, rate, FINE)
+
+
+def signs(history: History) -> str:
+    """Return the sentences to put before a lower learning rate where the loss climbed from its start; else nothing."""
+    steps = turning.climbed(history)
+    if not steps:
+        return ""
+    return (
+        f"Look at the sign of each term of the loss first: it has risen over {steps} steps without ever having been clearly below its start, where a"
+        " rate that is too large throws it up within a few, so something is trained to make it larger. A gradient reversal belongs between"
+        " the shared part and the head of an adversary, not behind that head. If the signs are right: "
+    )
 
 
 def _lighter(history: History, advised: float) -> str:
@@ -163,13 +177,19 @@ def of_decay(decay: forces.Decay, history: History) -> str:
     beside = (
         f" (decay · ‖w‖ is {phrases.times(decay.of_the_gradient)} ‖gradient‖)" if math.isfinite(decay.per_step) else ""
     )
-    usual = USUAL_DECOUPLED if any(name in last.optimizer.casefold() for name in forces.DECOUPLED) else USUAL_DECAY
-    sentence = (
+    return lower_decay(
         f"Lower the weight decay: the {decay.value:g} of {last.optimizer or 'the optimizer'} {does}{beside}, more than the"
-        f" loss gives back.{FINE} {usual:g} is usual, with none on biases and normalisations."
+        f" loss gives back.{FINE}",
+        history,
     )
-    code = optimizer_code(last.optimizer, last.learning_rate)
-    return snippets.advice(sentence, code.replace(")  #", f", weight_decay={usual:g})  #"))
+
+
+def lower_decay(sentence: str, history: History) -> str:
+    """Return a sentence with the decay that is usual, and the code for it."""
+    last = history.last
+    usual = USUAL_DECOUPLED if any(name in last.optimizer.casefold() for name in forces.DECOUPLED) else USUAL_DECAY
+    code = optimizer_code(last.optimizer, last.learning_rate).replace(")  #", f", weight_decay={usual:g})  #")
+    return snippets.advice(f"{sentence} {usual:g} is usual, with none on biases and normalisations.", code)
 
 
 def _less_of_a_term(history: History, weights: Collection[str]) -> str:

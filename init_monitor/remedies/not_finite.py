@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -74,7 +75,25 @@ def cause_of(i: int, history: History, layer: Layer | None, near: float) -> Caus
     grown = grown if np.isfinite(reached).any() else 0.0
     if near_overflow(reached, layer, near) or grown > made_by_training.OVERTURNED:
         return _overflow(reached, grown, layer, history, near)
+    if layer is not None and (exponents := _exponents(layer, fed, record)):
+        return exponents
     return _operation(layer, first=not fed and i == 0)
+
+
+def _exponents(layer: Layer, fed: list[int], record: StepRecord) -> Cause | None:
+    """Return the cause where a layer before it gives numbers whose exponential is past its format."""
+    limit = math.log(format_of(layer.dtype).largest)
+    over = [(record.names[k], float(record.column(Quantity.ABS_MAX)[k])) for k in fed]
+    over = [(name, value) for name, value in over if limit < value < math.inf]
+    if layer.role is not Role.WEIGHT or not over:
+        return None
+    name, value = max(over, key=lambda pair: pair[1])
+    return Cause(
+        f"{name}, which comes before it, gives numbers as large as {phrases.number(value)}: an exponential of those is past every"
+        f" {layer.dtype} number (it ends at exp({phrases.number(limit)})).",
+        f"If an exponential follows {name}, bound what goes into it: clamp it (a log variance to -10 … 10), or start its weights at 0."
+        " Else look at what runs between these two layers: a division, a logarithm, a root.",
+    )
 
 
 def near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:

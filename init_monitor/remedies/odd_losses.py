@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from init_monitor.analysis.learning import Learning, course_of, is_still_guessing, learning_of, plays
-from init_monitor.analysis.loss_shapes import falls_faster, jumps, newest_level, regained
+from init_monitor.analysis.loss_shapes import falls_faster, jumps, newest_level, regained, same_number
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.medians import median
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, phrases, snippets
 from init_monitor.remedies.named_rule import CitedRule
@@ -31,6 +31,8 @@ class _Rule(CitedRule, Protocol):
     def grown(self) -> float: ...
     @property
     def slope_left(self) -> float: ...
+    @property
+    def promised(self) -> float: ...
 
 
 def undone(rule: _Rule, history: History) -> Finding | None:
@@ -98,7 +100,9 @@ def falling_faster(rule: _Rule, history: History) -> Finding | None:
     rates = [record.learning_rate for record in history.records if 3 * record.step >= last.step]
     if not sunk > rule.unlikely or first.step > 0 or plays(history.records) or not falls_faster(history.losses):
         return None
-    grown = max((_growth(layer.name, first, last) for layer in ends_of(history.structure)), default=math.nan)
+    # Behind the last weights a softmax may be called, which no layer with weights reads.
+    ends = list(ends_of(history.structure)) or [x for x in history.structure.layers if x.role is Role.WEIGHT][-1:]
+    grown = max((_growth(layer.name, first, last) for layer in ends), default=math.nan)
     if not grown >= rule.grown or not last.learning_rate <= min(rates):
         return None
     return _finding(
@@ -114,7 +118,8 @@ def falling_faster(rule: _Rule, history: History) -> Finding | None:
         {"loss": Figure(0.0, "or above, for an error")},
         "Look at the sign of every term that a learned number multiplies (a temperature, the weight of a loss term): minimised along with the"
         " loss, it grows without end where its sign is wrong or nothing weighs against it. log_alpha * (entropy - target) brings an"
-        " entropy down to its target; with the opposite sign it drives it away. What is minimised has to have a lowest value.",
+        " entropy down to its target; with the opposite sign it drives it away, and a target that cannot be reached (an entropy above the"
+        " logarithm of the number of actions) does so with the right one. What is minimised has to have a lowest value.",
     )
 
 
@@ -124,6 +129,46 @@ def _growth(name: str, first: StepRecord, last: StepRecord) -> float:
         return 0.0
     before, now = (record.layer_table.at(name, Quantity.GRADIENT_MEAN_SQUARE) for record in (first, last))
     return math.sqrt(now / before) if before > 0 and now >= 0 else 0.0
+
+
+def unmoved(rule: _Rule, history: History) -> Finding | None:
+    """Return the finding about a loss that is the same number at every step, although its gradient moves the network.
+
+    A loss over its own detached value is a whole number by design (1 for each term), and so is one whose weights add up to 0.
+    """
+    level = same_number(history.losses)
+    if level is None or round(level) == level or plays(history.records):
+        return None
+    latest = [_promised(record) / abs(level) for record in history.records if record.stepped][-FEW:]
+    if len(latest) < FEW or not min(latest) >= rule.promised:
+        return None
+    return _finding(
+        rule,
+        history,
+        f"The loss is {phrases.number(level)} at every one of {len(history.losses)} steps, to the last digit, although it has a gradient that"
+        f" moves the network, by which a step may change it by up to {phrases.percent(median(latest))}: what it is compared with moves"
+        " along with it, and nothing holds it back.",
+        {
+            "loss": Figure(level, "at every step"),
+            "promised": Figure(median(latest), "of it, by which a step may change it"),
+        },
+        {"promised": Figure(rule.promised, "or less, of a loss that stays the same")},
+        "Look at what the loss compares the network with. A reference, a teacher or a target network has to be a copy that stays as it was"
+        " (copy.deepcopy(model).requires_grad_(False), made once), not the network itself under no_grad() or behind detach().",
+    )
+
+
+FEW = 3
+"""Sampled steps that must agree."""
+
+
+def _promised(record: StepRecord) -> float:
+    """Return by how much a step may change the loss, to first order: ‖g‖ · ‖Δw‖ of all parameters together (Cauchy-Schwarz)."""
+    slopes, sizes, ratios = (
+        np.nan_to_num(record.column(quantity).astype(float))
+        for quantity in (Quantity.WEIGHT_GRADIENT_NORM, Quantity.WEIGHT_NORM, Quantity.UPDATE_RATIO)
+    )
+    return float((slopes * sizes * ratios).sum())
 
 
 def jumping(rule: _Rule, history: History) -> Finding | None:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from init_monitor.analysis.bounded import Reading
+    from init_monitor.analysis.recurrent import Driven
     from init_monitor.records import History, Layer, Severity
+
+
+LARGE = 2.0
+"""Factor, in rms, from which the input weights of a recurrent layer are too large: Xavier's give 1.4 at most, torch's own 0.6 to as
+many inputs as units."""
 
 
 class Saturated(NamedTuple):
@@ -127,3 +133,18 @@ def remedy(found: Sequence[Saturated], worst: Saturated, reading: Reading, histo
         *(snippets.standardise(x, reading.at(x.name, Quantity.INPUT_MEAN), std[x.name]) for x in inputs),
     )
     return snippets.advice(" ".join(sentences), code)
+
+
+def remedy_of_driven(found: Driven, history: History) -> str:
+    """Return what to do about a recurrent layer that its input drives beyond its knees: mend the weights, or scale the input."""
+    name = found.layer.module
+    if found.rms >= LARGE * found.received:
+        return snippets.advice(
+            f"Initialise the weights of {name}, before training: what it receives is multiplied by"
+            f" {phrases.number(found.rms / found.received)} in rms, where Xavier's weights keep it near 1.",
+            snippets.initialise([found.layer], among=history.structure),
+        )
+    return (
+        f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"
+        " smaller start, or put a LayerNorm between them."
+    )

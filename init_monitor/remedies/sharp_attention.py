@@ -9,7 +9,7 @@ from init_monitor.analysis.attention_heads import IN_MODULE, initialised, made_b
 from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import attention_hooks, learning_rate, phrases, snippets
+from init_monitor.remedies import affected_layers, attention_hooks, learning_rate, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,10 +134,13 @@ def of_the_start(found: Sequence[Heads], history: History) -> str:
     if loud := _received(worst, history):
         return _smaller_input(*loud, history)
     layers = list({layer.name: layer for one in found for layer in initialised(one.attention, structure)}.values())
+    every = affected_layers.off_too(layers, history, direction=1)
+    also = [layer.name for layer in every if layer not in layers]
     return snippets.advice(
         "Initialise what makes queries and keys so that they start with an rms of 1 (Xavier behind a normalisation), or"
-        " normalise them before their product (QK-norm).",
-        snippets.initialise(layers, among=structure),
+        " normalise them before their product (QK-norm)."
+        + (f" The weights of {phrases.names(list(dict.fromkeys(also)))} are too large as well." if also else ""),
+        snippets.initialise(every, among=structure),
     )
 
 

@@ -42,3 +42,14 @@ def start_small(residuals: Sequence[Residual], structure: Structure) -> str:
         snippets.initialise(zeroed, snippets.ZERO),
         snippets.initialise(shrunk, f"{{}}.data.mul_({len(residuals) ** -0.5:.4g})"),
     )
+
+
+def drawn_by(residuals: Sequence[Residual], structure: Structure) -> frozenset[str]:
+    """Return the names of the layers that :func:`start_small` draws as a whole: those of a transformer's branches."""
+    return frozenset(
+        layer.name
+        for residual in residuals
+        if (end := end_of(residual, structure)) is not None and end.transformer
+        for layer in layers_of(residual, structure)
+        if layer.role is Role.WEIGHT
+    )

@@ -46,7 +46,7 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
     Returns:
         Lines of Python that need ``model``, or an empty string if no layer has a weight to address.
     """
-    meant = tuple(part for layer in layers for part in parts_of(layer))
+    meant = _owning([part for layer in layers for part in parts_of(layer)], among)
     weights = {(x.module, x.weight): x for x in reversed(meant) if x.weight or x.torch_kind in GATES}
     recurrent = [layer for layer in weights.values() if layer.torch_kind in GATES and not recipe]
     groups: dict[tuple[Lines, str, str], list[Layer]] = {}
@@ -62,16 +62,28 @@ def initialise(layers: Iterable[Layer], recipe: str = "", *, among: Structure = 
     named = {module for module, _ in weights}
     every = [part for layer in among.layers for part in parts_of(layer)]
     healthy = {layer.module: layer.kind for layer in every if layer.module not in named}
-    # A filter by class touches every layer of that class: the large groups go first, the exceptions come after.
+    # A filter by class touches every layer of that class: the largest group goes first, the others come after, by name.
+    filtered: set[str] = set()
     for (lines, weight, kind), group in sorted(groups.items(), key=lambda item: -len(item[1])):
         if few or len(group) == 1:
             code += [line for layer in group for line in _one(layer, lines, weight)]
         else:
-            spared = None if recipe else [module for module, other in healthy.items() if other == kind]
-            code += _loop(group, lines, weight, spared)
+            by_class = not recipe and kind not in filtered
+            code += _loop(
+                group, lines, weight, [x for x, other in healthy.items() if other == kind] if by_class else None
+            )
+            filtered.add(kind)
     for layer in recurrent:
         code += recurrent_lines(layer, expression(layer.module))
     return _with_import(["\n".join(code + computed)])
+
+
+def _owning(layers: Sequence[Layer], among: Structure) -> tuple[Layer, ...]:
+    """Return for each layer the one whose module its weight is a parameter of: a tied weight is written once, and by its name."""
+    owners = {
+        x.weight: x for x in reversed((*layers, *among.layers)) if x.weight and _own_name(x, x.weight) != x.weight
+    }
+    return tuple(dict.fromkeys(owners.get(layer.weight, layer) for layer in layers))
 
 
 def together(*codes: str) -> str:

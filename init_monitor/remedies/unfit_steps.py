@@ -17,6 +17,7 @@ from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weight
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
+    held_by_decay,
     learning_rate,
     made_by_training,
     optimizer_memory,
@@ -93,6 +94,7 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or _out_of_reach(history, make)
         or weighted_away.found(history, judged, make)
         or optimizer_memory.found(history, judged, make)
+        or held_by_decay.found(history, make)
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from init_monitor.analysis.gradient_flow import Why
 from init_monitor.remedies import phrases
+from init_monitor.remedies.alike_weights import SENTENCE
 
 
 class Told(NamedTuple):
@@ -51,3 +52,10 @@ COPY = Told(
     "Nothing has to change if that is intended; requires_grad_(False) makes it explicit and keeps them out of the optimizer.",
 )
 """Of a part that a learning one is copied to."""
+
+ALIKE = Told(
+    "The gradient is exactly 0: their weights, or those of what reads them, began as zeros or one number throughout, one layer behind"
+    " the other, and hand each other no gradient.",
+    SENTENCE,
+)
+"""Of layers that began alike."""

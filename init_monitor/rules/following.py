@@ -10,6 +10,9 @@ from the first one. A rule names the codes that its findings may follow from (``
   few steps ago only; and
 - what it names lies on one path with at least half of the layers named now.
 
+A depth that is far off at step 0 (IM101 to IM202) stands longer: as long as the loss has not halved, the run has only begun to make up
+for it, and what goes wrong on the same path on the way comes of it.
+
 A rule whose findings say that no answer depends on the input (``whatever_the_loss``) makes no exception for a loss that has fallen:
 there the case has to be open still. Steps that are far too large (IM603) break the network as a whole. A rule may say otherwise
 with ``comes_of(finding, cause, structure)``.
@@ -20,16 +23,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from init_monitor.analysis.consequences import reaches, too_large
-from init_monitor.analysis.learning import LONG, Learning, course_of, learning_of, only_undoes_its_start, plays
+from init_monitor.analysis.consequences import STEPS, reaches, too_large
+from init_monitor.analysis.learning import (
+    LONG,
+    Learning,
+    course_of,
+    learning_of,
+    learns_well,
+    only_undoes_its_start,
+    plays,
+)
 from init_monitor.analysis.paths import INPUT_SCALE
 from init_monitor.records import Severity
+from init_monitor.remedies.made_by_training import FINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from init_monitor.records import Finding, History, Structure
     from init_monitor.rules.rule import Rule
+
+
+OVER_DEPTH = ("IM101", "IM102", "IM201", "IM202")
+"""Codes of a signal and a gradient that grow or fade over depth."""
 
 
 def follows(rule: Rule) -> tuple[str, ...]:
@@ -73,7 +89,7 @@ def cause_of(
     undone = course.came_back or only_undoes_its_start(history)
     learns = learning is Learning.LEARNS and not undone
     if learns and not getattr(rule, "whatever_the_loss", False):
-        return None
+        return None if finding.code == STEPS else _start_of(finding, known, history, comes_of)
     # A loss that has not fallen is as level as one whose noise is small enough to say so.
     lasting = learning is not Learning.UNKNOWN or (course.last >= course.first and not plays(history.records))
     for one in known:
@@ -85,10 +101,24 @@ def cause_of(
     return None
 
 
+def _start_of(
+    finding: Finding,
+    known: Sequence[Finding],
+    history: History,
+    comes_of: Callable[[Finding, Finding, Structure], bool],
+) -> Finding | None:
+    """Return the depth that was far off at step 0 and still stands in a run that learns; ``None`` if there is none."""
+    if learns_well(history):
+        return None
+    over_depth = (one for one in known if one.code in OVER_DEPTH and one.step == 0)
+    return next((one for one in over_depth if comes_of(finding, one, history.structure)), None)
+
+
 def as_consequence(finding: Finding, cause: Finding) -> Finding:
     """Return a finding as information about what followed from another one."""
     return replace(
         finding,
         severity=Severity.INFO,
         message=f"{finding.message} This came with {cause.code} of step {cause.step}, which is to be mended first.",
+        remedy=finding.remedy.replace(FINE, ""),
     )

@@ -1,4 +1,4 @@
-"""IM302: rectifiers that act linearly, because each of their units saw one sign only."""
+"""IM302: rectifiers that act linearly, because each of their units saw one sign only, or because their slope is 1 on either side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.consequences import SIGNAL
-from init_monitor.analysis.rectifiers import LEAST_SAMPLES, detectable_rate, ends_network, rectifiers, weights_before
+from init_monitor.analysis.rectifiers import (
+    LEAST_SAMPLES,
+    detectable_rate,
+    ends_network,
+    is_straight,
+    rectifiers,
+    weights_before,
+)
 from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import made_by_training, phrases, snippets
@@ -20,8 +27,16 @@ if TYPE_CHECKING:
     from init_monitor.analysis.rectifiers import RectifierUnits
     from init_monitor.records import History, Layer, Structure
 
+_SLOPE = (
+    "Give these activations another slope below zero: nn.LeakyReLU(0.01, inplace=True). The first argument of LeakyReLU is that slope,"
+    " where that of ReLU is inplace, and True counts as 1."
+)
+
 FADED = frozenset({"IM102", "IM702"})
 """Codes of findings about a signal that hardly arrives."""
+
+UNFIT = "IM502"
+"""The code of initial weights that are far off."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,8 @@ class LinearRegime:
     """IM302: units whose pre-activation had the same sign for every sample, so that the activation is linear for them.
 
     Both kinds count: units that are off (dead) and units that are always on. Where dead-relu (IM301) names a layer, at least as
-    severely, this rule leaves it to that one. A clamp at zero of a network output that is always positive is not counted.
+    severely, this rule leaves it to that one. A clamp at zero of a network output that is always positive is not counted. A leaky
+    rectifier whose slope below zero is 1 gives back whatever it receives: that is a warning at once.
 
     **Why.** For such a unit the activation does nothing, and a stack of such layers is one linear map.
 
@@ -47,7 +63,7 @@ class LinearRegime:
 
     code: ClassVar[str] = "IM302"
     name: ClassVar[str] = "linear-regime"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM503", "IM604", "IM701", "IM702")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM301", "IM502", "IM503", "IM604", "IM701", "IM702")
     follows: ClassVar[tuple[str, ...]] = SIGNAL
     source: ClassVar[str] = "Shao et al. 2020, 'Is normalization indispensable for training deep neural networks?', A.2"
 
@@ -56,7 +72,9 @@ class LinearRegime:
     least_samples: int = LEAST_SAMPLES
 
     def judge(self, history: History) -> Iterator[Finding]:
-        """Return at most one warning and one piece of information."""
+        """Return at most two warnings and one piece of information."""
+        if straight := [layer for layer in history.structure.layers if is_straight(layer, history.structure)]:
+            yield self._straight(straight, history)
         if all_the_same(history.last, history.structure):
             return
         seen = [
@@ -75,9 +93,14 @@ class LinearRegime:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.
 
-        Behind weights that let the signal fade, biases are all that is left, and a bias has one sign.
+        Behind weights that let the signal fade, or are far too small for that not to come (IM502), biases are all that is left, and
+        a bias has one sign.
         """
-        if other.code in FADED:
+        if "slope" in finding.evidence:
+            return frozenset()  # nothing that a signal does makes a slope
+        gain = "gain_from_weights"
+        small = other.code == UNFIT and other.evidence.get(gain, 1.0) < other.expected.get(gain, 0.0)
+        if other.code in FADED or small:
             return frozenset(finding.layers) & paths.behind(other.layers, structure)
         return paths.explained(finding, other, structure)
 
@@ -85,6 +108,24 @@ class LinearRegime:
         """Say whether most units of a rectifier saw both signs at the first record, in however few samples."""
         first = rectifiers(history.records[0], history.structure, flat_below=False, least_samples=1)
         return any(units.layer.name == layer.name and units.one_sided < self.info for units in first)
+
+    def _straight(self, layers: Sequence[Layer], history: History) -> Finding:
+        names = [layer.shown for layer in layers]
+        return Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=tuple(layer.name for layer in layers),
+            step=history.last.step,
+            message=(
+                f"The slope of {phrases.names(names)} is 1 below zero as it is above: what comes in goes out as it is, and the layers before"
+                " and after are one linear map."
+            ),
+            evidence={"slope": Figure(1.0, "below zero")},
+            expected={"slope": Figure(0.01, "by default")},
+            remedy=_SLOPE,
+            source="PyTorch documentation, torch.nn.LeakyReLU: its first argument is negative_slope",
+        )
 
     def _finding(self, severity: Severity, found: Sequence[RectifierUnits], history: History) -> Finding:
         worst = max(found, key=lambda units: units.one_sided)

@@ -28,7 +28,8 @@ class LossDivergence:
 
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
     told. A loss that had fallen and is that of guessing again, or is back at its start where no gradient is left, is a warning, and so
-    is one that jumps far up and far below 0 over and over, or falls below 0 faster and faster. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
+    is one that jumps far up and far below 0 over and over, falls below 0 faster and faster, or is one
+    and the same number at every step while its gradient moves the network. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
     after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
     **Why.** From there on nothing is learned; NaN in a weight never goes away.
@@ -55,6 +56,8 @@ class LossDivergence:
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
         slope_left: part of the first record's gradient at or below which a loss that is back at its start cannot come down again: a
             network that has only forgotten begins anew, with a gradient of the size it began with.
+        promised: part of a loss by which, to first order, a step may change it, from which one that is the same number at every step
+            is no error of what the network gives: two hundred times what float32 tells apart of a mean.
     """
 
     code: ClassVar[str] = "IM802"
@@ -74,6 +77,7 @@ class LossDivergence:
     worse: float = 1.1
     worse_steps: int = 90
     slope_left: float = 0.03
+    promised: float = 1e-4
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -85,6 +89,7 @@ class LossDivergence:
             or self._bottomless(history)
             or odd_losses.falling_faster(self, history)
             or odd_losses.jumping(self, history)
+            or odd_losses.unmoved(self, history)
         )
         if found is not None:
             yield found

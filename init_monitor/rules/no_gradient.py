@@ -19,8 +19,9 @@ from init_monitor.analysis.optimizers import optimizer_code
 from init_monitor.analysis.resting import fed_by_zeros, without_gradient
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import not_learning, phrases, snippets
-from init_monitor.remedies.without_gradient import COPY, TOLD
+from init_monitor.remedies import affected_layers, not_learning, phrases, snippets
+from init_monitor.remedies.alike_weights import all_alike
+from init_monitor.remedies.without_gradient import ALIKE, COPY, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +49,8 @@ class NoGradient:
     The finding says why: no optimizer holds them (a warning at once), no module registers them (a list, a dict or a plain attribute
     holds them), their optimizer never steps, the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
-    those that got a gradient in some step, layers that receive nothing but zeros, and biases of exactly zero gradient next to a
+    those that got a gradient in some step, layers that receive nothing but zeros (a
+    bias that learns beside a weight of zero gradient says so), and biases of exactly zero gradient next to a
     weight that learns (outputs that are only compared with each other). A gradient of exactly zero is left to IM202
     where that finding says that the gradient stops, and before a rectifier that IM301 calls critical.
 
@@ -192,6 +194,10 @@ class NoGradient:
         elif (why is Why.LOOSE and share < self.most) or (why in _NEVER_RAN and share < self.small):
             severity = Severity.INFO
         told = COPY if severity is Severity.INFO and why is Why.DETACHED else TOLD[why]
+        owners = owners_of(names, history.structure)
+        alike = affected_layers.alike_from_the_start(owners, history) if why is Why.CUT else []
+        if alike:
+            told = ALIKE
         verb = "has" if len(names) == 1 else "have"
         message = (
             f"{phrases.names(names)} {verb} had no gradient in any of {records} sampled steps, while other parameters"
@@ -205,7 +211,7 @@ class NoGradient:
             self._finding(severity, names, history, message),
             evidence=measured | ({"weight_gradient_norm": Figure(0.0)} if why is Why.CUT else {}),
             expected={"records": Figure(0, "sampled steps without a gradient")},
-            remedy=told.remedy,
+            remedy=all_alike(alike, history) if alike else told.remedy,
         )
 
     def _finding(self, severity: Severity, parameters: Sequence[str], history: History, message: str) -> Finding:

@@ -15,15 +15,17 @@ from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.learning import Learning, guessing_loss, learning_of, starts_far_above
 from init_monitor.analysis.optimizers import epsilon_of
 from init_monitor.analysis.residual_streams import Growth, Measured, Stream, streams
+from init_monitor.analysis.stream_factors import growing_by
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import phrases, small_branches, snippets
+from init_monitor.remedies import affected_layers, made_by_training, phrases, small_branches, snippets, stream_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.drowned_streams import Drowned
-    from init_monitor.records import History, Structure
+    from init_monitor.analysis.stream_factors import StreamFactor
+    from init_monitor.records import History
 
 
 class _GrowingStream(NamedTuple):
@@ -34,6 +36,7 @@ class _GrowingStream(NamedTuple):
     forward: Growth
     backward: Growth
     blamed: tuple[int, ...]
+    factor: StreamFactor | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class ResidualGrowth:
     **Example.** 20 blocks ``x + second(relu(first(x)))`` with ``kaiming_normal_`` weights: 2× per block, a million in all.
 
     **Remedy.** Start the last layer of every branch at zero (the finding's code names them), normalise inside the branches,
-    multiply each sum by 1/√2, or weigh block k of L with α = √((k−1+L)/(k+L)) and β = 1/√(k+L) (RescaleNet).
+    multiply each sum by 1/√2, or weigh block k of L with α = √((k−1+L)/(k+L)) and β = 1/√(k+L) (RescaleNet). A number above 1 by
+    which the forward multiplies each sum, skip or branch has to go: no weights make up for it.
 
     Attributes:
         warning_change: variance factor over a stream from which exponential growth is a warning: the rms has grown 100-fold.
@@ -71,7 +75,7 @@ class ResidualGrowth:
             enters it, whatever the depth: the rms is five times that.
         large_layer: factor over the healthy gain from which the weights of a layer in it are far too large; as in IM502.
         least_blocks: streams of fewer measured additions are not judged: they cannot tell growth that goes on from growth
-            that slows down, and end at 2^3.
+            that slows down, and end at 2^3. A factor in the forward that makes most of it is seen in one block.
         peak: how many times the rms the largest elements are, which overflow first: one in 16,000 of a Gaussian lies
             beyond four standard deviations, and an activation has more elements than that.
     """
@@ -109,15 +113,26 @@ class ResidualGrowth:
         if not any(one.severity > Severity.INFO for one in growing) and (drowned := self._drowned(history)):
             yield self._drowned_finding(drowned, history)
             return
+        made = bool(growing) and self._made_by_training(growing, history)
         for severity in sorted({one.severity for one in growing}, reverse=True):
-            yield self._finding([one for one in growing if one.severity is severity], measured, history)
+            found = self._finding([one for one in growing if one.severity is severity], measured, history)
+            yield _as_made(found, history) if made else found
 
     def _growing(self, measured: Measured, history: History) -> list[_GrowingStream]:
         return [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
 
+    def _made_by_training(self, growing: Sequence[_GrowingStream], history: History) -> bool:
+        """Say whether none of the streams grew so at step 0, where most of each one's growth has come since."""
+        first = history.records[0]
+        if not first.step == 0 < history.last.step:
+            return False
+        began = ((one, Measured(first).forward(one.stream).steady_total) for one in growing)
+        return all(total > 0 and 2 * math.log(total) < math.log(one.forward.steady_total) for one, total in began)
+
     def _look(self, stream: Stream, measured: Measured, history: History) -> _GrowingStream | None:
         forward, backward = measured.forward(stream), measured.backward(stream)
-        if forward.measured_blocks < self.least_blocks:
+        factor = growing_by(stream, measured, forward.total) if forward.total > 1 else None
+        if forward.measured_blocks < (1 if factor else self.least_blocks):
             return None
         normalising = residual_branches.normalising(history.structure)
         inside = sum(residual.name in normalising for residual in stream.residuals)
@@ -126,7 +141,9 @@ class ResidualGrowth:
             return None
         growth = measured.column(Quantity.RESIDUAL_GROWTH, stream)
         blamed = tuple(i for i, value in enumerate(growth) if value >= self.lasting_growth)
-        return _GrowingStream(stream, severity, forward, backward, blamed or tuple(range(stream.blocks)))
+        if factor is not None:
+            blamed = tuple(i for i, one in enumerate(stream.residuals) if one in factor.residuals)
+        return _GrowingStream(stream, severity, forward, backward, blamed or tuple(range(stream.blocks)), factor)
 
     def _severity(
         self, stream: Stream, forward: Growth, backward: Growth, history: History, *, normalised: bool
@@ -172,7 +189,7 @@ class ResidualGrowth:
             message=message,
             evidence=evidence,
             expected=expected,
-            remedy=_remedy(growing, history.structure, self.lasting_growth),
+            remedy=_remedy(growing, history, self.lasting_growth),
             source=self.source,
         )
 
@@ -211,7 +228,7 @@ class ResidualGrowth:
             },
             remedy=snippets.advice(
                 "Initialise the weights inside these branches for what follows them, before training; a branch may start at zero.",
-                snippets.initialise(layers, among=history.structure),
+                snippets.initialise(affected_layers.off_too(layers, history, direction=1), among=history.structure),
             ),
             source=self.source,
         )
@@ -226,6 +243,8 @@ class ResidualGrowth:
             f"Each residual addition {which} multiplies the variance by {phrases.number(forward.per_block)}:"
             f" over {phrases.count(stream.blocks, 'block')} it {phrases.change(forward.total)}."
         )
+        if growing.factor is not None:
+            return " ".join([lead, stream_factors.told(growing.factor), *self._limit(growing)])
         parts = [lead]
         ratio = measured.median(Quantity.RESIDUAL_VARIANCE_RATIO, stream)
         if math.isfinite(ratio):
@@ -255,6 +274,12 @@ class ResidualGrowth:
         return []
 
 
+def _as_made(finding: Finding, history: History) -> Finding:
+    """Return a finding with the cause and the remedy of what training made: the branches were fine as they began."""
+    message = f"{finding.message} {made_by_training.told(history, direction=1, weights=False)}"
+    return replace(finding, message=message, remedy=made_by_training.remedy(history, direction=1))
+
+
 def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Figure], dict[str, Figure]]:
     stream, forward, backward = growing.stream, growing.forward, growing.backward
     after = f"after {phrases.count(stream.blocks, 'block')}"
@@ -280,7 +305,11 @@ def _numbers(growing: _GrowingStream, measured: Measured) -> tuple[dict[str, Fig
     return evidence, {name: figure for name, figure in expected.items() if name in evidence}
 
 
-def _remedy(growing: Sequence[_GrowingStream], structure: Structure, lasting_growth: float) -> str:
+def _remedy(growing: Sequence[_GrowingStream], history: History, lasting_growth: float) -> str:
+    factors = [one.factor for one in growing if one.factor is not None]
+    if factors:  # what the others need is told when it is gone
+        return stream_factors.remedy(max(factors, key=lambda one: one.factor))
+    structure = history.structure
     blocks = max(v.stream.blocks for v in growing)
     sentence = (
         "Start the branches at zero, normalise inside them, multiply each sum by 1/sqrt(2), or weigh block k as"
@@ -292,5 +321,10 @@ def _remedy(growing: Sequence[_GrowingStream], structure: Structure, lasting_gro
             f" The code is for the {named} of {every} branches whose addition multiplies the variance by"
             f" {phrases.number(lasting_growth)} or more; the others add less."
         )
+    blamed = [v.stream.residuals[i] for v in growing for i in v.blamed]
+    inside = {name for residual in blamed for name in residual.layers}
+    also = [x for x in affected_layers.off_too([], history, direction=1) if x.name not in inside]
+    if also:
+        sentence += f" The weights of {phrases.names(list(dict.fromkeys(x.name for x in also)))} are too large as well."
     code = [small_branches.start_small([v.stream.residuals[i] for i in v.blamed], structure) for v in growing]
-    return snippets.advice(sentence, snippets.together(*code))
+    return snippets.advice(sentence, snippets.together(*code, snippets.initialise(also, among=structure)))

@@ -19,16 +19,19 @@ from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
 from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
 from init_monitor.analysis.segments import log_of
+from init_monitor.analysis.stream_factors import fading_by
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
     between_layers,
+    drowned_entry,
     emptied,
     made_alike as making_alike,
     made_by_training,
     phrases,
     snippets,
+    stream_factors,
 )
 from init_monitor.remedies.computed_weights import is_computed
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
     from init_monitor.analysis.between_layers import Passage
     from init_monitor.analysis.lost_samples import Loss
-    from init_monitor.records import History, Layer, StepRecord, Structure
+    from init_monitor.records import History, Layer, Residual, StepRecord, Structure
 
 
 VANISHING, GROWTH, DIVERGED, STEPS = "IM102", "IM401", "IM802", "IM603"
@@ -51,7 +54,7 @@ class SampleCollapse:
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
-    samples and what it gives does not at all, an operation between the two is named, and no weight. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    samples and what it gives does not at all, an operation between the two is named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -136,7 +139,7 @@ class SampleCollapse:
         if self._is_one_sample(history):
             yield self._one_sample(history)
             return
-        alike = self._made_alike(history)
+        alike = self._made_alike(history) or drowned_entry.found(self, history)
         if alike is not None:
             yield alike
             return
@@ -273,6 +276,7 @@ class SampleCollapse:
             "records": Figure(count, "sampled steps in a row"),
         }
         lost = now.layers[start:]
+        places: Sequence[Layer | Residual] = ()
         message = (
             f"All samples look the same to {phrases.names([layer.name for layer in lost])}: what differs between them is"
             f" {phrases.number(now.arriving * now.entering)} of the variance there, and"
@@ -282,6 +286,10 @@ class SampleCollapse:
             evidence["at_first"] = Figure(began.arriving * began.entering, f"at step {history.records[0].step}")
             message += f" At step {history.records[0].step} they did differ: training caused this."
             remedy = made_by_training.remedy(history, direction=-1)
+        elif factor := fading_by([x.name for x in now.layers], max(now.arriving, self.gone), history.structure):
+            places = factor.residuals
+            message += f" {stream_factors.told(factor)}"
+            remedy = stream_factors.remedy(factor)
         elif between := self._between(now, history.records[0]):
             blamed = [passage.layer for passage in between.values()]
             message += f" {between_layers.told(between)}"
@@ -305,7 +313,7 @@ class SampleCollapse:
             rule=self.name,
             code=self.code,
             severity=severity,
-            layers=tuple(layer.name for layer in blamed or lost),
+            layers=tuple(one.name for one in places or blamed or lost),
             step=history.last.step,
             message=message,
             evidence=evidence,

@@ -13,8 +13,8 @@ from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import outsized_loss, phrases
-from init_monitor.remedies.saturated import Saturated, message, remedy
+from init_monitor.remedies import bounded_outputs, outsized_loss, phrases
+from init_monitor.remedies.saturated import Saturated, message, remedy, remedy_of_driven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +65,8 @@ class Saturation:
         late_records: sampled steps in a row that must show it: one may be an odd batch.
         bound_share: share of an *output's* elements at its bound from which targets lie beyond it, if the loss is far too large for
             targets within and has not fallen.
+        error_left: part of the first squared error from which an output that went to its bound is pulled beyond it. Elements whose
+            targets lie within have no error at the bound; of the others, at most 15 %, an error as at the start is 15 % of it.
         nothing_passes: part of the gradient's mean square below which late saturation is critical: an update of a hundredth.
     """
 
@@ -85,6 +87,7 @@ class Saturation:
     late_reach: float = 3.5
     late_records: int = 3
     bound_share: float = 0.8
+    error_left: float = 0.25
     nothing_passes: float = 1e-4
 
     def judge(self, history: History) -> Iterator[Finding]:
@@ -101,10 +104,15 @@ class Saturation:
             late = severity is None and not is_distribution(layer)
             if late:
                 severity = self._late(layer, recent)
-                if ends and not (severity is Severity.CRITICAL and self._is_stuck(layer, first, history)):
-                    severity = None
+                if ends and severity is not None:
+                    if self._is_pulled_on(layer, first, recent):
+                        yield bounded_outputs.pulled_on(self, layer, (first, last), history)
+                        continue
+                    severity = (
+                        severity if severity is Severity.CRITICAL and self._is_stuck(layer, first, history) else None
+                    )
             if severity is None and ends and self._is_out_of_reach(layer, recent, history):
-                yield self._bound(layer, last, history)
+                yield bounded_outputs.out_of_reach(self, layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
         if early:
@@ -140,10 +148,7 @@ class Saturation:
                     "saturated_fraction": Figure(bounds.warning, "of the elements, or less"),
                     "input_rms": Figure(first.received * bounds.knee / first.rms, "or less"),
                 },
-                remedy=(
-                    f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"
-                    " smaller start, or put a LayerNorm between them."
-                ),
+                remedy=remedy_of_driven(first, history),
                 source=self.source,
             )
 
@@ -192,30 +197,6 @@ class Saturation:
         course = course_of(history.losses)
         return course.known >= LONG and course.fall < CLEAR
 
-    def _bound(self, layer: Layer, reading: Reading, history: History) -> Finding:
-        loss, share = outsized_loss.first_loss(history), reading.share(layer)
-        return Finding(
-            rule=self.name,
-            code=self.code,
-            severity=Severity.WARNING,
-            layers=(layer.name,),
-            step=history.last.step,
-            message=(
-                f"{phrases.percent(share)} of the outputs of {layer.name} ({layer.kind}), the end of the network, are at its bound,"
-                f" and the loss, {phrases.number(loss)} at first, does not fall: the targets lie beyond what it can give."
-            ),
-            evidence={
-                "saturated_fraction": Figure(share, "of the elements"),
-                "loss": Figure(loss, "at step 0"),
-            },
-            expected={"saturated_fraction": Figure(self.bound_share, "of the elements, or less")},
-            remedy=(
-                f"Take it away: {layer.name} is on the output of the network, and the last layer can give any number. Or scale the"
-                " targets into the range that it gives."
-            ),
-            source=self.source,
-        )
-
     def _start(self, layer: Layer, readings: Sequence[Reading], *, ends: bool) -> Severity | None:
         shares = [reading.share(layer) for reading in readings]
         share = math.nan if any(map(math.isnan, shares)) else min(shares)
@@ -247,6 +228,14 @@ class Saturation:
         """
         course = course_of(history.losses)
         return first.share(layer) < self.late_share and course.last >= course.start
+
+    def _is_pulled_on(self, layer: Layer, first: Reading, recent: Sequence[Reading]) -> bool:
+        """Say whether an output has come to its bound since the first record, with much of a squared error left, and stays there.
+
+        The error at an output that may be as its targets are goes to 0 there.
+        """
+        left = all(reading.error_left(layer, first) >= self.error_left for reading in recent)
+        return left and first.record.step == 0 and first.share(layer) < self.late_share
 
     def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
         worst = max(found, key=lambda place: (place.severity.rank, place.share))

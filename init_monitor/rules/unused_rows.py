@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import numpy as np
+
 from init_monitor.analysis.medians import median
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class UnusedRows:
     """IM704: an embedding that every lookup takes the same row of; or most of whose rows no index reaches.
 
-    One row alone is a warning: the table then says nothing about a sample. Rows that are not reached are information, and only once
+    One row alone, or one beside the padding, is a warning: the table then says nothing about a sample. Rows that are not reached are information, and only once
     no new one has come for as long as it took to reach the others: a rare token that has not come yet is no fault. Positions and types of tokens, which
     are looked up in order, do not count. So is a padding index that stands between other tokens, as no padding does: its row gets no gradient.
 
@@ -78,8 +80,11 @@ class UnusedRows:
             for quantity in (Quantity.WEIGHT_ROWS_IN_ORDER, Quantity.WEIGHT_PADDING_ALONE)
         )
         # A single lookup is not in order with anything.
-        if table.first == table.last and table.rows >= self.least_rows and ordered >= 1:
-            yield self._only(layer, table, history)
+        one = table.first == table.last and ordered >= 1
+        # The share of the padding that stands alone is known where there is padding: of two rows it is one.
+        beside = table.used == _ONE_AND_PADDING and alone < self.alone and ordered >= self.in_order
+        if table.rows >= self.least_rows and (one or beside):
+            yield self._only(layer, table, history, padded=beside)
         elif table.share <= self.share and ordered < self.in_order and self._is_closed(layer.weight, history):
             yield self._unreached(layer, table, history)
         if alone >= self.alone:
@@ -93,20 +98,28 @@ class UnusedRows:
         )
         return half >= self.quiet and began < then == now
 
-    def _only(self, layer: Layer, table: _Table, history: History) -> Finding:
+    def _only(self, layer: Layer, table: _Table, history: History, *, padded: bool) -> Finding:
+        message = (
+            f"Every lookup in {layer.name} was row {table.first:,.0f} of {table.rows:,.0f}: it gives the same for every sample, and no"
+            " other row is trained."
+        )
+        if padded:
+            message = (
+                f"Every lookup in {layer.name} but those of the padding was one and the same row: of {table.rows:,.0f} rows only"
+                f" {table.first:,.0f} and {table.last:,.0f} came. It tells nothing of a sample but its length."
+            )
         return self._finding(
             layer,
             Severity.WARNING,
-            f"Every lookup in {layer.name} was row {table.first:,.0f} of {table.rows:,.0f}: it gives the same for every sample, and no"
-            " other row is trained.",
-            {"rows_looked_up": Figure(1, "rows"), "rows": Figure(table.rows, "rows")},
-            "Look at the indices: numbers between 0 and 1 that are cast to integers are all 0, tokens that a vocabulary does not"
-            f" know are all one. {_LOOK}",
+            message,
+            {"rows_looked_up": Figure(2 if padded else 1, "rows"), "rows": Figure(table.rows, "rows")},
+            "Look at the indices that the data holds: numbers between 0 and 1 that are cast to integers are all 0, tokens that a vocabulary"
+            f" does not know (capitals, another tokenizer) are all one. {_LOOK}",
             history,
         )
 
     def _unreached(self, layer: Layer, table: _Table, history: History) -> Finding:
-        used, quiet = round(table.share * table.rows), len(history.records) - len(history.records) // 2
+        used, quiet = int(table.used), len(history.records) - len(history.records) // 2
         tied = [x.name for x in history.structure.layers if x.weight == layer.weight and x.module != layer.module]
         keep = "They keep their initial values, but for weight decay."
         if tied:
@@ -164,10 +177,18 @@ class _Table(NamedTuple):
     first: float
     last: float
 
+    @property
+    def used(self) -> float:
+        """How many rows were looked up; NaN like the share."""
+        return float(np.rint(self.share * self.rows))
+
     @classmethod
     def of(cls, record: StepRecord, weight: str) -> _Table:
         return cls(*(record.parameter_table.at(weight, quantity) for quantity in _READ))
 
+
+_ONE_AND_PADDING = 2
+"""How many rows come where all tokens are one, and the rest is padding."""
 
 _READ = (
     Quantity.WEIGHT_ROWS_USED,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import slowness
-from init_monitor.analysis.consequences import MOST, SIGNAL, too_large
+from init_monitor.analysis.consequences import MOST, SIGNAL, places_of, too_large
 from init_monitor.analysis.dtypes import format_of
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.medians import median
@@ -129,7 +129,7 @@ class UpdateRatio:
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the whole network (``""``) where another finding explains the size of its steps."""
-        return frozenset({""}) if self.comes_of(finding, other, structure) else frozenset()
+        return frozenset(finding.layers or ("",)) if self.comes_of(finding, other, structure) else frozenset()
 
     def comes_of(self, finding: Finding, cause: Finding, structure: Structure) -> bool:
         """Say whether the size of the steps follows from the signal: it explodes, or fades in the weights that the median is of.
@@ -142,10 +142,11 @@ class UpdateRatio:
             return cause.step < finding.evidence[unfit_steps.AT_STEP]
         if "shrinking" in finding.evidence:
             return cause.code in FADING
-        if FAINT in finding.evidence:
+        small = finding.evidence.get("update_ratio", math.inf) < finding.expected.get("update_ratio", 0.0)
+        if FAINT in finding.evidence or (small and cause.severity is Severity.CRITICAL):
             weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
-            named = sum(name in cause.layers for name in weights)
-            return cause.code in FADING and named >= MOST * len(weights)
+            named = places_of(cause, structure).intersection(weights)
+            return cause.code in FADING and len(named) >= MOST * len(weights)
         return cause.code in EXPLODING and too_large(finding)
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:
@@ -188,7 +189,7 @@ class UpdateRatio:
         if now is None or now.high >= bar:
             return None
         paces = paces_of((r for r in history.records if r.stepped), judged, history.structure)
-        stretch = _shortest(paces, self.least_records, self.least_steps)
+        stretch = slowness.shortest(paces, self.least_records, self.least_steps)
         enough = sum(pace.high >= bar for pace in paces)
         if not stretch or enough >= self.often or max(pace.high for pace in stretch) >= bar:
             return None  # what was large enough before was so at a rate or a gradient that is no longer needed
@@ -217,6 +218,11 @@ class UpdateRatio:
         short = slowness.short_of_its_rate(history, judged)
         if short > 0:
             message += f" That is {phrases.part(short)} what the rate gives: {unfit_steps.swallowed(record)}."
+        slow = slowness.slow_layers(record, history, judged, bar) if "," in record.optimizer else ()
+        if slow:
+            message += (
+                f" Of the network, {phrases.names(slow)} hardly move: look at the optimizer that has these weights."
+            )
         if faint:
             message += (
                 f" The gradient is {phrases.part(pull)} the size of the weights: no usual rate compensates for that."
@@ -233,6 +239,7 @@ class UpdateRatio:
                 }
                 | ({FAINT: Figure(pull, "of the size of the weights")} if faint else {}),
             ),
+            layers=slow,
             expected={"update_ratio": Figure(bar, "‖Δw‖/‖w‖ per step, or more")},
             remedy=unfit_steps.LOST
             if faint
@@ -334,14 +341,6 @@ class UpdateRatio:
             evidence={**measured, **rate},
             source=self.source,
         )
-
-
-def _shortest(paces: Sequence[Pace], records: int, steps: int) -> list[Pace]:
-    """Return the latest paces that are as many, and span as many steps, as asked for; none if there are not so many."""
-    for i in range(len(paces) - records, -1, -1):
-        if paces[-1].record.step - paces[i].record.step >= steps:
-            return list(paces[i:])
-    return []
 
 
 def _optimizer(record: StepRecord) -> str:

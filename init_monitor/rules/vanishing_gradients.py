@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from init_monitor.analysis import paths
-from init_monitor.analysis.backward_growth import GradientFault, change_over, gradient_change, stopped, updates_of
+from init_monitor.analysis.backward_growth import (
+    GradientFault,
+    change_over,
+    gradient_change,
+    leaves_zero,
+    stopped,
+    updates_of,
+)
 from init_monitor.analysis.consequences import SIGNAL
 from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
@@ -64,6 +71,7 @@ class VanishingGradients:
             gradient; fewer have no trend that could be told from chance.
         least_steps: optimizer steps that these must span: a branch that starts near zero (LayerScale) moves by 1e-3 of its
             size per step, and has grown after 100.
+        start: optimizer steps that weights which start at zero (modulations, a head) have to leave it, as for IM102.
     """
 
     code: ClassVar[str] = "IM202"
@@ -84,15 +92,18 @@ class VanishingGradients:
     hopeless_update: float = 1e-6
     least_records: int = 8
     least_steps: int = 100
+    start: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         signal = signal_of(history.last, history.structure)
+        started = history.last.step - history.records[0].step
         chains = segments(history.structure, through_normalisation=True)
         seen = [
             change
             for chain in chains
             if chain.depth >= self.least_layers
+            and not (started < self.start and leaves_zero(chain, history))
             and (
                 change := stopped(signal, chain, history)
                 or gradient_change(signal, chain, self.warning_change, direction=-1)

@@ -321,6 +321,23 @@ def test_a_pair_end_to_end_is_told_apart_named_placed_and_mended() -> None:
 
 
 @pytest.mark.usefixtures("quiet")
+def test_a_twin_that_its_own_start_drawn_anew_does_not_reach_is_told() -> None:
+    twin = running.Outcome(GOOD.name, (4.0, 3.0, 2.0))
+    assert [efficacy.share_of(end, twin) for end in (2.0, 3.0, 4.0)] == [1.0, 0.5, 0.0]
+    ends = efficacy.drawn_anew(GOOD)
+    assert len(set(ends)) == len(efficacy.DRAWS), "each draw is another start"
+    assert ends == efficacy.drawn_anew(GOOD)
+    missed = efficacy.Remedied("tiny/bad", "IM101", losses=(1.0,))
+    lucky, common = {"tiny/bad": (0.5, 0.6, 1.0)}, {"tiny/bad": (0.5, 0.9, 1.0)}
+    told = [page(measuring.Result((), (), ((missed, False),), 1.0, 1, anew=anew)) for anew in (lucky, common)]
+    assert (
+        "Of the 1 twins that no initialisation reached, 1 are not reached by their own healthy start either" in told[0]
+    )
+    assert "a healthy start drawn anew reaches it: no (0.50, 0.60, 1.00 of the decrease)" in told[0]
+    assert "a healthy start drawn anew reaches it: yes (0.50, 0.90, 1.00 of the decrease)" in told[1]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_a_remedy_may_give_the_trainer_an_option_and_the_training_an_optimizer() -> None:
     code = (
         "trainer = pl.Trainer(gradient_clip_val=1e-9, gradient_clip_algorithm='value')\n"

@@ -76,6 +76,16 @@ def test_the_fault_is_measured_on_the_same_start() -> None:
     assert torch.equal(first, torch.rand(1)), "outside of a repetition a seed is the case's own"
 
 
+def test_a_start_drawn_anew_has_other_weights_and_the_same_batches() -> None:
+    for case in (_case(), repeated(_case(), 1)):
+        first = case.make()
+        with seeding.drawn(1):
+            again, once_more = case.make(), case.make()
+        assert not torch.equal(first.module.get_parameter("net.weight"), again.module.get_parameter("net.weight"))
+        assert torch.equal(again.module.get_parameter("net.weight"), once_more.module.get_parameter("net.weight"))
+        assert first.loader.batch_size == again.loader.batch_size
+
+
 def test_a_batch_has_two_samples_at_least_and_no_more_than_there_are() -> None:
     assert repeated(_case(batch=2), 1).make().loader.batch_size == 2
     assert repeated(_case(samples=10), 2).make().loader.batch_size == 10

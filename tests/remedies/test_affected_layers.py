@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import pytest
 import pytorch_lightning as pl
 import torch
 from builders import history, linear, linears
 from models import Block, Classifier, add, fit, loader
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from init_monitor import InitMonitor
 from init_monitor.analysis import residual_branches
-from init_monitor.records import Residual, Structure
+from init_monitor.records import Residual, Role, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers
 
@@ -96,3 +100,75 @@ def test_a_remedied_network_of_bare_residual_blocks_does_not_explode_instead() -
     again = InitMonitor(sinks=(), strict=True)
     fit(module, loader(32, samples=512, batch=64), again, steps=3)
     assert not {"IM101", "IM102", "IM401"} & {f.code for f in again.findings if f.severity != "info"}
+
+
+def test_zeros_in_a_row_at_the_start_come_along_though_biases_moved_them_since() -> None:
+    names = ["a.weight", "b.weight", "c.weight", "lora.weight"]
+    a, b, c = linear(0, "a"), linear(1, "b", inputs=("a",)), linear(2, "c", inputs=("b",))
+    structure = Structure((a, b, c, linear(3, "lora", inputs=("input",))))
+    first = {Quantity.WEIGHT_VARIANCE: [0.0, 0.0, 0.1, 0.0], Quantity.WEIGHT_COUNT: 100.0}
+    last = {Quantity.WEIGHT_VARIANCE: [0.0, 0.1, 0.1, 0.1], Quantity.WEIGHT_COUNT: 100.0}
+    past = history(structure, first, last, parameter_names=names)
+    assert [layer.name for layer in affected_layers.constant_too([], past)] == ["a", "b"], (
+        "a zero of its own is a start"
+    )
+    assert [layer.name for layer in affected_layers.alike_from_the_start({"a"}, past)] == ["a", "b"]
+    assert affected_layers.alike_from_the_start({"c", "lora"}, past) == []
+
+
+def test_a_branch_that_is_a_hundred_times_too_small_comes_along_but_not_its_end_alone() -> None:
+    layers = (linear(0, "stem"), linear(1, "c.fc1"), linear(2, "c.fc2"), linear(3, "head"))
+    residual = Residual("c#1", "c", "identity", "stem", "c.fc2", layers=("c.fc1", "c.fc2"))
+    structure = Structure(layers, (residual,))
+    tiny = history(structure, {Quantity.EXPECTED_GAIN: [1e-4, 1e-3, 1e-4, 1.0]})
+    assert [layer.name for layer in affected_layers.off_too([], tiny, direction=-1)] == ["stem", "c.fc1", "c.fc2"]
+    gpt = history(structure, {Quantity.EXPECTED_GAIN: [1e-4, 0.05, 1e-4, 1.0]})
+    assert [layer.name for layer in affected_layers.off_too([], gpt, direction=-1)] == ["stem"]
+    large = history(structure, {Quantity.EXPECTED_GAIN: [1.0, 48.0, 48.0, 1.0]})
+    assert [layer.name for layer in affected_layers.off_too([], large, direction=1)] == ["c.fc1", "c.fc2"]
+
+
+def test_a_normalisation_of_a_branch_does_not_hide_the_scale_of_the_stream_it_reads() -> None:
+    stem = linear(0, "stem", normalised=True)
+    norm = linear(1, "c.norm", kind="LayerNorm", role=Role.NORMALISATION, inputs=("stem",))
+    branch = linear(2, "c.fc", inputs=("c.norm",))
+    residual = Residual("c#1", "c", "identity", "stem", "c.fc", layers=("c.norm", "c.fc"))
+    past = history(Structure((stem, norm, branch), (residual,)), {Quantity.EXPECTED_GAIN: [8.0, float("nan"), 1.0]})
+    assert [layer.name for layer in affected_layers.off_too([], past, direction=1)] == ["stem"]
+
+
+class Attentive(nn.Module):
+    """Two blocks of attention and a feed-forward net on a stream, letters tied at both ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters = nn.Embedding(16, 24)
+        layer = nn.TransformerEncoderLayer(24, 2, 48, 0.0, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, 7, nn.LayerNorm(24), enable_nested_tensor=False)
+        self.head = nn.Linear(24, 16, bias=False)
+        self.head.weight = self.letters.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits of the last place."""
+        return self.head(self.blocks(self.letters(x))[:, -1])  # type: ignore[no-any-return]
+
+
+def test_a_transformer_of_zeros_is_drawn_anew_as_a_whole_each_layer_as_it_should_be() -> None:
+    torch.manual_seed(0)
+    net = Attentive()
+    for parameter in net.parameters():
+        if parameter.ndim > 1:
+            nn.init.zeros_(parameter)
+    batch, classes = torch.randint(0, 16, (32, 6)), torch.randint(0, 16, (32,))
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, lr=0.01), DataLoader(TensorDataset(batch, classes), 16), monitor, steps=8)
+    told = next(finding for finding in monitor.findings if finding.remedy_code)
+    exec(told.remedy_code, {"model": Classifier(net, lr=0.01)})  # noqa: S102 - what a user would paste
+    for block in net.blocks.layers:
+        one = cast("nn.TransformerEncoderLayer", block)
+        wide, narrow = (float(x.std()) for x in (one.linear1.weight.detach(), one.linear2.weight.detach()))
+        assert wide == pytest.approx((2 / (5 * 24)) ** 0.5, rel=0.1)
+        assert narrow == pytest.approx(wide / 14**0.5, rel=0.1), "the ends of 14 additions, not the class as a whole"
+        assert float(one.self_attn.in_proj_weight.detach().std()) == pytest.approx(wide, rel=0.1)
+        assert float(one.self_attn.out_proj.weight.detach().std()) == pytest.approx(narrow, rel=0.15)
+    assert float(net.letters.weight.detach().std()) == pytest.approx((2 / (5 * 24)) ** 0.5, rel=0.15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,9 @@ from torch import nn
 
 import init_monitor
 from init_monitor import InitMonitor, Severity, Structure
+from init_monitor.analysis import turning
 from init_monitor.analysis.segments import segments
-from init_monitor.records import History
+from init_monitor.records import History, LossStretch
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, made_by_training, snippets
 from init_monitor.rules import (
@@ -116,7 +118,7 @@ def test_an_overflow_behind_weights_that_grew_names_the_updates() -> None:
     assert "1e15× as large as at step 0" in grown.message
     assert "learning rate" in grown.remedy_sentence
     same = only(NonFinite().judge(history(structure, {Quantity.WEIGHT_NORM: 1.0}, bad | {Quantity.WEIGHT_NORM: 1.0})))
-    assert "as large as" not in same.message
+    assert "as large as at step 0" not in same.message
 
 
 @pytest.mark.parametrize("layout", ["all", "but the head", "every second", "scattered"])
@@ -309,3 +311,38 @@ def test_a_momentum_that_adds_up_for_too_long_is_what_the_code_changes() -> None
     assert told
     assert "that of 0.999 adds up 1,000 steps" in told[0].remedy
     assert "momentum=0.9)" in told[0].remedy_code
+
+
+def climbing(values: Any, rates: tuple[float, float] = (0.1, 0.1)) -> int:
+    records = [record(linears(2), {}, step=step, learning_rate=rate) for step, rate in zip((0, 60), rates, strict=True)]
+    past = History(records, linears(2))
+    past.losses.add(LossStretch(np.arange(len(values)), np.asarray(values, np.float32)))
+    return turning.climbed(past)
+
+
+def test_a_loss_that_climbs_from_its_start_is_told_apart_from_one_that_is_thrown() -> None:
+    steps = np.arange(100)
+    noise = 0.02 * np.random.default_rng(0).standard_normal(100)
+    slow = 3 + noise + np.exp(0.2 * (steps - 70))
+    assert climbing(slow) == 100
+    assert climbing([*slow[:95], math.nan]) == 95
+    assert climbing(slow, rates=(0.1, 0.2)) == 0, "a schedule"
+    assert climbing(3 + noise + np.exp(0.9 * (steps - 5)).clip(max=1e9)) == 0, "at once"
+    assert climbing(slow - 0.01 * steps.clip(max=40)) == 0, "it had fallen"
+    assert climbing(3 + noise) == 0
+
+
+def test_who_is_sent_to_the_signs_is_told_of_the_rate_as_well() -> None:
+    finding = made_by_training.signs(_past(slow=True))
+    assert finding.startswith("Look at the sign of each term of the loss first")
+    assert made_by_training.signs(_past(slow=False)) == ""
+    wrong = made_by_training.remedy(_past(slow=True), direction=1)
+    assert "lower the learning rate" in wrong.partition("\n\n")[0]
+
+
+def _past(*, slow: bool) -> History:
+    values = 3 + np.exp((0.2 if slow else 2.0) * (np.arange(90.0) - (70 if slow else 4)).clip(max=20))
+    records = [record(linears(2), {}, step=step, learning_rate=0.1) for step in (0, 80)]
+    past = History(records, linears(2))
+    past.losses.add(LossStretch(np.arange(90), values.astype(np.float32)))
+    return past

@@ -18,9 +18,10 @@ from init_monitor.analysis.consequences import SIGNAL, reaches
 from init_monitor.analysis.learning import only_undoes_its_start
 from init_monitor.records import Figure, Finding, History, LossCurve, LossStretch, Severity, Structure
 from init_monitor.records.quantities import Quantity
+from init_monitor.remedies.made_by_training import FINE
 from init_monitor.rules import DEFAULT_RULES, UpdateRatio
 from init_monitor.rules.engine import Engine
-from init_monitor.rules.following import follows
+from init_monitor.rules.following import as_consequence, follows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -149,6 +150,33 @@ def test_a_cause_stands_until_the_run_has_learned_or_nothing_is_known_for_long(
     # Three quiet steps close the first case.
     made = engine(CAUSE, Says("B", {step: (WARNING, (1,))}))
     assert played(made, (0, 1, 2, 4, step), losses)[-1] == ("B", severity, step)
+
+
+SLOW = 2.3 - 0.004 * np.arange(200)
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "losses", "severity"),
+    [
+        ("IM102", 0, SLOW, INFO),
+        ("IM102", 0, LEARNS, WARNING),
+        ("IM102", 1, SLOW, WARNING),
+        ("IM301", 0, SLOW, WARNING),
+    ],
+    ids=["not halved yet", "halved", "not of the start", "not over depth"],
+)
+def test_a_depth_that_was_far_off_at_step_0_stands_until_the_loss_has_halved(
+    code: str, at: int, losses: Iterable[float], severity: Severity
+) -> None:
+    cause = Says(code, {at: (CRITICAL, (2,))}, follows=())
+    later = Says("B", {150: (WARNING, (1,))}, follows=(code,))
+    assert played(engine(cause, later), (at, 20, 40, 60, 150), losses)[-1] == ("B", severity, 150)
+
+
+def test_a_consequence_of_the_start_does_not_say_that_the_initial_weights_were_fine() -> None:
+    said = Finding("r", "IM201", WARNING, ("a",), 9, "It grows.", remedy=f"Lower the rate.{FINE}")
+    cause = Finding("r", "IM102", CRITICAL, ("a",), 0, "It fades.")
+    assert as_consequence(said, cause).remedy == "Lower the rate."
 
 
 def test_what_is_still_so_is_a_cause_however_long_ago_it_was_told() -> None:

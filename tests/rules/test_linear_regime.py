@@ -9,7 +9,8 @@ from builders import history, linear, measure, only, rectifier
 from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
-from init_monitor.records import Severity, Structure
+from init_monitor import check
+from init_monitor.records import Figure, Finding, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import DeadReLU, LinearRegime
 from init_monitor.rules.engine import Engine
@@ -101,3 +102,47 @@ def test_the_calls_of_one_layer_are_judged_together_and_those_of_a_bare_rectifie
     assert float(together.evidence["linear_fraction"]) == pytest.approx(0.6)
     apart = straight(history(called("one", "two"), columns))
     assert [finding.severity for finding in apart] == [WARNING, INFO]
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_leaky_rectifier_of_slope_one_is_told_at_once_and_others_are_not(*, norm: bool) -> None:
+    def network(*slopes: float) -> nn.Sequential:
+        torch.manual_seed(0)
+        parts: list[nn.Module] = []
+        for slope in slopes:
+            parts += [nn.Conv1d(4, 4, 3, padding=1), *([nn.BatchNorm1d(4)] if norm else []), nn.LeakyReLU(slope)]
+        return nn.Sequential(*parts, nn.Flatten(), nn.Linear(64, 3))
+
+    batch = torch.randn(32, 4, 16)
+    found = [one for one in check(network(0.1, 1.0), batch).findings if one.code == "IM302"]
+    finding = only(found)
+    assert (finding.severity, finding.layers) == (Severity.WARNING, ("5",) if norm else ("3",))
+    assert "one linear map" in finding.message
+    assert "inplace" in finding.remedy
+    assert not [one for one in check(network(0.1, 0.999), batch).findings if one.code == "IM302"]
+
+
+def test_a_slope_of_one_is_told_beside_a_signal_that_fades() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(part for _ in range(12) for part in (nn.Linear(16, 16), nn.LeakyReLU(1))), nn.Linear(16, 2))
+    codes = {one.code for one in check(net, torch.randn(64, 16)).findings if one.severity > Severity.INFO}
+    assert {"IM302", "IM202"} <= codes
+
+
+@pytest.mark.parametrize(("gain", "left"), [(0.001, True), (50.0, False)], ids=["far too small", "far too large"])
+def test_units_that_see_one_sign_behind_weights_that_are_far_too_small_are_left_to_these(
+    gain: float, *, left: bool
+) -> None:
+    finding = only(straight(units(0.3, 0.7, structure=HIDDEN)))
+    unit = "fan_in · Var(W)"
+    unfit = Finding(
+        "init-mismatch",
+        "IM502",
+        CRITICAL,
+        ("net.0",),
+        0,
+        "",
+        {"gain_from_weights": Figure(gain, unit)},
+        {"gain_from_weights": Figure(2.0, unit)},
+    )
+    assert LinearRegime().leaves(finding, unfit, HIDDEN) == (frozenset(finding.layers) if left else frozenset())

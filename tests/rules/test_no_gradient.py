@@ -195,6 +195,25 @@ def test_what_receives_nothing_but_zeros_has_no_gradient_of_its_own() -> None:
     assert judge(*[[1.0, 0.0, 1.0, 1.0]] * 8, input_mean_square=[1.0, 0.0, 1.0, 1.0]) == []
 
 
+@pytest.mark.parametrize("made", ["norm", "linear"])
+def test_a_layer_whose_bias_learns_and_whose_weight_gets_zeros_receives_nothing(made: str) -> None:
+    """The queries of a decoder begin as zeros; what stands before its first attention is then there for later blocks alone."""
+    torch.manual_seed(0)
+    first = nn.LayerNorm(8) if made == "norm" else nn.Linear(8, 8)
+    model = nn.ModuleDict({"first": first, "memory": nn.Linear(4, 8), "head": nn.Linear(8, 1)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, sinks=(), rules=(NoGradient(),)) as monitor:
+        for _ in range(16):
+            x = torch.randn(32, 4)
+            with monitor.step() as step:
+                made_of = model["first"](torch.zeros(32, 8)) + model["memory"](x)
+                step.loss = loss = (model["head"](torch.tanh(made_of)) - x[:, :1]).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    assert monitor.findings == []
+
+
 def test_a_module_that_never_ran_matters_by_its_size() -> None:
     names = [*(f"net.{i}.weight" for i in range(4)), "spare.weight"]
     for count, severity in ((1.0, INFO), (100.0, WARNING)):

@@ -106,6 +106,29 @@ def weighted(sign: float) -> Callable[[Program, Tensor, Tensor], Tensor]:
     return loss
 
 
+def entropy(wanted: float) -> Callable[[Program, Tensor, Tensor], Tensor]:
+    """A choice among six by their worth, and a learned weight of its entropy, which is to become ``wanted``."""
+
+    def loss(program: Program, x: Tensor, _: Tensor) -> Tensor:
+        log_p = F.log_softmax(program.forward(x), dim=1)
+        entropies = -(log_p.exp() * log_p).sum(1)
+        weight = program.s.exp()
+        wins = (log_p.exp() * x[:, :6]).sum(1)
+        return (weight * (entropies.detach() - wanted) - weight.detach() * entropies - wins).mean()
+
+    return loss
+
+
+def test_an_entropy_that_cannot_be_reached_makes_its_weight_grow_without_end_and_one_that_can_does_not() -> None:
+    choice = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 6))
+    found = said(Program(choice, entropy(2.5), "Adam", (3e-3, 3e-2)), 320)  # ln 6 is 1.79
+    finding = only([one for one in found if one.code == "IM802"])
+    assert "faster and faster" in finding.message
+    assert "cannot be reached" in finding.remedy
+    choice = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 6))
+    assert said(Program(choice, entropy(0.8), "Adam", (3e-3, 3e-2)), 320) == []
+
+
 def test_a_weight_that_is_minimised_along_with_its_term_makes_the_loss_fall_ever_faster() -> None:
     found = said(Program(net(nn.SiLU), weighted(-1.0), "Adam", (3e-3, 2e-2)), 320)
     finding = only([one for one in found if one.code == "IM802"])
@@ -133,6 +156,47 @@ def test_what_is_thrown_to_where_no_slope_is_left_is_told_with_the_step() -> Non
     assert "since step 151 it is back" in finding.message
     assert "no slope to come back by" in finding.message
     assert float(finding.evidence["gradient_left"]) <= 0.03
+
+
+# --- the same number at every step -------------------------------------------------------------------------------
+
+
+def preferred(reference: Callable[[Program, Tensor], Tensor]) -> Callable[[Program, Tensor, Tensor], Tensor]:
+    """How far the first half of a batch is preferred to the second, more than a reference prefers it."""
+
+    def loss(program: Program, x: Tensor, _: Tensor) -> Tensor:
+        with torch.no_grad():
+            before = reference(program, x).squeeze(1)
+        gained = program.forward(x).squeeze(1) - before
+        return -F.logsigmoid(2 * (gained[:16] - gained[16:])).mean()
+
+    return loss
+
+
+def test_a_network_compared_with_itself_is_told_and_one_with_a_copy_of_itself_is_not() -> None:
+    found = said(Program(net(nn.ReLU), preferred(lambda program, x: program.forward(x)), "Adam", (3e-3, 0.0)), 110)
+    finding = only([one for one in found if one.code == "IM802"])
+    assert finding.severity is Severity.WARNING
+    assert "0.693 at every one of" in finding.message
+    assert "copy.deepcopy(model)" in finding.remedy
+    held = net(nn.ReLU)
+    assert said(Program(net(nn.ReLU), preferred(lambda _, x: held(x)), "Adam", (3e-3, 0.0)), 110) == []
+
+
+def test_a_loss_over_its_own_value_is_a_whole_number_by_design() -> None:
+    def over_itself(program: Program, x: Tensor, y: Tensor) -> Tensor:
+        error = F.mse_loss(program.forward(x), y)
+        return error / error.detach()
+
+    assert said(Program(net(nn.ReLU), over_itself, "Adam", (3e-3, 0.0)), 110) == []
+
+
+def test_a_loss_that_stays_because_nothing_moves_it_is_not_one_of_these() -> None:
+    def clipped(program: Program, x: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(program.forward(x).clamp(5.5, 6), torch.full_like(y, 3.3))
+
+    found = said(Program(net(nn.ReLU), clipped, "Adam", (3e-3, 0.0)), 110)
+    assert "IM802" not in {one.code for one in found}
 
 
 # --- a learned number that makes the loss small ------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_the_code_of_the_finding_starts_every_branch_at_zero_and_the_growth_is_g
 
 def test_a_branch_that_ends_in_a_relu_is_made_smaller_and_not_zero_which_would_kill_it() -> None:
     # relu(F) has E[F²]/2 and a mean: each addition still multiplies what it gets.
-    model, batch = network(16, lambda x, f: x + 2 * f.relu()), torch.randn(64, WIDTH)
+    model, batch = network(16, lambda x, f: x + (2 * f).relu()), torch.randn(64, WIDTH)
     finding = only(grown(measured(model, batch)))
     assert finding.severity >= Severity.WARNING
     before = float(parameter(model, "3.second.weight").std())

@@ -10,6 +10,7 @@ from builders import linear, norm, only, parameter, record
 from hypothesis import given, strategies as st
 from models import Classifier, fit, loader, mlp
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import init_monitor
 from init_monitor import InitMonitor
@@ -354,3 +355,41 @@ def test_a_recurrent_layer_that_its_input_drives_beyond_the_knee_is_told(
         float((given.abs() > knee).double().mean()), abs=0.03
     )
     assert "put a LayerNorm between them" in finding.remedy
+
+
+class Copier(Classifier):
+    """Gives its input back, by a squared or another error."""
+
+    def __init__(self, last: nn.Module, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 24), last), optimizer="Adam")
+        self.error = loss
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _batch_idx: int) -> torch.Tensor:
+        return self.error(self(batch[0]), batch[0])
+
+
+@pytest.mark.parametrize(
+    ("low", "last", "loss", "told"),
+    [
+        (-1, nn.Sigmoid(), nn.functional.mse_loss, True),
+        (0, nn.Sigmoid(), nn.functional.mse_loss, False),
+        (0, nn.Sigmoid(), nn.functional.binary_cross_entropy, False),
+        (-1, nn.Tanh(), nn.functional.mse_loss, False),
+        (-2, nn.Tanh(), nn.functional.mse_loss, True),
+    ],
+)
+def test_targets_beyond_the_bound_of_an_output_are_told_and_those_at_it_are_not(
+    low: float, last: nn.Module, loss: Callable[..., torch.Tensor], *, told: bool
+) -> None:
+    """One element of ten is 1, the others are ``low``."""
+    ink = torch.rand(512, 24, generator=torch.Generator().manual_seed(1)) < 0.1
+    data = TensorDataset(torch.where(ink, 1.0, float(low)), torch.zeros(512))
+    monitor = InitMonitor(sinks=(), strict=True, every_n_steps=25)
+    fit(Copier(last, loss), DataLoader(data, batch_size=64), monitor, steps=200, max_epochs=-1)
+    found = [one for one in monitor.findings if one.code == "IM303" and one.severity is not Severity.INFO]
+    assert bool(found) is told
+    if told:
+        assert "The targets lie beyond what it can give" in found[0].message
+        assert found[0].layers == ("net.3",)
+        assert float(found[0].evidence["error_left"]) >= 0.25

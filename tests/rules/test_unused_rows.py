@@ -137,6 +137,21 @@ def test_padding_at_the_end_is_padding() -> None:
     assert found(draw, rows=16, padding=0) == []
 
 
+def test_one_row_beside_the_padding_is_a_warning_and_two_are_not() -> None:
+    def padded(*tokens: int) -> Callable[[torch.Generator], Tensor]:
+        def draw(generator: torch.Generator) -> Tensor:
+            x = torch.tensor(tokens)[torch.randint(len(tokens), (8, 12), generator=generator)]
+            return torch.where(torch.arange(12) < torch.randint(4, 12, (8, 1), generator=generator), x, 3)
+
+        return draw
+
+    finding = only(found(padded(400), padding=3))
+    assert finding.severity is Severity.WARNING
+    assert "but those of the padding was one and the same row: of 512 rows only 3 and 400 came" in finding.message
+    assert [one.severity for one in found(padded(400, 401), padding=3)] == []
+    assert [one.severity for one in found(padded(400), padding=None)] == []
+
+
 def test_a_window_that_is_too_short_says_nothing() -> None:
     from init_monitor.records import History, Structure
     from init_monitor.rules import UnusedRows

@@ -92,6 +92,49 @@ def test_a_gradient_of_exactly_zero_is_critical_once_it_lasts() -> None:
     assert judge(history(linears(LAYERS), {Quantity.GRADIENT_VARIANCE: 1.0}, columns)) == []
 
 
+class Modulated(nn.Module):
+    """Blocks that a condition shifts and gates, through weights of 0 at the start, and a head of zeros behind them."""
+
+    def __init__(self, gate: float) -> None:
+        super().__init__()
+        self.condition = nn.Sequential(nn.Linear(4, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU())
+        self.enter, self.head, self.gate = nn.Linear(8, 16), nn.Linear(16, 1), gate
+        self.modulations = nn.ModuleList(nn.Linear(16, 32) for _ in range(3))
+        self.branches = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+        for layer in (*self.modulations, self.head):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        c, h = self.condition(x[:, :4]), self.enter(x)
+        for modulation, branch in zip(self.modulations, self.branches, strict=True):
+            shift, gate = (self.gate * modulation(c)).chunk(2, 1)
+            h = h + gate * torch.relu(branch(h + shift))
+        out: torch.Tensor = self.head(h)
+        return out
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["", "from a rate of 0"])
+@pytest.mark.parametrize("gate", [1.0, 0.0], ids=["zeros that learn", "a factor of 0"])
+def test_modulations_of_zeros_below_a_head_of_zeros_pass_no_gradient_for_two_steps(*, gate: float, warm: bool) -> None:
+    torch.manual_seed(0)
+    model = Modulated(gate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 5) if warm else 1.0)
+    with init_monitor.watch(model, optimizer=optimizer, sinks=()) as monitor:
+        for _ in range(12):
+            x = torch.randn(64, 8)
+            with monitor.step() as step:
+                step.loss = loss = (model(x) - x[:, :1] * x[:, 4:5]).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+    told = [finding.code for finding in monitor.findings if finding.severity > Severity.INFO]
+    assert bool(told) == (gate == 0), monitor.findings
+
+
 def test_no_gradient_anywhere_is_not_vanishing() -> None:
     columns = {Quantity.GRADIENT_VARIANCE: 0.0}
     assert judge(history(linears(LAYERS), columns, columns)) == []

@@ -185,7 +185,7 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         "IM201": ("IM701",),
         "IM202": ("IM301", "IM401", "IM503", "IM604", "IM701"),
         "IM301": ("IM503", "IM604", "IM701"),
-        "IM302": ("IM102", "IM301", "IM503", "IM604", "IM701", "IM702"),
+        "IM302": ("IM102", "IM301", "IM502", "IM503", "IM604", "IM701", "IM702"),
         "IM303": ("IM304", "IM401", "IM501", "IM503", "IM604", "IM701"),
         "IM304": ("IM101", "IM401", "IM502", "IM503", "IM601", "IM603", "IM604", "IM701"),
         "IM501": ("IM102",),
