@@ -25,6 +25,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
     between_layers,
+    drowned_entry,
     emptied,
     made_alike as making_alike,
     made_by_training,
@@ -53,7 +54,7 @@ class SampleCollapse:
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
-    samples and what it gives does not at all, an operation between the two is named, and no weight. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    samples and what it gives does not at all, an operation between the two is named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -138,7 +139,7 @@ class SampleCollapse:
         if self._is_one_sample(history):
             yield self._one_sample(history)
             return
-        alike = self._made_alike(history)
+        alike = self._made_alike(history) or drowned_entry.found(self, history)
         if alike is not None:
             yield alike
             return
