@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from init_monitor.analysis import residual_branches
+from init_monitor.analysis import paths, residual_branches
 from init_monitor.analysis.alike_units import (
     UnitWeights,
     beside_others,
@@ -54,7 +54,7 @@ class Symmetry:
 
     code: ClassVar[str] = "IM501"
     name: ClassVar[str] = "symmetry"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102",)
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503")
     follows: ClassVar[tuple[str, ...]] = ("IM102", "IM202", "IM603")
     source: ClassVar[str] = (
         "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
@@ -89,9 +89,12 @@ class Symmetry:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
 
-        Layers of zeros that keep each other from learning are reported in addition: they stay so.
+        Layers of zeros that keep each other from learning are reported in addition: they stay so. To IM503 all that it names: every
+        unit of a normalisation whose mean is taken next gets the same gradient.
         """
         del structure
+        if other.code == paths.DEGENERATE:
+            return frozenset(finding.layers).intersection(other.layers)
         stops = not other.evidence.get("total_growth", 1.0) and "zero_layers" not in finding.evidence
         return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
 
