@@ -1,11 +1,12 @@
-"""The finding of IM702 about one of several inputs that is the same for every sample."""
+"""The findings of IM702 about what goes in: all of it, or one of several inputs, is the same for every sample."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.learning import Learning, learning_of
-from init_monitor.records import Figure, Finding, Severity
+from init_monitor.analysis.sample_shares import entering_share
+from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
 
@@ -14,6 +15,41 @@ if TYPE_CHECKING:
 
     from init_monitor.records import History, Layer
     from init_monitor.remedies.named_rule import CitedRule
+
+
+def one_sample(rule: CitedRule, varies: float, history: History) -> Finding:
+    """Return the finding about batches that hold one and the same sample each.
+
+    Args:
+        rule: whose finding it is.
+        varies: share of the variance between samples at the first layers that is to be expected.
+        history: what was judged.
+    """
+    first = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][:1]
+    return Finding(
+        rule=rule.name,
+        code=rule.code,
+        severity=Severity.WARNING,
+        layers=tuple(layer.name for layer in first),
+        step=history.last.step,
+        message=(
+            f"All samples of a batch have been the same in each of {len(history.records)} sampled steps, from the first layer on:"
+            " the network gets one input, whatever it is to answer, and the loss has not fallen."
+        ),
+        evidence={
+            "entering_share": Figure(
+                entering_share(history.last, history.structure), "of the variance, at the first layers"
+            ),
+            "records": Figure(len(history.records), "sampled steps in a row"),
+        },
+        expected={"entering_share": Figure(varies, "of the variance, or more")},
+        remedy=snippets.advice(
+            "Look at the data: whether the data set uses its index, whether a division of whole numbers or a wrong scale makes"
+            " every input 0, whether one sample was expanded to a batch.",
+            "print(batch[0].float().std(0).max())  # 0: all samples are the same",
+        ),
+        source=rule.source,
+    )
 
 
 def findings(rule: CitedRule, layers: Sequence[Layer], history: History) -> Iterator[Finding]:
@@ -42,7 +78,7 @@ def findings(rule: CitedRule, layers: Sequence[Layer], history: History) -> Iter
             "Look at how this input is made, before the layer: a division of whole numbers (//, or a cast to int) that gives 0 for every"
             " time or step, frequencies that are all 0, an index or a column that is always the same. If it is meant to be constant, the"
             " layer is only a bias.",
-            "print(embedding.float().std(0).max())  # in the forward; 0: all samples are the same",
+            "# in the forward, for what the layer is given: print(x.float().std(0).max()), which is 0 where all samples are the same",
         ),
         source=rule.source,
     )

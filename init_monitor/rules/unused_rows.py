@@ -112,7 +112,7 @@ class UnusedRows:
             layer,
             Severity.WARNING,
             message,
-            {"rows_looked_up": Figure(2 if padded else 1, "rows"), "rows": Figure(table.rows, "rows")},
+            {"rows_looked_up": Figure(round(table.share * table.rows), "rows"), "rows": Figure(table.rows, "rows")},
             "Look at the indices that the data holds: numbers between 0 and 1 that are cast to integers are all 0, tokens that a vocabulary"
             f" does not know (capitals, another tokenizer) are all one. {_LOOK}",
             history,
