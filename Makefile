@@ -72,7 +72,7 @@ bench-page: $(VENV)/.dev $(VENV)/.looked ## how quick the TensorBoard tab is wit
 bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy trainings, with three seeds (three quarters of an hour); into the docs
 	$(BIN)/python -m benchmarks.detection --seeds 3 --out benchmarks/results/detection-cpu.md --docs docs/detection.md
 
-bench-plans: $(VENV)/.dev ## what a plan does to 61 trainings from healthy and faulty starts (half an hour; goes on where it was stopped); into the docs
+bench-plans: $(VENV)/.dev ## what a plan does to 68 trainings from healthy and faulty starts (half an hour; goes on where it was stopped); into the docs
 	$(BIN)/python -m benchmarks.plans --state build/plans.jsonl --out benchmarks/results/plans-cpu.md --docs docs/recipes.md
 
 bench-field: $(VENV)/.dev ## what is said of people's mistakes in training programs (minutes; goes on where it was stopped); into the docs

@@ -1,4 +1,4 @@
-"""Networks of other kinds: gates, sets, coordinates, cosines, products, flows, codebooks, policies."""
+"""Networks of other kinds: sets, pieces, products, flows, policies."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from benchmarks.plans import task
-from benchmarks.plans.networks_plain import mlp
 
 
 class Sets(nn.Module):
@@ -31,43 +29,6 @@ def mlp_of(*sizes: int) -> nn.Sequential:
     for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-class Informed(nn.Module):
-    """A function of one coordinate, and its second derivative (Raissi et al. 2019)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = mlp(nn.Tanh, 4, width=32, sizes=(1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give both side by side."""
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            u = self.body(x)
-            for_each = u
-            for _ in range(2):
-                (for_each,) = torch.autograd.grad(for_each.sum(), x, create_graph=True)
-        return torch.cat([u, for_each], 1)
-
-
-class Highway(nn.Module):
-    """A transform gate that starts nearly closed (Srivastava et al. 2015)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.made, self.gate = nn.Linear(width, width), nn.Linear(width, width)
-        nn.init.constant_(self.gate.bias, -2.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix what is made with what came."""
-        share = torch.sigmoid(self.gate(x))
-        return share * torch.relu(self.made(x)) + (1 - share) * x
-
-
-def highway() -> nn.Module:
-    """Return ten such layers."""
-    return nn.Sequential(*(Highway(64) for _ in range(10)), nn.Linear(64, 10))
 
 
 class Maxout(nn.Module):
@@ -152,37 +113,3 @@ class Player(nn.Module):
         """Return both."""
         hidden = self.body(x)
         return self.policy(hidden), self.value(hidden)
-
-
-class Codebook(nn.Module):
-    """An autoencoder through the nearest of 32 rows, which start near 0 (van den Oord et al. 2017)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.write = mlp_of(64, 64, 32), mlp_of(32, 64, 64)
-        self.rows = nn.Embedding(32, 8)
-        nn.init.uniform_(self.rows.weight, -1 / 32, 1 / 32)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what was given back, what was to be coded, and its rows."""
-        wanted = self.read(x).view(-1, 4, 8)
-        rows = self.rows(torch.cdist(wanted, self.rows.weight[None]).argmin(-1))
-        return self.write((wanted + (rows - wanted).detach()).flatten(1)), wanted, rows
-
-
-class GatedResidual(nn.Module):
-    """A residual block whose end is gated (Lim et al. 2021)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(width, width), nn.ELU(), nn.Linear(width, width))
-        self.gate, self.norm = nn.Linear(width, 2 * width), nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the gated branch."""
-        return self.norm(x + F.glu(self.gate(self.body(x))))
-
-
-def gated_residual() -> nn.Module:
-    """Return four such blocks."""
-    return nn.Sequential(*(GatedResidual(64) for _ in range(4)), nn.Linear(64, 10))

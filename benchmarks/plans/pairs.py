@@ -102,15 +102,11 @@ _LISTED: tuple[tuple[str, Callable[[], nn.Module], Callable[[], task.Task]], ...
     ("SIREN", plain.Sines, task.wave),
     ("deep sets, adding", kinds.Sets, task.adding),
     ("coordinate, ReLU x 4", partial(plain.mlp, nn.ReLU, 4, sizes=(1, 1)), task.wave),
-    ("physics-informed", kinds.Informed, task.bent),
-    ("highway x 10", kinds.highway, task.digits),
     ("contrastive, ReLU x 2", partial(kinds.mlp_of, 64, 64, 64, 16), task.noisy_pairs),
+    ("maxout x 4", kinds.maxout, task.digits),
     ("factorisation machine", kinds.Factorised, task.ratings),
     ("flow", kinds.Flow, task.density),
     ("policy and value", kinds.Player, task.played),
-    ("maxout x 4", kinds.maxout, task.digits),
-    ("codebook", kinds.Codebook, task.coded),
-    ("gated residual network", kinds.gated_residual, task.digits),
 )
 _OPTIMIZERS = ("AdamW", "AdamW", "AdamW", "AdamW", "SGD")
 PAIRS = tuple(

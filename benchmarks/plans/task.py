@@ -137,20 +137,6 @@ def wave() -> Task:
 
 
 @cache
-def bent() -> Task:
-    """Return one coordinate, and the second derivative and the values of a sine, which solves u'' = -π² sin(πx)."""
-    x = torch.linspace(-1, 1, 1024)[:, None]
-    u = torch.sin(math.pi * x)
-
-    def residual(output: Tensor, target: Tensor) -> Tensor:
-        value, bend = (output - target).split(1, 1)
-        return bend.square().mean() / 100 + value.square().mean()
-
-    targets = torch.cat([u, -(math.pi**2) * u], 1)
-    return Task(x, targets, residual, level=float(residual(torch.zeros(()), targets)))
-
-
-@cache
 def noisy_pairs() -> Task:
     """Return each image twice with noise of its own; which two belong together is told by their cosines."""
     flat, labels = _digits()
@@ -201,19 +187,6 @@ def played() -> Task:
         return nn.functional.cross_entropy(policy, target) + nn.functional.mse_loss(value[:, 0], target / 10)
 
     return Task(flat, labels, loss, level=math.log(10) + float((labels / 10).var()))
-
-
-@cache
-def coded() -> Task:
-    """Return pixels that are to be given back through a codebook."""
-    flat, _ = _digits()
-
-    def loss(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
-        given, wanted, rows = output
-        mse = nn.functional.mse_loss
-        return mse(given, target) + mse(rows, wanted.detach()) + mse(wanted, rows.detach()) / 4
-
-    return Task(flat, flat, loss, level=float(flat.var(0, correction=0).mean()))
 
 
 @cache

@@ -23,7 +23,8 @@ class UnitWeights:
 
     Attributes:
         symmetric: names of the trained ones whose units are alike and not zero.
-        zero: names of the trained ones that are all zero and whose gradient is.
+        empty: names of the trained ones that are all zero.
+        zero: names of those of them whose gradient is, too.
     """
 
     def __init__(self, record: StepRecord, alike: float, constant: float) -> None:
@@ -44,8 +45,10 @@ class UnitWeights:
         trained = record.column(Quantity.TRAINABLE) != 0
         same = (self._spread <= alike) & trained & (self._norm > 0)
         self.symmetric = frozenset(name for name, i in self._where.items() if same[i])
-        zero = (self._norm == 0) & (record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0) & trained
-        self.zero = frozenset(name for name, i in self._where.items() if zero[i])
+        empty = (self._norm == 0) & trained
+        still = record.column(Quantity.WEIGHT_GRADIENT_NORM) == 0
+        self.empty = frozenset(name for name, i in self._where.items() if empty[i])
+        self.zero = frozenset(name for name in self.empty if still[self._where[name]])
 
     def differs(self, name: str, like: str) -> bool:
         """Say whether a parameter is of the size of another one, and has units that differ."""
@@ -123,6 +126,27 @@ def pairs_in_a_row(chosen: Collection[str], structure: Structure) -> set[str]:
         for after in _weights_after(layer, readers):
             if others := [name for name in mixing_weights(after) if name in chosen]:
                 found |= {*own, *others}
+    return found
+
+
+def three_in_a_row(chosen: Collection[str], structure: Structure, ends: Collection[str]) -> set[str]:
+    """Return those of the weights that lie three in a row: that of a layer, of one that reads it, and of one that reads that.
+
+    Args:
+        chosen: names of weights.
+        structure: the network.
+        ends: the weights at the ends of residual branches: what reads such a layer reads the stream beside it.
+    """
+    readers = _readers(structure)
+    found: set[str] = set()
+    for layer in structure.layers:
+        first = [name for name in mixing_weights(layer) if name in chosen and name not in ends]
+        for middle in _weights_after(layer, readers) if first else ():
+            second = [name for name in mixing_weights(middle) if name in chosen and name not in ends]
+            for last in _weights_after(middle, readers) if second else ():
+                third = [name for name in mixing_weights(last) if name in chosen]
+                if third:
+                    found |= {*first, *second, *third}
     return found
 
 

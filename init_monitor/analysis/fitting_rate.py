@@ -4,7 +4,7 @@ Two measurements of one step at the initial weights bound the rate. A step shoul
 first order it lowers the loss by the gradient times the step, which cannot be more than there is. The second is the step size of
 Polyak (1987), for single batches that of Loizou et al. (2021). They err in opposite directions (weights that were drawn too large
 take a large step well, a loss that starts too high promises much), and the rate between them, their geometric mean, is the one
-that fits.
+that fits. Where a gradient is faint at first, the loss promises little of any step; Adam then takes none beyond the usual.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.pace import judged_weights, least_norms
+from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, least_norms
 from init_monitor.analysis.stillness import expected_updates
 from init_monitor.records.quantities import Quantity
 
@@ -42,6 +42,9 @@ _ELEMENTWISE = ("adam", "rmsprop", "adagrad", "rprop")
 
 _SIGNED = ("lion", "sign")
 """Optimizers in which no step is smaller than that: noise does not cancel in a sign."""
+
+_LAYERWISE = ("lamb", "lars")
+"""Optimizers that move each weight by a part of its size which the rate alone sets (You et al. 2017, 2020): no noise makes a step smaller."""
 
 SIGNED_SHARE = 0.2
 """What a rate of those is of Adam's: three to ten times smaller (Chen et al. 2023)."""
@@ -101,6 +104,11 @@ def _of(record: StepRecord, judged: frozenset[str], structure: Structure) -> Fit
     by_loss = BY_LOSS * record.loss / promised if 0 < promised < math.inf and record.loss > 0 else math.nan
     both = [rate for rate in (by_size, by_loss) if 0 < rate < math.inf]
     value = math.exp(sum(map(math.log, both)) / len(both)) if 0 < by_size < math.inf else math.nan
+    if any(name in record.optimizer.casefold() for name in _LAYERWISE):
+        value = min(value, by_size)
+    elif by_loss > APART * by_size and any(name in record.optimizer.casefold() for name in (*_ELEMENTWISE, *_SIGNED)):
+        # A gradient that is faint at first promises little of any step. It grows, but these steps have their size from the rate.
+        value = min(value, by_size * HEALTHY_UPDATE[1] / BY_SIZE)
     return FittingRate(value, by_size or math.nan, by_loss or math.nan, record.step)
 
 

@@ -72,3 +72,9 @@ def end_of(residual: Residual, structure: Structure) -> Layer | None:
     if projection is not None:
         return projection
     return end if end.weight and end.role in {Role.WEIGHT, Role.NORMALISATION} else None
+
+
+def weights_at_ends(structure: Structure) -> frozenset[str]:
+    """Return the names of the weights at the ends of residual branches."""
+    ends = (end_of(residual, structure) for residual in structure.residuals)
+    return frozenset(end.weight for end in ends if end is not None)

@@ -73,6 +73,13 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
     return [layer for layer in structure.layers if layer.name in chosen]
 
 
+def carried_on(structure: Structure) -> frozenset[str]:
+    """Return the names of what the residual branches read that no branch made: what the streams start from is among them."""
+    inside = {name for residual in structure.residuals for name in residual.layers}
+    known = structure.by_name()
+    return frozenset({name for one in inside if one in known for name in known[one].inputs} - inside)
+
+
 def _excess(record: StepRecord, structure: Structure, carried: Collection[str]) -> dict[str, float]:
     """Return the logarithm of what the weights of each layer give over what is healthy; NaN where one is not known.
 
@@ -103,9 +110,9 @@ def constant_too(named: Iterable[Layer], history: History) -> list[Layer]:
     may start at zero.
     """
     structure, chosen = history.structure, {layer.name for layer in named}
-    ends = {end.weight for r in structure.residuals if (end := residual_branches.end_of(r, structure)) is not None}
+    ends = residual_branches.weights_at_ends(structure)
     if any(ends.intersection(mixing_weights(x)) for x in structure.layers if x.name in chosen):
-        ends = set()
+        ends = frozenset()
     constant = _constant(history.last, structure)
     constant |= pairs_in_a_row(_constant(history.records[0], structure), structure)
     chosen |= {x.name for x in structure.layers if constant.difference(ends).intersection(mixing_weights(x))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from init_monitor.remedies import snippets
+from init_monitor.remedies.raw_tables import faint_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,4 +22,6 @@ def all_alike(layers: Sequence[Layer], history: History) -> str:
         layers: those to draw anew.
         history: what was judged.
     """
-    return snippets.advice(SENTENCE, snippets.initialise(layers, among=history.structure))
+    tables = faint_tables(history)
+    code = snippets.together(snippets.initialise(layers, among=history.structure), tables.code)
+    return snippets.advice(SENTENCE + tables.sentence, code)

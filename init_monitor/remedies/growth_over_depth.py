@@ -23,6 +23,7 @@ from init_monitor.remedies import (
     small_branches,
     snippets,
 )
+from init_monitor.remedies.raw_tables import Tables, faint_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -245,7 +246,9 @@ def _initialise(layers: list[Layer], history: History, change: DepthChange, leas
         )
         small, drawn = small_branches.start_small(growing, structure), small_branches.drawn_by(growing, structure)
         layers = [layer for layer in layers if layer.name not in drawn]
-    return snippets.advice(sentence, snippets.together(snippets.initialise(layers, among=structure), small))
+    tables = faint_tables(history) if change.total < 1 else Tables()
+    code = snippets.together(snippets.initialise(layers, among=structure), small, tables.code)
+    return snippets.advice(sentence + tables.sentence, code)
 
 
 def _remedy(layers: list[Layer], history: History, change: DepthChange, least_blocks: int) -> str:

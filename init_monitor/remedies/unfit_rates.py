@@ -59,24 +59,26 @@ def never_recovered(history: History, judged: frozenset[str], make: MakeFinding)
 
 
 def creeps(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
-    """Return the finding about a loss that creeps at a rate far below the one that fits weights which have gone nowhere yet."""
+    """Return the finding about a loss that creeps, or is too noisy to tell, at a rate far below the one that fits weights which have gone nowhere yet."""
     first, last = history.records[0], history.last
     rates = [record.learning_rate for record in history.records]
     if first.step > 0 or last.step < 2 * LONG - 1 or plays(history.records) or not 0 < last.learning_rate <= rates[0]:
         return None
     fitting, course = fitting_rate(history), course_of(history.losses)
-    if not (fitting.agreed and fitting.value >= FAR_BELOW * max(rates) and course.fall < CLEAR):
+    if not (fitting.agreed and fitting.value >= FAR_BELOW * max(rates)) or course.known < LONG:
         return None
-    if learning_of(history) is not Learning.LEARNS:
-        return None  # it does not even creep: steps without effect are another finding
+    learning = learning_of(history)
+    if not (learning is Learning.UNKNOWN or (learning is Learning.LEARNS and course.fall < CLEAR)):
+        return None  # what does not even creep takes steps without effect: another finding
     if not slowness.is_as_drawn(first, history.structure, judged):
         return None  # what was trained before is tuned with care
     if not slowness.way_of(history, judged) < slowness.TRAVELLED:
         return None
+    does = "the loss creeps" if learning is Learning.LEARNS else "the loss does not fall by more than its noise"
     paces = paces_of(history.records, judged, history.structure)
     typical, below = median([pace.high for pace in paces]), fitting.value / max(rates)
     message = (
-        f"{last.optimizer} at a learning rate of {phrases.number(max(rates))}: the loss creeps ({phrases.number(course.start)} at the"
+        f"{last.optimizer} at a learning rate of {phrases.number(max(rates))}: {does} ({phrases.number(course.start)} at the"
         f" start, {phrases.number(course.last)} after {phrases.count(course.known, 'step')}), and the rate is 1/"
         f"{phrases.number(below)} of the one that fits the initial weights. The median layer changes by"
         f" {phrases.part(typical)} its own size per step."

@@ -54,7 +54,7 @@ class DeadReLU:
 
     **Example.** A bias of −10 after a too large step: the layer outputs zeros for every sample.
 
-    **Remedy.** Re-initialise the layers with a zero bias and use a smaller learning rate; where the units fired at first, only
+    **Remedy.** Re-initialise the layers with a zero bias and use a smaller learning rate; where the units fired before, only
     the latter; if they die again, an activation that lets negative inputs pass.
 
     Attributes:
@@ -214,8 +214,9 @@ class DeadReLU:
         if not math.isnan(worst.at_least) and worst.at_least < worst.dead:
             evidence["dead_at_least"] = Figure(worst.at_least, "of the units, with 95 % confidence")
         message = _message(worst, found, history)
-        if self._died(worst, history):
-            message += f" At step {history.records[0].step} they fired: updates that were too large switched them off."
+        fired = self._fired(worst, history)
+        if fired is not None:
+            message += f" At step {fired.step} they fired: updates that were too large switched them off."
             remedy, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
             remedy = snippets.advice(f"{remedy} {LEAKY}", code)
         else:
@@ -244,15 +245,16 @@ class DeadReLU:
             source=self.source,
         )
 
-    def _died(self, worst: RectifierUnits, history: History) -> bool:
-        """Say whether most of the dead units fired at the first record, which sees too few samples and so overstates dead units.
+    def _fired(self, worst: RectifierUnits, history: History) -> StepRecord | None:
+        """Return the first record at which most of the dead units fired; ``None`` if there is none.
 
-        Weights that have hardly moved since did not switch them off.
+        The very first sees too few samples, and so overstates dead units. Weights that have hardly moved did not switch them off.
         """
         if 0 < way_of(history, judged_weights(history)) < TRAVELLED:
-            return False
-        first = history.records[0].layer_table.at(worst.layer.name, Quantity.DEAD_FRACTION)
-        return history.records[0].step < history.last.step and first < worst.dead / 2
+            return None
+        earlier = (record for record in history.records if record.step < history.last.step)
+        name = worst.layer.name
+        return next((one for one in earlier if one.layer_table.at(name, Quantity.DEAD_FRACTION) < worst.dead / 2), None)
 
 
 def _starts_by_guessing(head: Layer, history: History) -> bool:

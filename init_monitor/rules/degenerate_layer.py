@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis.cancelled import cancelled
 from init_monitor.analysis.degenerate import (
     Cause,
     Degenerate,
@@ -15,7 +16,8 @@ from init_monitor.analysis.degenerate import (
     over_two_values,
 )
 from init_monitor.analysis.gradient_flow import parameters_of
-from init_monitor.analysis.learning import Learning, learning_of
+from init_monitor.analysis.learning import Learning, learning_of, learns_well
+from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases
@@ -35,7 +37,7 @@ class DegenerateLayer:
 
     A softmax over a dimension of one element (its output is 1), a normalisation of groups of a single value (its output is its
     bias) or a batch norm over two values per channel (they become 1 and -1), a dropout of 1, a bounded activation or a clamp that is off for everything, a rectifier that ends the network and is
-    off. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where
+    off; a mean over the very elements that a normalisation centred. Rectifiers inside a network are IM301's, and where no parameter at all gets a gradient IM604 says so. Critical where
     nothing of the input arrives at the end of the network, or where most parameters get no gradient because of it. Attention over
     a single position hands on what it weighs; where no weight is left without a gradient by that, it is information.
 
@@ -77,6 +79,8 @@ class DegenerateLayer:
         ]
         if history.last.optimizer and len(history.records) >= needed:
             found += over_two_values(history)  # a check may be given fewer samples than the training
+        if not learns_well(history):
+            yield from self._cancelled(history)
         for cause in Cause:
             if same := [one.layer for one in found if one.cause is cause]:
                 yield self._finding(cause, same, history)
@@ -123,6 +127,26 @@ class DegenerateLayer:
             remedy=_ONE_POSITION if passes and cause is Cause.ONE_PLACE else _remedy(cause, first, ends=ends),
             source=self.source,
         )
+
+    def _cancelled(self, history: History) -> Iterator[Finding]:
+        """Yield a finding about each mean that undoes a normalisation, critical where nothing else leads to the end."""
+        ends = {layer.name for layer in ends_of(history.structure)}
+        for one in cancelled(history):
+            yield Finding(
+                rule=self.name,
+                code=self.code,
+                severity=Severity.CRITICAL if ends == {one.reader.name} else Severity.WARNING,
+                layers=(one.norm.name, one.reader.name),
+                step=history.last.step,
+                message=(
+                    f"{one.norm.name} ({one.norm.kind}) makes the mean of its elements 0, and {one.reader.name} receives just that"
+                    " mean (a pooling over the dimensions that were normalised): at step 0 it is 0 for every input, but for rounding."
+                ),
+                evidence={"left": Figure(one.left, "of the mean square, after the mean")},
+                expected={"left": Figure(1e-2, "or more")},
+                remedy=_OTHER_AXIS,
+                source=self.source,
+            )
 
     def _harmless(self, layers: Sequence[Layer], history: History) -> bool:
         """Say whether the run learns all the same, or what such norms take away goes past them."""
@@ -182,6 +206,11 @@ def _remedy(cause: Cause, layer: Layer, *, ends: bool) -> str:
         return _GROUPS
     return (ends and _AT_THE_END.get(cause)) or _INSIDE[cause]
 
+
+_OTHER_AXIS = (
+    "Normalise over another dimension than the one that is averaged next: over the channels (a LayerNorm of [C] on channels-last"
+    " tensors) where a pooling over the positions follows, or put the pooling first; or put an activation between the two."
+)
 
 _ONE_POSITION = (
     "Nothing has to change. With more than one position (a larger picture, a longer sequence) this attention chooses."

@@ -16,6 +16,7 @@ from init_monitor.records import Figure, Finding, History, Role, Severity
 from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, phrases, snippets
+from init_monitor.remedies.raw_tables import Tables, faint_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -200,6 +201,7 @@ class InitMismatch(Keeping):
         worst = max(odd, key=lambda one: one.off)
         layers = list(dict.fromkeys(one.layer.name for one in odd))
         too = "large" if worst.gain > worst.healthy else "small"
+        tables = faint_tables(history) if too == "small" else Tables()
         survives = too == "small" and all(one.layer.name in beside for one in odd)
         follows = f" with {worst.layer.activation} after it" if worst.layer.activation else ""
         message = (
@@ -231,7 +233,8 @@ class InitMismatch(Keeping):
                 "total_mismatch": Figure(1.0, "×"),
             },
             remedy=snippets.advice(
-                "Initialise the weights of these layers for the activation that follows them, before training.",
+                "Initialise the weights of these layers for the activation that follows them, before training."
+                + tables.sentence,
                 snippets.together(
                     snippets.initialise(
                         affected_layers.off_too(
@@ -240,6 +243,7 @@ class InitMismatch(Keeping):
                         among=history.structure,
                     ),
                     snippets.initialise([one.layer for one in odd if one.layer.is_embedding], among=history.structure),
+                    tables.code,
                 ),
             ),
             source=gain_source(worst.layer.activation),

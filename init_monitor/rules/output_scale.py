@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from init_monitor.analysis.between_layers import passage_to
 from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.learned_scale import LARGEST, exponentiated
 from init_monitor.analysis.learning import LONG
 from init_monitor.analysis.log_partition import HALF, Drift, drifts
 from init_monitor.analysis.lost_samples import ends_of
@@ -26,6 +27,12 @@ Z_LOSS = """def z_loss(logits):  # in the training step: loss = loss + z_loss(lo
     return 1e-4 * logits.float().logsumexp(dim=-1).square().mean()"""
 
 
+LOGARITHM = """# where the model is built:
+# self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+# in the forward:
+# logits = self.logit_scale.exp() * similarities"""
+
+
 @dataclass(frozen=True)
 class OutputScale:
     """IM703: the logits of a classifier are far too large at step 0, and its first loss is far above that of guessing, ln C.
@@ -34,6 +41,9 @@ class OutputScale:
     it is larger than its share of the batch. A regression with targets out of scale does not count. A network that has unlearned
     its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large. Where
     a finding that names the cause exists (growth over depth, initial weights), this one yields to it.
+
+    Of logits that are compared outside the layers (CLIP's), a learned number whose exponential multiplies the first loss is named where
+    it is far too large.
 
     Later, log Z = ln Σ exp(logits) is looked at: a cross entropy does not hold it, so that all logits may drift off together. Where
     their format rounds numbers of that size visibly that is a warning, in a wider one information.
@@ -89,6 +99,7 @@ class OutputScale:
         first = history.records[0]
         if first.step > 0 or not math.isfinite(first.loss):
             return
+        yield from self._exponentiated(first, history)
         found = [layer for layer in ends_of(history.structure) if self._is_sure(layer, first)]
         if found and (severity := self._severity(found[0], first.loss, history)) is not None:
             yield self._finding(found[0], first, history, severity)
@@ -105,12 +116,39 @@ class OutputScale:
 
     def is_about_start(self, finding: Finding) -> bool:
         """Say whether it tells of the start."""
-        return "log_z" not in finding.evidence
+        return not {"log_z", "learned_scale"}.intersection(finding.evidence)
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers: any finding about the scale of what comes before the output explains that of the output."""
         del other, structure
         return frozenset(finding.layers)
+
+    def _exponentiated(self, first: StepRecord, history: History) -> Iterator[Finding]:
+        """Yield a finding about a learned number whose exponential makes the first loss, if there is one."""
+        one = exponentiated(first, history.structure)
+        if one is None:
+            return
+        scale = math.exp(min(one.size, 700.0))  # the largest that a float holds
+        yield Finding(
+            rule=self.name,
+            code=self.code,
+            severity=Severity.WARNING,
+            layers=(),
+            step=history.last.step,
+            message=(
+                f"The first loss, {phrases.number(first.loss)}, is proportional to the exponential of {one.name}: its gradient is"
+                f" as large as the loss itself. It is {phrases.number(one.size)}, so that what is compared is multiplied by"
+                f" {phrases.number(scale)}, where {phrases.number(LARGEST)} is much."
+            ),
+            evidence={"learned_scale": Figure(scale), "first_loss": Figure(first.loss)},
+            expected={"learned_scale": Figure(LARGEST, "or less")},
+            remedy=snippets.advice(
+                "Keep the logarithm of the scale where the forward takes the exponential: a temperature of 0.07 is log(1/0.07) = 2.66,"
+                " and the logits are then multiplied by 14.3; or multiply by the number itself, without exp. Hold the scale below 100.",
+                LOGARITHM,
+            ),
+            source="Radford et al. 2021, 'Learning transferable visual models from natural language supervision', Sec. 2.5",
+        )
 
     def _drifted(self, history: History) -> Iterator[Finding]:
         """Return a finding about the layer whose log Z has drifted furthest, if one has."""

@@ -16,11 +16,12 @@ from init_monitor.analysis.gains import GLOROT, healthy_gain
 from init_monitor.analysis.learning import Learning, learning_of
 from init_monitor.analysis.lost_samples import Drowned, Loss, lost_at_the_end, lost_in_noise
 from init_monitor.analysis.made_alike import made_alike
+from init_monitor.analysis.one_input import constant_inputs
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.analysis.sample_shares import SampleShares, all_the_same, entering_share, sample_shares
+from init_monitor.analysis.sample_shares import SampleShares, all_the_same, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.analysis.stream_factors import fading_by
-from init_monitor.records import Figure, Finding, Role, Severity
+from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
@@ -29,6 +30,7 @@ from init_monitor.remedies import (
     emptied,
     made_alike as making_alike,
     made_by_training,
+    one_input,
     phrases,
     snippets,
     stream_factors,
@@ -53,8 +55,10 @@ class SampleCollapse:
     Also where training has emptied the last layer alone, or a code that is added to noise, so that short networks are seen, too.
     Otherwise looked at in the last two weight layers: one last layer that is all bias is healthy. Beside skip connections a branch, or a
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
-    say nothing, unless each holds one and the same sample and the loss does not fall. Where what a layer reads differs between
-    samples and what it gives does not at all, an operation between the two is named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    say nothing, unless each holds one and the same sample and the loss does not fall; so for one of several inputs (a time, a
+    class). Where what a layer reads differs between samples and what it gives does not at all, an operation between the two is
+    named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no
+    share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -137,7 +141,7 @@ class SampleCollapse:
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
         if self._is_one_sample(history):
-            yield self._one_sample(history)
+            yield one_input.one_sample(self, self.varies, history)
             return
         alike = self._made_alike(history) or drowned_entry.found(self, history)
         if alike is not None:
@@ -158,6 +162,10 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
+        elif len(history.records) >= self.lasting_records:
+            yield from one_input.findings(
+                self, constant_inputs(history.records, history.structure, self.varies), history
+            )
 
     def _is_one_sample(self, history: History) -> bool:
         """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
@@ -182,32 +190,6 @@ class SampleCollapse:
         if history.structure.residuals and not level:
             return None  # a token that has not looked at the input yet, behind branches that start at 0
         return making_alike.finding(self, place, Severity.CRITICAL if level else Severity.WARNING, history)
-
-    def _one_sample(self, history: History) -> Finding:
-        first = [layer for layer in history.structure.layers if layer.role is Role.WEIGHT][:1]
-        share = entering_share(history.last, history.structure)
-        return Finding(
-            rule=self.name,
-            code=self.code,
-            severity=Severity.WARNING,
-            layers=tuple(layer.name for layer in first),
-            step=history.last.step,
-            message=(
-                f"All samples of a batch have been the same in each of {len(history.records)} sampled steps, from the first layer on:"
-                " the network gets one input, whatever it is to answer, and the loss has not fallen."
-            ),
-            evidence={
-                "entering_share": Figure(share, "of the variance, at the first layers"),
-                "records": Figure(len(history.records), "sampled steps in a row"),
-            },
-            expected={"entering_share": Figure(self.varies, "of the variance, or more")},
-            remedy=snippets.advice(
-                "Look at the data: whether the data set uses its index, whether a division of whole numbers or a wrong scale makes"
-                " every input 0, whether one sample was expanded to a batch.",
-                "print(batch[0].float().std(0).max())  # 0: all samples are the same",
-            ),
-            source=self.source,
-        )
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.

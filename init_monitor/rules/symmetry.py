@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from init_monitor.analysis import paths, residual_branches
 from init_monitor.analysis.alike_units import (
     UnitWeights,
     beside_others,
     constants_in_a_row,
     mixing_weights,
     pairs_in_a_row,
+    three_in_a_row,
 )
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.quantities import Quantity
@@ -28,10 +30,10 @@ class Symmetry:
     """IM501: all units of a layer have the same incoming weights, and keep them.
 
     Told at the first record where the layer after it is constant too, so that every unit gets the same gradient; elsewhere
-    once updates moved the layer and its units together. Always critical. A single constant or zero layer (a head, the end of a
+    once updates moved the layer and its units together: critical. A single constant or zero layer (a head, the end of a
     residual branch) breaks with the first step and is never mentioned, nor a parameter that makes a layer's weight together with one whose
-    units differ (a spread for each mean). Layers of zeros in a row are told when they stay. Where
-    IM102 says of the same layers that the signal stops there, units that are alike are left to it.
+    units differ (a spread for each mean). Layers of zeros in a row are told when they stay, and as a warning at once where three
+    follow one another: random biases end that, slowly. Where IM102 says of the same layers that the signal stops there, units that are alike are left to it.
 
     **Why.** Units with the same weights give the same output, get the same gradient and the same update at every step: a layer of
     512 is worth one. Small constants are no better than zeros. Random biases or dropout break it, slowly.
@@ -52,7 +54,7 @@ class Symmetry:
 
     code: ClassVar[str] = "IM501"
     name: ClassVar[str] = "symmetry"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102",)
+    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM503")
     follows: ClassVar[tuple[str, ...]] = ("IM102", "IM202", "IM603")
     source: ClassVar[str] = (
         "Goodfellow, Bengio & Courville 2016, 'Deep Learning', Sec. 8.4: initial parameters must break symmetry"
@@ -70,6 +72,7 @@ class Symmetry:
         weights = UnitWeights(history.last, self.alike, self.constant)
         if weights.zero:
             yield from self._zeros(weights, history)
+            yield from self._empty_chain(history)
         if not weights.symmetric:
             return
         kept = self._kept(weights.symmetric - beside_others(weights, history.structure), history)
@@ -86,10 +89,13 @@ class Symmetry:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that are left to IM102: those where it says that the signal stops, not that it fades.
 
-        Layers of zeros that keep each other from learning are reported in addition: they stay so.
+        Layers of zeros that keep each other from learning are reported in addition: they stay so. To IM503 all that it names: every
+        unit of a normalisation whose mean is taken next gets the same gradient.
         """
         del structure
-        stops = not other.evidence.get("total_growth", 1.0) and "unit_spread" in finding.evidence
+        if other.code == paths.DEGENERATE:
+            return frozenset(finding.layers).intersection(other.layers)
+        stops = not other.evidence.get("total_growth", 1.0) and "zero_layers" not in finding.evidence
         return frozenset(finding.layers).intersection(other.layers) if stops else frozenset()
 
     def _zeros(self, weights: UnitWeights, history: History) -> Iterator[Finding]:
@@ -116,6 +122,32 @@ class Symmetry:
                 evidence={"zero_layers": Figure(len(names), unit)},
                 expected={"zero_layers": Figure(0.0, unit)},
             )
+
+    def _empty_chain(self, history: History) -> Iterator[Finding]:
+        """Yield the finding about a chain that begins with zeros: nothing of the input passes, and for two steps no gradient."""
+        first, structure = history.records[0], history.structure
+        if first.step > 0 or len(history.records) > 1:
+            return
+        empty = UnitWeights(first, self.alike, self.constant).empty
+        found = three_in_a_row(empty, structure, residual_branches.weights_at_ends(structure))
+        layers = [
+            x for x in structure.layers if found.intersection(mixing_weights(x)) and x.name not in history.covered
+        ]
+        if not layers:
+            return
+        names = list(dict.fromkeys(layer.name for layer in layers))
+        message = (
+            f"The weights of {phrases.names(names)} all begin as 0, three layers in a row or more: what passes them is their biases,"
+            " the same for every sample, and the first steps hand none of them a gradient. What then grows out of the biases is much"
+            " alike in all units."
+        )
+        unit = "layers of zeros in a row"
+        yield replace(
+            self._finding(layers, message, Figure(0.0), history),
+            severity=Severity.WARNING,
+            evidence={"chain_of_zeros": Figure(len(names), unit)},
+            expected={"chain_of_zeros": Figure(0.0, unit)},
+        )
 
     def _kept(self, symmetric: frozenset[str], history: History) -> set[str]:
         """Return the parameters whose units are still the same after updates that moved them."""

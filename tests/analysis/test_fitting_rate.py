@@ -13,7 +13,8 @@ from torch import nn
 
 from init_monitor import InitMonitor
 from init_monitor.analysis.fitting_rate import APART, BY_LOSS, BY_SIZE, MUCH, SIGNED_SHARE, fitting_rate, moves_of
-from init_monitor.records import History
+from init_monitor.analysis.pace import HEALTHY_UPDATE
+from init_monitor.records import History, LossStretch
 from init_monitor.records.quantities import Quantity
 
 
@@ -48,8 +49,38 @@ def test_it_lies_between_the_rate_of_a_step_of_a_healthy_size_and_that_of_one_th
     exact = {name: way * float((after[name] - w).norm()) / rate for name, w in before.items()}
     promised = sum(norms[name] * exact[name] for name in before)
     assert found.by_loss == pytest.approx(BY_LOSS * monitor.records[0].loss / promised, rel=1e-2)
-    assert found.value == pytest.approx(math.sqrt(found.by_size * found.by_loss))
+    between, usual = math.sqrt(found.by_size * found.by_loss), found.by_size * HEALTHY_UPDATE[1] / BY_SIZE
+    faint = optimizer == "Adam" and found.by_loss > APART * found.by_size
+    assert found.value == pytest.approx(min(between, usual) if faint else between)
     assert found.agreed is (found.by_loss < APART * found.by_size)
+
+
+@pytest.mark.parametrize(("optimizer", "capped"), [("AdamW", True), ("RMSprop", True), ("Lion", True), ("SGD", False)])
+def test_where_a_faint_gradient_promises_little_adam_takes_no_step_beyond_the_usual(
+    optimizer: str, *, capped: bool
+) -> None:
+    columns = {
+        Quantity.WEIGHT_NORM: 1.0, Quantity.WEIGHT_COUNT: 100.0, Quantity.WEIGHT_GRADIENT_NORM: 1e-4,
+        Quantity.TRAINABLE: 1.0, Quantity.UPDATE_RATIO: 0.01,
+    }  # fmt: skip
+    past = history(linears(2), columns, optimizer=optimizer, learning_rate=0.001, losses=LossStretch.of([(0, 100.0)]))
+    found = fitting_rate(past)
+    assert found.by_loss > APART * found.by_size
+    between = math.sqrt(found.by_size * found.by_loss)
+    assert found.value == pytest.approx(found.by_size * HEALTHY_UPDATE[1] / BY_SIZE if capped else between)
+    assert found.value <= between * (1 + 1e-9)
+    assert not found.agreed
+
+
+def test_a_step_that_is_a_part_of_the_weight_whatever_the_gradient_is_never_more_than_what_fits_by_size() -> None:
+    columns = {
+        Quantity.WEIGHT_NORM: 1.0, Quantity.WEIGHT_COUNT: 100.0, Quantity.WEIGHT_GRADIENT_NORM: 1e-4,
+        Quantity.TRAINABLE: 1.0, Quantity.UPDATE_RATIO: 0.5,
+    }  # fmt: skip
+    found = fitting_rate(
+        history(linears(2), columns, optimizer="LAMB", learning_rate=0.5, losses=LossStretch.of([(0, 1.0)]))
+    )
+    assert found.value == found.by_size == pytest.approx(BY_SIZE)
 
 
 @pytest.mark.parametrize("faulty", [1e-7, 300.0])

@@ -8,7 +8,7 @@ from builders import history, linear, linears, parameter, rectifier
 from torch import nn
 
 from init_monitor import check
-from init_monitor.records import Layer, Role
+from init_monitor.records import Layer, Role, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import snippets
 from init_monitor.rules import ExplodingActivations
@@ -102,6 +102,32 @@ def test_the_exception_survives_the_loop_over_the_class() -> None:
     run(snippets.initialise(layers), model)
     assert float(parameter(model[0]).var()) == pytest.approx(2 / 200, rel=0.05)
     assert float(parameter(model[13]).var()) == pytest.approx(1 / 200, rel=0.05)
+
+
+def test_two_large_groups_of_one_class_do_not_undo_each_other() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.ModuleDict({"up": nn.Linear(200, 200), "down": nn.Linear(200, 200)}) for _ in range(13)))
+    layers = [
+        layer if layer.name.endswith("up") else linear(layer.depth, layer.name, activation=None)
+        for layer in layers_of(model)
+    ]
+    run(snippets.initialise(layers), model)
+    for block in model:
+        assert float(parameter(block["up"]).var()) == pytest.approx(2 / 200, rel=0.05)  # type: ignore[index]
+        assert float(parameter(block["down"]).var()) == pytest.approx(1 / 200, rel=0.05)  # type: ignore[index]
+
+
+def test_a_tied_weight_is_drawn_once_by_the_layer_that_owns_it() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"letters": nn.Linear(200, 200, bias=False), "head": nn.Linear(200, 200, bias=False)})
+    model["head"].weight = model["letters"].weight
+    owner = linear(0, "letters", activation="ReLU", bias="")
+    second = linear(1, "head", activation=None, weight="letters.weight", bias="")
+    for layers, among in (([second], Structure((owner, second))), ([second, owner], Structure())):
+        code = snippets.initialise(layers, among=among)
+        assert code.count("nn.init.") == 1
+        run(code, model)
+        assert float(parameter(model["letters"]).var()) == pytest.approx(2 / 200, rel=0.05)
 
 
 def test_layers_of_a_class_of_ones_own_are_found_by_its_name() -> None:

@@ -218,3 +218,62 @@ def test_a_residual_branch_is_not_the_only_way() -> None:
     assert is_the_only_way(two, Structure((stem, two, head)))
     assert not is_the_only_way(two, Structure((stem, two, past, replace(head, inputs=("norm", "past")))))
     assert not is_the_only_way(two, Structure((stem, two, replace(head, inputs=()))))
+
+
+class Centred(nn.Module):
+    """A normalisation over time or over channels, and a mean over time behind it, straight away or behind something."""
+
+    def __init__(self, norm: nn.Module, between: nn.Module) -> None:
+        super().__init__()
+        self.mix, self.norm, self.between, self.head = nn.Conv1d(4, 16, 3, padding=1), norm, between, nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.between(self.norm(torch.relu(self.mix(x)))).mean(2))
+        return out
+
+
+class Channels(nn.LayerNorm):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.mT).mT
+
+
+@pytest.mark.parametrize(
+    ("norm_of", "between", "told"),
+    [
+        (lambda: nn.InstanceNorm1d(16), nn.Identity(), True),
+        (lambda: nn.LayerNorm(12), nn.Identity(), True),
+        (lambda: nn.GroupNorm(16, 16), nn.Identity(), True),
+        (lambda: nn.InstanceNorm1d(16), nn.ReLU(), False),
+        (lambda: nn.GroupNorm(4, 16), nn.Identity(), False),
+        (lambda: Channels(16), nn.Identity(), False),
+        (lambda: nn.BatchNorm1d(16), nn.Identity(), False),
+    ],
+    ids=["instance", "layer over time", "group of one channel", "activation between", "groups", "channels", "batch"],
+)
+def test_a_mean_over_what_a_normalisation_centred_leaves_nothing(
+    norm_of: object, between: nn.Module, *, told: bool
+) -> None:
+    assert callable(norm_of)
+    torch.manual_seed(0)
+    findings = trained(Centred(norm_of(), between), 4, 12)
+    places = [finding.layers for finding in findings if finding.code == "IM503" and finding.severity > Severity.INFO]
+    assert places == ([("net.norm", "net.head")] if told else [])
+    if told:
+        first = next(finding for finding in findings if finding.code == "IM503")
+        assert first.severity is Severity.CRITICAL
+        assert "Normalise over another dimension" in first.remedy_sentence
+        assert "IM501" not in [finding.code for finding in findings]
+
+
+def test_a_scale_near_0_behind_a_normalisation_is_no_mean() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.norm, self.head = nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 10)
+            self.scale = nn.Parameter(torch.full((16,), 1e-6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.head(self.scale * self.norm(self.mix(x)))
+            return out
+
+    assert "IM503" not in [finding.code for finding in trained(Scaled(), 8)]

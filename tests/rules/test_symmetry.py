@@ -227,6 +227,45 @@ def test_zeros_keep_units_the_same_for_ever_and_that_is_told_beside_the_signal_t
     assert all(not parameter(layer_of(module, i)).any() for i in (0, 2, 4, 6))
 
 
+def test_three_layers_of_zeros_in_a_row_are_told_at_once_also_where_biases_will_end_it() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*(part for _ in range(3) for part in (nn.Linear(16, 16), nn.Tanh())), nn.Linear(16, 10))
+    for part in net:
+        if isinstance(part, nn.Linear):
+            nn.init.zeros_(part.weight)  # the biases stay as torch drew them
+    module = Classifier(net, lr=0.1)
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(module, loader(16), monitor)
+    told = next(finding for finding in monitor.findings if finding.code == "IM501")
+    assert (told.step, told.severity, told.layers) == (0, Severity.WARNING, ("net.0", "net.2", "net.4", "net.6"))
+    exec(told.remedy_code, {"model": module})  # noqa: S102 - what a user would paste
+    assert all(float(parameter(layer_of(module, i)).std()) > 0.1 for i in (0, 2, 4, 6))
+
+
+def test_zeros_at_the_ends_of_branches_and_in_a_head_are_a_start() -> None:
+    """Each end is read by the head alone or by layers that are not zero: no three in a row."""
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.gate, self.up, self.end = nn.LayerNorm(16), *(nn.Linear(16, 16) for _ in range(3))
+            nn.init.zeros_(self.end.weight)
+            nn.init.zeros_(self.gate.weight)  # a gate that starts open by its bias, before an end of zeros
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            read = self.norm(x)
+            added: torch.Tensor = self.end(torch.sigmoid(self.gate(read) + 1) * self.up(read))
+            return x + added
+
+    net = nn.Sequential(nn.Linear(16, 16), Block(), Block(), Block(), nn.LayerNorm(16), nn.Linear(16, 10))
+    nn.init.zeros_(layer_of_net := dict(net.named_parameters())["5.weight"])
+    assert not layer_of_net.any()
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net, lr=0.01), loader(16), monitor)
+    assert [finding for finding in monitor.findings if finding.code == "IM501"] == []
+
+
 def constant_(weight: torch.Tensor) -> None:
     nn.init.constant_(weight, 0.05)
 

@@ -448,3 +448,29 @@ def test_in_a_training_a_loss_that_creeps_at_a_rate_far_below_what_fits_is_told(
     assert better >= 0.4
     assert creeping(better) == []
     assert creeping(0.1) == [], "slow, but the weights have gone some way"
+
+
+def noisy(rate: float) -> list[Finding]:
+    torch.manual_seed(0)
+    x = torch.randn(512, 10)
+    wanted = x[:, :2] + torch.randn(512, 2)
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, wanted), batch_size=1)
+    net = nn.Sequential(nn.Linear(10, 48), nn.Tanh(), nn.Linear(48, 2))
+    monitor = InitMonitor(sinks=())
+    fit(Distance(net, lr=rate, optimizer="Adam"), rows, monitor, steps=150)
+    return [one for one in monitor.findings if one.severity > Severity.INFO]
+
+
+class Distance(Classifier):
+    """Minimises the squared distance to targets."""
+
+    def training_step(self, batch: Any, _batch_idx: int) -> torch.Tensor:
+        return nn.functional.mse_loss(self(batch[0]), batch[1])
+
+
+def test_in_a_training_a_rate_far_below_what_fits_is_told_where_the_loss_is_too_noisy_to_show_it() -> None:
+    finding = only(noisy(4e-6))
+    assert "the loss does not fall by more than its noise" in finding.message
+    assert "Raise the learning rate" in finding.remedy
+    assert float(finding.remedy_code.partition("lr=")[2].partition(")")[0]) >= 1e-4
+    assert noisy(1e-3) == []
