@@ -43,6 +43,9 @@ _ELEMENTWISE = ("adam", "rmsprop", "adagrad", "rprop")
 _SIGNED = ("lion", "sign")
 """Optimizers in which no step is smaller than that: noise does not cancel in a sign."""
 
+_LAYERWISE = ("lamb", "lars")
+"""Optimizers that move each weight by a part of its size which the rate alone sets (You et al. 2017, 2020): no noise makes a step smaller."""
+
 SIGNED_SHARE = 0.2
 """What a rate of those is of Adam's: three to ten times smaller (Chen et al. 2023)."""
 
@@ -101,7 +104,9 @@ def _of(record: StepRecord, judged: frozenset[str], structure: Structure) -> Fit
     by_loss = BY_LOSS * record.loss / promised if 0 < promised < math.inf and record.loss > 0 else math.nan
     both = [rate for rate in (by_size, by_loss) if 0 < rate < math.inf]
     value = math.exp(sum(map(math.log, both)) / len(both)) if 0 < by_size < math.inf else math.nan
-    if by_loss > APART * by_size and any(name in record.optimizer.casefold() for name in (*_ELEMENTWISE, *_SIGNED)):
+    if any(name in record.optimizer.casefold() for name in _LAYERWISE):
+        value = min(value, by_size)
+    elif by_loss > APART * by_size and any(name in record.optimizer.casefold() for name in (*_ELEMENTWISE, *_SIGNED)):
         # A gradient that is faint at first promises little of any step. It grows, but these steps have their size from the rate.
         value = min(value, by_size * HEALTHY_UPDATE[1] / BY_SIZE)
     return FittingRate(value, by_size or math.nan, by_loss or math.nan, record.step)

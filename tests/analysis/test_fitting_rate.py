@@ -72,6 +72,17 @@ def test_where_a_faint_gradient_promises_little_adam_takes_no_step_beyond_the_us
     assert not found.agreed
 
 
+def test_a_step_that_is_a_part_of_the_weight_whatever_the_gradient_is_never_more_than_what_fits_by_size() -> None:
+    columns = {
+        Quantity.WEIGHT_NORM: 1.0, Quantity.WEIGHT_COUNT: 100.0, Quantity.WEIGHT_GRADIENT_NORM: 1e-4,
+        Quantity.TRAINABLE: 1.0, Quantity.UPDATE_RATIO: 0.5,
+    }  # fmt: skip
+    found = fitting_rate(
+        history(linears(2), columns, optimizer="LAMB", learning_rate=0.5, losses=LossStretch.of([(0, 1.0)]))
+    )
+    assert found.value == found.by_size == pytest.approx(BY_SIZE)
+
+
 @pytest.mark.parametrize("faulty", [1e-7, 300.0])
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW", "RMSprop", "NAdam", "Adagrad"])
 def test_the_first_step_of_a_training_at_any_rate_gives_one_at_which_it_learns(optimizer: str, faulty: float) -> None:
