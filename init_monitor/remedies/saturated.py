@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.analysis.between_layers import passage_to
 from init_monitor.analysis.bounded import bounds_of
+from init_monitor.analysis.recurrent import driven
 from init_monitor.records import INPUT, Role
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, snippets
@@ -163,7 +164,10 @@ def remedy_of_driven(found: Driven, history: History) -> str:
         return snippets.advice(
             f"Initialise the weights of {name}, before training: what it receives is multiplied by"
             f" {phrases.number(found.rms / found.received)} in rms, where Xavier's weights keep it near 1.",
-            snippets.initialise([found.layer], among=history.structure),
+            snippets.initialise(
+                [one.layer for one in driven(history.records[0], history.structure) if one.rms >= LARGE * one.received],
+                among=history.structure,
+            ),
         )
     return (
         f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"
