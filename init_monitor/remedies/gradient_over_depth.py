@@ -281,7 +281,10 @@ def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
         )
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."
-    return "Add normalisations, or clip the gradient: no single layer is off."
+    return (
+        "No single layer is off. Look between the layers for a factor on what an activation receives, as in sin(30 · x): divide the input of"
+        " the activation by it, or draw the weights in front of it so much smaller. Else add normalisations, or clip the gradient."
+    )
 
 
 def _squashes(name: str) -> bool:

@@ -32,7 +32,8 @@ class ExplodingGradients:
 
     Judged on ∂loss/∂output of the weight layers. A normalisation does not renew a gradient, so the whole network is one
     chain. How bad it is depends on what the optimizer makes of it: measured updates decide where there are any, and with them the
-    loss: growth beside updates of a healthy size is information while the loss does not stand still.
+    loss: growth beside updates of a healthy size is information while the loss does not stand still; under an optimizer that
+    rescales the gradient, unless it has grown critically.
 
     **Why.** With SGD the first layers are thrown far away in one step. Optimizers like Adam rescale each gradient, so there
     it is often information only.
@@ -108,4 +109,6 @@ class ExplodingGradients:
             return Severity.INFO if updates.even or kept or once else by_norm
         low, high = self.healthy_update
         rescaled = 1 / self.even <= updates.ratio / (updates.elsewhere or math.inf) <= self.even
-        return Severity.INFO if low <= updates.ratio <= high or rescaled else Severity.WARNING
+        # Steps of a usual size in the direction of a gradient that grew so much lead nowhere, where the loss stays.
+        chaotic = severe and learning is Learning.LEVEL
+        return Severity.INFO if (low <= updates.ratio <= high or rescaled) and not chaotic else Severity.WARNING

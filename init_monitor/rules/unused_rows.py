@@ -46,6 +46,7 @@ class UnusedRows:
         quiet: of the sampled steps, the last half must have reached no new row, and be at least this many: by the rule of three what
             has not come among n lookups comes in less than 3/n of them (95 %).
         alone: share of the padding between two other rows from which it is a token: of the runs that padding comes in, none is.
+        with_padding: rows that are looked up where the padding is one of them and all other lookups are of one row.
     """
 
     code: ClassVar[str] = "IM704"
@@ -61,6 +62,7 @@ class UnusedRows:
     records: int = 8
     quiet: int = 10
     alone: float = 0.5
+    with_padding: int = 2
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most two findings per table."""
@@ -82,7 +84,7 @@ class UnusedRows:
         # A single lookup is not in order with anything.
         one = table.first == table.last and ordered >= 1
         # The share of the padding that stands alone is known where there is padding: of two rows it is one.
-        beside = table.used == _ONE_AND_PADDING and alone < self.alone and ordered >= self.in_order
+        beside = table.used == self.with_padding and alone < self.alone and ordered >= self.in_order
         if table.rows >= self.least_rows and (one or beside):
             yield self._only(layer, table, history, padded=beside)
         elif table.share <= self.share and ordered < self.in_order and self._is_closed(layer.weight, history):
@@ -112,7 +114,7 @@ class UnusedRows:
             layer,
             Severity.WARNING,
             message,
-            {"rows_looked_up": Figure(round(table.share * table.rows), "rows"), "rows": Figure(table.rows, "rows")},
+            {"rows_looked_up": Figure(int(table.used), "rows"), "rows": Figure(table.rows, "rows")},
             "Look at the indices that the data holds: numbers between 0 and 1 that are cast to integers are all 0, tokens that a vocabulary"
             f" does not know (capitals, another tokenizer) are all one. {_LOOK}",
             history,
@@ -186,9 +188,6 @@ class _Table(NamedTuple):
     def of(cls, record: StepRecord, weight: str) -> _Table:
         return cls(*(record.parameter_table.at(weight, quantity) for quantity in _READ))
 
-
-_ONE_AND_PADDING = 2
-"""How many rows come where all tokens are one, and the rest is padding."""
 
 _READ = (
     Quantity.WEIGHT_ROWS_USED,

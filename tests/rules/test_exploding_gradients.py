@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from builders import linears, measure, only
-from gradients_over_depth import LAYERS, judge, past
+from gradients_over_depth import LAYERS, judge, past, updates
 from torch import nn
 
-from init_monitor.records import Residual, Severity, Structure
+from init_monitor.records import LossCurve, LossStretch, Residual, Severity, Structure
 from init_monitor.records.quantities import Quantity
 from init_monitor.rules import ExplodingGradients, VanishingGradients
 
@@ -37,3 +40,25 @@ def test_weights_of_eight_times_hes_variance_explode_backward_by_eight_per_layer
     assert finding.evidence["growth_per_layer"] == pytest.approx(8, rel=0.3)
     assert finding.severity is WARNING  # 8^9 = 1.3e8
     assert list(VanishingGradients().judge(measured)) == []
+
+
+@pytest.mark.parametrize(
+    ("growth", "fall", "severity"),
+    [(100.0, 0.0, WARNING), (100.0, 0.03, INFO), (4.0, 0.0, INFO)],
+    ids=["level", "learns", "level, and not critical"],
+)
+def test_a_gradient_that_grows_critically_leads_nowhere_where_the_loss_stays(
+    growth: float, fall: float, severity: Severity
+) -> None:
+    """As between sine layers of 30 · x with the usual weights: under Adam every step is of a usual size."""
+    noise = 0.01 * np.random.default_rng(0).normal(size=100)
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate((2 * (1 - fall) ** np.arange(100) + noise).tolist())))
+    measured = replace(past(growth, columns=updates(1e-3), optimizer="Adam"), losses=curve)
+    finding = only(list(ExplodingGradients().judge(measured)))
+    assert finding.severity is severity
+
+
+def test_where_no_layer_is_off_a_factor_between_them_is_looked_for() -> None:
+    finding = only(judge(past(100.0, columns={Quantity.BACKWARD_GAIN: 1.0})))
+    assert "a factor on what an activation receives" in finding.remedy
