@@ -135,7 +135,7 @@ def _acts(switches: Sequence[Sequence[LayerPlan]]) -> dict[str, list[dict[str, A
     acts: dict[str, list[dict[str, Any]]] = {}
     for k, switch in enumerate(switches):
         for plan in switch:
-            act = act_of(k, plan.recipe, plan.options, plan.current_variance, plan.target_variance)
+            act = act_of(k, plan, plan.current_variance, plan.target_variance)
             acts.setdefault(plan.layer, []).append(act)
     return acts
 

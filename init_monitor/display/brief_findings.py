@@ -138,7 +138,7 @@ def _measured(finding: Finding) -> str:
     """Return the number behind the finding, the expected one, and what makes it certain; empty if there is none."""
     name = next((name for name in finding.evidence if name in finding.expected), "")
     said = f"{evidence_title(name)} {finding.evidence[name]} (expected: {finding.expected[name]})" if name else ""
-    parts = [said, *how_sure(finding)] if said else how_sure(finding)
+    parts = [said, *how_sure(finding, name)] if said else how_sure(finding)
     return f"Measured: {'; '.join(parts)}." if parts else ""
 
 

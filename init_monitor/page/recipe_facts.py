@@ -16,7 +16,9 @@ from init_monitor.rules.vanishing_activations import VanishingActivations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from init_monitor.analysis.initialiser import Initialiser
     from init_monitor.records import Layer, Residual, StepRecord, Structure
+    from init_monitor.records.plan import LayerPlan
 
 LEAVES_BIASES = frozenset({"siren_", "embedding_", "normalisation_defaults_"})
 """Recipes that do not set a bias to zero."""
@@ -33,22 +35,21 @@ WARNS = {"exploding": ExplodingActivations.warning_change, "vanishing": Vanishin
 """Changes of the variance from which the page calls a layer exploding or vanishing."""
 
 
-def act_of(switch: int, recipe: str, options: Mapping[str, object], current: float, target: float) -> dict[str, Any]:
+def act_of(switch: int, chosen: Initialiser | LayerPlan, current: float, target: float) -> dict[str, Any]:
     """Return what a switch does to the weights of a layer.
 
     Args:
         switch: its number.
-        recipe: in ``init_monitor.recipes``.
-        options: of the recipe.
+        chosen: the recipe.
         current: Var(W) now, NaN if it is not known here or has no meaning.
         target: Var(W) that the recipe gives, likewise.
     """
     return {
         "switch": switch,
         "current": number(current),
-        "target": 0.0 if recipe == "zero_init_residual_" else number(target),
-        "zeroes": recipe not in LEAVES_BIASES,
-        "centred": "input_mean" in options,
+        "target": 0.0 if chosen.recipe == "zero_init_residual_" else number(target),
+        "zeroes": chosen.recipe not in LEAVES_BIASES and not chosen.bias,
+        "centred": "input_mean" in chosen.options,
     }
 
 

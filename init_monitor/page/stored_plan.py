@@ -110,7 +110,7 @@ def _facts(
         if switch is not None and part.module not in seen:
             seen.add(part.module)
             chosen = switch.chosen
-            act = act_of(numbered[part.module], chosen.recipe, chosen.options, math.nan, chosen.variance)
+            act = act_of(numbered[part.module], chosen, math.nan, chosen.variance)
             acts.append(act | {"parameter": switch.parts[0].weight})
     return layer_facts(layer, acts, structure)
 

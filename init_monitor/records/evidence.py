@@ -95,7 +95,7 @@ _SURE = {
 """What evidence says of how sure a finding is, in words."""
 
 
-def how_sure(finding: Finding) -> list[str]:
+def how_sure(finding: Finding, but: str = "") -> list[str]:
     """Return what makes a finding sure: how many samples or steps it was seen in, and bounds.
 
     >>> from init_monitor.records.finding import Figure, Finding, Severity
@@ -103,7 +103,8 @@ def how_sure(finding: Finding) -> list[str]:
     >>> how_sure(Finding("name", "IM000", Severity.INFO, (), 1, "…", evidence))
     ['seen over 256 samples per unit']
     """
-    return [words.format(finding.evidence[name]) for name, words in _SURE.items() if name in finding.evidence]
+    known = {name: words for name, words in _SURE.items() if name in finding.evidence and name != but}
+    return [words.format(finding.evidence[name]) for name, words in known.items()]
 
 
 def measured_at(finding: Finding) -> str:

@@ -45,6 +45,9 @@ USUAL_DECOUPLED = 0.01
 USUAL_DECAY = 1e-4
 """Weight decay of the ResNets (He et al. 2016): at a rate of 0.1 it takes 1e-5 of a weight per step."""
 
+FEW_SUMS = 4
+"""Residual additions from which a network is deep enough for its norms to matter: two transformer layers."""
+
 SLOWER = "Lower the learning rate"
 FINE = " The initial weights were fine."
 
@@ -192,8 +195,20 @@ def lower_decay(sentence: str, history: History) -> str:
     return snippets.advice(f"{sentence} {usual:g} is usual, with none on biases and normalisations.", code)
 
 
+def _is_post_norm(history: History) -> bool:
+    """Say whether most of at least four residual additions are normalised on the stream itself."""
+    additions = [one for one in history.structure.residuals if not (one.nested or one.long)]
+    return len(additions) >= FEW_SUMS and 2 * sum(one.normalised for one in additions) > len(additions)
+
+
 def _less_of_a_term(history: History, weights: Collection[str]) -> str:
     """Return the remedy where neither a step nor the decay was too large: the loss itself rewards it."""
+    if forces.shrinking(history, weights or weights_of(history.structure)) < SHRUNK and _is_post_norm(history):
+        return (
+            "Warm the learning rate up from 0 over the first few hundred steps, and take a smaller one: blocks that normalise after each sum"
+            " (post-norm) lose the gradient in their first steps at a rate that others bear. Or normalise before each branch instead"
+            f" (pre-norm; norm_first=True in torch's layers; Xiong et al. 2020).{FINE}"
+        )
     if forces.shrinking(history, weights or weights_of(history.structure)) >= SHRUNK:
         term = "a penalty on the weights (L1, L2) is the first to look at"
     else:

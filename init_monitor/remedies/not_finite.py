@@ -89,7 +89,7 @@ def _exponents(layer: Layer, fed: list[int], record: StepRecord) -> Cause | None
         return None
     name, value = max(over, key=lambda pair: pair[1])
     return Cause(
-        f"{name}, which comes before it, gives numbers as large as {phrases.number(value)}: an exponential of those is past every"
+        f"{name}, which comes before it, gives numbers up to {phrases.number(value)}: an exponential of those is past every"
         f" {layer.dtype} number (it ends at exp({phrases.number(limit)})).",
         f"If an exponential follows {name}, bound what goes into it: clamp it (a log variance to -10 … 10), or start its weights at 0."
         " Else look at what runs between these two layers: a division, a logarithm, a root.",

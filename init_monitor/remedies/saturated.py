@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from init_monitor.analysis.between_layers import passage_to
 from init_monitor.analysis.bounded import bounds_of
+from init_monitor.analysis.recurrent import driven
 from init_monitor.records import INPUT, Role
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, made_by_training, phrases, snippets
+from init_monitor.remedies import affected_layers, between_layers, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from init_monitor.analysis.between_layers import Passage
     from init_monitor.analysis.bounded import Reading
     from init_monitor.analysis.recurrent import Driven
     from init_monitor.records import History, Layer, Severity
@@ -82,6 +85,8 @@ def message(place: Saturated, gain: float, reading: Reading, history: History, o
         text += f"{lost}."
     if place.late:
         text += " Training caused this: steps that were too large pushed its input far beyond the knee."
+    elif (passage := passage_before(place, reading)) is not None and not math.isnan(place.rms):
+        text += f" It receives an rms of {phrases.number(place.rms)}. {between_layers.told({0: passage})}"
     elif place.culprit is not None and not math.isnan(place.rms):
         knee = bounds_of(layer).knee
         bend = f", and the activation saturates from {phrases.number(knee)}" if math.isfinite(knee) else ""
@@ -92,6 +97,21 @@ def message(place: Saturated, gain: float, reading: Reading, history: History, o
         elif gain > 1:
             text += f" {place.culprit.name} multiplies what it gets by {phrases.number(gain)}, where 1 keeps it."
     return text + (f" So are {phrases.names(others)}." if others else "")
+
+
+def behind_a_factor(activation: Layer, reading: Reading) -> Layer | None:
+    """Return the layer that feeds an activation, where what it only passes on was made too large right before it, of several layers' outputs."""
+    fed = reading.known.get(reading.fed(activation))
+    if fed is None or fed.role is not Role.WEIGHT or len(fed.inputs) == 1 or not reading.passes_on(fed):
+        return None
+    passage = passage_to(fed, reading.record)
+    return fed if passage is not None and passage.factor > 1 else None
+
+
+def passage_before(place: Saturated, reading: Reading) -> Passage | None:
+    """Return the factor in front of the layer at fault; ``None`` if there is none."""
+    behind = behind_a_factor(place.layer, reading)
+    return None if behind is None else passage_to(behind, reading.record)
 
 
 def remedy(found: Sequence[Saturated], worst: Saturated, reading: Reading, history: History) -> str:
@@ -115,6 +135,8 @@ def remedy(found: Sequence[Saturated], worst: Saturated, reading: Reading, histo
                 " scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])."
             )
         return "Scale what this activation receives down to an rms of 1, or normalise before it."
+    if (passage := passage_before(worst, reading)) is not None:
+        return between_layers.remedy({0: passage})
     by_data = {x.name for x in weights if INPUT in x.inputs and reading.passes_on(x)}
     std = {name: math.sqrt(max(0.0, reading.at(name, Quantity.INPUT_VARIANCE))) for name in by_data}
     inputs = [x for x in weights if std.get(x.name, 0.0) > 0]
@@ -142,7 +164,10 @@ def remedy_of_driven(found: Driven, history: History) -> str:
         return snippets.advice(
             f"Initialise the weights of {name}, before training: what it receives is multiplied by"
             f" {phrases.number(found.rms / found.received)} in rms, where Xavier's weights keep it near 1.",
-            snippets.initialise([found.layer], among=history.structure),
+            snippets.initialise(
+                [one.layer for one in driven(history.records[0], history.structure) if one.rms >= LARGE * one.received],
+                among=history.structure,
+            ),
         )
     return (
         f"Scale what {name} receives to an rms of about 1: leave out the factor in front of it, give an embedding a"

@@ -219,6 +219,14 @@ def _pooled(record: StepRecord, rows: Sequence[int]) -> tuple[float, float, floa
 
 def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> Finding:
     worst = max(found, key=lambda entry: abs(math.log(entry.rms)))
+    measured = {
+        "input_mean": Figure(worst.mean),
+        "input_std": Figure(worst.std),
+        "input_abs_max": Figure(worst.peak),
+    }
+    # What is off comes first: the console shows one number.
+    by_mean = abs(worst.mean) > worst.std
+    order = ("input_mean", "input_std", "input_abs_max") if by_mean else ("input_std", "input_mean", "input_abs_max")
     return Finding(
         rule=InputScale.name,
         code=InputScale.code,
@@ -226,12 +234,8 @@ def _finding(found: Sequence[_Entry], severity: Severity, history: History) -> F
         layers=tuple(entry.layer.name for entry in found),
         step=history.last.step,
         message=_message(worst, severity, history.last),
-        evidence={
-            "input_mean": Figure(worst.mean),
-            "input_std": Figure(worst.std),
-            "input_abs_max": Figure(worst.peak),
-        },
-        expected={"input_mean": Figure(0.0), "input_std": Figure(1.0)},
+        evidence={name: measured[name] for name in order},
+        expected={name: Figure(1.0 if name == "input_std" else 0.0) for name in order[:2]},
         remedy=_remedy(found, severity),
         source=InputScale.source,
     )

@@ -14,7 +14,7 @@ from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import bounded_outputs, outsized_loss, phrases
-from init_monitor.remedies.saturated import Saturated, message, remedy, remedy_of_driven
+from init_monitor.remedies.saturated import Saturated, behind_a_factor, message, remedy, remedy_of_driven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -278,7 +278,7 @@ def _place(layer: Layer, reading: Reading, severity: Severity, *, late: bool) ->
         reading.root(layer, Quantity.MEAN_SQUARE),
         reading.passing(layer),
         severity,
-        reading.culprit(layer),
+        behind_a_factor(layer, reading) or reading.culprit(layer),
         distribution=is_distribution(layer),
         late=late,
     )

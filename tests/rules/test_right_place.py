@@ -71,7 +71,7 @@ def test_what_an_exponential_makes_too_large_is_blamed_on_the_layer_before_it() 
 def test_an_exponential_that_is_past_the_format_is_named_where_the_first_infinite_number_appears() -> None:
     found = trained(*_with_adam(Sampled(20.0)), steps=3)
     broken = next(one for one in found if one.code == "IM601")
-    assert "spread, which comes before it, gives numbers as large as" in broken.message
+    assert "spread, which comes before it, gives numbers up to" in broken.message
 
 
 def test_of_two_optimizers_the_layers_of_the_slow_one_are_named() -> None:
@@ -122,3 +122,46 @@ def _with_adam(model: nn.Module, rate: float = 1e-3) -> tuple[nn.Module, list[to
 @pytest.mark.parametrize("scale", [0.01, 0.3])
 def test_a_log_variance_of_a_usual_size_is_not_mentioned(scale: float) -> None:
     assert not [one for one in trained(*_with_adam(Sampled(scale))) if "exponential" in one.message]
+
+
+class Gated(nn.Module):
+    """Products with gates, and a factor that makes each of them too large."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.values = nn.ModuleList(nn.Linear(12 if i == 0 else 32, 32) for i in range(6))
+        self.gates = nn.ModuleList(nn.Linear(12 if i == 0 else 32, 32) for i in range(6))
+        self.head, self.factor = nn.Linear(32, 4), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        for value, gate in zip(self.values, self.gates, strict=True):
+            x = value(x) * gate(x).sigmoid() * self.factor
+        out: Tensor = self.head(x)
+        return out
+
+
+def test_a_gate_that_a_factor_saturates_blames_the_place_of_the_factor_and_not_the_input() -> None:
+    found = [one for one in trained(*_with_adam(Gated(8.0)), steps=3) if one.code == "IM303"]
+    assert found
+    assert found[0].layers[0].startswith("gates.")
+    assert "gates.0" not in found[0].layers
+    assert "something multiplies the signal's mean square" in found[0].message
+    assert "take the factor away" in found[0].remedy
+    assert "Standardise" not in found[0].remedy
+
+
+def test_deep_post_norm_blocks_that_lose_the_gradient_are_told_to_warm_up() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+    model = nn.Sequential(
+        nn.Unflatten(1, (4, 3)),
+        nn.Linear(3, 32),
+        nn.TransformerEncoder(layer, 12, enable_nested_tensor=False),
+        nn.Flatten(),
+        nn.Linear(128, 4),
+    )
+    found = [one for one in trained(*_with_adam(model, 1e-2), steps=120) if one.code == "IM202"]
+    assert found
+    assert "Warm the learning rate up" in found[0].remedy
+    assert "KL term" not in found[0].remedy
