@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from init_monitor.analysis import slowness
 from init_monitor.analysis.fitting_rate import fitting_rate
-from init_monitor.analysis.learning import CLEAR, LONG, Learning, course_of, learning_of, plays
+from init_monitor.analysis.learning import CLEAR, LONG, Learning, course_of, guessing_loss, learning_of, plays
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.pace import HEALTHY_UPDATE, paces_of
 from init_monitor.records import Figure, Severity
@@ -28,6 +28,9 @@ whatever the gradient."""
 FAR_BELOW = 100.0
 """Factor by which a rate is below the one that fits from which it is not careful but far off: what fits is a third of the loss in one
 step, and the rates at which a training does well span one decade and a half around it."""
+
+BELOW_GUESSING = 0.5
+"""Part of what guessing costs at or above which a network starts that knows nothing; noise of a batch does not halve it."""
 
 
 def never_recovered(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
@@ -59,7 +62,10 @@ def never_recovered(history: History, judged: frozenset[str], make: MakeFinding)
 
 
 def creeps(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
-    """Return the finding about a loss that creeps, or is too noisy to tell, at a rate far below the one that fits weights which have gone nowhere yet."""
+    """Return the finding about a rate far below the one that fits weights which have gone nowhere yet, and a loss that creeps.
+
+    So it is of a loss that is too noisy to tell.
+    """
     first, last = history.records[0], history.last
     rates = [record.learning_rate for record in history.records]
     if first.step > 0 or last.step < 2 * LONG - 1 or plays(history.records) or not 0 < last.learning_rate <= rates[0]:
@@ -70,7 +76,8 @@ def creeps(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
     learning = learning_of(history)
     if not (learning is Learning.UNKNOWN or (learning is Learning.LEARNS and course.fall < CLEAR)):
         return None  # what does not even creep takes steps without effect: another finding
-    if not slowness.is_as_drawn(first, history.structure, judged):
+    knows = learning is Learning.UNKNOWN and course.start < BELOW_GUESSING * guessing_loss(history.structure)
+    if knows or not slowness.is_as_drawn(first, history.structure, judged):
         return None  # what was trained before is tuned with care
     if not slowness.way_of(history, judged) < slowness.TRAVELLED:
         return None

@@ -474,3 +474,15 @@ def test_in_a_training_a_rate_far_below_what_fits_is_told_where_the_loss_is_too_
     assert "Raise the learning rate" in finding.remedy
     assert float(finding.remedy_code.partition("lr=")[2].partition(")")[0]) >= 1e-4
     assert noisy(1e-3) == []
+
+
+def test_in_a_training_that_goes_on_from_what_it_learned_a_careful_rate_is_not_told_behind_a_noisy_loss() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1792, 64)
+    labels = (x @ torch.randn(64, 10)).argmax(1)
+    rows = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=32, shuffle=True)
+    net = nn.Sequential(nn.Linear(64, 96), nn.GELU(), nn.Linear(96, 10))
+    fit(Classifier(net, lr=3e-3, optimizer="Adam"), rows, InitMonitor(sinks=()), steps=120)
+    monitor = InitMonitor(sinks=())
+    fit(Classifier(net, lr=1e-5, optimizer="Adam"), rows, monitor, steps=150)
+    assert [one for one in monitor.findings if one.code == "IM603" and one.severity > Severity.INFO] == []
