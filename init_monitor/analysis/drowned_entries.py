@@ -62,7 +62,10 @@ def drowned_entry(record: StepRecord, structure: Structure, least: float = OUTWE
         layers = tuple(layer for layer in given if layer not in by)
         # A layer's output that was only scaled has that layer for its maker; a sum has the module that adds, or none.
         scaled = first.skip in {name for layer in given for name in (layer.name, layer.module)}
-        if not by and scaled and not {INPUT, PARAMETER}.intersection(reads.inputs):
+        # Nor is anything added from outside where another stream goes on, whose skips may have been doubled.
+        ends = {one.branch for one in structure.residuals if one.depth < first.depth}
+        goes_on = any(not ends.isdisjoint((layer.name, layer.module)) for layer in given)
+        if not by and (scaled or goes_on) and not {INPUT, PARAMETER}.intersection(reads.inputs):
             continue
         own = sum(table.at(layer.name, Quantity.VARIANCE) for layer in layers)
         entering = float(measured.column(Quantity.RESIDUAL_SKIP_VAR, stream)[0])

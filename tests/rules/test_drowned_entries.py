@@ -94,3 +94,28 @@ def test_positions_that_drown_the_words_are_named(kind: str, size: float) -> Non
 def test_positions_of_a_usual_size_and_words_that_are_scaled_are_not(kind: str, size: float) -> None:
     for model in (Reader(kind, size), Wrapped(Reader(kind, size))):
         assert [one for one in trained(model) if one.code == "IM702"] == []
+
+
+class Doubled(nn.Module):
+    """Adds each block's input a second time, outside of the block."""
+
+    def __init__(self, blocks: int = 10) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(WORDS, WIDTH)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+            for _ in range(blocks)
+        )
+        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WORDS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.words(x)
+        for block in self.blocks:
+            h = h + (h + block(h))
+        out: Tensor = self.head(self.norm(h))
+        return out
+
+
+def test_a_stream_whose_skips_are_doubled_is_not_drowned_by_anything_from_outside() -> None:
+    assert [one for one in trained(Doubled()) if one.code == "IM702"] == []
