@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.faint_network import faint_network
 from init_monitor.analysis.forward_profile import Signal, signal_of
-from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around
+from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around, healthy_gain
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
 from init_monitor.records import Figure, Finding, History, Role, Severity
@@ -49,7 +50,8 @@ class InitMismatch(Keeping):
 
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
     outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
-    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are reported as well.
+    healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are reported as well,
+    and networks of which nearly all weights are faint, whatever normalises or bypasses them.
     What IM101 and IM102 say about the same layers, at least as severely, is left to them.
 
     **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
@@ -126,6 +128,11 @@ class InitMismatch(Keeping):
                 beside.update(one.layer.name for one in found)  # what another branch carries is not lost
         alone = self._embeddings(began) + self._recurrent(began)
         odd += [one for one in alone if one.layer.name not in began.covered]
+        everywhere = None if odd else faint_network(began.last, began.structure, _outputs(began.structure))
+        if everywhere is not None:
+            pairs = zip(everywhere.layers, everywhere.gains, strict=True)
+            odd = [_Odd(x, gain, healthy_gain(x)) for x, gain in pairs if x.name not in began.covered]
+            beside.update(one.layer.name for one in odd)  # what skips and normalisations carry is not lost
         return odd, total, beside
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
@@ -215,7 +222,9 @@ class InitMismatch(Keeping):
                 f"The recurrent weights of {phrases.names(modules)} are far too {too}: at each step of the sequence those of"
                 f" {worst.layer.module} multiply the variance of its state by {phrases.number(worst.gain)}, where 1 keeps it."
             )
-        if len(layers) > 1 and total > worst.off:
+        if survives and history.structure.residuals:
+            message += " Skips and normalisations carry the signal past them: such a network learns, but first these weights have to grow."
+        elif len(layers) > 1 and total > worst.off:
             message += f" Together these layers make it {phrases.times(total)} too {too}."
         return Finding(
             rule=self.name,
