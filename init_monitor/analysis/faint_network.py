@@ -46,15 +46,16 @@ class Faint(NamedTuple):
 def faint_network(first: StepRecord, structure: Structure, outputs: Collection[str]) -> Faint | None:
     """Return the layers with faint weights if nearly all layers have them; ``None`` otherwise.
 
-    Not counted are embeddings, outputs and ends of residual branches, which may start small, layers whose output a normalisation
-    takes at once, and weights of which all are one number: zeros are told elsewhere.
+    Not counted are embeddings, outputs and the last weights of residual branches, which may start small (alone in a branch they leave
+    that as quickly as others learn; two in a row hand each other little), layers whose output a normalisation takes at once, and weights
+    of which all are one number: zeros are told elsewhere.
 
     Args:
         first: the record of the initial weights.
         structure: the network.
         outputs: names of its output layers.
     """
-    ends = residual_branches.weights_at_ends(structure)
+    ends = residual_branches.weights_at_ends(structure) | _last_of_branches(structure)
     given = dict(zip(first.names, first.column(Quantity.EXPECTED_GAIN).tolist(), strict=True))
     variance = first.parameter_table.by_name(Quantity.WEIGHT_VARIANCE)
     seen: set[str] = set()
@@ -81,3 +82,12 @@ def faint_network(first: StepRecord, structure: Structure, outputs: Collection[s
     if len(known) < FEWEST or len(faint) < NEARLY_ALL * len(known):
         return None
     return Faint(tuple(layer for layer, _ in faint), tuple(gain for _, gain in faint), len(known))
+
+
+def _last_of_branches(structure: Structure) -> frozenset[str]:
+    """Return the last weights of the residual branches, whatever activation follows them."""
+    last: set[str] = set()
+    for residual in structure.residuals:
+        weights = [x for x in residual_branches.layers_of(residual, structure) if x.role is Role.WEIGHT]
+        last.update(parts_of(x)[-1].weight for x in weights[-1:])
+    return frozenset(last)
