@@ -155,6 +155,7 @@ class Residual:
         layers: tap names of the layers of its block that were called since the skip was made.
         normalised: a normalisation lies between it and the next addition, on the stream itself (post-norm).
         dtype: format of the sum.
+        again: a skip that the sum holds was added to it once more, ``x + (x + F(x))``; its ``sum_scale`` is NaN then.
     """
 
     name: str
@@ -172,3 +173,4 @@ class Residual:
     layers: tuple[str, ...] = ()
     normalised: bool = False
     dtype: str = "float32"
+    again: bool = False
