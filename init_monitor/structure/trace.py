@@ -18,6 +18,7 @@ from init_monitor.structure.mixing import mixing_of, weight_in
 from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import EACH, Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
+from init_monitor.structure.products import count_product
 from init_monitor.structure.provenance import Provenance, version_of
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.streams import Streams
@@ -144,6 +145,8 @@ class Trace:
             else:
                 node = Derivation(self.graph, pending.frame, operation, inputs).node(output, args, kwargs)
             self._note(operation, node, output)
+            if operation.family is Family.MULTIPLIES and len(inputs) > 1:
+                count_product(operation, [one for _, one in inputs], node, pending.frame)
             if overwritten or "out" in kwargs:
                 self.graph.wrote(output, node)
             else:
