@@ -146,7 +146,7 @@ class Residual:
         branch: the same for the branch.
         skip_scale: α of ``αx + βF``; NaN if x was multiplied by a tensor.
         branch_scale: β, likewise.
-        sum_scale: number by which the sum is multiplied before the next addition of the stream.
+        sum_scale: number by which the sum is multiplied before the next addition of the stream; NaN if a tensor.
         follows: name of the addition before it in the stream: its skip is that sum, but for views, factors, a
             normalisation or an activation; empty for the first.
         nested: it lies inside the branch of another residual addition.

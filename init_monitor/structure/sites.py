@@ -24,7 +24,7 @@ class ResidualSite(NamedTuple):
         branch: the same for the other term.
         skip_scale: α of ``αx + βF``, the number x was multiplied by; ``None`` if it was a tensor.
         branch_scale: β, likewise.
-        sum_scale: number by which the sum is multiplied before the next addition of the stream.
+        sum_scale: number by which the sum is multiplied before the next addition of the stream; NaN if a tensor.
         follows: name of the addition whose sum the skip is, but for views, factors, a normalisation or an activation.
         normalised: True if a normalisation lies on the stream between this addition and the next.
         nested: True if it lies inside the branch of another residual addition. This can be known only later: what the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from init_monitor.structure.nodes import Kind, Node
@@ -106,6 +107,8 @@ class Streams:
         before = self._sites[node.site]
         # A later addition of the same stream overrides one inside its branch.
         sum_scale = factor / skip_scale if factor is not None and skip_scale else 1.0
+        if factor is None and skip_scale and not normalised:
+            sum_scale = math.nan  # some of it was a tensor, and that was not on the skip alone
         if before.sum_scale != sum_scale or before.normalised is not normalised:
             self._sites[node.site] = before._replace(sum_scale=sum_scale, normalised=normalised)
         self._followed.add(node.site)
