@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 HIDDEN = "smaller_step"
 """Evidence of a finding about weights whose scale normalisations hide."""
 
-WHERE_IT_SHOWS = ("IM304", "IM401")
-"""Rules that name such weights where they do show in the signal: in an attention's logits, on a residual stream."""
+WHERE_IT_SHOWS = ("IM401",)
+"""Rules that name such weights where they do show in the signal, on a residual stream."""
 
 
 class _Seen(NamedTuple):
