@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from forked_programs import Forks, started
 from hypothesis import settings
 
 from init_monitor.measures import native
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first: begun last, one of them would leave the other processes with nothing to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What runs programs in processes of their own, of which none has to import torch."""
+    with started() as forked:
+        yield forked
 
 
 @pytest.fixture(scope="module", params=["eager", "native"])
