@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.analysis.alike_positions import AlikePositions, alike_positions
-from init_monitor.analysis.learning import Learning, learning_of, learns_well
+from init_monitor.analysis.bounded import is_fresh
+from init_monitor.analysis.learning import WELL, Learning, course_of, guessing_loss, learning_of, learns_well
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases, snippets
 from init_monitor.remedies.named_rule import CitedRule
 
 if TYPE_CHECKING:
     from init_monitor.records import History, StepRecord
+
+LATE = 2
+"""Times as long as what lasts, until which a network whose loss falls may yet leave half of guessing behind."""
 
 LOOK = """from init_monitor import check
 
@@ -30,28 +34,39 @@ class _Rule(CitedRule, Protocol):
     def lasting_records(self) -> int: ...
     @property
     def gone_steps(self) -> int: ...
+    @property
+    def lasting_steps(self) -> int: ...
 
 
 def found(rule: _Rule, history: History) -> Finding | None:
-    """Return the finding about the output, if it was so for long: exactly alike, or nearly and the loss stays."""
+    """Return the finding about the output, if it was so for long: exactly alike, or nearly and the loss stays.
+
+    A network that has learned, now or before this run, may answer all positions of a sample alike because its targets are so: then its
+    loss is well below that of guessing, or its normalisations are trained. While the loss still falls it may get there: then it is said
+    late, of two layers or more that are exactly alike.
+    """
     latest = history.records[-rule.lasting_records :]
     if len(latest) < rule.lasting_records or history.last.step - history.records[0].step < rule.gone_steps:
         return None
     now = _in(latest[-1], rule, history)
     level = learning_of(history) is Learning.LEVEL
-    if now is None or learns_well(history) or not (now.exact or level):
+    if now is None or learns_well(history) or not is_fresh(history.records[0], history.structure):
+        return None
+    if not course_of(history.losses).last > WELL * guessing_loss(history.structure):
+        return None
+    late = history.last.step >= LATE * rule.lasting_steps
+    if not (level or (late and now.exact and now.start is not now.end)):
         return None
     if any((one := _in(record, rule, history)) is None or one.exact < now.exact for record in latest):
         return None
-    severity = Severity.CRITICAL if now.exact and level else Severity.WARNING
-    return _finding(rule, now, severity, history, len(latest))
+    return _finding(rule, now, history, len(latest))
 
 
 def _in(record: StepRecord, rule: _Rule, history: History) -> AlikePositions | None:
     return alike_positions(record, history.structure, faint=rule.faint, varies=rule.varies)
 
 
-def _finding(rule: _Rule, now: AlikePositions, severity: Severity, history: History, count: int) -> Finding:
+def _finding(rule: _Rule, now: AlikePositions, history: History, count: int) -> Finding:
     end, start = now.end.shown, now.start.shown
     message = (
         f"All positions of a sample (its tokens, queries, nodes, pixels) give the same at {end}, though samples differ: what differs"
@@ -73,7 +88,7 @@ def _finding(rule: _Rule, now: AlikePositions, severity: Severity, history: Hist
     return Finding(
         rule=rule.name,
         code=rule.code,
-        severity=severity,
+        severity=Severity.WARNING,
         layers=tuple(dict.fromkeys((now.start.name, now.end.name))),
         step=history.last.step,
         message=message + since,

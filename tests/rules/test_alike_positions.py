@@ -45,15 +45,15 @@ class Tokens(nn.Module):
         return answer
 
 
-def trained(form: str, steps: int = 110) -> tuple[Watch, list[Finding]]:
-    """Train on tokens each of which is its own class, but for noise."""
+def trained(form: str, steps: int = 110, *, model: nn.Module | None = None) -> tuple[Watch, list[Finding]]:
+    """Train on tokens each of which is its own class, but for noise; or all of that of the sample."""
     generator = torch.Generator().manual_seed(0)
-    model = Tokens(form)
+    model = Tokens("mean" if form == "of the sample" else form) if model is None else model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as watched:
         for _ in range(steps):
             y = torch.randint(0, CLASSES, (32, TOKENS), generator=generator)
-            y = y[:, :1].expand_as(y) if form == "one" else y
+            y = y[:, :1].expand_as(y) if form in {"one", "of the sample"} else y
             x = F.one_hot(y, CLASSES) + 0.3 * torch.randn(32, TOKENS, CLASSES, generator=generator)
             with watched.step() as now:
                 out = model(x)
@@ -94,7 +94,7 @@ def test_one_vector_for_all_positions_is_named_with_where_it_begins() -> None:
 
 
 def test_rounds_of_averaging_that_leave_the_loss_where_it_was_are_named() -> None:
-    _, found = trained("rounds")
+    _, found = trained("rounds", steps=210)
     assert [one.severity for one in found] == [Severity.WARNING]
     assert "Each round of averaging" in found[0].remedy
     assert found[0].evidence["position_share"] < found[0].expected["position_share"]
@@ -105,3 +105,12 @@ def test_tokens_that_keep_apart_and_an_output_without_positions_are_not_mentione
     watched, found = trained(form)
     assert found == []
     assert watched.losses[-1] < watched.losses[0]
+
+
+def test_a_network_whose_targets_are_alike_and_that_has_learned_before_is_not_mentioned() -> None:
+    model = Tokens("mean")
+    first, found = trained("of the sample", steps=300, model=model)
+    assert found == []
+    assert first.losses[-1] < first.losses[0] / 10
+    _, found = trained("of the sample", model=model)
+    assert found == []
