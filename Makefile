@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Says what is installed; made anew when what is asked for changes.
 INSTALLED := pyproject.toml constraints.txt
-PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
+# Python compiles what is imported: of what is installed that is a small part, and compiling all of it takes half the time.
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --no-compile --constraint constraints.txt
 PYTEST_ARGS ?=
 # Files are tested side by side, one process per core; WORKERS=0 tests them one after the other.
 WORKERS ?= auto
@@ -20,7 +21,7 @@ TRITON := $(VENV)/triton
 TYPESCRIPT := typescript@7.0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu loggers lint native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory pictures rule-pages format build docs docs-serve clean
+.PHONY: help demo test test-gpu loggers lint style native zoo examples bench bench-gpu bench-page bench-detection bench-field bench-peers bench-plans clients theory pictures rule-pages format build docs docs-serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -28,9 +29,13 @@ help: ## list the targets
 demo: $(VENV)/.demo ## train a badly and a well initialised network, and see what the monitor says
 	@$(BIN)/init-monitor demo
 
-test: lint $(VENV)/.dev $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
+# mypy has one process, so the tests begin beside it; what it finds is said once more at the end.
+test: style $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
+	@$(BIN)/mypy & typed=$$!; \
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --doctest-modules init_monitor tests \
-		--cov --cov-branch $(PYTEST_ARGS)
+		--cov --cov-branch $(PYTEST_ARGS); tested=$$?; \
+	wait $$typed || { $(BIN)/mypy; exit 1; }; \
+	exit $$tested
 
 bench-gpu: $(VENV)/.dev ## what a measured step costs on a CUDA device (three minutes); written to benchmarks/results
 	$(BIN)/python benchmarks/gpu.py --out benchmarks/results/overhead-gpu.md
@@ -45,11 +50,13 @@ loggers: $(VENV)/.dev ## Weights & Biases offline and MLflow with a file store, 
 	@build/loggers/bin/python -m pip install --disable-pip-version-check --quiet --quiet wandb mlflow-skinny
 	build/loggers/bin/python -m pytest -m loggers tests/real_loggers $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## style, format, import contracts and types (quickest first)
+lint: style ## style, format, import contracts and types (quickest first)
+	$(BIN)/mypy
+
+style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy
 
 native: $(VENV)/.dev ## compile the kernel that reads the CPU (it is also compiled when first needed), and say which is in use
 	@$(BIN)/python -c 'from init_monitor.measures import native; print(native.in_use())'

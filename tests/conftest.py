@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from browser import Watched, browser, watched
+from forked_programs import Forks, started
 from hypothesis import settings
 
 from init_monitor.measures import native
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 # Machines are shared and slow at times; and a submission is judged on the same examples wherever it runs.
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -53,6 +55,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first: begun last, one of them would leave the other processes with nothing to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage where it is said not to matter: Python runs half as fast while coverage is measured, torch's code too."""
+    coverage = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if coverage is None or not (item.get_closest_marker("slow") or item.get_closest_marker("untraced")):
+        return (yield)
+    coverage.pause()
+    try:
+        return (yield)
+    finally:
+        coverage.resume()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Any]:
+    """The browser."""
+    with browser() as started_once:
+        yield started_once
+
+
+@pytest.fixture
+def page(running: Any) -> Iterator[Watched]:
+    """A page of the browser, on which nothing may go wrong."""
+    with watched(running) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What runs programs in processes of their own, of which none has to import torch."""
+    with started() as forked:
+        yield forked
 
 
 @pytest.fixture(scope="module", params=["eager", "native"])

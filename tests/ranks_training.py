@@ -362,6 +362,15 @@ def shards() -> None:
     wrote("fsdp1", seen.records, seen.findings, seen.notices, losses)
 
 
+def measured() -> None:
+    """All that is compared, in two processes that import torch once; the first of them begins alone."""
+    if RANK == 0:
+        single()
+    replicas()
+    shards()
+    decisions()
+
+
 def single() -> None:
     """One process that sees every sample: what the others have to agree with."""
     trained("single", Classifier(network(), lr=0.05), DataLoader(samples(), batch_size=BATCH), ranks=1)
@@ -386,4 +395,4 @@ def spawned() -> None:
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (replicas, decisions, dropped, shards, single, broken, spawned)}[sys.argv[1]]()
+    {f.__name__: f for f in (measured, dropped, broken, spawned)}[sys.argv[1]]()

@@ -38,6 +38,8 @@ class On(Enum):
     SUM = "sum"
     SKIP = "skip"
     BRANCH = "branch"
+    AGAIN = "again"
+    """Nothing: the skip is added twice, and the factor is how much larger the sum becomes by it."""
 
 
 class StreamFactor(NamedTuple):
@@ -130,6 +132,9 @@ def _on_the_way(residuals: Sequence[Residual], direction: float, structure: Stru
     found = tuple(one for one in residuals if math.log(passed_on(one)) * direction > 0)
     sums, skips = _median([abs(one.sum_scale) for one in found]), _median([abs(one.skip_scale) for one in found])
     on = On.SUM if abs(math.log(sums or 1.0)) >= abs(math.log(skips or 1.0)) else On.SKIP
+    again = tuple(one for one in residuals if one.again)
+    if on is On.SUM and 2 * sum(one.again for one in found) > len(found):
+        return StreamFactor(On.AGAIN, sums, again)
     return _factor(on, sums if on is On.SUM else skips, found, structure)
 
 

@@ -106,7 +106,7 @@ def near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
 
 def _of_weight(weight: str, history: History) -> Cause:
     if since := turned_loss.before(history):
-        return Cause(f"Its parameter {weight} is not finite. {since.why}", *since.remedy)
+        return _of_the_start(Cause(f"Its parameter {weight} is not finite. {since.why}", *since.remedy), history)
     return Cause(
         f"Its parameter {weight} is not finite: an earlier update broke it.",
         "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
@@ -135,6 +135,18 @@ def _overflow(reached: Column, grown: float, layer: Layer | None, history: Histo
         snippets.initialise([layer], among=history.structure)
         if layer is not None and layer.role is Role.WEIGHT
         else "",
+    )
+
+
+def _of_the_start(cause: Cause, history: History) -> Cause:
+    """Return a cause that is the size of the steps, with what comes before it where the first loss was far above guessing."""
+    start = starts_far_above(history)
+    if not start > 0:
+        return cause
+    return Cause(
+        f"{cause.why} The first loss was {phrases.number(start)} already: the output was far too large to begin with.",
+        f"Mend what makes the output so large at step 0 first. {cause.sentence.replace(made_by_training.FINE, '')}",
+        cause.code,
     )
 
 

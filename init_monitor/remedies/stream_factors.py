@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 def told(found: StreamFactor) -> str:
     """Return the sentence that names the factor."""
     square = phrases.number(found.factor**2)
+    if found.on is On.AGAIN:
+        return (
+            "The skip of each block is added twice, x + (x + F(x)): its sum holds the skip already, and adding that once more makes"
+            f" the variance {square} times as large at every block, whatever the weights are."
+        )
     one = len(found.residuals) == 1
     whose = f"of {found.residuals[0].name}" if one else "of each block"
     pace = "" if one or found.on is On.BRANCH else " at every block"
@@ -29,6 +34,11 @@ def remedy(found: StreamFactor) -> str:
     owners = list(dict.fromkeys(one.owner for one in found.residuals))
     where = f"the forward of {phrases.names(owners)}" if all(owners) else "the model's forward"
     modest = ""
+    if found.on is On.AGAIN:
+        return (
+            f"Add the skip once. Look in {where}, and at what calls it: what the block returns is x + F(x) already, and x is added"
+            " to that again. A new initialisation leaves it there."
+        )
     if found.tensor:
         begin = "near 0" if found.on is On.BRANCH else "at 1"
         return (

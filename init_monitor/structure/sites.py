@@ -30,6 +30,7 @@ class ResidualSite(NamedTuple):
         nested: True if it lies inside the branch of another residual addition. This can be known only later: what the
             probe lists after the forward is final.
         long: True if the skip passes over other residual additions of its stream (a global skip, a U-Net's).
+        again: True if a skip that the sum holds was added to it once more: ``x + (x + F(x))``.
         query: True if the skip is only a part of what the branch looks at, or a learned token.
         operation: bare name of the function that added, for instance ``"add"``.
         skip_maker: what stands for the layer call whose output the skip is, before any factor; ``None`` if no layer made it.
@@ -48,6 +49,7 @@ class ResidualSite(NamedTuple):
     normalised: bool = False
     nested: bool = False
     long: bool = False
+    again: bool = False
     query: bool = False
     operation: str = "add"
     skip_maker: object = None
@@ -68,6 +70,7 @@ class ResidualSite(NamedTuple):
             nested=self.nested,
             long=self.long,
             normalised=self.normalised,
+            again=self.again,
         )
 
 

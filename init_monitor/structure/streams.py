@@ -66,6 +66,14 @@ class Streams:
             self._sites[number] = self._sites[number]._replace(nested=True)
         self._multiples[node] = (node.site, 1.0)
 
+    def repeated(self, node: Node) -> None:
+        """Note that a value is the sum of an addition, with a skip that it holds already added once more."""
+        at: Node | None = node
+        while at is not None and at.kind is not Kind.RESIDUAL:
+            at = at.main
+        if at is not None:
+            self._sites[at.site] = self._sites[at.site]._replace(again=True)
+
     def used(self, node: Node) -> None:
         """Note what a new value does with the sums that it is made from."""
         for parent in node.parents:

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import pytest
@@ -22,38 +22,39 @@ from init_monitor import InitMonitor, OptionError
 from init_monitor.integrations.by_environment import VARIABLE, callbacks_asked_for
 from init_monitor.sinks import ConsoleSink
 
+if TYPE_CHECKING:
+    from forked_programs import Forks
+
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "examples" / "lightning_cli"
 GROUPS = ("lightning.pytorch.callbacks_factory", "pytorch_lightning.callbacks_factory")
 
 
-def run(folder: Path, *words: str, **environment: str) -> str:
+def run(forks: Forks, folder: Path, *words: str, **environment: str) -> str:
     known = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "100",
         **environment,
     }
-    command = [sys.executable, "-W", "ignore", *words]
-    done = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=300, check=False)
+    done = forks.run(*words, cwd=folder, env=known, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_example_project_trains_with_the_monitor_of_its_configuration(tmp_path: Path) -> None:
+def test_the_example_project_trains_with_the_monitor_of_its_configuration(forks: Forks, tmp_path: Path) -> None:
     words = ("fit", "--config", str(PROJECT / "config.yaml"), "--trainer.enable_progress_bar", "false")
-    text = run(tmp_path, str(PROJECT / "train.py"), *words)
+    text = run(forks, tmp_path, str(PROJECT / "train.py"), *words)
     assert "Signal propagation at step 9: 24 layers" in text
     assert "net.0 " not in text
     assert re.search(r"critical IM102 vanishing-activations at step 0", text)
     assert re.search(r"Init Monitor: .* in 96 steps \(14 of them measured\)", text)
 
 
-def test_the_command_line_prints_and_explains_every_option(tmp_path: Path) -> None:
+def test_the_command_line_prints_and_explains_every_option(forks: Forks, tmp_path: Path) -> None:
     train = str(PROJECT / "train.py")
-    config = run(tmp_path, train, "fit", "--config", str(PROJECT / "config.yaml"), "--print_config")
+    config = run(forks, tmp_path, train, "fit", "--config", str(PROJECT / "config.yaml"), "--print_config")
     asked = config[config.index("- class_path: init_monitor.InitMonitor") :]
     for line in (
         "every_n_steps: 20",
@@ -64,7 +65,7 @@ def test_the_command_line_prints_and_explains_every_option(tmp_path: Path) -> No
         "verbose: false",
     ):
         assert re.search(rf"^ +{line}$", asked, re.MULTILINE)
-    explained = run(tmp_path, train, "fit", "--trainer.callbacks.help", "init_monitor.InitMonitor")
+    explained = run(forks, tmp_path, train, "fit", "--trainer.callbacks.help", "init_monitor.InitMonitor")
     assert "on_critical {warn,stop,raise}" in explained
     assert "fnmatch pattern(s); only layers whose name matches are" in explained
 
@@ -152,7 +153,9 @@ print("imported", "init_monitor.integrations.lightning" in sys.modules)
 
 
 @pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
-def test_a_program_that_knows_nothing_of_it_is_watched_where_the_environment_asks(package: str, tmp_path: Path) -> None:
+def test_a_program_that_knows_nothing_of_it_is_watched_where_the_environment_asks(
+    package: str, forks: Forks, tmp_path: Path
+) -> None:
     where = tmp_path / "site"
     (where / "init_monitor_entry_points-0.dist-info").mkdir(parents=True)
     (where / "init_monitor_entry_points-0.dist-info" / "METADATA").write_text(
@@ -167,13 +170,13 @@ def test_a_program_that_knows_nothing_of_it_is_watched_where_the_environment_ask
     (where / "init_monitor_entry_points-0.dist-info" / "entry_points.txt").write_text("\n".join(points))
     path = os.pathsep.join([str(ROOT), str(where)])
     plain = PROGRAM.format(package=package, own="[]")
-    assert run(tmp_path, "-c", plain, PYTHONPATH=path).splitlines() == ["imported False"]
-    watched = run(tmp_path, "-c", plain, PYTHONPATH=path, **{VARIABLE: "1"})
+    assert run(forks, tmp_path, "-c", plain, PYTHONPATH=path).splitlines() == ["imported False"]
+    watched = run(forks, tmp_path, "-c", plain, PYTHONPATH=path, **{VARIABLE: "1"})
     assert "Init Monitor: no findings in 3 steps" in watched
     if package == "lightning.pytorch":  # once is enough
         return
     own = PROGRAM.format(package=package, own="[__import__('init_monitor').InitMonitor()]")
-    twice = run(tmp_path, "-c", own, PYTHONPATH=path, **{VARIABLE: "1"})
+    twice = run(forks, tmp_path, "-c", own, PYTHONPATH=path, **{VARIABLE: "1"})
     assert twice.count("Init Monitor:") == 1
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from forked_programs import Forks
 
 PACKAGES = ("pytorch_lightning", "lightning.pytorch")
 
@@ -95,20 +99,19 @@ fitted(pl, monitor)
 
 CASES = [
     *((order, used) for order in list(ORDERS)[:2] for used in PACKAGES),
-    # What these add is the same for both, and each costs a process that imports torch.
+    # What these add is the same for both.
     *((order, PACKAGES[1]) for order in list(ORDERS)[2:]),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("order", "used"), CASES, ids=[f"{used}: {order}" for order, used in CASES])
-def test_the_callback_is_one_of_the_lightning_that_runs_it(order: str, used: str, tmp_path: Path) -> None:
+def test_the_callback_is_one_of_the_lightning_that_runs_it(order: str, used: str, forks: Forks, tmp_path: Path) -> None:
     (other,) = {*PACKAGES} - {used}
     here = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", "import conftest\n" + TRAIN + ORDERS[order].format(used=used, other=other)],
-        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent)))},
-    )  # fmt: skip
+    program = "import conftest\n" + TRAIN + ORDERS[order].format(used=used, other=other)
+    path = os.pathsep.join((str(here), str(here.parent)))
+    done = forks.run("-c", program, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
     assert "steps [0, 1]" in done.stdout, done.stderr
     assert done.returncode == 0, done.stderr
 
@@ -126,12 +129,12 @@ print([name for name in ("pytorch_lightning", "lightning.pytorch") if sys.module
 
 
 @pytest.mark.slow
-def test_where_one_is_installed_it_is_that_one_and_where_none_is_a_sentence_says_what_to_do(tmp_path: Path) -> None:
+def test_where_one_is_installed_it_is_that_one_and_where_none_is_a_sentence_says_what_to_do(
+    forks: Forks, tmp_path: Path
+) -> None:
     def alone(*hidden: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ALONE.format(hidden=hidden)],
-            capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
+        path = str(Path(__file__).parents[2])
+        return forks.run("-c", ALONE.format(hidden=hidden), cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
 
     assert alone("lightning").stdout.strip() == "['pytorch_lightning']"
     assert alone("pytorch_lightning").stdout.strip() == "['lightning.pytorch']"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browser import COLOURS, Watched, browser, settled, watched
+from browser import COLOURS, Watched, settled
 from builders import linears, record
 
 from init_monitor import Report
@@ -16,7 +16,6 @@ from init_monitor.records import Attention, Structure
 from init_monitor.records.quantities import HEAD_VECTORS, Quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 DEPTH, HEADS = 5, 8
@@ -48,18 +47,6 @@ def written(file: Path, net: Structure) -> Path:
         records.append(record(net, columns, step=step))
     Report.of(records, (), net, {}).to_html(file)
     return file
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
-    with watched(running) as opened:
-        yield opened
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from browser import COLOURS, Watched, browser, watched
+from browser import COLOURS, Watched, watched
 from torch import nn
 
 import init_monitor
@@ -69,12 +69,6 @@ COMPUTE = """(choices) => {
   return { measured, x, weights, factors, noise: normals(set.samples * last), theory: theory.expected(set) };
 }"""
 """Computes a network as the page does, and draws its inputs, weights and gradients once more, in the same order."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

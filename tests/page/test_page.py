@@ -397,12 +397,6 @@ def test_the_commands_need_no_torch(tmp_path: Path) -> None:
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
 @pytest.fixture
 def page(running: Any) -> Iterator[Watched]:
     with watched(running, color_scheme="dark") as opened:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from forked_programs import Forks
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,15 +78,7 @@ def _pages() -> list[str]:
 
 
 @pytest.mark.parametrize("page", _pages())
-def test_the_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(page: str, forks: Forks, tmp_path: Path) -> None:
     program = "\n".join([GIVEN.get(page, ""), *_blocks(ROOT / page)])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+    done = forks.run("-c", program, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]

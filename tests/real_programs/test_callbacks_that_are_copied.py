@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +16,8 @@ from init_monitor import InitMonitor
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from forked_programs import Forks
 
 WIDTH = 16
 
@@ -108,9 +108,7 @@ assert [record.step for record in monitor.records] == [0, 1, 2, 3], monitor.reco
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
-def test_init_monitor_may_be_imported_before_lightning(package: str, tmp_path: Path) -> None:
+def test_init_monitor_may_be_imported_before_lightning(package: str, forks: Forks, tmp_path: Path) -> None:
     program = PROGRAM.format(package=package)
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    ended = forks.run("-c", program, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

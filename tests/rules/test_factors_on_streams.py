@@ -47,20 +47,26 @@ class Stack(nn.Module):
         behind: float = 1.0,
         norm: bool = False,
         held: str = "number",
+        again: str = "",
     ) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.stem, self.head = nn.Linear(20, 48), nn.Linear(48, 4)
         self.blocks = nn.ModuleList(Block(48, total, skip, branch, held) for _ in range(blocks))
         self.norms = nn.ModuleList(nn.LayerNorm(48) if norm else nn.Identity() for _ in range(blocks))
-        self.behind = behind
+        self.behind, self.again = behind, again
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = begin = self.stem(x)
         for block, norm in zip(self.blocks, self.norms, strict=True):
+            entering = x
             x = norm(block(x))
             if self.behind != 1:
                 x = x * self.behind
+            if self.again == "each":
+                x = entering + x
+        if self.again == "once":
+            x = x + begin
         out: Tensor = self.head(x)
         return out
 
@@ -205,3 +211,17 @@ def test_where_plain_steps_break_the_run_the_factor_is_critical_and_what_follows
 def test_where_plain_steps_are_small_enough_the_factor_is_a_warning() -> None:
     (found,) = [one for one in trained(Stack(8, skip=4.0), rate=1e-8) if one.code == "IM401"]
     assert found.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(("rate", "severity"), [(0.0, Severity.WARNING), (0.02, Severity.CRITICAL)])
+def test_a_skip_that_is_added_twice_in_every_block_is_to_be_added_once(rate: float, severity: Severity) -> None:
+    found = next(one for one in reversed(trained(Stack(10, again="each"), rate=rate)) if one.code == "IM401")
+    assert found.severity is severity
+    assert "added twice, x + (x + F(x))" in found.message
+    assert found.remedy.startswith("Add the skip once. Look in the forward of blocks.0")
+    assert found.layers == tuple(f"blocks.{i}#1" for i in range(10))
+
+
+@pytest.mark.parametrize("model", [Stack(10, again="once"), Stack(10, again="each", norm=True)])
+def test_a_skip_over_all_blocks_and_one_that_a_normalisation_follows_are_not_mentioned(model: Stack) -> None:
+    assert trained(model) == []

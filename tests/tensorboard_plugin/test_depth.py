@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, MAP, WAIT_MS, Watched, browser, hover, number, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, hover, number, settled, tensorboard, watched
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
@@ -38,12 +38,6 @@ class Board:
     address: str
     monitors: dict[str, Any]
     logs: Path
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
 
 
 def small(directory: Path) -> None:
@@ -79,12 +73,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     small(logs / "small")
     with tensorboard(logs, "--load_fast=false") as address:
         yield Board(address, monitors, logs)
-
-
-@pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
-    with watched(running) as opened:
-        yield opened
 
 
 def block(monitor: Any, name: str, quantity: Quantity, step: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tab_runs
 import torch
-from browser import Watched, browser, number, settled, tensorboard, watched
+from browser import Watched, number, settled, tensorboard, watched
 from torch import nn
 
 import init_monitor
@@ -33,23 +33,11 @@ class Board:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     logs = tmp_path_factory.mktemp("logs")
     monitors = {name: tab_runs.fit(logs / name, net, gain, steps=6) for name, (net, gain) in RUNS.items()}
     with tensorboard(logs, "--load_fast=false") as address:
         yield Board(address, monitors)
-
-
-@pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
-    with watched(running) as opened:
-        yield opened
 
 
 def numbers(frame: Any) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, MAP, WAIT_MS, Watched, browser, hover, number, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, hover, number, settled, tensorboard, watched
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
@@ -50,12 +50,6 @@ class Board:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """Three real trainings: one whose signal vanishes, one that is well, one with residual blocks."""
     logs = tmp_path_factory.mktemp("logs")
@@ -66,12 +60,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     }
     with tensorboard(logs, "--load_fast=false") as address:
         yield Board(address, monitors)
-
-
-@pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
-    with watched(running) as opened:
-        yield opened
 
 
 def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:

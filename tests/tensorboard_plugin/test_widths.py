@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tab_runs
 import torch
-from browser import COLOURS, Watched, browser, hover, number, settled, tensorboard, watched
+from browser import COLOURS, Watched, hover, number, settled, tensorboard, watched
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -60,12 +60,6 @@ class Board:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Any]:
-    with browser() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     logs = tmp_path_factory.mktemp("logs")
     checks = {"standard": checked(make), "he": checked(make_for_any_width)}
@@ -75,12 +69,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         one.save(logs / name)
     with tensorboard(logs, "--load_fast=false") as address:
         yield Board(address, checks)
-
-
-@pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
-    with watched(running) as opened:
-        yield opened
 
 
 def cells(frame: Any) -> dict[str, list[str]]:

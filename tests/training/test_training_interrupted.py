@@ -7,8 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +32,8 @@ from init_monitor.store import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from forked_programs import Forks
 
 
 PLAIN: dict[str, Any] = {
@@ -418,14 +418,12 @@ if __name__ == "__main__":
     ("name", "error", "steps"), [("SIGINT", "SystemExit", [0, 1, 2]), ("SIGTERM", "SIGTERM", [0, 1, 2, 3])]
 )
 def test_a_signal_from_outside_ends_the_run_with_its_closing_line(
-    tmp_path: Path, name: str, error: str, steps: list[int]
+    tmp_path: Path, forks: Forks, name: str, error: str, steps: list[int]
 ) -> None:
     script, here = tmp_path / "train.py", Path(__file__).parents[1]
     script.write_text(SIGINT)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), name], capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here), str(here.parent))), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    path = os.pathsep.join((str(here), str(here.parent)))
+    done = forks.run(str(script), name, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, timeout=300)
     assert f"raised {error}" in done.stdout, done.stdout + done.stderr[-3000:]
     assert f"records {steps}" in done.stdout
     assert "Init Monitor: " in done.stdout
