@@ -195,3 +195,23 @@ def test_a_z_loss_keeps_log_z_where_a_cross_entropy_lets_it_go() -> None:
 
     assert [one.severity for one in run(held=False)] == [Severity.INFO]
     assert run(held=True) == []
+
+
+def test_biases_of_the_classes_that_make_the_first_loss_are_a_warning_at_once() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10))
+    batch = (torch.randn(64, 16), torch.arange(64) % 10)
+
+    def told() -> list[Finding]:
+        found = init_monitor.check(net, batch, F.cross_entropy).findings
+        return [one for one in found if one.code == "IM703"]
+
+    assert told() == []
+    nn.init.constant_(net[2].bias, -4.6)  # type: ignore[arg-type] # a prior, the same for all
+    assert told() == []
+    net[2].bias.data[0] = 20.0  # type: ignore[index]
+    finding = only(told())
+    assert finding.severity is Severity.WARNING
+    assert "2.bias makes them" in finding.message
+    exec(finding.remedy_code, {"model": net})  # noqa: S102 - what is printed is what is run
+    assert told() == []
