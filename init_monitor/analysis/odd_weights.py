@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_branches import normalising
 from init_monitor.analysis.residual_streams import Measured, streams
@@ -56,7 +57,7 @@ def large_embeddings(first: StepRecord, structure: Structure, bar: float) -> lis
 def large_starts(first: StepRecord, structure: Structure, bar: float) -> list[Odd]:
     """Return the layers whose large weights make what a stream starts from drown what its branches add.
 
-    Branches that normalise what they read add much the same whatever the stream carries.
+    Branches that normalise what they read add much the same whatever the stream carries. Not in a network that was trained before.
 
     Args:
         first: the record of the initial weights.
@@ -65,14 +66,14 @@ def large_starts(first: StepRecord, structure: Structure, bar: float) -> list[Od
     """
     known, found = structure.by_name(), []
     table, residuals = first.layer_table, Measured(first)
-    for stream in streams(structure):
+    for stream in streams(structure) if is_fresh(first, structure) else ():
         began = stream.residuals[0]
         layer = known.get(began.skip)
         if layer is None or layer.role is not Role.WEIGHT or layer.is_embedding:
             continue
         if any(one.name not in normalising(structure) for one in stream.residuals):
             continue
-        gain = float(np.fmin(*(table.at(layer.name, one) for one in (Quantity.EXPECTED_GAIN, Quantity.GAIN))))
+        gain = float(np.fmin(table.at(layer.name, Quantity.EXPECTED_GAIN), table.at(layer.name, Quantity.GAIN)))
         adds = residuals.median(Quantity.RESIDUAL_VARIANCE_RATIO, stream)
         if gain >= LARGE and table.at(layer.name, Quantity.VARIANCE) >= bar and adds <= 1 / bar:
             found.append(Odd(layer, gain, 1.0))
