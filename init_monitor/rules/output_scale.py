@@ -206,7 +206,7 @@ class OutputScale:
         # Trained weights respond to their input: they amplify it more than random ones, and are not an initialisation.
         by_chance = table.at(layer.name, Quantity.EXPECTED_GAIN) * table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
         frozen = first.parameter_table.at(layer.weight, Quantity.TRAINABLE) == 0
-        return not frozen and not by_chance * self.chance < std**2 - _by_biases(layer, first)
+        return not frozen and (_made_by_biases(layer, first) or not by_chance * self.chance < std**2)
 
     def _is_far(self, loss: float, layer: Layer) -> bool:
         guessing = math.log(layer.fan_out)
