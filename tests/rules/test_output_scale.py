@@ -201,11 +201,16 @@ def test_biases_of_the_classes_that_make_the_first_loss_are_a_warning_at_once() 
     torch.manual_seed(0)
     head = nn.Linear(32, 10)
     net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), head)
-    batch = (torch.randn(64, 16), torch.arange(64) % 10)
+    x, labels = torch.randn(64, 16), torch.arange(64) % 10
 
     def told() -> list[Finding]:
-        found = init_monitor.check(net, batch, F.cross_entropy).findings
-        return [one for one in found if one.code == "IM703"]
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+        with init_monitor.watch(net, optimizer, sinks=()) as monitor, monitor.step() as step:
+            step.loss = F.cross_entropy(net(x), labels)
+            step.loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return [one for one in monitor.findings if one.code == "IM703"]
 
     assert told() == []
     nn.init.constant_(head.bias, -4.6)  # a prior, the same for all
