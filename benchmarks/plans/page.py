@@ -50,7 +50,7 @@ def reached(row: Row, start: str) -> float:
 def summary(rows: Sequence[Row]) -> str:
     """Return what the pairs say together."""
     lines = [
-        f"{len(rows)} pairs of a network and a task, 3 seeds; medians over the seeds of the loss at step 200.",
+        f"{len(rows)} pairs of a network and a task, 3 seeds; medians over the seeds of the loss at step 200, the mean of five within the last ten steps.",
         "",
         '| | plan | textbook plan (`style="theory"`) | LSUV |',
         "|:--|--:|--:|--:|",

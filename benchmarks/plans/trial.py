@@ -1,8 +1,9 @@
-"""One training: a network from one start, its loss at three steps."""
+"""One training: a network from one start, its loss around three steps."""
 
 from __future__ import annotations
 
 import math
+from statistics import mean
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from benchmarks.plans.task import Task
 
 LOOKS = (50, 200, 250)
-"""Steps after which a loss is taken."""
+"""Steps up to which a loss is taken."""
+
+STEADY = (8, 6, 4, 2, 0)
+"""How many steps before a look the losses are taken whose mean counts. One of them alone may be ten times as large as the next under a
+rate that suits the start of a training: over 12 seeds of the deep sets, the plan's loss after step 200 alone was 3.5 times the
+default's, and over the last ten steps the same."""
 
 RATES = {"AdamW": (3e-4, 1e-3, 3e-3, 1e-2), "SGD": (0.003, 0.01, 0.03, 0.1)}
 LARGE, SMALL, ALIKE, ONE = 1.0, 0.002, 0.05, 30.0
@@ -48,16 +54,17 @@ def run(pair: Pair, trial: Trial) -> tuple[float, ...]:
         optimizer = torch.optim.SGD(net.parameters(), trial.rate, momentum=0.9)
     else:
         optimizer = torch.optim.AdamW(net.parameters(), trial.rate)
-    losses = []
+    losses: dict[int, list[float]] = {look: [] for look in LOOKS}
     for step in range(1, LOOKS[-1] + 1):
         inputs, targets = task.batch(batches)
         loss = task.loss(net(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step in LOOKS:
-            losses.append(_judge(net, task))
-    return tuple(losses)
+        for look in LOOKS:
+            if look - step in STEADY:
+                losses[look].append(_judge(net, task))
+    return tuple(mean(of) for of in losses.values())
 
 
 def spoil(net: nn.Module, start: str) -> None:

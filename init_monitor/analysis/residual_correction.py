@@ -12,6 +12,7 @@ import numpy as np
 
 from init_monitor.analysis.segments import log_of
 from init_monitor.analysis.stream_factors import fades
+from init_monitor.analysis.tensor_factors import with_known_factors
 from init_monitor.records import Role
 from init_monitor.records.once import once
 from init_monitor.records.quantities import Quantity
@@ -82,7 +83,8 @@ def by_additions(record: StepRecord, structure: Structure) -> tuple[Column, Colu
     growth = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_GROWTH)), nan=0.0)
     back = np.nan_to_num(log_of(record.column(Quantity.RESIDUAL_BACKWARD_GROWTH)), nan=0.0)
     # What a small factor on the stream takes away is no growth that a layer would have to be excused for.
-    shrunk = [row for row, one, _ in measured if fades(one)]
+    known = with_known_factors(record, structure)
+    shrunk = [row for row, one, _ in measured if fades(known.get(one.name, one))]
     growth[shrunk], back[shrunk] = np.maximum(growth[shrunk], 0.0), np.maximum(back[shrunk], 0.0)
     forward, brought = np.zeros(layers), np.zeros(layers + 1)
     rows = [row for row, _, _ in measured]

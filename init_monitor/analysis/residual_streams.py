@@ -158,12 +158,12 @@ class Measured:
     """The residual columns of one record, by stream."""
 
     def __init__(self, record: StepRecord) -> None:
-        self._record = record
+        self.record = record
 
     def column(self, quantity: Quantity, stream: Stream) -> Column:
         """Return a quantity for the additions of a stream; NaN for one the record does not have."""
-        order = _rows_of(stream, self._record.residual_names)
-        column = np.append(self._record.column(quantity), np.nan)
+        order = _rows_of(stream, self.record.residual_names)
+        column = np.append(self.record.column(quantity), np.nan)
         return np.asarray(column[order], dtype=np.float64)
 
     def median(self, quantity: Quantity, stream: Stream) -> float:

@@ -64,6 +64,7 @@ class RanTap(NamedTuple):
     direct: TapKey | None
     takes_input: bool
     takes_own: bool
+    products: int
     dtype: str
     per_distribution: int
     one_value: bool
@@ -193,6 +194,7 @@ def _told(tap: Tap, *, alone: bool) -> RanTap:
         direct=None if tap.direct is None else tap.direct.key,
         takes_input=tap.takes_input,
         takes_own=tap.takes_own,
+        products=tap.products,
         dtype=tap.dtype,
         per_distribution=tap.per_distribution,
         one_value=tap.one_value,
@@ -253,6 +255,7 @@ def put_together(
         tap.direct = taps.get(next(iter(direct))) if len(direct) == 1 else None  # type: ignore[arg-type]
         tap.takes_input = any(one.takes_input for one in ran[key])
         tap.takes_own = any(one.takes_own for one in ran[key])
+        tap.products = max(one.products for one in ran[key])
     return Together(list(taps.values()), _sums(executions, taps, at), {place: numbers})
 
 

@@ -135,6 +135,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             depth=depth,
             inputs=_inputs(tap, name_of),
             direct=tap.direct is not None or not tap.feeds,
+            products=tap.products,
             fan_in=fans.fan_in,
             fan_out=fans.fan_out,
             weight=weight,

@@ -130,13 +130,14 @@ class ResidualTaps:
 
 def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual], reader: Reader) -> Columns:
     """Fill every residual quantity except the loss decrease, which needs the weight gradients."""
-    entering, branch, plain_sum = (
+    before = rows_before_factors(taps, residuals)
+    entering, branch, plain_sum, unscaled = (
         reader.column(reader.index((rows.accumulator, rows.forward) for rows in term), "variance")
-        for term in ([tap.skip for tap in taps], [tap.branch for tap in taps], [tap.sum for tap in taps])
+        for term in ([tap.skip for tap in taps], [tap.branch for tap in taps], [tap.sum for tap in taps], before)
     )
     skip_gradient, at_branch, at_sum = (
         reader.column(reader.index((rows.accumulator, rows.backward) for rows in term), "variance")
-        for term in (rows_before_factors(taps, residuals), [tap.branch for tap in taps], [tap.sum for tap in taps])
+        for term in (before, [tap.branch for tap in taps], [tap.sum for tap in taps])
     )
     sum_scale = np.array([_square(residual.sum_scale) for residual in residuals])
     skip_gradient = skip_gradient / _scales_before(residuals)
@@ -146,6 +147,11 @@ def residual_columns(taps: Sequence[ResidualTap], residuals: Sequence[Residual],
         covariance = (plain_sum - entering - branch) / 2
         spread = np.sqrt(np.where((entering > 0) & (branch > 0), entering * branch, np.nan))
         sum_gradient = at_sum / sum_scale
+    # Of a factor that is a tensor no number is known: what was measured before and behind it stands for it.
+    by_tensor = np.array([math.isnan(residual.skip_scale) for residual in residuals], dtype=bool)
+    skip = np.where(by_tensor & np.isfinite(unscaled), unscaled, skip)
+    for i, next_one in _behind_tensors(residuals):
+        total[i], sum_gradient[i] = skip[next_one], skip_gradient[next_one]
     found: Columns = {
         Quantity.RESIDUAL_SKIP_VAR: skip,
         Quantity.RESIDUAL_BRANCH_VAR: branch,
@@ -190,6 +196,14 @@ def _scales_before(residuals: Sequence[Residual]) -> Column:
         if residual.skip_scale != 1.0 and before is not None:
             scales[i] = _square(before.sum_scale)
     return scales
+
+
+def _behind_tensors(residuals: Sequence[Residual]) -> list[tuple[int, int]]:
+    """Return the additions whose sum is multiplied by a tensor, each with the one that takes the product as its skip, as it is."""
+    followed = {one.follows: i for i, one in enumerate(residuals) if one.follows and one.skip_scale == 1.0}
+    return [
+        (i, followed[one.name]) for i, one in enumerate(residuals) if math.isnan(one.sum_scale) and one.name in followed
+    ]
 
 
 def loss_decrease(residuals: Sequence[Residual], norms: Mapping[str, float], layers: Mapping[str, Layer]) -> Column:

@@ -283,6 +283,7 @@ class Tapping:
             feeds = [maker for maker in origins.makers if isinstance(maker, Tap)]
             tap.takes_input |= origins.data
             tap.takes_own |= origins.own
+            tap.products = origins.products
         for one in feeds:
             if one is not tap and one not in tap.feeds:
                 tap.feeds.append(one)

@@ -67,6 +67,7 @@ class Tap:
         per_distribution: elements of one distribution, for a softmax.
         takes_input: it received data that no layer computed.
         takes_own: it received what was computed from parameters and constants.
+        products: how many products ``x * F(x)`` in a row lie before it.
         own: what of the model it uses, for a function; a module knows for itself.
         fans: terms that its weight sums.
         one_value: it normalises groups of a single value.
@@ -92,6 +93,7 @@ class Tap:
     per_distribution: int = 1
     takes_input: bool = False
     takes_own: bool = False
+    products: int = 0
     direct: Tap | None = None
     own: MixingSite | None = None
     fans: Fans = NO_FANS

@@ -56,6 +56,7 @@ class Layer:
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
         derived_from: class of ``torch.nn`` that its class is derived from; empty if it is one of those, or derived from none.
         frequency: what its output is multiplied by before a sine takes it (30 in a SIREN); 0 if none does.
+        products: how many products ``x * F(x)`` in a row, in the place of sums, what it received went through.
         transformer: True for a linear layer of a transformer block: around attention, or along the stream it writes into.
     """
 
@@ -84,6 +85,7 @@ class Layer:
     derived_from: str = ""
     transformer: bool = False
     frequency: float = 0.0
+    products: int = 0
 
     @property
     def torch_kind(self) -> str:
@@ -146,7 +148,7 @@ class Residual:
         branch: the same for the branch.
         skip_scale: α of ``αx + βF``; NaN if x was multiplied by a tensor.
         branch_scale: β, likewise.
-        sum_scale: number by which the sum is multiplied before the next addition of the stream.
+        sum_scale: number by which the sum is multiplied before the next addition of the stream; NaN if a tensor.
         follows: name of the addition before it in the stream: its skip is that sum, but for views, factors, a
             normalisation or an activation; empty for the first.
         nested: it lies inside the branch of another residual addition.
@@ -155,6 +157,7 @@ class Residual:
         layers: tap names of the layers of its block that were called since the skip was made.
         normalised: a normalisation lies between it and the next addition, on the stream itself (post-norm).
         dtype: format of the sum.
+        again: a skip that the sum holds was added to it once more, ``x + (x + F(x))``; its ``sum_scale`` is NaN then.
     """
 
     name: str
@@ -172,3 +175,4 @@ class Residual:
     layers: tuple[str, ...] = ()
     normalised: bool = False
     dtype: str = "float32"
+    again: bool = False

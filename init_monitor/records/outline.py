@@ -157,7 +157,9 @@ def _residual_entry(residual: Residual) -> Entry:
         f"{residual.kind}: skip ← {residual.skip}{_scaled(residual.skip_scale)}",
         f"branch ← {residual.branch}{_scaled(residual.branch_scale)}",
     ]
-    if residual.sum_scale != 1:
+    if residual.again:
+        notes.append("the skip once more")
+    elif residual.sum_scale != 1:
         notes.append(f"sum{_scaled(residual.sum_scale)}")
     notes += [word for word in ("nested", "long") if getattr(residual, word)]
     if residual.normalised:

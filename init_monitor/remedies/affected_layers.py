@@ -16,6 +16,8 @@ from init_monitor.analysis.alike_units import mixing_weights, pairs_in_a_row
 from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
 from init_monitor.analysis.gains import healthy_gain
+from init_monitor.analysis.hidden_scale import hidden_scale
+from init_monitor.analysis.odd_parameters import odd_scales, uncentred
 from init_monitor.analysis.segments import log_of
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
@@ -42,7 +44,9 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int, least: 
 
     Left out, unless named, are layers whose scale does not matter or is meant: before a normalisation, unless a residual
     stream carries on what they make beside it, in a residual block unless they are off by :data:`FAR_INSIDE` (the end of a branch only together with another layer of it), an embedding
-    unless it is :data:`FAINT`, and one of constant weights.
+    unless it is :data:`FAINT`, and one of constant weights. Where the weights of nearly the whole network are far too large, those before
+    normalisations are among them: what the steps do there depends on their size; where they are not centred, all
+    of them; and normalisations that nearly all begin with a scale far from 1.
 
     Args:
         named: the layers of a finding.
@@ -68,6 +72,9 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int, least: 
         end = residual_branches.end_of(residual, structure)
         if any(end is None or x.weight != end.weight for x in far):
             chosen |= {x.name for x in far}
+    chosen |= {x.name for find in (uncentred, odd_scales) for x in find(history.records[0], structure)}
+    if direction > 0:
+        chosen |= {one.layer.name for one in hidden_scale(history.records[0], structure)}
     if direction < 0:
         variance = history.records[0].parameter_table.by_name(Quantity.WEIGHT_VARIANCE)
         chosen |= {x.name for x in structure.layers if x.is_embedding and 0 < variance.get(x.weight, 0.0) < FAINT**2}

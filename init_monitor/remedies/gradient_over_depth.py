@@ -56,7 +56,7 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
     factor = (
         None
         if change.silent or fault.severity is Severity.INFO
-        else fading_by([layer.name for layer in segment.layers], change.total, history.structure)
+        else fading_by([layer.name for layer in segment.layers], change.total, history.last, history.structure)
     )
     explained = change.silent or direction > 0 or _lies_in_weights(change, signal, off, healthy)
     blamed = to_blame(off, rule.blame_factor) if explained and not (change.silent or factor) else ()

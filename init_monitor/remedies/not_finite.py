@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from init_monitor.analysis.dtypes import format_of
+from init_monitor.analysis.learning import starts_far_above
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets, turned_loss
@@ -105,7 +106,7 @@ def near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:
 
 def _of_weight(weight: str, history: History) -> Cause:
     if since := turned_loss.before(history):
-        return Cause(f"Its parameter {weight} is not finite. {since.why}", *since.remedy)
+        return _of_the_start(Cause(f"Its parameter {weight} is not finite. {since.why}", *since.remedy), history)
     return Cause(
         f"Its parameter {weight} is not finite: an earlier update broke it.",
         "Go back to a checkpoint from before, lower the learning rate, clip the gradient.",
@@ -122,6 +123,11 @@ def _overflow(reached: Column, grown: float, layer: Layer | None, history: Histo
         why += f" Its weights are {phrases.times(grown)} as large as at step {first}: the updates are too large."
         loss, mean = _large_loss(history, near)
         sentence, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+        if (start := starts_far_above(history)) > 0:
+            why += f" The first loss was {phrases.number(start)} already: the output was far too large to begin with."
+            sentence = (
+                f"Mend what makes the output so large at step 0 first. {sentence.replace(made_by_training.FINE, '')}"
+            )
         return Cause(why + loss, f"{sentence}{mean}", code)
     return Cause(
         why,
@@ -129,6 +135,18 @@ def _overflow(reached: Column, grown: float, layer: Layer | None, history: Histo
         snippets.initialise([layer], among=history.structure)
         if layer is not None and layer.role is Role.WEIGHT
         else "",
+    )
+
+
+def _of_the_start(cause: Cause, history: History) -> Cause:
+    """Return a cause that is the size of the steps, with what comes before it where the first loss was far above guessing."""
+    start = starts_far_above(history)
+    if not start > 0:
+        return cause
+    return Cause(
+        f"{cause.why} The first loss was {phrases.number(start)} already: the output was far too large to begin with.",
+        f"Mend what makes the output so large at step 0 first. {cause.sentence.replace(made_by_training.FINE, '')}",
+        cause.code,
     )
 
 

@@ -12,6 +12,7 @@ from init_monitor.errors import InitMonitorWarning, OptionError
 from init_monitor.records import TAKEN_BACK, Figure, Finding, Severity
 from init_monitor.remedies.aims import aimed
 from init_monitor.remedies.back_to_training import with_training_mode
+from init_monitor.remedies.products import with_products
 from init_monitor.remedies.spoken import spoken
 from init_monitor.rules import following, yielding
 from init_monitor.rules.rule import Rule
@@ -116,7 +117,7 @@ class Engine:
     def _aimed(self, finding: Finding, history: History) -> Finding:
         """Return a finding with what comes before its remedy, and what that aims at; as it is if that cannot be told."""
         try:
-            return aimed(with_training_mode(finding, history), history)
+            return with_products(aimed(with_training_mode(finding, history), history), history)
         except Exception as error:  # a number more must not cost the finding
             if self.strict:
                 raise

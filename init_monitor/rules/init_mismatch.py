@@ -8,40 +8,50 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from init_monitor.analysis import odd_parameters
 from init_monitor.analysis.faint_network import faint_network
 from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around, healthy_gain
+from init_monitor.analysis.hidden_scale import hidden_scale
+from init_monitor.analysis.medians import median
+from init_monitor.analysis.odd_weights import Odd, large_embeddings, odd_recurrent
+from init_monitor.analysis.reaching import outputs_of, reaching_the_output
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
-from init_monitor.records import Figure, Finding, History, Role, Severity
+from init_monitor.analysis.sines import network_of, odd_sines
+from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, phrases, snippets
+from init_monitor.remedies import affected_layers, odd_parameters as parameters, phrases, snippets
 from init_monitor.remedies.raw_tables import Tables, faint_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from init_monitor.records import Column, Layer, StepRecord, Structure
 
 
-class _Odd(NamedTuple):
-    """A layer whose initial weights are far off.
+HIDDEN = "smaller_step"
+"""Evidence of a finding about weights whose scale normalisations hide."""
+
+WHERE_IT_SHOWS = ("IM401",)
+"""Rules that name such weights where they do show in the signal, on a residual stream."""
+
+
+class _Seen(NamedTuple):
+    """What the first record shows.
 
     Attributes:
-        layer: which.
-        gain: what its weights give the signal.
-        healthy: what it needs, as the nearest end of the accepted range.
+        odd: the layers that are far off.
+        total: the factor over the network.
+        beside: names of those beside which another branch carries the signal.
+        hidden: how many times smaller the steps are, relative to weights whose scale normalisations hide; 0 where none do.
     """
 
-    layer: Layer
-    gain: float
-    healthy: float
-
-    @property
-    def off(self) -> float:
-        """Factor by which the gain is off, 1 or more."""
-        return max(self.gain / self.healthy, self.healthy / self.gain)
+    odd: Sequence[Odd]
+    total: float
+    beside: frozenset[str] = frozenset()
+    hidden: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,9 @@ class InitMismatch(Keeping):
     Judged on the first record of a run, and only where the signal reaches the output with no normalisation after it and
     outside of residual blocks: elsewhere the scale is removed, or a small one is meant. Too small an output layer is a
     healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are reported as well,
-    and networks of which nearly all weights are faint, whatever normalises or bypasses them.
+    recurrent weights of zero too unless they are frozen, and networks of which nearly all weights are faint, or far too large, whatever
+    normalises or bypasses them.
+    So are weights that nearly all have one sign, scales of normalisations far from 1, and biases that outweigh the signal.
     What IM101 and IM102 say about the same layers, at least as severely, is left to them.
 
     **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
@@ -90,7 +102,7 @@ class InitMismatch(Keeping):
 
     code: ClassVar[str] = "IM502"
     name: ClassVar[str] = "init-mismatch"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM102")
+    yields_to: ClassVar[tuple[str, ...]] = ("IM101", "IM102", *WHERE_IT_SHOWS)
     source: ClassVar[str] = f"{HE}; {GLOROT}; Girko 1985 (circular law) for recurrent weights"
 
     large_layer: float = 5.0
@@ -106,43 +118,63 @@ class InitMismatch(Keeping):
     first_records: int = 10
 
     def judge(self, history: History) -> Iterator[Finding]:
-        """Return at most one finding."""
-        first = history.records[0]
+        """Return one finding about the size of weights, or that they are not centred, and one each about scales and biases."""
+        first, structure = history.records[0], history.structure
         if first.step > 0 or len(history.records) > self.first_records:
             return  # later, or in a resumed run, the weights are not the initial ones
-        odd, total, beside = _seen_at_first(first, history.structure, self, history.covered)
-        if odd:
-            yield self._finding(odd, max([total, *(one.off for one in odd)]), history, beside)
+        seen = _seen_at_first(first, structure, self, history.covered)
+        uncentred = _left(odd_parameters.uncentred(first, structure), history)
+        if seen.odd:
+            yield self._finding(seen, history)
+        elif uncentred:
+            yield parameters.told_uncentred(self, uncentred, history)
+        if scales := _left(odd_parameters.odd_scales(first, structure), history):
+            yield parameters.told_scales(self, scales, history)
+        if biased := _left(odd_parameters.large_biases(first, structure, outputs_of(structure)), history):
+            yield parameters.told_biases(self, biased, history)
 
-    def at_first(self, began: History) -> tuple[list[_Odd], float, set[str]]:
+    def at_first(self, began: History) -> _Seen:
         """Return the layers that are far off, the factor over the network, and those beside which another branch carries."""
-        odd: list[_Odd] = []
+        odd: list[Odd] = []
         total = 1.0
         beside: set[str] = set()
-        looks = {i: self._look(began, x, began.covered) for i, x in _reaching_the_output(began.structure).items()}
+        looks = {i: self._look(began, x, began.covered) for i, x in reaching_the_output(began.structure).items()}
         every = segments(began.structure)
         for number, (found, change) in looks.items():
             odd += found
             total = max(total, change)
             if any(other not in looks or not looks[other][0] for other in every[number].meets):
                 beside.update(one.layer.name for one in found)  # what another branch carries is not lost
-        alone = self._embeddings(began) + self._recurrent(began)
+        alone = large_embeddings(began.last, began.structure, self.large_embedding)
+        alone += odd_sines(began.last, began.structure)
+        alone += odd_recurrent(began.last, began.structure, self.recurrent_gains, self.without_gates)
         odd += [one for one in alone if one.layer.name not in began.covered]
-        everywhere = None if odd else faint_network(began.last, began.structure, _outputs(began.structure))
+        if all(one.gain > one.healthy for one in odd):  # else the network is too small somewhere, and that is told
+            large = [one for one in hidden_scale(began.last, began.structure) if one.layer.name not in began.covered]
+            if large:
+                hidden = math.sqrt(median([one.off for one in large]))
+                names = {one.layer.name for one in large}
+                odd = large + [one for one in odd if one.layer.name not in names]
+                return _Seen(odd, total, hidden=hidden)
+        everywhere = None if odd else faint_network(began.last, began.structure, outputs_of(began.structure))
         if everywhere is not None:
             pairs = zip(everywhere.layers, everywhere.gains, strict=True)
-            odd = [_Odd(x, gain, healthy_gain(x)) for x, gain in pairs if x.name not in began.covered]
+            odd = [Odd(x, gain, healthy_gain(x)) for x, gain in pairs if x.name not in began.covered]
             beside.update(one.layer.name for one in odd)  # what skips and normalisations carry is not lost
-        return odd, total, beside
+        return _Seen(odd, total, frozenset(beside))
 
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers whose weights another finding names, in whichever call of a shared layer."""
         del structure
+        if parameters.UNCENTRED in finding.evidence:
+            return frozenset(finding.layers)
+        if other.code in WHERE_IT_SHOWS:  # their code covers what is off beside what they name
+            return frozenset(finding.layers) if HIDDEN in finding.evidence else frozenset()
         named = {name.partition("#")[0] for name in other.layers}
         places = finding.layers or ("",)
         return frozenset(name for name in places if not named or name.partition("#")[0] in named)
 
-    def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[_Odd], float]:
+    def _look(self, began: History, segment: Segment, covered: frozenset[str]) -> tuple[list[Odd], float]:
         """Return the layers of a segment that are far off in one direction, and by which factor they change its end.
 
         Layers that other findings cover (``covered``) do not count.
@@ -156,7 +188,7 @@ class InitMismatch(Keeping):
         known, arriving = ~np.isnan(given), _arriving(signal, segment)
         large = np.where(known, _beyond(np.fmin(np.fmin(given, measured), arriving), low, high), np.nan)
         small = np.where(known, -_beyond(np.fmax(given, arriving), low, high), np.nan)
-        outputs = _outputs(began.structure)
+        outputs = outputs_of(began.structure)
         small[[layer.name in outputs for layer in segment.layers]] = np.nan
         large[[layer.name in covered for layer in segment.layers]] = np.nan
         small[[layer.name in covered for layer in segment.layers]] = np.nan
@@ -165,7 +197,7 @@ class InitMismatch(Keeping):
             (small, self.small_layer, self.small_total, low),
         ):
             far = np.flatnonzero(excess >= math.log(layer_bar))
-            odd = [_Odd(segment.layers[i], float(given[i]), float(healthy[i])) for i in far]
+            odd = [Odd(segment.layers[i], float(given[i]), float(healthy[i])) for i in far]
             levels = np.asarray(segment.levels)[far].tolist()
             together = min(_sum(levels, excess[far]), _sum(segment.levels, excess))
             alone = all(one.layer.name in outputs for one in odd)
@@ -178,33 +210,9 @@ class InitMismatch(Keeping):
         gains = gains_around(layer.activation, flat_below=layer.flat_below)
         return self.unknown_gains if gains is None else (gains.forward, gains.forward)
 
-    def _embeddings(self, began: History) -> list[_Odd]:
-        """Return the embeddings that are far too large and not normalised."""
-        found = []
-        for layer in began.structure.layers:
-            if not layer.is_embedding or layer.normalised:
-                continue
-            variance = _of(began.last, layer.weight, Quantity.WEIGHT_VARIANCE)
-            if variance >= self.large_embedding:
-                found.append(_Odd(layer, variance, 1.0))
-        return found
-
-    def _recurrent(self, began: History) -> list[_Odd]:
-        """Return the recurrent layers whose hidden-to-hidden weights are far off."""
-        found: dict[str, _Odd] = {}
-        low, high = self.recurrent_gains
-        for layer in began.structure.layers:
-            gates = GATES.get(layer.torch_kind)
-            for name in layer.parameters if gates else ():
-                if "weight_hh" not in name or gates is None:
-                    continue
-                hidden = math.sqrt(_of(began.last, name, Quantity.WEIGHT_COUNT) / gates)
-                gain = hidden * _of(began.last, name, Quantity.WEIGHT_VARIANCE)
-                if gain >= (high if gates > 1 else self.without_gates) or 0 < gain <= low:
-                    found.setdefault(layer.module, _Odd(layer, gain, 1.0))
-        return list(found.values())
-
-    def _finding(self, odd: Sequence[_Odd], total: float, history: History, beside: Collection[str]) -> Finding:
+    def _finding(self, seen: _Seen, history: History) -> Finding:
+        odd, beside = seen.odd, seen.beside
+        total = max([seen.total, *(one.off for one in odd if math.isfinite(one.off))])
         worst = max(odd, key=lambda one: one.off)
         layers = list(dict.fromkeys(one.layer.name for one in odd))
         too = "large" if worst.gain > worst.healthy else "small"
@@ -222,20 +230,37 @@ class InitMismatch(Keeping):
                 f"The recurrent weights of {phrases.names(modules)} are far too {too}: at each step of the sequence those of"
                 f" {worst.layer.module} multiply the variance of its state by {phrases.number(worst.gain)}, where 1 keeps it."
             )
-        if survives and history.structure.residuals:
+        if worst.layer.frequency:
+            message += (
+                f" What is multiplied by {phrases.number(worst.layer.frequency)} before a sine then turns through whole periods: what comes"
+                " out of it is noise to the next layer."
+            )
+        elif seen.hidden:
+            message += (
+                " Normalisations hide that from the signal, not from the training: relative to such weights a step of Adam is about"
+                f" {phrases.number(seen.hidden)} times too small, one of gradient descent {phrases.number(seen.hidden**2)} times."
+            )
+        elif survives and history.structure.residuals:
             message += " Skips and normalisations carry the signal past them: such a network learns, but first these weights have to grow."
         elif len(layers) > 1 and total > worst.off:
             message += f" Together these layers make it {phrases.times(total)} too {too}."
         return Finding(
             rule=self.name,
             code=self.code,
-            severity=Severity.CRITICAL if total >= self.critical_total and not survives else Severity.WARNING,
+            severity=Severity.CRITICAL
+            if total >= self.critical_total and not survives and not seen.hidden
+            else Severity.WARNING,
             layers=tuple(layers),
             step=history.last.step,
             message=message,
             evidence={
                 "gain_from_weights": Figure(worst.gain, "fan_in · Var(W)"),
                 "total_mismatch": Figure(total, f"× too {too}, in variance"),
+                **(
+                    {HIDDEN: Figure(seen.hidden, "× too small a step of Adam, relative to the weights")}
+                    if seen.hidden
+                    else {}
+                ),
             },
             expected={
                 "gain_from_weights": Figure(worst.healthy, "fan_in · Var(W)"),
@@ -247,7 +272,9 @@ class InitMismatch(Keeping):
                 snippets.together(
                     snippets.initialise(
                         affected_layers.off_too(
-                            _without_embeddings(odd), history, direction=1 if worst.gain > worst.healthy else -1
+                            [*_without_embeddings(odd), *network_of(worst.layer, history.structure)],
+                            history,
+                            direction=1 if worst.gain > worst.healthy else -1,
                         ),
                         among=history.structure,
                     ),
@@ -260,11 +287,14 @@ class InitMismatch(Keeping):
 
 
 @once
-def _seen_at_first(
-    first: StepRecord, structure: Structure, rule: InitMismatch, covered: frozenset[str]
-) -> tuple[list[_Odd], float, set[str]]:
+def _seen_at_first(first: StepRecord, structure: Structure, rule: InitMismatch, covered: frozenset[str]) -> _Seen:
     """Return what a rule sees at the first record: the same at each of the records that it speaks at."""
     return rule.at_first(History([first], structure, covered))
+
+
+def _left(layers: Sequence[Layer], history: History) -> list[Layer]:
+    """Return the layers that no other finding speaks for."""
+    return [layer for layer in layers if layer.name not in history.covered]
 
 
 def _arriving(signal: Signal, segment: Segment) -> Column:
@@ -291,48 +321,10 @@ def _beyond(gain: Column, low: Column, high: Column) -> Column:
     return log_of(gain) - log_of(np.clip(gain, low, high))
 
 
-def _reaching_the_output(structure: Structure) -> dict[int, Segment]:
-    """Return the chains of weight layers after the last normalisation, without those inside residual blocks, by number."""
-    last = max((x.depth for x in structure.layers if x.normalised or x.role is Role.NORMALISATION), default=-1)
-    inside = {name for residual in structure.residuals for name in residual.layers}
-    kept = {}
-    for number, segment in enumerate(segments(structure)):
-        chosen = [i for i, x in enumerate(segment.layers) if x.depth > last and x.name not in inside]
-        if chosen:
-            kept[number] = Segment(
-                layers=tuple(segment.layers[i] for i in chosen),
-                levels=tuple(segment.levels[i] for i in chosen),
-                indices=tuple(segment.indices[i] for i in chosen),
-            )
-    return kept
-
-
-def _outputs(structure: Structure) -> frozenset[str]:
-    """Return the weight layers whose output no other weight layer reads."""
-    feeds: dict[str, set[str]] = {}
-    read: set[str] = set()
-    for layer in structure.layers:
-        sources = {source for name in layer.inputs for source in feeds.get(name, {name})}
-        if layer.role is Role.WEIGHT:
-            read |= sources
-        else:
-            feeds[layer.name] = sources
-    weights = [layer for layer in structure.layers if layer.role is Role.WEIGHT]
-    # Where the tensor between two layers was not followed, the last one that ran is the output.
-    unknown = any(not layer.inputs for layer in weights[1:])
-    return frozenset(x.name for x in (weights[-1:] if unknown else weights) if x.name not in read)
-
-
 def _sum(levels: Sequence[int], excess: Column) -> float:
     """Return the sum over the levels of the median excess at each; what is not known counts for nothing."""
     return float(np.sum(by_level(levels, excess)[1])) if len(levels) else 0.0
 
 
-def _of(record: StepRecord, name: str, quantity: Quantity) -> float:
-    if name not in record.parameter_names:
-        return math.nan
-    return float(record.column(quantity)[record.parameter_names.index(name)])
-
-
-def _without_embeddings(odd: Sequence[_Odd]) -> list[Layer]:
+def _without_embeddings(odd: Sequence[Odd]) -> list[Layer]:
     return [one.layer for one in odd if not one.layer.is_embedding]

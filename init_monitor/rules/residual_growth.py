@@ -14,6 +14,7 @@ from init_monitor.analysis.dtypes import FORMATS
 from init_monitor.analysis.gains import healthy_gain
 from init_monitor.analysis.learning import Learning, guessing_loss, learning_of, starts_far_above
 from init_monitor.analysis.optimizers import epsilon_of
+from init_monitor.analysis.pace import judged_weights, paces_of
 from init_monitor.analysis.residual_streams import Growth, Measured, Stream, streams
 from init_monitor.analysis.stream_factors import growing_by
 from init_monitor.records import Figure, Finding, Severity
@@ -47,8 +48,8 @@ class ResidualGrowth:
     new one. Growth that slows down (1 + 1/k at block k, as behind branches that end or begin with a normalisation: every pre-norm
     transformer, every ResNet with BatchNorm) is healthy at any size and is not mentioned, unless the initial weights inside the
     branches are what makes it far too large: a normalisation at the end hides that. The finding predicts the block at which the
-    rms overflows. Where such a start makes the first loss far larger than guessing, it is a warning at once, and stays the cause
-    of what the first steps then do to the signal.
+    rms overflows. Where such a start makes the first loss far larger than guessing, it is a warning at once, critical if a step replaces
+    the weights by it, and stays the cause of what the first steps then do to the signal.
 
     **Why.** Var(x + F) = Var(x) + Var(F) + 2 Cov(x, F). With He's initialisation inside an unnormalised branch F has the
     variance of x and is hardly correlated with it, so every block doubles it: 2^L after L blocks, and the gradient likewise on
@@ -58,7 +59,8 @@ class ResidualGrowth:
 
     **Remedy.** Start the last layer of every branch at zero (the finding's code names them), normalise inside the branches,
     multiply each sum by 1/√2, or weigh block k of L with α = √((k−1+L)/(k+L)) and β = 1/√(k+L) (RescaleNet). A number above 1 by
-    which the forward multiplies each sum, skip or branch has to go: no weights make up for it.
+    which the forward multiplies each sum, skip or branch has to go, and a parameter that does has to start at 1: no weights make
+    up for it.
 
     Attributes:
         warning_change: variance factor over a stream from which exponential growth is a warning: the rms has grown 100-fold.
@@ -67,6 +69,9 @@ class ResidualGrowth:
         critical_change: factor of the signal *and* of the gradient from which it is critical, unless the optimizer
             rescales each gradient: the rms has grown 1e5-fold, beyond float16. An overflow within the stream is critical
             anyway.
+        broken_step: ‖Δw‖/‖w‖ of the median weight in one step, of an optimizer that does not rescale the gradient, from which a
+            first loss far above that of guessing is critical: the growth is what made that step, as it does IM603's, whose bound
+            for too large steps this is.
         lasting_growth: variance factor per block, over the whole stream and over its later half alone, from which growth
             counts as exponential. Branches that add the same variance v each let a stream grow linearly, 1 + v, 1 + 2v, …:
             from the second of four blocks to the fourth that is at most sqrt(4/2) = 1.41 per block, however large v is, and
@@ -92,6 +97,7 @@ class ResidualGrowth:
     warning_change: float = 1e4
     drowning_change: float = 100.0
     critical_change: float = 1e10
+    broken_step: float = 0.3
     lasting_growth: float = 1.5
     drowning_branch: float = 30.0
     large_layer: float = 5.0
@@ -107,7 +113,8 @@ class ResidualGrowth:
             began = replace(history, records=history.records[:1])
             growing = self._growing(Measured(began.last), began)
             if any(one.severity > Severity.INFO for one in growing):
-                yield self._finding(growing, Measured(began.last), history, start)
+                found = self._finding(growing, Measured(began.last), history, start)
+                yield replace(found, severity=Severity.CRITICAL) if self._breaks(history) else found
                 return
         growing = self._growing(measured, history)
         if not any(one.severity > Severity.INFO for one in growing) and (drowned := self._drowned(history)):
@@ -117,6 +124,15 @@ class ResidualGrowth:
         for severity in sorted({one.severity for one in growing}, reverse=True):
             found = self._finding([one for one in growing if one.severity is severity], measured, history)
             yield _as_made(found, history) if made else found
+
+    def _breaks(self, history: History) -> bool:
+        """Say whether the loss is no number any more, or a step along the gradient as it is has replaced much of the weights."""
+        if learning_of(history) is Learning.BROKEN:
+            return True
+        if epsilon_of(history.last.optimizer) is not None:
+            return False  # an optimizer that rescales the gradient makes steps of the same size whatever the stream is
+        paces = paces_of(history.records, judged_weights(history), history.structure)
+        return any(pace.low > self.broken_step for pace in paces)
 
     def _growing(self, measured: Measured, history: History) -> list[_GrowingStream]:
         return [one for s in streams(history.structure) if (one := self._look(s, measured, history)) is not None]
@@ -131,7 +147,7 @@ class ResidualGrowth:
 
     def _look(self, stream: Stream, measured: Measured, history: History) -> _GrowingStream | None:
         forward, backward = measured.forward(stream), measured.backward(stream)
-        factor = growing_by(stream, measured, forward.total) if forward.total > 1 else None
+        factor = growing_by(stream, measured, forward.total, history.structure) if forward.total > 1 else None
         if forward.measured_blocks < (1 if factor else self.least_blocks):
             return None
         normalising = residual_branches.normalising(history.structure)
@@ -142,7 +158,8 @@ class ResidualGrowth:
         growth = measured.column(Quantity.RESIDUAL_GROWTH, stream)
         blamed = tuple(i for i, value in enumerate(growth) if value >= self.lasting_growth)
         if factor is not None:
-            blamed = tuple(i for i, one in enumerate(stream.residuals) if one in factor.residuals)
+            having = {one.name for one in factor.residuals}
+            blamed = tuple(i for i, one in enumerate(stream.residuals) if one.name in having)
         return _GrowingStream(stream, severity, forward, backward, blamed or tuple(range(stream.blocks)), factor)
 
     def _severity(

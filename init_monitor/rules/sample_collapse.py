@@ -268,7 +268,9 @@ class SampleCollapse:
             evidence["at_first"] = Figure(began.arriving * began.entering, f"at step {history.records[0].step}")
             message += f" At step {history.records[0].step} they did differ: training caused this."
             remedy = made_by_training.remedy(history, direction=-1)
-        elif factor := fading_by([x.name for x in now.layers], max(now.arriving, self.gone), history.structure):
+        elif factor := fading_by(
+            [x.name for x in now.layers], max(now.arriving, self.gone), history.last, history.structure
+        ):
             places = factor.residuals
             message += f" {stream_factors.told(factor)}"
             remedy = stream_factors.remedy(factor)

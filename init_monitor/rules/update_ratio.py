@@ -27,6 +27,7 @@ from init_monitor.remedies import (
     standing_still,
     unfit_steps,
 )
+from init_monitor.remedies.made_alike import READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -143,10 +144,10 @@ class UpdateRatio:
         if "shrinking" in finding.evidence:
             return cause.code in FADING
         small = finding.evidence.get("update_ratio", math.inf) < finding.expected.get("update_ratio", 0.0)
-        if FAINT in finding.evidence or (small and cause.severity is Severity.CRITICAL):
+        if FAINT in finding.evidence or (small and (READ in cause.evidence or cause.severity is Severity.CRITICAL)):
             weights = [layer.name for layer in structure.layers if layer.role is Role.WEIGHT]
             named = places_of(cause, structure).intersection(weights)
-            return cause.code in FADING and len(named) >= MOST * len(weights)
+            return READ in cause.evidence or (cause.code in FADING and len(named) >= MOST * len(weights))
         return cause.code in EXPLODING and too_large(finding)
 
     def _large(self, history: History, judged: frozenset[str]) -> Finding | None:

@@ -257,6 +257,10 @@ class Derivation:
                 node.factor = -1.0
                 return node
             return self._step(Kind.CARRY, self._nodes[0])
+        if self._operation.family is Family.ADDS and all(node is self._nodes[0] for node in self._nodes):
+            node = self._step(Kind.SCALE, self._nodes[0])
+            node.factor = float(len(self._nodes))  # x + x
+            return node
         return self._join(Kind.JOIN)
 
     def _mixes_positions(self) -> bool:

@@ -106,6 +106,7 @@ class Node:
         ends: see :mod:`init_monitor.structure.origins`; ``None`` until asked for.
         parameter: ``id`` of the parameter that it is, 0 for all others.
         uses: how many values were made from it, and how many modules passed it on.
+        products: for a product ``x * F(x)``, how many of them lie in a row up to it; 0 for all others.
     """
 
     __slots__ = (
@@ -121,6 +122,7 @@ class Node:
         "param",
         "parameter",
         "parents",
+        "products",
         "site",
         "size",
         "slices",
@@ -139,7 +141,7 @@ class Node:
         self.factor: float | None = 1.0
         self.dense = False
         self.site = -1
-        self.size = self.parameter = self.uses = 0
+        self.size = self.parameter = self.uses = self.products = 0
         self.maker: object = None
         self.ends: frozenset[Node] | None = None
         self.slices: dict[object, Node] | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from init_monitor.structure.nodes import Kind, Node
 from init_monitor.structure.operations import DRAWS
+from init_monitor.structure.products import products_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ class Origins(NamedTuple):
         makers: what stands for the layer calls that it was computed from with no layer between, in execution order.
         data: some of it comes from an input of the model, through no layer.
         own: some of it comes from parameters, buffers or constants alone.
+        products: how many products ``x * F(x)`` in a row it went through.
         direct: the layer whose output it is, possibly moved, thinned out, pooled or with a parameter added; else ``None``.
     """
 
@@ -34,6 +36,7 @@ class Origins(NamedTuple):
     data: bool
     own: bool
     direct: object = None
+    products: int = 0
 
 
 def origins_of(nodes: Sequence[Node]) -> Origins:
@@ -59,6 +62,7 @@ def origins_of(nodes: Sequence[Node]) -> Origins:
         data=any(_is_data(end) for end in found if end.maker is None),
         own=any(not _is_data(end) for end in found if end.maker is None),
         direct=_maker_of(nodes[0]) if nodes else None,
+        products=products_in(nodes[0]) if nodes else 0,
     )
 
 

@@ -24,12 +24,13 @@ class ResidualSite(NamedTuple):
         branch: the same for the other term.
         skip_scale: α of ``αx + βF``, the number x was multiplied by; ``None`` if it was a tensor.
         branch_scale: β, likewise.
-        sum_scale: number by which the sum is multiplied before the next addition of the stream.
+        sum_scale: number by which the sum is multiplied before the next addition of the stream; NaN if a tensor.
         follows: name of the addition whose sum the skip is, but for views, factors, a normalisation or an activation.
         normalised: True if a normalisation lies on the stream between this addition and the next.
         nested: True if it lies inside the branch of another residual addition. This can be known only later: what the
             probe lists after the forward is final.
         long: True if the skip passes over other residual additions of its stream (a global skip, a U-Net's).
+        again: True if a skip that the sum holds was added to it once more: ``x + (x + F(x))``.
         query: True if the skip is only a part of what the branch looks at, or a learned token.
         operation: bare name of the function that added, for instance ``"add"``.
         skip_maker: what stands for the layer call whose output the skip is, before any factor; ``None`` if no layer made it.
@@ -48,6 +49,7 @@ class ResidualSite(NamedTuple):
     normalised: bool = False
     nested: bool = False
     long: bool = False
+    again: bool = False
     query: bool = False
     operation: str = "add"
     skip_maker: object = None
@@ -68,6 +70,7 @@ class ResidualSite(NamedTuple):
             nested=self.nested,
             long=self.long,
             normalised=self.normalised,
+            again=self.again,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from init_monitor.structure.nodes import Kind, Node
@@ -65,6 +66,14 @@ class Streams:
             self._sites[number] = self._sites[number]._replace(nested=True)
         self._multiples[node] = (node.site, 1.0)
 
+    def repeated(self, node: Node) -> None:
+        """Note that a value is the sum of an addition, with a skip that it holds already added once more."""
+        at: Node | None = node
+        while at is not None and at.kind is not Kind.RESIDUAL:
+            at = at.main
+        if at is not None:
+            self._sites[at.site] = self._sites[at.site]._replace(again=True)
+
     def used(self, node: Node) -> None:
         """Note what a new value does with the sums that it is made from."""
         for parent in node.parents:
@@ -106,6 +115,8 @@ class Streams:
         before = self._sites[node.site]
         # A later addition of the same stream overrides one inside its branch.
         sum_scale = factor / skip_scale if factor is not None and skip_scale else 1.0
+        if factor is None and skip_scale and not normalised:
+            sum_scale = math.nan  # some of it was a tensor, and that was not on the skip alone
         if before.sum_scale != sum_scale or before.normalised is not normalised:
             self._sites[node.site] = before._replace(sum_scale=sum_scale, normalised=normalised)
         self._followed.add(node.site)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from init_monitor.structure.additions import Addition, addition_in
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
 from init_monitor.structure.attention import Attentions
-from init_monitor.structure.derivation import Derivation, carries_values, is_among, shares, tensors_given, tensors_in
+from init_monitor.structure.derivation import Derivation, carries_values, is_among, tensors_given, tensors_in
 from init_monitor.structure.ends import Ends
 from init_monitor.structure.functional import activation_of, sine_behind
 from init_monitor.structure.loss_calls import is_loss
@@ -17,12 +18,11 @@ from init_monitor.structure.mixing import mixing_of, weight_in
 from init_monitor.structure.nodes import Frame, Kind, Node
 from init_monitor.structure.operations import EACH, Family
 from init_monitor.structure.origins import ends_of, maker_before_factors
+from init_monitor.structure.products import count_product
 from init_monitor.structure.provenance import Provenance, version_of
-from init_monitor.structure.residual import ResidualForm, judge
 from init_monitor.structure.sites import ActivationSite, ResidualSite
 from init_monitor.structure.streams import Streams
-from init_monitor.structure.sums import SUMMING, Sum, find_sum
-from init_monitor.torch_compat import unseen
+from init_monitor.structure.sums import SUMMING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set as AbstractSet
@@ -37,22 +37,13 @@ _CARRYING = frozenset({Kind.CARRY, Kind.SLICE, Kind.SCALE})
 
 
 @dataclass(slots=True)
-class _Addition:
-    """A residual addition that is about to run, with its terms as they are before it."""
-
-    form: ResidualForm
-    sum: Sum
-    terms: tuple[Tensor, Tensor] | None
-
-
-@dataclass(slots=True)
 class Pending:
     """What has to be known of a call before it runs, because it may overwrite its inputs."""
 
     frame: Frame
     inputs: list[tuple[Tensor, Node]]
     version: int
-    addition: _Addition | None
+    addition: Addition | None
     activation: str | None
 
 
@@ -121,7 +112,10 @@ class Trace:
         node_of = self.graph.node_of
         inputs = [(tensor, node_of(tensor)) for tensor in tensors_given(args, kwargs)]
         version = version_of(inputs[0][0]) if inputs else 0
-        addition = self._addition(operation, args, kwargs, frame) if operation.family in SUMMING else None
+        addition = None
+        if operation.family in SUMMING:
+            measured = self._tell.on_residual is not None
+            addition = addition_in(self.graph, frame, operation, args, kwargs, measured=measured)
         activation = None if frame.built_in_activation else activation_of(operation, args, kwargs)
         return Pending(frame, inputs, version, addition, activation)
 
@@ -151,6 +145,8 @@ class Trace:
             else:
                 node = Derivation(self.graph, pending.frame, operation, inputs).node(output, args, kwargs)
             self._note(operation, node, output)
+            if operation.family is Family.MULTIPLIES and len(inputs) > 1:
+                count_product(operation, [one for _, one in inputs], node, pending.frame)
             if overwritten or "out" in kwargs:
                 self.graph.wrote(output, node)
             else:
@@ -244,32 +240,13 @@ class Trace:
         if tensor.dim():
             node.uses += 1
 
-    def _addition(
-        self,
-        operation: Operation,
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
-        frame: Frame,
-    ) -> _Addition | None:
-        found = find_sum(self.graph, frame, operation, args, kwargs)
-        if found is None:
-            return None
-        form = judge(found.left.node, found.right.node, frame, subtracts=found.subtracts)
-        if form is None:
-            return None
-        if self._tell.on_residual is None:
-            return _Addition(form, found, None)
-        if found.plain and not operation.mutates and not kwargs:
-            return _Addition(form, found, (found.left.read(), found.right.read()))  # the tensors as they are
-        with unseen():
-            terms = [found.left.read(), found.right.read()]
-            if operation.mutates or "out" in kwargs:
-                written = kwargs.get("out", args[0] if args else None)
-                terms = [term.clone() if shares(term, written) else term for term in terms]
-        return _Addition(form, found, (terms[0], terms[1]))
-
-    def _residual(self, operation: Operation, addition: _Addition, frame: Frame, output: Tensor) -> Node:
+    def _residual(self, operation: Operation, addition: Addition, frame: Frame, output: Tensor) -> Node:
         left, right, form = addition.sum.left, addition.sum.right, addition.form
+        if form is None:
+            node = self.graph.make(operation.name, Kind.SCALE, (left.node, right.node), frame, main=addition.again)
+            node.factor = None  # not known: how much larger the stream becomes depends on what it holds
+            self._streams.repeated(node)
+            return node
         skip, branch = (left, right) if form.skip_is_left else (right, left)
         node = self.graph.make(operation.name, Kind.RESIDUAL, (left.node, right.node), frame, main=skip.node)
         name, ordinal = self._number(frame, "")

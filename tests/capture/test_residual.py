@@ -95,10 +95,12 @@ FORMS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "lerp": lambda x, f: torch.lerp(x, f, 0.25),
     "scaled sum": halved,
     "alpha x + beta f": lambda x, f: 0.8 * x + 0.6 * f,
+    "tensor on the skip": lambda x, f: torch.tensor(0.8) * x + f,
+    "tensor on the sum": lambda x, f: (x + f) * torch.tensor(3.0),
 }
 FACTORS = {
     "alpha": (1, 0.5, 1), "scaled branch": (1, 0.1, 1), "lerp": (0.75, 0.25, 1), "alpha x + beta f": (0.8, 0.6, 1),
-    "scaled sum": (1, 1, 0.5**0.5),
+    "scaled sum": (1, 1, 0.5**0.5), "tensor on the skip": (0.8, 1, 1), "tensor on the sum": (1, 1, 3.0),
 }  # fmt: skip
 
 
@@ -150,7 +152,9 @@ def test_every_number_of_a_block_agrees_with_autograd_in_float64(form: str) -> N
             continue
         tolerance = 2e-6 * variance(h) if name == "covariance" else 1e-5
         assert measured == pytest.approx(value, rel=1e-4, abs=tolerance if "gradient" not in name else 0), name
-    assert (structure.skip_scale, structure.branch_scale) == pytest.approx((alpha, beta))
+    known = (math.nan if form == "tensor on the skip" else alpha, beta)
+    assert (structure.skip_scale, structure.branch_scale) == pytest.approx(known, nan_ok=True)
+    assert math.isnan(structure.sum_scale) == (form == "tensor on the sum")
     assert structure.kind == "identity"
     assert structure.owner == "2"
 

@@ -43,9 +43,13 @@ def test_what_a_normalisation_or_a_skip_makes_harmless_stays_as_it_is() -> None:
     embedding = linear(1, "b", kind="Embedding")
     in_branch, plain = linear(2, "c.fc"), linear(3, "d")
     residual = Residual("c#1", "c", "identity", "b", "c.fc", layers=("c.fc",))
-    structure = Structure((before_norm, embedding, in_branch, plain), (residual,))
-    past = history(structure, {Quantity.EXPECTED_GAIN: 1e6})
+    usual = (linear(4, "e"), linear(5, "f"))
+    structure = Structure((before_norm, embedding, in_branch, plain, *usual), (residual,))
+    past = history(structure, {Quantity.EXPECTED_GAIN: [1e6, 1e6, 1e6, 1e6, 1.0, 1.0]})
     assert [layer.name for layer in affected_layers.off_too([], past, direction=1)] == ["d"]
+    # Of a network that is too large as a whole nothing is left: its steps are too small for such weights.
+    past = history(structure, {Quantity.EXPECTED_GAIN: 1e6})
+    assert [layer.name for layer in affected_layers.off_too([], past, direction=1)] == ["a", "c.fc", "d", "e", "f"]
 
 
 def test_constant_layers_come_along_but_a_branch_that_is_meant_to_start_at_zero_does_not() -> None:

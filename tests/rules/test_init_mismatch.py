@@ -97,7 +97,9 @@ def test_a_normalisation_after_the_layer_removes_the_scale() -> None:
     assert judge([64.0, np.nan, 1.0], Structure(layers)) == []
     assert only(judge([1.0, np.nan, 1e4], Structure(layers))).layers == ("b",)
     normalised = tuple(dataclasses.replace(x, normalised=True) for x in THREE.layers)
-    assert judge([64.0, 64.0, 64.0], Structure(normalised)) == []
+    assert judge([19.0, 19.0, 19.0], Structure(normalised)) == []
+    # From ten times the 2 of ReLU in three layers on, the steps are too small for such weights.
+    assert only(judge([20.0, 20.0, 20.0], Structure(normalised))).evidence["smaller_step"] == pytest.approx(10**0.5)
 
 
 def test_a_residual_branch_may_start_as_small_as_it_likes() -> None:
@@ -220,6 +222,8 @@ def test_a_large_embedding_drowns_what_is_added_to_it(variance: float, *, fires:
         ("RNN", 1, 31.0, True),
         ("RNN", 1, 8.0, True),
         ("RNN", 1, 6.0, False),  # He's variance: 2
+        ("GRU", 3, 0.0, True),
+        ("RNN", 1, 0.0, True),
     ],
 )
 def test_a_recurrent_weight_is_judged_by_the_radius_it_has(kind: str, gates: int, times: float, *, fires: bool) -> None:
@@ -231,6 +235,7 @@ def test_a_recurrent_weight_is_judged_by_the_radius_it_has(kind: str, gates: int
         {
             Quantity.WEIGHT_COUNT: [gates * hidden * 8, gates * hidden**2],
             Quantity.WEIGHT_VARIANCE: [9.0, times / (3 * hidden)],  # torch's default is 1/(3 · hidden)
+            Quantity.WEIGHT_MEAN: [0.0, 0.0],
         },
         parameter_names=names,
     )

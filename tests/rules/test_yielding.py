@@ -189,7 +189,7 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         "IM303": ("IM304", "IM401", "IM501", "IM503", "IM604", "IM701"),
         "IM304": ("IM101", "IM401", "IM502", "IM503", "IM601", "IM603", "IM604", "IM701"),
         "IM501": ("IM102", "IM503"),
-        "IM502": ("IM101", "IM102"),
+        "IM502": ("IM101", "IM102", "IM401"),
         "IM602": ("IM202", "IM301", "IM503", "IM604", "IM701"),
         "IM603": ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701"),
         "IM604": ("IM503",),

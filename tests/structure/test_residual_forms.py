@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,8 @@ from torch import nn
 from init_monitor.structure.probe import Probe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from init_monitor.structure.sites import ResidualSite
 
 
@@ -101,3 +104,39 @@ def test_a_sum_that_is_read_with_and_without_a_factor_has_none() -> None:
             return output
 
     assert [site.sum_scale for site in sites_of(Both())] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("form", "again"),
+    [
+        (lambda x, f: x + (x + f), True),
+        (lambda x, f: (f + x) + x, True),
+        (lambda x, f: (x + f).add_(x), True),
+        (lambda x, f: (x + f) * 0.5 + 0.5 * x, True),
+        (lambda x, f: x + f, False),
+        (lambda x, f: (x + f) - x, False),
+        (lambda x, f: (x + f) + -1 * x, False),
+        (lambda x, f: (x + f) + f, False),
+        (lambda x, f: (x + f) + (x + f), False),
+        (lambda x, f: torch.relu(x + f) + x, False),
+    ],
+)
+def test_a_skip_that_is_added_once_more_is_told_from_other_sums(
+    form: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *, again: bool
+) -> None:
+    class Blocks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.branches = nn.Linear(D, D), nn.ModuleList(nn.Linear(D, D) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            for branch in self.branches:
+                x = form(x, torch.tanh(branch(x)))
+            return x
+
+    sites = sites_of(Blocks())
+    assert [site.again for site in sites] == [again] * len(sites)
+    if again:
+        assert [site.follows for site in sites] == ["", *(site.name for site in sites[:-1])]
+        assert [math.isnan(site.sum_scale) for site in sites] == [True, True, False]

@@ -3,7 +3,8 @@
 They were held out: written, measured without the monitor, given their right answers and frozen before the rules were looked at.
 ``reports`` were so in the first round, ``later_reports`` in the second, when the rules had been changed for the first, and
 ``strange_reports`` and ``foreign_reports`` in the third, when they had been changed for the second; ``found_reports`` in the
-fourth, and with them ``practice_reports``: networks of practice with mistakes of their wiring and their start.
+fourth, and with them ``practice_reports``: networks of practice with mistakes of their wiring and their start;
+``plain_reports`` in the fifth: what beginners ask most often.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from benchmarks.field.held_out import cases_in
 
 FIELD = Path(__file__).parents[1]
 
-FOLDERS = ("reports", "later_reports", "strange_reports", "foreign_reports", "found_reports", "practice_reports")
+FOLDERS = (
+    "reports",
+    "later_reports",
+    "strange_reports",
+    "foreign_reports",
+    "found_reports",
+    "practice_reports",
+    "plain_reports",
+)
 """One for each round."""
 
 CASES = tuple(case for folder in FOLDERS for case in cases_in(FIELD / folder))
