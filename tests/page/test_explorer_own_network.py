@@ -193,6 +193,7 @@ def test_a_silent_network_wakes_when_it_is_initialised(running: Any, own: Path, 
         page.shot(f"explorer-own-dark-{width}")
 
 
+@pytest.mark.untraced
 def test_many_layers_share_switches() -> None:
     from init_monitor.explored_network import MOST_ROWS, MOST_SWITCHES, explored_network
 
