@@ -52,7 +52,7 @@ class Forks:
 @contextmanager
 def started() -> Iterator[Forks]:
     """Start the process that others are forked from, and end it."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", __file__],
         env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

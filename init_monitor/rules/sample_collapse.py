@@ -25,6 +25,7 @@ from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
+    alike_positions,
     between_layers,
     drowned_entry,
     emptied,
@@ -58,8 +59,9 @@ class SampleCollapse:
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing, unless each holds one and the same sample and the loss does not fall; so for one of several inputs (a time, a
     class). Where what a layer reads differs between samples and what it gives does not at all, an operation between the two is
-    named, and no weight. So is what is added where a stream begins and drowns it, and a recurrent module of several layers
-    whose gates let too little through. Layers whose variance is exactly 0 have no
+    named, and no weight. So is what is added where a stream begins and drowns it; a recurrent module of several layers whose
+    gates let too little through; and positions of a sample (tokens, queries, nodes) that are exactly alike at an output that
+    has positions, or nearly while the loss stays. Layers whose variance is exactly 0 have no
     share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
@@ -176,6 +178,8 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
+        elif positions := alike_positions.found(self, history):
+            yield positions
         elif len(history.records) >= self.lasting_records:
             yield from one_input.findings(
                 self, constant_inputs(history.records, history.structure, self.varies), history

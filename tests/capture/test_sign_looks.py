@@ -21,6 +21,8 @@ from init_monitor.records.quantities import Quantity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.untraced
+
 WIDTH = 64
 DEAD = 26  # 40 %
 

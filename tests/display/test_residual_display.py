@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import blocks, linear, linears, record, rectifier
+from builders import blocks, linears, record
 from hypothesis import given, settings, strategies as st
 from rich.console import Console
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader
@@ -22,9 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 from init_monitor.display.residual_rows import stream_growth
 from init_monitor.display.residual_table import residual_table
 from init_monitor.display.row_folding import MOST_ROWS
-from init_monitor.display.structure_tree import structure_tree
 from init_monitor.records import Finding, Residual, Role, Severity, StepRecord, Structure, Table
-from init_monitor.records.outline import Part, outline_lines
 from init_monitor.records.quantities import LAYOUT_TAG, RESIDUAL_QUANTITIES, RESIDUAL_VECTORS, Quantity, vector_tag
 from init_monitor.report import Report
 from init_monitor.sinks import ConsoleSink, LoggerSink, Run, TensorBoardSink
@@ -80,9 +78,6 @@ def rendered(content: RenderableType, width: int = 100) -> list[str]:
 def row(lines: list[str], name: str) -> list[str]:
     (found,) = (line for line in lines if line.startswith(f"{name} "))
     return found.split()
-
-
-# The store
 
 
 any_float = st.floats(allow_nan=True, allow_infinity=True)
@@ -226,9 +221,6 @@ def test_a_structure_with_an_unknown_scale_is_written_once(tmp_path: Path) -> No
     assert [tag for _, tag in tags_of(log_dir)].count(LAYOUT_TAG) == 1
 
 
-# TensorBoard and other loggers
-
-
 class Logger:
     """A logger as Lightning's looks from outside: an experiment with an event writer."""
 
@@ -366,9 +358,6 @@ def test_lightnings_csv_logger_gets_the_scalars_of_the_main_stream(tmp_path: Pat
     assert float(logged[f"{START}/residual_growth/max"]) == 3
 
 
-# How the stream grows
-
-
 def test_a_doubling_per_block_is_two_to_the_number_of_blocks_after_all_of_them() -> None:
     growth = stream_growth(grown(blocks(20)), blocks(20))
     assert growth is not None
@@ -428,9 +417,6 @@ def test_where_nothing_was_measured_nothing_is_claimed() -> None:
 def test_a_growth_beyond_the_largest_float_is_still_a_number() -> None:
     net = blocks(40)
     assert "1e400× after all of them" in str(stream_growth(grown(net, 1e10), net))
-
-
-# The table
 
 
 def test_a_row_shows_every_number_of_its_residual() -> None:
@@ -511,9 +497,6 @@ def test_the_residual_table_fits_and_loses_whole_columns_but_never_a_digit(width
     assert "".join(lines).replace("×", "x").isascii() is plain
 
 
-# The console
-
-
 def test_the_console_prints_the_residual_table_right_after_the_propagation_table() -> None:
     printed: list[str] = []
     sink = ConsoleSink(verbose=True)
@@ -535,9 +518,6 @@ def test_the_console_prints_no_residual_table_without_residuals_or_when_quiet() 
         sink.emit(record(net, {Quantity.VARIANCE: 1.0}), (), net)
     assert len(printed) == 1
     assert "Residual" not in printed[0]
-
-
-# The report
 
 
 REPORT = Report((grown(NET, [2.0, 3.0, math.nan]), grown(NET, [2.0, 3.0, 1.5], step=7)), (), NET)
@@ -602,118 +582,3 @@ def test_without_pandas_the_error_names_the_method_that_needs_it(monkeypatch: py
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"Report\.to_residual_dataframe\(\) needs pandas: pip install pandas\."):
         REPORT.to_residual_dataframe()
-
-
-# The structure
-
-
-SMALL = Structure(
-    (
-        linear(0, "stem", normalised=True, activation="ReLU"),
-        linear(1, "trunk.blocks.0.fc", activation="relu"),
-        rectifier(2, "trunk.blocks.0", kind="relu", name="trunk.blocks.0/relu#1"),
-        linear(3, "trunk.blocks.1.fc", name="trunk.blocks.1.fc#2"),
-        linear(4, "head"),
-    ),
-    (
-        Residual("trunk.blocks.0#1", "trunk.blocks.0", "identity", "stem", "trunk.blocks.0/relu#1", depth=3),
-        Residual(
-            "trunk.blocks.1#1",
-            "trunk.blocks.1",
-            "projection",
-            "trunk.blocks.0#1",
-            "fc#2",
-            skip_scale=0.5,
-            branch_scale=math.nan,
-            sum_scale=math.sqrt(0.5),
-            nested=True,
-            normalised=True,
-            depth=4,
-        ),
-        Residual("#1", "", "identity", "input", "head", long=True, depth=5),
-    ),
-)
-
-
-def test_a_structure_prints_as_an_indented_outline_in_ascii() -> None:
-    assert str(SMALL).splitlines() == [
-        "network: 5 layers, 3 residual additions",
-        "  stem: Linear -> normalised -> ReLU",
-        "  trunk.blocks",
-        "    0",
-        "      fc: Linear -> relu",
-        "      relu#1: relu",
-        "      + trunk.blocks.0#1: identity: skip <- stem, branch <- trunk.blocks.0/relu#1",
-        "    1",
-        "      fc#2: Linear",
-        "      + trunk.blocks.1#1: projection: skip <- trunk.blocks.0#1 x 0.5, branch <- fc#2 x a tensor, sum x 0.707, nested, then normalised",
-        "  head: Linear",
-        "  + #1: identity: skip <- input, branch <- head, long",
-    ]
-
-
-def test_rich_prints_a_structure_as_the_tree_it_is() -> None:
-    printed = rendered(SMALL, 200)
-    assert printed == rendered(structure_tree(SMALL), 200)
-    assert printed[1:5] == [
-        "├── stem  Linear → normalised → ReLU",
-        "├── trunk.blocks",
-        "│   ├── 0",
-        "│   │   ├── fc  Linear → relu",
-    ]
-    assert printed[-1] == "└── ⊕ #1  identity: skip ← input, branch ← head, long"
-
-
-def test_where_there_is_no_unicode_rich_prints_ascii() -> None:
-    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    Console(file=out, width=200, color_system=None).print(SMALL)
-    out.seek(0)
-    assert "  + #1  identity: skip <- input, branch <- head, long" in out.read().splitlines()
-
-
-def test_an_empty_structure_and_one_layer_say_so() -> None:
-    assert str(Structure()) == "network: nothing was measured yet"
-    assert str(linears(1)) == "network: 1 layer\n  net\n    0: Linear"
-    assert str(blocks(1)).startswith("network: 4 layers, 1 residual addition\n")
-    assert "1 layer, 1 " not in str(blocks(1))
-
-
-def test_names_are_shown_as_they_are_and_obeyed_by_no_terminal() -> None:
-    odd = Structure((linear(0, "[bold]a[/bold]"), linear(1, ":smile:"), linear(2, "b\x1b[31m\n")))
-    for lines in (str(odd).splitlines(), rendered(odd), rendered(structure_tree(odd))):
-        assert len(lines) == 4
-        for line, name in zip(lines[1:], ("[bold]a[/bold]", ":smile:", "b\\x1b[31m\\n"), strict=True):
-            assert name in line
-    assert "[bold]a[/bold]" in rendered(odd)[1]
-
-
-paths = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4).map(".".join)
-
-
-@given(
-    st.lists(st.tuples(paths, st.booleans()), max_size=12), st.lists(st.tuples(paths | st.just(""), st.integers(0, 12)))
-)
-def test_every_layer_and_residual_has_one_line_and_residuals_come_at_their_depth(
-    layers: list[tuple[str, bool]], additions: list[tuple[str, int]]
-) -> None:
-    structure = Structure(
-        tuple(
-            linear(i, path, name=f"{path}/relu#{i}" if functional else f"{path}#{i}")
-            for i, (path, functional) in enumerate(layers)
-        ),
-        tuple(Residual(f"{owner}#{i}", owner, "identity", "x", "F", depth=d) for i, (owner, d) in enumerate(additions)),
-    )
-    lines = list(outline_lines(structure.layers, structure.residuals, plain=True))
-    seen = [line.name.rpartition("#")[2] for line in lines if line.part is Part.LAYER]
-    assert sorted(seen) == sorted(str(i) for i in range(len(layers)))
-    shown = [line.name for line in lines if line.part is Part.RESIDUAL]
-    assert sorted(shown) == sorted(f"+ {residual.name}" for residual in structure.residuals)
-    # Below one module, execution order is kept.
-    of_network = [line for line in lines if line.guide == "  " and line.part is not Part.MODULE]
-    places = [
-        int(line.name.rpartition("#")[2]) + 0.5
-        if line.part is Part.LAYER
-        else structure.residuals[int(line.name.rpartition("#")[2])].depth
-        for line in of_network
-    ]
-    assert places == sorted(places)

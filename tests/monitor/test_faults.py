@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType, FunctionType, ModuleType
 
+pytestmark = pytest.mark.untraced
+
 STEPS, SAMPLES, WIDTH = 2, 8, 8
 
 ROOMS = ("capture", "structure", "measures", "records", "rules.engine", "torch_compat", "training_loss", "standalone")

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from models import Classifier, fit, loader
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
+
+pytestmark = pytest.mark.untraced
 
 STEPS = 3
 

@@ -16,6 +16,8 @@ from init_monitor import InitMonitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.untraced
+
 STEPS = 50
 
 

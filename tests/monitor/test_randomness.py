@@ -25,7 +25,7 @@ def test_no_entry_point_moves_a_generator_at_its_first_use_in_a_process() -> Non
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     seen = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(seen) == 30
+    assert len(seen) == 31
     assert {entry["entry"]: entry["moved"] for entry in seen if entry["moved"]} == {}
     # The first import is what draws: it has to have been before them for none but those who brought rich themselves.
     assert {entry["entry"] for entry in seen if not entry["fresh"]} == USES_RICH_OF_THE_USER

@@ -20,6 +20,8 @@ from benchmarks.field.remedy import Remedy, initialises, kinds_of
 from benchmarks.field.running import Outcome
 from benchmarks.field.table import Marks, before_of, page, summary
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "field-cpu.md"
 PAGE = ROOT / "docs" / "detection.md"

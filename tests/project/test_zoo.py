@@ -20,6 +20,8 @@ from init_monitor.records import Severity
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.untraced
+
 ZOO = zoo()
 
 

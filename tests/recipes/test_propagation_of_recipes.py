@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Sum = Callable[..., torch.Tensor]
 
+pytestmark = pytest.mark.untraced
+
 DEPTH = 50
 WIDTH = 256
 SAMPLES = 256

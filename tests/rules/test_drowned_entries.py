@@ -12,6 +12,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 import init_monitor
 from init_monitor import Finding, Severity
 
+pytestmark = pytest.mark.untraced
+
 LENGTH, WORDS, WIDTH = 12, 20, 32
 
 

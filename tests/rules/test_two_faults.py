@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Fault = Callable[["Two"], None]
 
+pytestmark = pytest.mark.untraced
+
 WIDTH, CLASSES = 32, 5
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from init_monitor.records import Structure
 
+pytestmark = pytest.mark.untraced
+
 NET = blocks(2)
 LONGEST = 1.0
 """Seconds of CPU time that a command may take, on a machine that others use too."""

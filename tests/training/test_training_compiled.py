@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Lightning's notes on compiled modules, and what the compiler says of itself.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.untraced]
 
 STEPS = 200
 SAMPLED = [*range(10), 50, 100, 150]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from init_monitor import InitMonitor
 
+pytestmark = pytest.mark.untraced
+
 MEGABYTE = 1 << 20
 
 
