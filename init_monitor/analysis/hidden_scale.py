@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.attention_parts import parts_of
-from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.gains import gains_around
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.odd_weights import Odd
+from init_monitor.analysis.trained_before import was_trained
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -45,7 +45,7 @@ def hidden_scale(first: StepRecord, structure: Structure) -> tuple[Odd, ...]:
         first: the record of the initial weights.
         structure: the network.
     """
-    if not is_fresh(first, structure):
+    if was_trained(first, structure):
         return ()
     given = dict(zip(first.names, first.column(Quantity.EXPECTED_GAIN).tolist(), strict=True))
     at = first.parameter_table.at

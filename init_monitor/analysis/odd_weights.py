@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_branches import normalising
 from init_monitor.analysis.residual_streams import Measured, streams
+from init_monitor.analysis.trained_before import was_trained
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -66,7 +66,7 @@ def large_starts(first: StepRecord, structure: Structure, bar: float) -> list[Od
     """
     known, found = structure.by_name(), []
     table, residuals = first.layer_table, Measured(first)
-    for stream in streams(structure) if is_fresh(first, structure) else ():
+    for stream in () if was_trained(first, structure) else streams(structure):
         began = stream.residuals[0]
         layer = known.get(began.skip)
         if layer is None or layer.role is not Role.WEIGHT or layer.is_embedding:

@@ -21,6 +21,9 @@ MOST = 0.5
 OFF_CENTRE = 2.0
 """E[b]² over Var(b) up to which shifts are spread around 0 as training spreads them; those drawn from U(0, 1) have 3."""
 
+CLOSE = 9.0
+"""E[w]² over Var(w) of scales that lie around one value, whatever the shifts are; those drawn from U(0, 1) have 3."""
+
 DRAWN = 0.05
 """Part by which the variance of biases may differ from that of torch's own, beside what n numbers leave uncertain."""
 
@@ -71,10 +74,8 @@ def _is_new(layer: Layer, first: StepRecord, structure: Structure) -> bool:
 def _is_shaped(norm: Layer, first: StepRecord) -> bool:
     at = first.parameter_table.at
     scale, spread = at(norm.weight, Quantity.WEIGHT_MEAN) ** 2, at(norm.weight, Quantity.WEIGHT_VARIANCE)
-    return 0 < spread < scale and (not norm.bias or _is_spread(first, norm.bias))
-
-
-def _is_spread(first: StepRecord, bias: str) -> bool:
-    at = first.parameter_table.at
-    mean, variance = at(bias, Quantity.WEIGHT_MEAN), at(bias, Quantity.WEIGHT_VARIANCE)
-    return mean * mean <= OFF_CENTRE * variance and variance > 0
+    if not norm.bias:
+        return 0 < spread < scale
+    mean, variance = at(norm.bias, Quantity.WEIGHT_MEAN), at(norm.bias, Quantity.WEIGHT_VARIANCE)
+    limit = scale if mean * mean <= OFF_CENTRE * variance else scale / CLOSE
+    return 0 < spread < limit and variance > 0

@@ -73,12 +73,22 @@ def about_weights(net: nn.Module) -> list[Finding]:
     return [one for one in check(net, batch(), nn.functional.cross_entropy).findings if one.code in {"IM101", "IM502"}]
 
 
-def test_weights_that_were_trained_are_information_and_kept() -> None:
-    net = made()
-    trained(net)
-    enlarge(net)
-    found = about_weights(net)
-    assert found
+@pytest.mark.parametrize("size", [100.0, 1000.0])
+def test_weights_that_learned_a_large_target_are_information_and_kept(size: float) -> None:
+    torch.manual_seed(0)
+    chain: list[nn.Module] = [layer for _ in range(6) for layer in (nn.Linear(32, 32), nn.ReLU())]
+    net = nn.Sequential(nn.Linear(20, 32), nn.LayerNorm(32), nn.ReLU(), *chain, nn.Linear(32, 1))
+    x, _ = batch()
+    y = size * (x[:, :1] * x[:, 1:2] + x[:, 2:3])
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(200):
+        loss = nn.functional.mse_loss(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 1e-3 * size**2
+    found = [one for one in check(net, (x, y), nn.functional.mse_loss).findings if one.code in {"IM101", "IM201"}]
+    assert {one.code for one in found} == {"IM101", "IM201"}, "the signal has learned to grow"
     for finding in found:
         assert finding.severity is Severity.INFO
         assert finding.remedy.startswith("Keep these weights")
