@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.analysis.attention_parts import parts_of
+from init_monitor.analysis.bounded import is_fresh
 from init_monitor.analysis.gains import gains_around
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.odd_weights import Odd
@@ -36,13 +37,16 @@ def hidden_scale(first: StepRecord, structure: Structure) -> tuple[Odd, ...]:
 
     A normalisation makes the scale of the weights before it meaningless to the signal. An optimizer still sees it: relative to
     weights that are k times too large a step of Adam is k times too small, one of gradient descent k² times, because their
-    gradient is smaller as well (Salimans & Kingma 2016, Section 2). Not where the steps are large enough all the same, nor where a factor
+    gradient is smaller as well (Salimans & Kingma 2016, Section 2). Not in a network that was trained before, whose weights have grown by
+    steps of that size; not where the steps are large enough all the same, nor where a factor
     outside of the layer's weight keeps what it gives in scale: then what it was measured to give is not large.
 
     Args:
         first: the record of the initial weights.
         structure: the network.
     """
+    if not is_fresh(first, structure):
+        return ()
     given = dict(zip(first.names, first.column(Quantity.EXPECTED_GAIN).tolist(), strict=True))
     at = first.parameter_table.at
     known: dict[str, Odd] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from init_monitor.capture.unit_window import UnitWindow
-from init_monitor.measures import between_sample_shares
+from init_monitor.measures import between_sample_shares, position_shares
 from init_monitor.records.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ def unit_columns(
     where = np.array(places, dtype=np.intp)
     energy = columns[Quantity.MEAN_SQUARE][where] * counts[where]
     measured = np.array(squares)
+    columns[Quantity.POSITION_SHARE][where] = position_shares(
+        columns[Quantity.MEAN_SQUARE][where],
+        measured,
+        np.array(samples),
+        np.array([layer.size for layer in sums]),
+        columns[Quantity.VARIANCE][where],
+    )
     columns[Quantity.BETWEEN_SAMPLE_SHARE][where] = between_sample_shares(
         sums,
         # With one position per sample the mean signals are the elements themselves.

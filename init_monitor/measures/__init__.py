@@ -30,7 +30,7 @@ from init_monitor.measures.partials import (
 )
 from init_monitor.measures.reduce import KERNELS, reduce, sizes_for
 from init_monitor.measures.scratch import Scratch, Sizes
-from init_monitor.measures.units import between_sample_share, between_sample_shares
+from init_monitor.measures.units import between_sample_share, between_sample_shares, position_shares
 
 __all__ = [
     "COUNT",
@@ -58,6 +58,7 @@ __all__ = [
     "finalise",
     "merge",
     "moments",
+    "position_shares",
     "reduce",
     "rescale",
     "sizes_for",

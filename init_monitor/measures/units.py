@@ -58,6 +58,30 @@ def between_sample_share(sums: NDArray[np.float64], squares: float, samples: flo
     return float(between_sample_shares([sums], np.array([squares]), np.array([samples]), np.array([variance]))[0])
 
 
+def position_shares(
+    energy: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    samples: NDArray[np.number[Any]],
+    units: NDArray[np.number[Any]],
+    variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the variance between the positions of a sample as a share of the total variance, by layer.
+
+    E over positions of x² - (mean over positions)², averaged over samples and units. 0 means that all positions of a sample
+    get the same representation, whatever the samples do; up to rounding, of either sign before it is taken as a size.
+
+    Args:
+        energy: of each layer, E[x²] over all of it.
+        squares: Σ over samples and units of the square of the mean signal; NaN where a sample has one position.
+        samples: how many samples.
+        units: how many units.
+        variance: of the whole layer; if it is 0 the share is NaN.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        within = np.abs(energy - squares / (samples * units)) / variance
+        return np.where((samples > 0) & (variance > 0) & np.isfinite(within), np.minimum(within, 1.0), np.nan)
+
+
 def between_sample_shares(
     sums: Sequence[NDArray[np.float64]],
     squares: NDArray[np.float64],

@@ -207,6 +207,10 @@ class Quantity(str, Enum):
         explains="Share of the variance that lies between samples. Near 0 the layer gives the same output for every input.",
         summary=("min",), in_events=True,
     )
+    POSITION_SHARE = "position_share", Facts(
+        of=Of.LAYER, group=Group.LAYER, title="Share between positions", short="between positions", form=Form.SHARE,
+        means="variance between the positions (tokens, pixels, nodes) of one sample over the total: 0 if they all look the same",
+    )
     LOG_PARTITION = "log_partition", Facts(
         of=Of.LAYER, group=Group.LAYER, title="log Z", short="log Z", form=Form.SIGNED,
         means="ln Σ exp(logits) of the logits that a cross entropy gets, in the watched model or of its output, mean over (at most 128) rows; ln C where all C are 0",

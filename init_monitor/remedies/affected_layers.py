@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from init_monitor.analysis import residual_branches
+from init_monitor.analysis import padded, residual_branches
 from init_monitor.analysis.alike_units import mixing_weights, pairs_in_a_row
 from init_monitor.analysis.attention_parts import parts_of
 from init_monitor.analysis.forward_growth import BLAME_FACTOR
@@ -78,7 +78,7 @@ def off_too(named: Iterable[Layer], history: History, *, direction: int, least: 
     if direction < 0:
         variance = history.records[0].parameter_table.by_name(Quantity.WEIGHT_VARIANCE)
         chosen |= {x.name for x in structure.layers if x.is_embedding and 0 < variance.get(x.weight, 0.0) < FAINT**2}
-    return [layer for layer in structure.layers if layer.name in chosen]
+    return [padded.with_its_terms(layer, history.records[0]) for layer in structure.layers if layer.name in chosen]
 
 
 def carried_on(structure: Structure) -> frozenset[str]:

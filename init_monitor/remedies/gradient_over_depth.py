@@ -21,6 +21,7 @@ from init_monitor.analysis.stream_factors import fading_by
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
+    activation_off,
     affected_layers,
     between_layers,
     made_by_training,
@@ -73,6 +74,8 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         )
     )
     message = _message(fault, history.last.optimizer, rule.healthy_update)
+    if off_layer := _off(change, history):
+        message += activation_off.told(off_layer, history)
     if factor is not None:
         message += f" {stream_factors.told(factor)}"
     if trained and worst is not None:
@@ -92,6 +95,8 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
+    if off_layer:
+        evidence["zero_fraction"] = Figure(1.0, f"of what {off_layer.shown} gives")
     before = segment.before(worst) if worst is not None else None
     return Finding(
         rule=rule.name,
@@ -117,6 +122,12 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
         ),
         source=gain_source(before.activation if before else segment.layers[0].activation),
     )
+
+
+def _off(change: GradientChange, history: History) -> Layer | None:
+    """Return the activation that is off as a whole behind the layers whose gradient is exactly 0."""
+    stuck = {change.segment.layers[i].name for i in change.affected} if change.silent else set[str]()
+    return activation_off.off_behind(stuck, history)
 
 
 def _alike(change: GradientChange, history: History) -> list[Layer]:
@@ -249,9 +260,14 @@ def _remedy(fault: GradientFault, blamed: Sequence[int], history: History) -> st
         )
         return f"{lead} while the updates stay in their range; an initialisation that keeps the gradient helps."
     if change.silent:
+        off_layer = _off(change, history)
         return (
-            "Look at the first layer that still has a gradient, and at what stands before it: its weights are 0, the activation"
-            f" before it is off, or an operation there lets no gradient through. {phrases.STEPWISE}"
+            activation_off.remedy(off_layer, history)
+            if off_layer
+            else (
+                "Look at the first layer that still has a gradient, and at what stands before it: its weights are 0, the activation"
+                f" before it is off, or an operation there lets no gradient through. {phrases.STEPWISE}"
+            )
         )
     if layers:
         sentence = "Initialise the weights of these layers for the activation that follows them, before training."

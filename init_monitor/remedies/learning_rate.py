@@ -13,7 +13,7 @@ from init_monitor.analysis.pace import HEALTHY_UPDATE, judged_weights, pace_of, 
 from init_monitor.remedies import phrases, snippets
 
 if TYPE_CHECKING:
-    from init_monitor.records import History
+    from init_monitor.records import History, StepRecord
 
 SMALLEST_SHARE = 1e-6
 """If the rate had to shrink by more than this, the rate is not the cause: the gradient has exploded."""
@@ -56,6 +56,21 @@ def slower(history: History, ratio: float) -> str:
     if advised.value < SMALLEST_SHARE * now:
         return EXPLODED
     return advice("Lower the learning rate", history, advised)
+
+
+def as_it_began(history: History, at: StepRecord, ratio: float) -> str:
+    """Return a remedy for one step, at ``at``, that alone was far too large by the rate that it was taken at: ``ratio`` of the weights.
+
+    The rates after it say nothing about that one: they may be right, or far too low by then.
+    """
+    fitting, rate, now = fitting_rate(history), at.learning_rate, history.last.learning_rate
+    wanted = fitting.value if 0 < fitting.value <= rate / CLEAR else max(now, rate * BY_SIZE / ratio)
+    value = _digit(wanted)
+    sentence = (
+        f"A schedule that begins too high, or falls too soon to learn anything after it: begin anew with weights from before step {at.step},"
+        f" at a learning rate of about {value:g}."
+    )
+    return snippets.advice(sentence, optimizer_code(history.last.optimizer, value))
 
 
 def faster(history: History, ratio: float) -> str:

@@ -11,6 +11,7 @@ from init_monitor.analysis.learning import Learning, course_of, is_still_guessin
 from init_monitor.analysis.loss_shapes import falls_faster, jumps, newest_level, regained, same_number
 from init_monitor.analysis.lost_samples import ends_of
 from init_monitor.analysis.medians import median
+from init_monitor.analysis.pace import USUAL_UPDATE, judged_weights, paces_of
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import learning_rate, phrases, snippets
@@ -60,13 +61,25 @@ def undone(rule: _Rule, history: History) -> Finding | None:
         {"loss": Figure(course.last, "over the last steps")}
         | ({} if guessing else {"gradient_left": Figure(slope, "of the gradient at the first record")}),
         {"loss": Figure(found.low, "as it was before")},
-        snippets.advice(
-            f"Look at step {found.leap}: a learning rate that rises there, a batch unlike the others, a gradient that was not"
-            " clipped"
-            + ("" if guessing else ", a ratio or an exponential in the loss that nothing bounds (clip it)")
-            + ". Go back to a checkpoint from before it.",
-            learning_rate.CLIP,
-        ),
+        _back_to_before(found.leap, history, guessing=guessing),
+    )
+
+
+def _back_to_before(leap: int, history: History, *, guessing: bool) -> str:
+    """Return what to do about a loss that is back since a step: a lower rate, if the steps until then were all large."""
+    judged = judged_weights(history)
+    until = [pace for pace in paces_of(history.records, judged, history.structure) if 0 < pace.record.step <= leap]
+    pace = min((pace.low for pace in until[-FEW:]), default=math.nan)
+    if len(until) >= FEW and pace >= FAST * USUAL_UPDATE:
+        lower = learning_rate.slower(history, pace)
+        words, _, code = lower.partition("\n\n")
+        before = f" Each step until then changed the weights by {phrases.percent(pace)} of their size, where {phrases.percent(USUAL_UPDATE)} is usual."
+        return snippets.advice(f"{words}{before} Go back to a checkpoint from before step {leap}.", code)
+    return snippets.advice(
+        f"Look at step {leap}: a learning rate that rises there, a batch unlike the others, a gradient that was not clipped"
+        + ("" if guessing else ", a ratio or an exponential in the loss that nothing bounds (clip it)")
+        + ". Go back to a checkpoint from before it.",
+        learning_rate.CLIP,
     )
 
 
@@ -160,6 +173,10 @@ def unmoved(rule: _Rule, history: History) -> Finding | None:
 
 FEW = 3
 """Sampled steps that must agree."""
+
+FAST = 5.0
+"""Times the usual size of a step from which a run that has lost what it had learned was too fast all along: sixty such steps replace
+a weight."""
 
 
 def _promised(record: StepRecord) -> float:

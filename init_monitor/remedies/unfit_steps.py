@@ -178,17 +178,18 @@ def _alone(history: History, judged: frozenset[str], make: MakeFinding) -> Findi
         "at_step": Figure(step, "the step at which it was that large"),
     }
     began, now = largest.record.learning_rate, history.last.learning_rate
-    look = "a learning rate that a schedule begins with, a loss that is summed there, a batch unlike the others"
+    remedy = snippets.advice(
+        f"Look at what made step {step} so large: a learning rate that a schedule begins with, a loss that is summed there, a batch unlike"
+        " the others. Clip the gradient, and begin anew with weights from before it.",
+        learning_rate.CLIP,
+    )
     if began >= DROPPED * now > 0:
         message += f" Its learning rate was {phrases.number(began)}, and is {phrases.number(now)} now."
-        look = "its learning rate: a schedule that begins too high, or falls too soon to learn anything after it"
+        remedy = learning_rate.as_it_began(history, largest.record, largest.low)
     return replace(
         make(history, Severity.WARNING, message, measured),
         expected={"update_ratio": Figure(BY_SIZE, "‖Δw‖/‖w‖ per step, or less")},
-        remedy=snippets.advice(
-            f"Look at what made step {step} so large: {look}. Clip the gradient, and begin anew with weights from before it.",
-            learning_rate.CLIP,
-        ),
+        remedy=remedy,
     )
 
 

@@ -14,6 +14,7 @@ from init_monitor.remedies.aims import aimed
 from init_monitor.remedies.back_to_training import with_training_mode
 from init_monitor.remedies.products import with_products
 from init_monitor.remedies.spoken import spoken
+from init_monitor.remedies.trained_weights import kept_as_trained
 from init_monitor.rules import following, yielding
 from init_monitor.rules.rule import Rule
 from init_monitor.store.lines import finding_from, finding_json
@@ -108,6 +109,7 @@ class Engine:
                 if finding not in kept[position]:
                     self._open.setdefault(finding.code, _Told()).tell(finding, but=said)
         self._close({finding.code for findings in own.values() for finding in findings})
+        news = [kept_as_trained(finding, history) for finding in news]
         news = self._without_consequences(news, history)
         for finding in news:
             if finding.severity > Severity.INFO and self._is_about_start(finding):

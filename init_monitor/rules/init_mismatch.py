@@ -14,7 +14,7 @@ from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around, healthy_gain
 from init_monitor.analysis.hidden_scale import hidden_scale
 from init_monitor.analysis.medians import median
-from init_monitor.analysis.odd_weights import Odd, large_embeddings, odd_recurrent
+from init_monitor.analysis.odd_weights import Odd, large_embeddings, large_starts, odd_recurrent
 from init_monitor.analysis.reaching import outputs_of, reaching_the_output
 from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.segments import Segment, bounded_exp, by_level, log_of, segments
@@ -90,7 +90,7 @@ class InitMismatch(Keeping):
         unknown_gains: range of gains that are accepted before an activation of which none is known. Sigmoid has the widest:
             its slope of 1/4 asks for four times Xavier's standard deviation (Glorot & Bengio 2010, Sec. 2).
         large_embedding: variance of an embedding from which it drowns whatever is added to it: published ones start
-            between 0.02² and 1.
+            between 0.02² and 1. The same of any layer that a stream starts from, if its branches add so much less.
         recurrent_gains: range of H · Var(W) of a recurrent weight. Its square root is the spectral radius of a random one
             (Girko 1985): PyTorch's default gives 1/3, an orthogonal one 1. At 10 each step triples what is remembered, at
             1e-3 it keeps a thirtieth.
@@ -146,6 +146,7 @@ class InitMismatch(Keeping):
             if any(other not in looks or not looks[other][0] for other in every[number].meets):
                 beside.update(one.layer.name for one in found)  # what another branch carries is not lost
         alone = large_embeddings(began.last, began.structure, self.large_embedding)
+        alone += large_starts(began.last, began.structure, self.large_embedding)
         alone += odd_sines(began.last, began.structure)
         alone += odd_recurrent(began.last, began.structure, self.recurrent_gains, self.without_gates)
         odd += [one for one in alone if one.layer.name not in began.covered]

@@ -14,7 +14,7 @@ from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import odd_losses, phrases, snippets, turned_loss
+from init_monitor.remedies import odd_losses, outside_targets, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class LossDivergence:
 
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
     told. A loss that had fallen and is that of guessing again, or is back at its start where no gradient is left, is a warning, and so
-    is one that jumps far up and far below 0 over and over, falls below 0 faster and faster, or is one
+    is one that jumps far up and far below 0 over and over, falls below 0 faster and faster, began as a binary cross-entropy and is below 0, or is one
     and the same number at every step while its gradient moves the network. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
     after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
@@ -51,6 +51,8 @@ class LossDivergence:
             Gaussian costs 0.9 per element at a standard deviation of 1, and earns 15 at 1e-7, what float32 resolves.
         grown: factor by which the output's rms must then have grown, to above what logits and standardised targets are: a loss
             that has a lowest value is not bought with ever larger outputs.
+        outside: distance from ½ from which the targets of a binary cross-entropy that is below 0 do not lie between 0 and 1: twice
+            what such have, for the outputs of an untrained network are not quite ½.
         worse: factor over the level at the start, where that was the cross-entropy of guessing, from which a loss that is still
             above it is a warning: no classifier has to be worse than an untrained one.
         worse_steps: the fewest losses for that: training recovers from a first rate that is too large within a few dozen.
@@ -74,6 +76,7 @@ class LossDivergence:
     bottomless: float = 1e3
     unlikely: float = 20.0
     grown: float = 5.0
+    outside: float = 1.0
     worse: float = 1.1
     worse_steps: int = 90
     slope_left: float = 0.03
@@ -86,6 +89,7 @@ class LossDivergence:
             or self._rising(history)
             or self._worse(history)
             or odd_losses.undone(self, history)
+            or outside_targets.found(self, history)
             or self._bottomless(history)
             or odd_losses.falling_faster(self, history)
             or odd_losses.jumping(self, history)

@@ -139,7 +139,12 @@ class NoGradient:
             name for layer in history.structure.layers if layer.name in history.covered for name in parameters_of(layer)
         }
         learning = frozenset(record.parameter_names) - frozenset(silent)
-        left |= {x.bias for x in history.structure.layers if x.bias and x.weight in learning}
+        # A weight that a parametrization makes (spectral norm) goes by the name of what it is made from.
+        left |= {
+            x.bias
+            for x in history.structure.layers
+            if x.bias and not learning.isdisjoint({*parameters_of(x)} - {x.bias})
+        }
         idle, dead = [], frozenset[str]()
         if record.step - history.records[0].step >= self.rare_steps:
             dead = never_chosen(silent, [one for one in history.records if one.parameter_names])

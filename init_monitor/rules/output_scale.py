@@ -39,7 +39,8 @@ class OutputScale:
 
     Judged on the first record, where the loss and the gradient of the logits both are those of a cross entropy: no element of
     it is larger than its share of the batch. A regression with targets out of scale does not count. A network that has unlearned
-    its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large. Where
+    its start within a few steps has lost nothing by it, so a warning waits for these, unless the loss is hopelessly large, or the biases
+    of the classes make it so. Where
     a finding that names the cause exists (growth over depth, initial weights), this one yields to it.
 
     Of logits that are compared outside the layers (CLIP's), a learned number whose exponential multiplies the first loss is named where
@@ -108,6 +109,10 @@ class OutputScale:
         """Return how bad it is, by what the first steps came to; ``None`` while that is not known."""
         if start >= self.hopeless * math.log(layer.fan_out) or not history.last.optimizer:
             return Severity.WARNING
+        if _made_by_biases(layer, history.records[0]):
+            return (
+                Severity.WARNING
+            )  # Adam moves a bias by its rate, and weights that make up for one have to be unlearned with it
         losses = history.losses.values[: self.soon]
         if len(losses) < self.soon:
             return None
@@ -201,7 +206,7 @@ class OutputScale:
         # Trained weights respond to their input: they amplify it more than random ones, and are not an initialisation.
         by_chance = table.at(layer.name, Quantity.EXPECTED_GAIN) * table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
         frozen = first.parameter_table.at(layer.weight, Quantity.TRAINABLE) == 0
-        return not frozen and not by_chance * self.chance < std**2
+        return not frozen and (_made_by_biases(layer, first) or not by_chance * self.chance < std**2)
 
     def _is_far(self, loss: float, layer: Layer) -> bool:
         guessing = math.log(layer.fan_out)
@@ -214,7 +219,9 @@ class OutputScale:
         shared = [x for x in structure.layers if x.is_embedding and x.weight and x.weight == layer.weight]
         given = table.at(layer.name, Quantity.EXPECTED_GAIN)
         arriving = table.at(layer.name, Quantity.INPUT_MEAN_SQUARE)
-        by_weight = not arriving > given
+        biases = _by_biases(layer, first)
+        by_bias = _made_by_biases(layer, first)
+        by_weight = by_bias or not arriving > given
         passage = None if by_weight else passage_to(layer, first)
         if passage is not None and passage.factor < 1:
             passage = None
@@ -223,7 +230,9 @@ class OutputScale:
             f" {phrases.number(guessing)}: the logits of {layer.shown} have a standard deviation of {phrases.number(std)}, so that"
             " the network starts certain of random answers."
         )
-        if by_weight and given > 0:
+        if by_bias:
+            message += f" {layer.bias} makes them: the biases of the classes have a standard deviation of {phrases.number(math.sqrt(biases))}."
+        elif by_weight and given > 0:
             name = shared[0].weight if shared else layer.weight
             message += (
                 f" {name or layer.shown} makes them: fan_in · Var(W) is {phrases.number(given)}, where 1 is usual."
@@ -234,7 +243,7 @@ class OutputScale:
             )
             if passage is not None:
                 message += f" {between_layers.told({0: passage})}"
-        if shared and by_weight:
+        if shared and by_weight and not by_bias:
             message += _two_roles(shared[0], layer, first)
         if severity is Severity.INFO:
             message += f" After {self.soon} steps it is past that."
@@ -264,6 +273,17 @@ class OutputScale:
             ),
             source=self.source,
         )
+
+
+def _by_biases(layer: Layer, first: StepRecord) -> float:
+    """Return the variance between the biases of an output's classes; 0 without any."""
+    variance = first.parameter_table.at(layer.bias, Quantity.WEIGHT_VARIANCE) if layer.bias else 0.0
+    return variance if variance > 0 else 0.0
+
+
+def _made_by_biases(layer: Layer, first: StepRecord) -> bool:
+    """Say whether most of the logits' variance is that between the biases of the classes."""
+    return _by_biases(layer, first) > first.layer_table.at(layer.name, Quantity.VARIANCE) / 2
 
 
 def _two_roles(embedding: Layer, head: Layer, first: StepRecord) -> str:

@@ -25,6 +25,7 @@ from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     affected_layers,
+    alike_positions,
     between_layers,
     drowned_entry,
     emptied,
@@ -33,6 +34,7 @@ from init_monitor.remedies import (
     one_input,
     phrases,
     snippets,
+    stacked_recurrent,
     stream_factors,
 )
 from init_monitor.remedies.computed_weights import is_computed
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from init_monitor.records import History, Layer, Residual, StepRecord, Structure
 
 
-VANISHING, GROWTH, DIVERGED, STEPS = "IM102", "IM401", "IM802", "IM603"
+VANISHING, GRADIENT, GROWTH, DIVERGED, STEPS = "IM102", "IM202", "IM401", "IM802", "IM603"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class SampleCollapse:
     token that has not looked at the input yet, may start silent: there only what lasts counts. Batches whose samples are alike
     say nothing, unless each holds one and the same sample and the loss does not fall; so for one of several inputs (a time, a
     class). Where what a layer reads differs between samples and what it gives does not at all, an operation between the two is
-    named, and no weight. So is what is added where a stream begins and drowns it. Layers whose variance is exactly 0 have no
+    named, and no weight. So is what is added where a stream begins and drowns it; a recurrent module of several layers whose
+    gates let too little through; and positions of a sample (tokens, queries, nodes) that are exactly alike at an output that
+    has positions, or nearly while the loss stays. Layers whose variance is exactly 0 have no
     share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
@@ -112,7 +116,17 @@ class SampleCollapse:
 
     code: ClassVar[str] = "IM702"
     name: ClassVar[str] = "sample-collapse"
-    yields_to: ClassVar[tuple[str, ...]] = ("IM102", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802")
+    yields_to: ClassVar[tuple[str, ...]] = (
+        "IM102",
+        "IM202",
+        "IM401",
+        "IM501",
+        "IM503",
+        "IM603",
+        "IM604",
+        "IM701",
+        "IM802",
+    )
     follows: ClassVar[tuple[str, ...]] = (*SIGNAL, "IM704")
     whatever_the_loss: ClassVar[bool] = True
     source: ClassVar[str] = (
@@ -143,7 +157,9 @@ class SampleCollapse:
         if self._is_one_sample(history):
             yield one_input.one_sample(self, self.varies, history)
             return
-        alike = self._made_alike(history) or drowned_entry.found(self, history)
+        alike = (
+            self._made_alike(history) or drowned_entry.found(self, history) or stacked_recurrent.found(self, history)
+        )
         if alike is not None:
             yield alike
             return
@@ -162,6 +178,8 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
+        elif positions := alike_positions.found(self, history):
+            yield positions
         elif len(history.records) >= self.lasting_records:
             yield from one_input.findings(
                 self, constant_inputs(history.records, history.structure, self.varies), history
@@ -196,8 +214,10 @@ class SampleCollapse:
 
         What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
         to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 and IM603 where the loss has
-        risen or steps are unfit: it is what is left of that.
+        risen or steps are unfit: it is what is left of that. Where IM202 names an activation that has gone off as a whole, that is why.
         """
+        if other.code == GRADIENT:
+            return frozenset(finding.layers) if other.evidence.get("zero_fraction", 0.0) == 1 else frozenset()
         if other.code in {VANISHING, GROWTH, DIVERGED, STEPS}:
             return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
         return paths.explained(finding, other, structure)

@@ -127,3 +127,48 @@ def test_recurrent_weights_of_zero_are_named_unless_they_stay_so(kind: Callable[
     nn.init.zeros_(weight)
     weight.requires_grad = False
     assert told(net) == []
+
+
+def test_recurrent_weights_of_one_sign_multiply_the_state_by_their_sum() -> None:
+    net = Recurrent(nn.GRU)
+    weight = net.rnn.get_parameter("weight_hh_l0")
+    nn.init.uniform_(weight, 0, 0.3)  # 24 · 0.3²/12 = 0.2, but 24 · 0.15 = 3.6
+    (finding,) = told(net)
+    assert finding.evidence["gain_from_weights"] == pytest.approx(3.6**2, rel=0.1)
+    nn.init.uniform_(weight, -0.3, 0.3)
+    assert told(net) == []
+    nn.init.zeros_(weight)
+    for gate in weight.data.chunk(3):
+        nn.init.eye_(gate)
+    assert told(net) == []
+
+
+class PreActivation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head = nn.Linear(32, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+            for _ in range(3)
+        )
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(x)
+        out: Tensor = self.head(self.norm(x))
+        return out
+
+
+def test_a_stem_that_drowns_what_its_branches_add_is_named() -> None:
+    net = PreActivation()
+    assert told(net) == []
+    net.stem.weight.data *= 20
+    (finding,) = told(net)
+    assert finding.layers == ("stem",)
+    exec(finding.remedy_code, {"model": net})  # noqa: S102
+    assert told(net) == []
+    net.stem.weight.data *= 2  # He's, and twice that
+    assert told(net) == []

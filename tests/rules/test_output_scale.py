@@ -195,3 +195,29 @@ def test_a_z_loss_keeps_log_z_where_a_cross_entropy_lets_it_go() -> None:
 
     assert [one.severity for one in run(held=False)] == [Severity.INFO]
     assert run(held=True) == []
+
+
+def test_biases_of_the_classes_that_make_the_first_loss_are_a_warning_at_once() -> None:
+    torch.manual_seed(0)
+    head = nn.Linear(32, 10)
+    net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), head)
+    x, labels = torch.randn(64, 16), torch.arange(64) % 10
+
+    def told() -> list[Finding]:
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+        with init_monitor.watch(net, optimizer, sinks=()) as monitor, monitor.step() as step:
+            step.loss = F.cross_entropy(net(x), labels)
+            step.loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return [one for one in monitor.findings if one.code == "IM703"]
+
+    assert told() == []
+    nn.init.constant_(head.bias, -4.6)  # a prior, the same for all
+    assert told() == []
+    head.bias.data = torch.linspace(-12, 12, 10)
+    (finding,) = told()
+    assert finding.severity is Severity.WARNING
+    assert "2.bias makes them" in finding.message
+    exec(finding.remedy_code, {"model": net})  # noqa: S102 - what is printed is what is run
+    assert told() == []

@@ -328,7 +328,9 @@ def test_in_a_training_a_schedule_that_begins_too_high_and_falls_at_once_is_told
 
     finding = only(trained(200.0))
     assert "Its learning rate was 10, and is 0.05 now" in finding.message
-    assert "a schedule that begins too high" in finding.remedy
+    assert "A schedule that begins too high" in finding.remedy
+    given = finding.remedy_code.partition("lr=")[2].partition(")")[0]
+    assert 0.01 <= float(given) <= 1, "what fits, neither the 10 that it began with nor a clip that leaves it"
     assert trained(1.0) == []
 
 

@@ -1,0 +1,116 @@
+"""Positions of a sample (tokens, queries, nodes) that give the same although they should not: IM702, by what lies between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+import init_monitor
+from init_monitor import Finding, Severity
+from init_monitor.measures import position_shares
+from init_monitor.records.quantities import Quantity
+
+if TYPE_CHECKING:
+    from init_monitor.standalone import Watch
+
+TOKENS, WIDTH, CLASSES = 10, 24, 4
+
+
+class Tokens(nn.Module):
+    """Answers for every token what it is, from what it is and what surrounds it."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head = nn.Linear(CLASSES, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.rounds = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(12))
+        for layer in self.rounds.children():
+            nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu")
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        if self.form == "mean":
+            h = h.mean(1, keepdim=True).expand_as(h)
+        for layer in self.rounds if self.form in {"rounds", "skips"} else [self.rounds[0]]:
+            around = 0.3 * h + 0.7 * h.mean(1, keepdim=True)
+            out = F.leaky_relu(layer(h if self.form in {"mean", "own", "one"} else around), 0.2)
+            h = h + 0.1 * out if self.form == "skips" else out
+        answer: Tensor = self.head(h.mean(1) if self.form == "one" else h)
+        return answer
+
+
+def trained(form: str, steps: int = 110, *, model: nn.Module | None = None) -> tuple[Watch, list[Finding]]:
+    """Train on tokens each of which is its own class, but for noise; or all of that of the sample."""
+    generator = torch.Generator().manual_seed(0)
+    model = Tokens("mean" if form == "of the sample" else form) if model is None else model
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as watched:
+        for _ in range(steps):
+            y = torch.randint(0, CLASSES, (32, TOKENS), generator=generator)
+            y = y[:, :1].expand_as(y) if form in {"one", "of the sample"} else y
+            x = F.one_hot(y, CLASSES) + 0.3 * torch.randn(32, TOKENS, CLASSES, generator=generator)
+            with watched.step() as now:
+                out = model(x)
+                loss = (
+                    F.cross_entropy(out, y[:, 0]) if form == "one" else F.cross_entropy(out.flatten(0, 1), y.flatten())
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                now.loss = loss
+    return watched, [one for one in watched.findings if one.code == "IM702" and one.severity > Severity.INFO]
+
+
+def test_the_share_between_positions_is_what_float64_says() -> None:
+    model, x = Tokens("rounds"), torch.randn(8, TOKENS, CLASSES)
+    record = init_monitor.check(model, x).records[0]
+    with torch.no_grad():
+        h = model.stem(x).double()
+    within = (h - h.mean(1, keepdim=True)).square().mean()
+    assert record.layer_table.at("stem", Quantity.POSITION_SHARE) == pytest.approx(
+        float(within / h.var(correction=0)), rel=1e-4
+    )
+
+
+def test_nothing_is_said_of_one_position_or_a_constant() -> None:
+    one = np.ones(1)
+    assert np.isnan(position_shares(one, np.array([np.nan]), one, one, one)).all()
+    assert np.isnan(position_shares(one, one, one, one, 0 * one)).all()
+
+
+def test_one_vector_for_all_positions_is_named_with_where_it_begins() -> None:
+    _, found = trained("mean")
+    assert found
+    assert found[0].layers == ("rounds.0", "head")
+    assert "All positions of a sample" in found[0].message
+    assert "It is so from rounds.0 on." in found[0].message
+    assert "what tells the positions apart before rounds.0" in found[0].remedy
+
+
+def test_rounds_of_averaging_that_leave_the_loss_where_it_was_are_named() -> None:
+    _, found = trained("rounds", steps=210)
+    assert [one.severity for one in found] == [Severity.WARNING]
+    assert "Each round of averaging" in found[0].remedy
+    assert found[0].evidence["position_share"] < found[0].expected["position_share"]
+
+
+@pytest.mark.parametrize("form", ["own", "one", "skips"])
+def test_tokens_that_keep_apart_and_an_output_without_positions_are_not_mentioned(form: str) -> None:
+    watched, found = trained(form)
+    assert found == []
+    assert watched.losses[-1] < watched.losses[0]
+
+
+def test_a_network_whose_targets_are_alike_and_that_has_learned_before_is_not_mentioned() -> None:
+    model = Tokens("mean")
+    first, found = trained("of the sample", steps=300, model=model)
+    assert found == []
+    assert first.losses[-1] < first.losses[0] / 10
+    _, found = trained("of the sample", model=model)
+    assert found == []
