@@ -193,7 +193,7 @@ def test_the_default_rules_yield_to_rules_that_exist_and_in_no_circle() -> None:
         "IM602": ("IM202", "IM301", "IM503", "IM604", "IM701"),
         "IM603": ("IM604", "IM101", "IM102", "IM201", "IM202", "IM701"),
         "IM604": ("IM503",),
-        "IM702": ("IM102", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802"),
+        "IM702": ("IM102", "IM202", "IM401", "IM501", "IM503", "IM603", "IM604", "IM701", "IM802"),
         "IM703": ("IM101", "IM401", "IM502", "IM701"),
         "IM704": ("IM702",),
         "IM801": EVERY_OTHER,
