@@ -404,7 +404,7 @@ def test_a_probe_that_fails_is_one_notice_and_modules_are_still_measured(monkeyp
         message = "cannot tell"
         raise RuntimeError(message)
 
-    monkeypatch.setattr("init_monitor.structure.trace.judge", broken)
+    monkeypatch.setattr("init_monitor.structure.additions.judge", broken)
     with pytest.warns(InitMonitorWarning, match="cannot tell") as caught:
         monitor = three_steps(Residuals())
     assert from_us(caught) == 1

@@ -63,13 +63,16 @@ def whole_run(directory: Path, *, pack: bool = False) -> Path:
 
 
 def asked(*words: str) -> tuple[int, str, str]:
-    """Status, output and errors of the command line; it may take a second and raise nothing."""
-    out, errors = io.StringIO(), io.StringIO()
-    began = time.process_time()
-    with redirect_stdout(out), redirect_stderr(errors):
-        status = cli.main(list(words))
-    assert time.process_time() - began < LONGEST, words
-    return status, out.getvalue(), errors.getvalue()
+    """Status, output and errors of the command line; it may take a second, if not at once then when asked again, and raise nothing."""
+    for _ in range(2):  # a busy neighbour can double what one call costs
+        out, errors = io.StringIO(), io.StringIO()
+        began = time.process_time()
+        with redirect_stdout(out), redirect_stderr(errors):
+            status = cli.main(list(words))
+        if time.process_time() - began < LONGEST:
+            return status, out.getvalue(), errors.getvalue()
+    message = f"{words} took more than {LONGEST} s, twice"
+    raise AssertionError(message)
 
 
 def every_form(directory: Path) -> Iterator[tuple[int, str, str]]:
