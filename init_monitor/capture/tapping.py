@@ -261,7 +261,7 @@ class Tapping:
             if what.module is None:
                 tap.layout = layout_of_function(what.site, output, upstream)
             else:
-                tap.layout = layout_of(what.module, output, upstream)
+                tap.layout = layout_of(what.module, output, upstream, what.key.path)
         if tap.role is Role.NORMALISATION:
             tap.one_value, tap.running = normalises_one_value(what.module, output), runs_on(what.module)
         tap.dtype = name_of(output.dtype)

@@ -50,7 +50,7 @@ def remedy(found: Mapping[int, Passage]) -> str:
         )
     return (
         f"Look at what the forward does {place}: take the factor away, or put a normalisation there. A softmax over the wrong dimension"
-        " makes an average over all of it."
+        " makes an average over all of it; a mean over padding counts places that hold nothing: divide by how many are filled."
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from init_monitor.analysis import paths
 from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.faint_arrival import faint_arrival
 from init_monitor.analysis.rectifiers import (
     LEAST_SAMPLES,
     detectable_rate,
@@ -19,7 +20,7 @@ from init_monitor.analysis.rectifiers import (
 )
 from init_monitor.analysis.sample_shares import all_the_same
 from init_monitor.records import Figure, Finding, Severity
-from init_monitor.remedies import made_by_training, phrases, snippets
+from init_monitor.remedies import between_layers, made_by_training, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +53,8 @@ class LinearRegime:
     **Example.** 50 plain He-initialised layers: about 37 % at layer 20, 64 % at layer 50, before any training.
 
     **Remedy.** Centre what the layers receive: zero biases, standardised inputs, a normalisation before the activation;
-    residual connections in deep networks. Where most units saw both signs at the first record: a smaller learning rate.
+    residual connections in deep networks. Where most units saw both signs at the first record: a smaller learning rate. Where
+    something between two layers leaves so little of the signal that biases decide (a mean over padding): that.
 
     Attributes:
         info: share of dead plus all-positive units in a layer from which it is reported: 50 He-initialised layers reach 64 %, so
@@ -147,6 +149,9 @@ class LinearRegime:
         if trained:
             message += f" {made_by_training.told(history, direction=1, weights=False)}"
             sentence, _, code = made_by_training.remedy(history, direction=1).partition("\n\n")
+        elif faint := faint_arrival(worst.layer, history.last, history.structure):
+            message += f" {between_layers.told({0: faint})} Beside the little that arrives the biases decide."
+            sentence = between_layers.remedy({0: faint})
         elif severity > Severity.INFO:
             weights = weights_before(layers, history.structure)
             code = snippets.initialise(weights, among=history.structure)

@@ -19,7 +19,8 @@ INTRODUCTION = """\
 
 Each rule looks at the window of records and says what holds at the last one. A finding has a stable code, a severity by
 *consequence* (info, warning, critical), the layers at fault, evidence against expectation, a remedy, and a source. It is
-not repeated while it holds; it comes back if it gets worse, spreads, or returns after it had cleared.
+not repeated while it holds; it comes back if it gets worse, spreads, or returns after it had cleared. What follows from
+another finding is information, and so is a start whose code would draw weights anew that were trained before.
 
 Thresholds are fields of the rule: `InitMonitor(rules=(DeadReLU(warning=0.5),))` after
 `from init_monitor.rules import DeadReLU`. `init-monitor explain IM301` prints a section of this page, which is made from the

@@ -266,23 +266,32 @@ def runs_on(module: nn.Module | None) -> bool:
     return isinstance(module, _BatchNorm) and not module.training and module.running_mean is not None
 
 
-def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None) -> Layout | None:
+def layout_of(module: nn.Module | None, output: Tensor, upstream: Layout | None, part: str = "") -> Layout | None:
     """Return which dimensions of a layer's output are samples and units, or ``None`` for fewer than two dimensions.
 
     A module that knows decides (channels first for convolutions and batch norm, last for the rest); an activation
     has the layout of what feeds it; failing that, [N, C], [N, T, C] and [N, C, ...] of four or more dimensions.
+
+    Args:
+        module: the layer; ``None`` for a function.
+        output: what it made.
+        upstream: the layout of what feeds it.
+        part: which of its outputs it is, as :func:`~init_monitor.capture.tensors.floating_tensors` writes it. The last states of a
+            recurrent layer, the second one, are [layers, N, C] whatever its sequences are.
     """
     rank = output.dim()
     if rank < 2:  # noqa: PLR2004 - samples and units need a dimension each
         return None
     layout = Layout(0, rank - 1)
+    is_state = isinstance(module, nn.RNNBase) and part.startswith("[1]")
+    if is_state or (isinstance(module, nn.RNNBase) and not module.batch_first and rank == 3):  # noqa: PLR2004 - [T, N, C]
+        # Of an unbatched sequence the states, [layers, C], have no samples.
+        return Layout(1, 2) if rank == 3 else None  # noqa: PLR2004
     if isinstance(module, _Conv):
         # An unbatched convolution has no samples.
         return Layout(0, 1) if rank == len(module.kernel_size) + 2 else None
     if isinstance(module, CHANNELS_FIRST):
         layout = Layout(0, 1)
-    elif isinstance(module, nn.RNNBase) and not module.batch_first and rank == 3:  # noqa: PLR2004 - [T, N, C]
-        layout = Layout(1, 2)
     elif module is None or nonlinearity_of(module) is not None:
         if upstream is not None and max(upstream) < rank:
             layout = upstream

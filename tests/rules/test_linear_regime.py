@@ -146,3 +146,33 @@ def test_units_that_see_one_sign_behind_weights_that_are_far_too_small_are_left_
         {"gain_from_weights": Figure(2.0, unit)},
     )
     assert LinearRegime().leaves(finding, unfit, HIDDEN) == (frozenset(finding.layers) if left else frozenset())
+
+
+class Pooled(nn.Module):
+    """The mean over 200 places of which a few are filled, by how many there are or by how many are filled."""
+
+    def __init__(self, *, masked: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rows, self.masked = nn.Embedding(50, 32, padding_idx=0), masked
+        self.net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = self.rows(x).sum(1)
+        output: torch.Tensor = self.net(total / ((x > 0).sum(1, keepdim=True) if self.masked else x.shape[1]))
+        return output
+
+
+def places() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    filled = torch.randint(1, 50, (1024, 200), generator=generator)
+    return torch.where(torch.arange(200) < torch.randint(2, 4, (1024, 1), generator=generator), filled, 0)
+
+
+def test_where_a_mean_over_padding_leaves_next_to_nothing_that_is_named_and_no_weight() -> None:
+    (finding,) = [one for one in check(Pooled(masked=False), places()).findings if one.code == "IM302"]
+    assert "between rows and net.0 something multiplies" in finding.message
+    assert "the biases decide" in finding.message
+    assert "divide by how many are filled" in finding.remedy
+    assert "init" not in finding.remedy
+    assert not [one for one in check(Pooled(masked=True), places()).findings if one.severity > INFO]
