@@ -10,6 +10,7 @@ from init_monitor.capture.single_pass import Rehearsal, rehearse, untouched
 from init_monitor.errors import OptionError
 from init_monitor.measured_plan import carried_out, needed
 from init_monitor.randomness import kept_randomness, rendered
+from init_monitor.rate_trial import tried
 from init_monitor.recipes.apply import carry_out, code_of
 from init_monitor.recipes.assignment import assign
 from init_monitor.remedies.phrases import number
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console, ConsoleOptions, RenderResult
     from torch import Tensor, nn
+    from torch.optim import Optimizer
     from typing_extensions import Self
 
+    from init_monitor.rate_trial import Rate
     from init_monitor.records import Structure
     from init_monitor.records.plan import LayerPlan
 
@@ -39,12 +42,15 @@ class InitPlan:
         left: qualified names of the parameters that no plan is about: they belong to no layer that ran, or to one that
             no recipe knows. They are left as they are.
         structure: the network as it was executed.
+        rate: what the optimizer that was given should train with after the plan, where its own rate is too large for that; ``None``
+            where it is not, or none was given.
     """
 
     layers: tuple[LayerPlan, ...]
     left: tuple[str, ...]
     structure: Structure
     _model: nn.Module = field(repr=False)
+    rate: Rate | None = None
 
     @property
     def misfits(self) -> tuple[LayerPlan, ...]:
@@ -53,7 +59,7 @@ class InitPlan:
 
     @property
     def verdict(self) -> str:
-        """One sentence: how far the network is from its plan."""
+        """One sentence: how far the network is from its plan; and one about the learning rate where that has to change."""
         planned = sum(bool(plan.recipe) for plan in self.layers)
         if not planned:
             return "There is no layer that a recipe could initialise."
@@ -61,6 +67,7 @@ class InitPlan:
         return (
             f"{planned - off} of {planned} layers have the weight variance they need"
             f"{'.' if not off else f'; {off} would be changed by more than a factor of 1.5.'}"
+            f"{f' {self.rate}' if self.rate else ''}"
         )
 
     def apply_(self, *, generator: torch.Generator | None = None) -> Self:
@@ -178,6 +185,7 @@ def recommend(
     loss_fn: Callable[..., Tensor] | None = None,
     *,
     style: Style = "measured",
+    optimizer: Optimizer | None = None,
 ) -> InitPlan:
     """Say which layers of a network should be initialised otherwise, and how and why; nothing is changed.
 
@@ -200,9 +208,11 @@ def recommend(
 
         style: ``"measured"`` keeps every layer that is healthy as it is and changes one only where something measured is
             off and the change is measured to fix it; ``"theory"`` gives each layer the textbook's recipe.
+        optimizer: what it will be trained with, if known. A signal that arrives makes gradients larger, and a rate that was tuned for the
+            network as it is may be too large: some steps of it are then tried from the new start, and undone (``InitPlan.rate``).
 
     Raises:
-        OptionError: there is no such style.
+        OptionError: there is no such style, or the optimizer holds no parameter of the model.
         InitMonitorError: the forward returns no floating tensor to back-propagate from, or ``loss_fn`` no single number.
         TypeError: ``model`` is no module.
     """
@@ -215,7 +225,9 @@ def recommend(
         layers = assign(model, structure)
         if style == MEASURED:
             layers = needed(model, batch, loss_fn, layers, seen)
-    return InitPlan(layers, _left(model, layers), structure, model)
+    changed = [plan for plan in layers if plan.recipe]
+    rate = tried(model, batch, loss_fn, changed, optimizer) if optimizer is not None and changed else None
+    return InitPlan(layers, _left(model, layers), structure, model, rate)
 
 
 def _left(model: nn.Module, plans: tuple[LayerPlan, ...]) -> tuple[str, ...]:

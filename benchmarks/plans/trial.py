@@ -47,13 +47,13 @@ def run(pair: Pair, trial: Trial) -> tuple[float, ...]:
     net = pair.make()
     spoil(net, trial.start)
     batches = torch.Generator().manual_seed(1000 + trial.seed)
-    if not treat(net, trial, task):
-        return ()
     optimizer: torch.optim.Optimizer
     if pair.optimizer == "SGD":
         optimizer = torch.optim.SGD(net.parameters(), trial.rate, momentum=0.9)
     else:
         optimizer = torch.optim.AdamW(net.parameters(), trial.rate)
+    if not treat(net, trial, task, optimizer):
+        return ()
     losses: dict[int, list[float]] = {look: [] for look in LOOKS}
     for step in range(1, LOOKS[-1] + 1):
         inputs, targets = task.batch(batches)
@@ -83,17 +83,20 @@ def spoil(net: nn.Module, start: str) -> None:
                 weight.mul_(ONE)
 
 
-def treat(net: nn.Module, trial: Trial, task: Task) -> bool:
+def treat(net: nn.Module, trial: Trial, task: Task, optimizer: torch.optim.Optimizer) -> bool:
     """Do to the network what the trial is about: nothing, the plan, the textbook's plan, or LSUV; say whether to train it.
 
-    What a plan leaves as it is need not be trained again.
+    What a plan leaves as it is need not be trained again. A rate that the plan advises is taken.
     """
     inputs, targets = task.batch(torch.Generator().manual_seed(2000 + trial.seed))
     generator = torch.Generator().manual_seed(3000 + trial.seed)
     if trial.treatment in {"plan", "theory"}:
         style = "measured" if trial.treatment == "plan" else "theory"
-        plan = init_monitor.recommend(net, (inputs, targets), task.loss, style=style)
+        given = optimizer if style == "measured" else None
+        plan = init_monitor.recommend(net, (inputs, targets), task.loss, style=style, optimizer=given)
         plan.apply_(generator=generator)
+        if plan.rate is not None and plan.rate.fits > 0:
+            optimizer.param_groups[0]["lr"] = plan.rate.fits
         return any(layer.recipe for layer in plan.layers)
     if trial.treatment == "LSUV":
         try:

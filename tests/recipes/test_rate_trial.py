@@ -1,0 +1,150 @@
+"""Which rate a plan can be trained with: tried from the new start with the optimizer that was given, and undone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_diabetes
+from torch import Tensor, nn
+
+import init_monitor
+from init_monitor import InitMonitorWarning, OptionError
+from init_monitor.rate_trial import STEPS
+
+BATCH = 32
+
+
+def table() -> tuple[Tensor, Tensor]:
+    columns, target = (torch.as_tensor(values, dtype=torch.float32) for values in load_diabetes(return_X_y=True))
+    return (columns - columns.mean(0)) / columns.std(0), ((target - target.mean()) / target.std())[:, None]
+
+
+def starving(seed: int = 0) -> nn.Sequential:
+    """Six ReLU layers as torch draws them: the signal arrives with a ten-thousandth of its variance."""
+    torch.manual_seed(seed)
+    hidden = [layer for width in (10, *[64] * 5) for layer in (nn.Linear(width, 64), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(64, 1))
+
+
+def sgd(net: nn.Module, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(net.parameters(), rate, momentum=0.9)
+
+
+def ends(net: nn.Module, rate: float, steps: int = 200) -> float:
+    inputs, targets = table()
+    generator, optimizer = torch.Generator().manual_seed(5), sgd(net, rate)
+    for _ in range(steps):
+        rows = torch.randint(len(inputs), (BATCH,), generator=generator)
+        loss = nn.functional.mse_loss(net(inputs[rows]), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        return float(nn.functional.mse_loss(net(inputs), targets))
+
+
+def asked(net: nn.Module, optimizer: Any) -> init_monitor.InitPlan:
+    inputs, targets = table()
+    return init_monitor.recommend(net, (inputs[:BATCH], targets[:BATCH]), nn.functional.mse_loss, optimizer=optimizer)
+
+
+def test_a_rate_that_only_a_starving_network_bears_is_lowered_and_the_plan_then_learns_more() -> None:
+    net = starving()
+    plan = asked(net, sgd(net, 0.03))
+    assert plan.rate is not None
+    assert plan.rate.given == 0.03
+    assert plan.rate.fits == pytest.approx(0.01)
+    assert f"{STEPS} steps of this batch came apart at a learning rate of 0.03" in plan.verdict
+    assert "train it with 0.01." in str(plan).replace("\n", " ")
+    alone = ends(starving(), 0.03)
+    plan.apply_(generator=torch.Generator().manual_seed(1))
+    planned = copy.deepcopy(net)
+    assert not math.isfinite(ends(planned, 0.03))
+    assert ends(net, plan.rate.fits) < alone
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.003])
+def test_a_rate_that_the_new_start_bears_stays(rate: float) -> None:
+    net = starving()
+    plan = asked(net, sgd(net, rate))
+    assert any(layer.recipe for layer in plan.layers)
+    assert plan.rate is None
+    assert "came apart" not in plan.verdict
+
+
+def test_adam_at_a_usual_rate_stays() -> None:
+    net = starving()
+    assert asked(net, torch.optim.AdamW(net.parameters(), 0.003)).rate is None
+
+
+def test_a_rate_that_the_network_does_not_bear_as_it_is_either_is_no_matter_of_the_plan() -> None:
+    net = starving()
+    assert asked(net, sgd(net, 1e4)).rate is None
+
+
+def test_nothing_is_tried_where_the_plan_changes_nothing() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(10, 64), nn.LayerNorm(64), nn.ReLU(), nn.Linear(64, 1))
+    plan = asked(net, sgd(net, 1e4))
+    assert not any(layer.recipe for layer in plan.layers)
+    assert plan.rate is None
+
+
+def test_weights_gradients_buffers_randomness_and_the_optimizer_are_what_they_were() -> None:
+    torch.manual_seed(3)
+    net = starving()
+    net.insert(3, nn.BatchNorm1d(64))
+    net.insert(4, nn.Dropout(0.1))
+    optimizer = sgd(net, 0.03)
+    inputs, targets = table()
+    nn.functional.mse_loss(net(inputs), targets).backward()
+    optimizer.step()
+    before = copy.deepcopy((net.state_dict(), optimizer.state_dict(), [p.grad for p in net.parameters()]))
+    state = torch.get_rng_state()
+    net.eval()
+    asked(net, optimizer)
+    assert not net.training
+    assert torch.equal(torch.get_rng_state(), state)
+    weights, told, gradients = before
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+    assert all(
+        torch.equal(p.grad, g)
+        for p, g in zip(net.parameters(), gradients, strict=True)
+        if p.grad is not None and g is not None
+    )
+    now = optimizer.state_dict()
+    assert now["param_groups"] == told["param_groups"]
+    assert all(
+        torch.equal(now["state"][k]["momentum_buffer"], told["state"][k]["momentum_buffer"]) for k in told["state"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: 0.1, "takes a torch.optim.Optimizer, got float"),
+        (lambda _: sgd(nn.Linear(2, 2), 0.1), "holds no parameter of the model"),
+    ],
+)
+def test_what_is_no_optimizer_of_the_model_is_refused(make: Any, message: str) -> None:
+    net = starving()
+    with pytest.raises(OptionError, match=message):
+        asked(net, make(net))
+
+
+class Strange(torch.optim.SGD):
+    def __init__(self, net: nn.Module) -> None:
+        self.checked = net.training
+        super().__init__(net.parameters(), 0.03)
+
+
+def test_an_optimizer_that_cannot_be_made_anew_is_told_and_the_plan_stands() -> None:
+    net = starving()
+    with pytest.warns(InitMonitorWarning, match="no learning rate was tried, Strange cannot be made anew"):
+        plan = asked(net, Strange(net))
+    assert plan.rate is None
+    assert any(layer.recipe for layer in plan.layers)
