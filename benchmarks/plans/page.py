@@ -18,6 +18,11 @@ HEALTHY_WITHIN = 1.5
 """A default start whose loss at step 200 is within this factor of the best of all treatments is healthy."""
 LEARNS = 0.9
 """Part of the loss of guessing below which something has been learned."""
+SLIGHTLY, CLEARLY = 1.05, 1.15
+"""Factors on the loss that are asked about."""
+LEARNED = 1e-3
+"""Part of the loss of guessing below which all has been learned: what is left there is what a rate that fitted the start throws about, ten
+times more in one step than in the next."""
 WITHIN = 0.9
 """A faulty start is repaired if its plan gains this part of what the healthy start gains by step 200."""
 
@@ -25,6 +30,12 @@ WITHIN = 0.9
 def ratio(row: Row, treatment: str, look: int = AT) -> float:
     """Return the loss with a treatment by the loss without, both from the network as it is made."""
     return _over(row.losses[AS_MADE, treatment][look], row.losses[AS_MADE, "default"][look])
+
+
+def ratio_beyond(row: Row, treatment: str) -> float:
+    """Return the same with losses below :data:`LEARNED` of guessing as if they were that."""
+    least = LEARNED * row.level
+    return _over(max(row.losses[AS_MADE, treatment][AT], least), max(row.losses[AS_MADE, "default"][AT], least))
 
 
 def learns(row: Row) -> bool:
@@ -57,9 +68,13 @@ def summary(rows: Sequence[Row]) -> str:
     ]
     good = [row for row in rows if healthy(row)]
     poor = [row for row in rows if not healthy(row)]
-    for words, limit in (("at most 5 % worse than the default", 1.05), ("at most 15 % worse", 1.15)):
+    for words, limit in (("at most 5 % worse than the default", SLIGHTLY), ("at most 15 % worse", CLEARLY)):
         cells = (_share(good, [ratio(row, one) <= limit for row in good]) for one in TREATMENTS[1:])
         lines.append(f"| {words}, where the default is healthy | {' | '.join(cells)} |")
+    cells = (_share(good, [ratio_beyond(row, one) <= CLEARLY for row in good]) for one in TREATMENTS[1:])
+    lines.append(
+        f"| at most 15 % worse, where losses below a thousandth of guessing count as that | {' | '.join(cells)} |"
+    )
     cells = (f"{_geometric(ratio(row, one) for row in poor):.2f}×" for one in TREATMENTS[1:])
     lines.append(
         f"| loss by the default's, geometric mean, where the default is not healthy ({len(poor)}) | {' | '.join(cells)} |"
