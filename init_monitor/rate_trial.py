@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 STEPS = 50
 """Steps of a trial: gradient descent beyond 2 / sharpness multiplies what it overshoots by in every one of them (Cohen et al. 2021)."""
 
-BLOWN = 10.0
-"""Times the first loss from which a trial has come apart; what overshoots and comes back stays below that (Lewkowycz et al. 2020)."""
+LAST = 10
+"""Steps at the end of a trial within which its loss has to come back to the first: what overshoots at first and comes back learns
+(Lewkowycz et al. 2020)."""
 
 FACTOR = 3.0
 """By how much each next trial is slower: the step of the rates that people try."""
@@ -122,15 +123,14 @@ class _Trial(NamedTuple):
         with carried_out(plans, self.model, seed), untouched(self.model), torch.enable_grad():
             self.model.train()
             anew = _made_anew(self.optimizer, part)
-            first = math.nan
+            losses: list[float] = []
             for _ in range(STEPS):
                 anew.zero_grad()
                 output, target = forward(self.model, self.batch)
                 loss = loss_of(output, target, self.loss_fn, "recommend(model, batch)")
-                value = float(loss.detach())
-                first = value if math.isnan(first) else first
-                if not math.isfinite(value) or value - first > (BLOWN - 1) * abs(first):
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
                     return False
                 loss.backward()
                 anew.step()
-        return True
+        return min(losses[-LAST:]) <= losses[0]

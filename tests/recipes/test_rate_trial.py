@@ -148,3 +148,37 @@ def test_an_optimizer_that_cannot_be_made_anew_is_told_and_the_plan_stands() -> 
         plan = asked(net, Strange(net))
     assert plan.rate is None
     assert any(layer.recipe for layer in plan.layers)
+
+
+def test_a_step_that_overshoots_and_comes_back_keeps_its_rate() -> None:
+    torch.manual_seed(0)
+    each = nn.Sequential(nn.Linear(2, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 48))
+    together = nn.Sequential(nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 1))
+
+    class Sets(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.each, self.together = each, together
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.together(self.each(x).sum(1))
+            return output
+
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(BATCH, 12, 2, generator=generator)
+    y = (x[..., 0] * (x[..., 1] > 0.8)).sum(1, keepdim=True)
+    net = Sets()
+    optimizer = torch.optim.AdamW(net.parameters(), 0.01)
+    plan = init_monitor.recommend(net, (x, y), nn.functional.mse_loss, optimizer=optimizer)
+    assert any(layer.recipe for layer in plan.layers)
+    plan.apply_(generator=torch.Generator().manual_seed(0))
+    losses = []
+    for _ in range(STEPS):
+        loss = nn.functional.mse_loss(net(x), y)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert max(losses) > 2 * losses[0], "it overshoots"
+    assert losses[-1] < losses[0]
+    assert plan.rate is None
