@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 SEED, STEPS = 0, 1200
 ANSWER = None
-MEASURED = (1.387, 1.387)
 
 
 class Game(pl.LightningModule):

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 SEED, STEPS = 0, 250
 ANSWER = None
-MEASURED = (0.1204, 0.1204)
 
 
 def digits(flat=True):

@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 SEED, STEPS = 0, 250
 ANSWER = None
-MEASURED = (0.3393, 0.3393)
 
 
 TEXT = """

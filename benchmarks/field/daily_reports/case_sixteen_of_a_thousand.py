@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 SEED, STEPS = 0, 250
 ANSWER = None
-MEASURED = (0.09279, 0.09279)
 
 
 def digits(flat=True):
