@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, bounds_of_tanh, is_distribution, is_fresh
 from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.gradient_flow import parameters_of
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
@@ -193,8 +194,9 @@ class Saturation:
     def outlasts(self, finding: Finding, history: History) -> bool:
         """Say whether no gradient at all passes still, so that what comes before cannot learn: the loss falls by what comes behind."""
         known, parameters = history.structure.by_name(), history.last.parameter_table
-        learns = (parameters.at(known[n].weight, Quantity.TRAINABLE) == 1 for n in finding.layers if n in known)
-        return finding.evidence.get("gradient_passing", math.nan) == 0 and any(learns)
+        own = {name for n in finding.layers if n in known for name in parameters_of(known[n])}
+        meant = any(parameters.at(name, Quantity.TRAINABLE) == 1 for name in own)
+        return finding.evidence.get("gradient_passing", math.nan) == 0 and meant
 
     def _is_out_of_reach(self, layer: Layer, recent: Sequence[Reading], history: History) -> bool:
         """Say whether an output is at its bound for nearly all, and the loss is too large for targets within and does not fall."""
@@ -246,7 +248,8 @@ class Saturation:
         return left and first.record.step == 0 and first.share(layer) < self.late_share
 
     def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
-        worst = max(found, key=lambda place: (place.severity.rank, place.share))
+        # Of two that are alike, the one that is known to let nothing pass: before it no gradient is left to tell.
+        worst = max(found, key=lambda place: (place.severity.rank, place.share, not math.isnan(place.passing)))
         bounds = bounds_of(worst.layer)
         evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
         if worst.late:
