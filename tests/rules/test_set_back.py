@@ -47,7 +47,7 @@ class Training(pl.LightningModule):
         if self.after is not None:
             self.after(self)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - one optimizer, or with a schedule
+    def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-2)
         if not self.restarts:
             return optimizer
