@@ -127,7 +127,7 @@ class NonFinite:
             if severity is Severity.INFO
             else "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
         )
-        code = "" if severity is Severity.INFO else "import torch\n\ntorch.autograd.set_detect_anomaly(True)"
+        code = "" if severity is Severity.INFO else not_finite.ANOMALY
         return _Origin(
             "Backward, the gradient of {} is the first that is",
             (record.names[i],),
@@ -145,9 +145,8 @@ class NonFinite:
         if not bad.size:
             return None
         severity, excuse = self._gradient_severity(history, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
-        cause = "The gradients of all watched layers are finite: it arose in the sum over samples and positions."
-        sentence = "Clip the gradient, lower the learning rate, or accumulate in float32."
         names = tuple(record.parameter_names[i] for i in bad)
+        cause, sentence, code = not_finite.of_weight_gradients(names, history)
         return _Origin(
             "Backward, the weight gradient of {} is",
             names,
@@ -155,6 +154,7 @@ class NonFinite:
             float(column[bad].sum()),
             cause + excuse,
             sentence,
+            code,
         )
 
 

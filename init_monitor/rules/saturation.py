@@ -34,7 +34,7 @@ class Saturation:
     the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
     in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
     large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
-    calls it. What a network started with is taken back to information once its loss has left the start behind.
+    calls it. What a network started with is taken back to information once its loss has left the start behind, unless no gradient at all passes still.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
     network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
@@ -189,6 +189,12 @@ class Saturation:
         Not so attention that is still told, however well the rest of the network does without it.
         """
         return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
+
+    def outlasts(self, finding: Finding, history: History) -> bool:
+        """Say whether no gradient at all passes still, so that what comes before cannot learn: the loss falls by what comes behind."""
+        known, parameters = history.structure.by_name(), history.last.parameter_table
+        learns = (parameters.at(known[n].weight, Quantity.TRAINABLE) == 1 for n in finding.layers if n in known)
+        return finding.evidence.get("gradient_passing", math.nan) == 0 and any(learns)
 
     def _is_out_of_reach(self, layer: Layer, recent: Sequence[Reading], history: History) -> bool:
         """Say whether an output is at its bound for nearly all, and the loss is too large for targets within and does not fall."""
