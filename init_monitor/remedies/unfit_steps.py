@@ -98,7 +98,12 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
     )
 
 
-def piled_up(history: History, make: MakeFinding) -> Finding | None:
+def at_once(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return what holds whatever the size of the steps: gradients that pile up, a rate that is multiplied with itself."""
+    return _piled_up(history, make) or unfit_rates.squared(history, judged, make)
+
+
+def _piled_up(history: History, make: MakeFinding) -> Finding | None:
     """Return the finding about gradients that are never zeroed, and have grown by it."""
     kept = [record for record in history.records if record.kept_gradients]
     if len(kept) < PILED_RECORDS or history.last.step > history.records[0].step + PILED_WITHIN:
