@@ -95,9 +95,9 @@ class NoGradient:
         left_out = [n for n in history.last.unoptimized if executed.runs(n) and not copies]
         resting = [n for n in history.last.unoptimized if n not in left_out]
         anew = _made_anew(history)
-        for found in ([n for n in left_out if n not in anew], [n for n in left_out if n in anew]):
-            if found:
-                yield self._left_out(found, Severity.WARNING, history, anew=found[0] in anew)
+        for names in ([n for n in left_out if n not in anew], [n for n in left_out if n in anew]):
+            if names:
+                yield self._left_out(names, Severity.WARNING, history, anew=names[0] in anew)
         if resting:
             yield self._left_out(resting, Severity.INFO, history)
         yield from not_learning.found(history, self.least_records, self._finding)

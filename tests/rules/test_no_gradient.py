@@ -393,7 +393,7 @@ class Masked(nn.Linear):
     def __init__(self, inputs: int, outputs: int, *, anew: bool) -> None:
         super().__init__(inputs, outputs)
         self.anew = anew
-        self.register_buffer("mask", (torch.rand(outputs, inputs) < 0.5).float())
+        self.mask = (torch.rand(outputs, inputs) < 0.5).float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         masked = self.weight * self.mask
@@ -421,9 +421,10 @@ class Thawed(Classifier):
     """Unfreezes a layer at step 2, and hands it to the optimizer or not."""
 
     def __init__(self, *, added: bool) -> None:
-        super().__init__(nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10)))
+        first = nn.Linear(16, 32)
+        super().__init__(nn.Sequential(first, nn.ReLU(), nn.Linear(32, 10)))
         self.added = added
-        self.net[0].requires_grad_(requires_grad=False)  # type: ignore[operator]
+        self.first = [first.requires_grad_(requires_grad=False)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.01)
@@ -431,9 +432,9 @@ class Thawed(Classifier):
     def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         del batch
         if batch_idx == 2:
-            self.net[0].requires_grad_(requires_grad=True)  # type: ignore[operator]
+            first = self.first[0].requires_grad_(requires_grad=True)
             if self.added:
-                self.optimizers().optimizer.add_param_group({"params": list(self.net[0].parameters())})  # type: ignore[union-attr, operator]
+                self.trainer.optimizers[0].add_param_group({"params": list(first.parameters())})
 
 
 @pytest.mark.parametrize("added", [True, False])

@@ -172,9 +172,10 @@ class Penalised(Classifier):
     """Adds the root of the sum of each parameter's squares, which has no derivative where all of them are 0."""
 
     def __init__(self, least: float) -> None:
-        super().__init__(nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10)))
+        first = nn.Linear(16, 32)
+        super().__init__(nn.Sequential(first, nn.ReLU(), nn.Linear(32, 10)))
         self.least = least
-        nn.init.zeros_(self.net[0].bias)  # type: ignore[arg-type]
+        nn.init.zeros_(first.bias)
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
         penalty = sum((p.square().sum() + self.least).sqrt() for p in self.parameters())

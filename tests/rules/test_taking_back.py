@@ -144,11 +144,12 @@ class Saturated(Classifier):
 
     def __init__(self, scale: float) -> None:
         torch.manual_seed(0)
-        super().__init__(nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2)))
+        first, second = nn.Linear(8, 64), nn.Linear(64, 64)
+        super().__init__(nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), nn.Linear(64, 2)))
         with torch.no_grad():
-            self.net[0].weight.mul_(scale)  # type: ignore[operator, union-attr]
-            self.net[2].weight.abs_().mul_(scale)  # type: ignore[operator, union-attr]
-            self.net[2].bias.fill_(scale)  # type: ignore[operator, union-attr]
+            first.weight.mul_(scale)
+            second.weight.abs_().mul_(scale)
+            second.bias.fill_(scale)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=0.01)
