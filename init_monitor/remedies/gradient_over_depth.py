@@ -309,7 +309,7 @@ def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
     if vanishing:
         return (
             "Add residual connections or normalisations: no single layer is off. What lies between the layers loses it: look there"
-            " for a mean or a sum with small weights (a softmax over the wrong dimension)."
+            " for a factor near 0 (gamma where 1 + gamma is meant), a mean or a sum with small weights (a softmax over the wrong dimension)."
         )
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."

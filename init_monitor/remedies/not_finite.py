@@ -136,6 +136,17 @@ def of_weight_gradients(names: Sequence[str], history: History) -> Cause:
     )
 
 
+def of_loss(record: StepRecord) -> Cause:
+    """Return why a loss is not finite though every output is, and what to do."""
+    what = "NaN" if math.isnan(record.loss) else "infinite"
+    return Cause(
+        f"It is the last watched layer, and what it gives is finite: the loss itself is {what}, by an operation in it.",
+        "Look in the loss for an exponential, cosh or square of numbers that are too large, a logarithm or root of 0 or less, a division by 0,"
+        " and write it in its stable form (log_softmax, logsumexp, softplus, log1p, a small eps); scale targets that are far larger than 1."
+        " Clipping does not help. Autograd names the operation in one short run.",
+    )
+
+
 def _may_overflow(layer: Layer, record: StepRecord) -> bool:
     """Say whether the products that make a weight's gradient may add up to more than their format holds; so if that is unknown."""
     table = record.layer_table

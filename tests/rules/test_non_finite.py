@@ -57,6 +57,14 @@ def test_a_gradient_that_is_not_finite_from_the_last_layer_on_comes_from_the_los
     assert "the loss itself" in finding_of({BACKWARD: 1.0}).message
 
 
+@pytest.mark.parametrize(("loss", "word"), [(math.inf, "infinite"), (math.nan, "NaN")])
+def test_a_loss_that_overflows_by_itself_is_not_to_be_clipped(loss: float, word: str) -> None:
+    finding = finding_of({BACKWARD: 1.0}, losses=LossStretch.of([(0, loss)]))
+    assert f"the loss itself is {word}, by an operation in it" in finding.message
+    assert "stable form" in finding.remedy_sentence
+    assert "clip the gradient" in finding_of({BACKWARD: 1.0}, losses=LossStretch.of([(0, 2.0)])).remedy_sentence
+
+
 def test_a_gradient_scaler_makes_it_information() -> None:
     finding = finding_of({BACKWARD: [1, 1, 0, 0]}, loss_scaled=True)
     assert finding.severity is INFO
