@@ -326,6 +326,7 @@ class Capture:
                     tap.one_value,
                     tap.running,
                     tap.frequency,
+                    tap.compared,
                 )
                 for tap in taps
             ),

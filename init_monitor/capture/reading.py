@@ -149,6 +149,7 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             one_value=tap.one_value,
             running=tap.running,
             frequency=tap.frequency,
+            compared=tap.compared,
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):

@@ -74,6 +74,7 @@ class Tap:
         running: it normalises by its running mean and variance, in eval mode.
         reduction: what is reduced of its output.
         frequency: what its output is multiplied by before a sine takes it; 0 if none does.
+        compared: its output is compared with another, or with itself, and not with data.
     """
 
     key: TapKey
@@ -101,6 +102,7 @@ class Tap:
     running: bool = False
     reduction: Reduction = MOMENTS
     frequency: float = 0.0
+    compared: bool = False
 
 
 class Origin(NamedTuple):
