@@ -327,6 +327,7 @@ class Capture:
                     tap.running,
                     tap.frequency,
                     tap.compared,
+                    tap.times,
                 )
                 for tap in taps
             ),

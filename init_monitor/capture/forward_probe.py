@@ -115,6 +115,9 @@ class ForwardProbe:
             for maker in self._probe.compared:
                 if isinstance(maker, Tap):
                     maker.compared = True
+            for maker, other in self._probe.answering_products.items():
+                if isinstance(maker, Tap) and isinstance(other, Tap):
+                    maker.times = other
             causes = list(self._probe.causes)
             self.on_leaves(self._probe.leaves)
         finally:

@@ -29,6 +29,9 @@ class Comparisons:
     def __init__(self) -> None:
         self._compared: set[object] = set()
         self._answers: set[object] = set()
+        self._factors: dict[object, object] = {}
+        self.products: dict[object, object] = {}
+        """What stands for a layer whose output is multiplied with another's, element by element, for an answer to data: that other one."""
 
     def after(self, operation: Operation, inputs: Sequence[Node]) -> None:
         """Look at a call that may compare its first two tensors."""
@@ -52,6 +55,8 @@ class Comparisons:
         if elementwise and (left.size != right.size or left.size == 1):
             return  # less its own mean, times its own norm; a single number is a term of a loss
         self._compared.update((one, other))
+        if operation.family is Family.MULTIPLIES and one is not other:
+            self._factors[one] = other
 
     def _against_data(self, left: Node, right: Node) -> None:
         for answer, target in ((left, right), (right, left)):
@@ -64,6 +69,9 @@ class Comparisons:
                 and any(e.stream for e in ends_of(target))
             ):
                 self._answers.update(made)
+                for one, other in (made, made[::-1]) if len(made) == len(("one", "other")) else ():
+                    if self._factors.get(one) is other:
+                        self.products[one] = other
 
 
 def _representation(node: Node) -> object:

@@ -150,6 +150,11 @@ class Probe(TorchFunctionMode):
         return self._trace.comparisons.makers()
 
     @property
+    def answering_products(self) -> Mapping[object, object]:
+        """What stands for layers whose outputs are multiplied with each other for an answer to data, one by the other."""
+        return self._trace.comparisons.products
+
+    @property
     def shared(self) -> AbstractSet[object]:
         """What stands for the layers whose output several functions read."""
         return self._trace.shared
