@@ -326,6 +326,8 @@ class Capture:
                     tap.one_value,
                     tap.running,
                     tap.frequency,
+                    tap.compared,
+                    tap.times,
                 )
                 for tap in taps
             ),

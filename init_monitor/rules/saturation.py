@@ -14,7 +14,7 @@ from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import bounded_outputs, outsized_loss, phrases
+from init_monitor.remedies import bounded_outputs, lost_game, outsized_loss, phrases
 from init_monitor.remedies.saturated import Saturated, behind_a_factor, message, remedy, remedy_of_driven
 from init_monitor.remedies.shut_gates import told_shut
 
@@ -39,7 +39,8 @@ class Saturation:
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
     network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
-    normalisations show that it was trained before. A recurrent layer is named where its biases shut gates with nothing in return.
+    normalisations show that it was trained before. The sigmoid of a judge (a GAN's discriminator) is named where the player who learns through it
+    has lost by it. A recurrent layer is named where its biases shut gates with nothing in return.
 
     **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
     64 dimensions without the 1/√64: a fifth of the rows look at one place only, before anything was learned.
@@ -117,6 +118,7 @@ class Saturation:
                 yield bounded_outputs.out_of_reach(self, layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
+        yield from lost_game.found(self, history)
         if early:
             yield from self._driven(history)
             yield from told_shut(self, history)
