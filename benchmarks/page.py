@@ -118,7 +118,7 @@ def measured(rounds: int) -> tuple[dict[str, list[Times]], list[float]]:
             shutil.copytree(logs / "run0", logs / f"run{k}")
         times: dict[str, list[Times]] = {view: [] for view in VIEWS}
         beside: list[float] = []
-        with tensorboard(logs) as address, browser() as running:
+        with tensorboard(logs, fast=True) as address, browser() as running:
             for _ in range(rounds):
                 beside.append(of_time_series(running, address))
                 for view in VIEWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from browser import Watched, browser, watched
+from browser import Watched, browser, context_of, looked_at
 from forked_programs import Forks, started
 from hypothesis import settings
 
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection_finish() -> None:
+    """Leave out of every later search for garbage what was imported and collected, millions of objects that stay."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure no coverage where it is said not to matter: Python runs half as fast while coverage is measured, torch's code too."""
@@ -77,10 +84,17 @@ def running() -> Iterator[Any]:
         yield started_once
 
 
+@pytest.fixture(scope="module")
+def context(running: Any) -> Iterator[Any]:
+    """What the pages of a file share."""
+    with context_of(running) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(running: Any) -> Iterator[Watched]:
+def page(context: Any) -> Iterator[Watched]:
     """A page of the browser, on which nothing may go wrong."""
-    with watched(running) as opened:
+    with looked_at(context) as opened:
         yield opened
 
 

@@ -1,13 +1,14 @@
 """Trains in two processes for tests/capture/test_distributed.py: ``python ranks_training.py SCENARIO DIRECTORY``.
 
-Each process writes what it measured to ``DIRECTORY/<name>.<rank>.json``.
+Each process writes what it measured to ``DIRECTORY/<name>.<rank>.json``. In the long scenarios the second process is a fork of
+the first, which has imported everything; in the others the Trainer starts it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
+import socket
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from init_monitor.records import Finding, StepRecord
+
+
+def second_process() -> int:
+    """Fork the second process, as a launcher tells its processes who they are; return its number, and 0 within it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    child = os.fork()
+    os.environ["LOCAL_RANK"] = "0" if child else "1"
+    return child
+
+
+FORKED = ("measured", "dropped")
+"""The scenarios whose second process is a fork."""
+
+OTHER = second_process() if __name__ == "__main__" and sys.argv[1] in FORKED else 0
+"""The number of the second process in the first of such a scenario."""
 
 RANK = int(os.environ.get("LOCAL_RANK", "0"))
 OUT = Path(sys.argv[2]) if len(sys.argv) > 2 else Path()
@@ -311,9 +329,6 @@ def decisions() -> None:
 
 def dropped() -> None:
     """A loop of its own, in which the processes run different layers from the first step on."""
-    other = None
-    if "LOCAL_RANK" not in os.environ:
-        other = subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {"LOCAL_RANK": "1"})
     distributed.init_process_group("gloo", init_method=f"file://{OUT / 'meeting'}", rank=RANK, world_size=2)
     model = Dropped()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
@@ -333,9 +348,6 @@ def dropped() -> None:
     values = {name: (value.detach(), value.grad / 2) for name, value in KEPT.items() if value.grad is not None}
     torch.save(values, OUT / f"dropped.{RANK}.pt")
     distributed.destroy_process_group()
-    if other is not None and other.wait():
-        message = "the second process failed"
-        raise RuntimeError(message)
 
 
 def shards() -> None:
@@ -363,7 +375,7 @@ def shards() -> None:
 
 
 def measured() -> None:
-    """All that is compared, in two processes that import torch once; the first of them begins alone."""
+    """All that is compared, in two processes; the first of them begins alone."""
     if RANK == 0:
         single()
     replicas()
@@ -396,3 +408,5 @@ def spawned() -> None:
 
 if __name__ == "__main__":
     {f.__name__: f for f in (measured, dropped, broken, spawned)}[sys.argv[1]]()
+    if OTHER and os.waitpid(OTHER, 0)[1]:
+        sys.exit("the second process failed")

@@ -68,6 +68,8 @@ def _of_growth(finding: Finding, history: History) -> Aim | None:
     if finding.code == "IM401":
         return _over_blocks(names, history)
     named = [layer for layer in structure.layers if layer.name in names]
+    if "noticed" in finding.evidence:
+        return None  # how large factors have to be depends on what their product is to meet
     if finding.code == "IM502" and named and all(layer.torch_kind in GATES for layer in named):
         return None  # what a gated state passes on depends on what it receives, not on its weights alone
     over = _OVER_DEPTH.get(finding.code)

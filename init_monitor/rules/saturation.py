@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, bounds_of_tanh, is_distribution, is_fresh
 from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.gradient_flow import parameters_of
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
@@ -34,7 +35,7 @@ class Saturation:
     the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
     in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
     large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
-    calls it. What a network started with is taken back to information once its loss has left the start behind.
+    calls it. What a network started with is taken back to information once its loss has left the start behind, unless no gradient at all passes still.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
     network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
@@ -192,6 +193,13 @@ class Saturation:
         """
         return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
 
+    def outlasts(self, finding: Finding, history: History) -> bool:
+        """Say whether no gradient at all passes still, so that what comes before cannot learn: the loss falls by what comes behind."""
+        known, parameters = history.structure.by_name(), history.last.parameter_table
+        own = {name for n in finding.layers if n in known for name in parameters_of(known[n])}
+        meant = any(parameters.at(name, Quantity.TRAINABLE) == 1 for name in own)
+        return finding.evidence.get("gradient_passing", math.nan) == 0 and meant
+
     def _is_out_of_reach(self, layer: Layer, recent: Sequence[Reading], history: History) -> bool:
         """Say whether an output is at its bound for nearly all, and the loss is too large for targets within and does not fall."""
         if is_distribution(layer) or len(recent) < self.late_records or not outsized_loss.first_loss(history):
@@ -242,7 +250,8 @@ class Saturation:
         return left and first.record.step == 0 and first.share(layer) < self.late_share
 
     def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
-        worst = max(found, key=lambda place: (place.severity.rank, place.share))
+        # Of two that are alike, the one that is known to let nothing pass: before it no gradient is left to tell.
+        worst = max(found, key=lambda place: (place.severity.rank, place.share, not math.isnan(place.passing)))
         bounds = bounds_of(worst.layer)
         evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
         if worst.late:

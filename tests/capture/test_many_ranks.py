@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from forked_programs import Forks
 
 SCRIPT = Path(__file__).parents[1] / "forked_ranks.py"
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def written(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what every process wrote, by ``scenario.size.rank``."""
     out = tmp_path_factory.mktemp("ranks")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPT), str(out)], capture_output=True, text=True, check=False, timeout=600,
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    known = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
+    done = forks.run(str(SCRIPT), str(out), cwd=out, env=known)
     assert done.returncode == 0, done.stderr[-4000:]
     return {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
 

@@ -57,21 +57,27 @@ def train(make: Callable[[], nn.Module], shape: tuple[int, ...], monitor: InitMo
     return module.losses, module.diary, module.state_dict(), torch.get_rng_state()
 
 
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "mlp": (lambda: mlp(4, 24, activation=lambda: nn.ReLU(inplace=True)), (24,)),
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), (3, 32, 32)),
+    "transformer": (SmallTransformer, (8, 32)),
+}
+"""Networks and the shape of a sample."""
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def unwatched(request: pytest.FixtureRequest) -> tuple[str, Outcome]:
+    """A network, and what it comes to without a monitor: once for all ways of measuring."""
+    return request.param, train(*NETWORKS[request.param], None)
+
+
 @pytest.mark.parametrize("measure", ["exact", "staged"])
-@pytest.mark.parametrize(
-    ("make", "shape"),
-    [
-        (lambda: mlp(4, 24, activation=lambda: nn.ReLU(inplace=True)), (24,)),
-        (lambda: torchvision.models.resnet18(num_classes=10), (3, 32, 32)),
-        (SmallTransformer, (8, 32)),
-    ],
-    ids=["mlp", "resnet18", "transformer"],
-)
 def test_fifty_steps_are_bit_equal_with_and_without_the_monitor(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], measure: Literal["exact", "staged"]
+    unwatched: tuple[str, Outcome], measure: Literal["exact", "staged"]
 ) -> None:
     monitor = InitMonitor(dense_steps=3, every_n_steps=5, sinks=(), measure=measure, strict=True)
-    plain, watched = train(make, shape, None), train(make, shape, monitor)
+    network, plain = unwatched
+    watched = train(*NETWORKS[network], monitor)
     assert len(monitor.records) == 3 + 9
     assert monitor.notices == []
     assert watched[0] == plain[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from browser import COLOURS, Watched, watched
+from browser import COLOURS, Watched, looked_at, watched
 from torch import nn
 
 import init_monitor
@@ -244,7 +244,9 @@ def test_theory_is_the_published_formula(modules: Any, other: dict[str, Any], fo
 
 @pytest.mark.parametrize("act", ["tanh", "sigmoid", "gelu"])
 def test_theory_is_met_by_wide_networks(modules: Any, act: str) -> None:
-    made = modules.evaluate(COMPUTE, CHOICES | {"act": act, "init": "lecun", "width": 256, "depth": 4})
+    # Without the drawn weights, which are megabytes.
+    compute = f"(choices) => {{ const {{ measured, theory }} = ({COMPUTE})(choices); return {{ measured, theory }}; }}"
+    made = modules.evaluate(compute, CHOICES | {"act": act, "init": "lecun", "width": 256, "depth": 4})
     computed = [tap["pre"]["variance"] for tap in made["measured"]["taps"]]
     # A sigmoid's outputs are all positive, so that each unit has a mean of its own, over which the variance does not go.
     if act != "sigmoid":
@@ -328,8 +330,8 @@ def test_every_view_is_drawn(running: Any, file: str, scheme: str, width: int) -
             page.shot(f"explorer-{view}-{scheme}-{width}")
 
 
-def test_a_link_opens_what_was_set_and_nonsense_is_left_out(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_a_link_opens_what_was_set_and_nonsense_is_left_out(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "init=he&res=half&depth=20&width=64&act=tanh&sigma=banana&nothing=1&view=variance")
         choices = shown.evaluate("initMonitorExplorer.page.choices")
         assert (choices["init"], choices["res"], choices["depth"], choices["sigma"]) == ("he", "half", 20, 1)
@@ -340,8 +342,8 @@ def test_a_link_opens_what_was_set_and_nonsense_is_left_out(running: Any, file: 
         shown.wait_for_selector("[data-view=weights]")
 
 
-def test_it_is_used_without_a_mouse(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_it_is_used_without_a_mouse(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "depth=10&width=32")
         keys = shown.keyboard
         keys.press("ArrowRight")
@@ -364,8 +366,8 @@ def test_it_is_used_without_a_mouse(running: Any, file: str) -> None:
         assert all(control.get_attribute("aria-label") for control in shown.query_selector_all("input, select"))
 
 
-def test_the_table_fills_layer_by_layer_and_says_what_is_wrong(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_the_table_fills_layer_by_layer_and_says_what_is_wrong(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "view=signal&init=normal&sigma=1&depth=60&width=64")
         early = len(shown.query_selector_all("table.signal tbody tr"))
         shown.wait_for_function("document.querySelectorAll('table.signal tbody tr').length === 61")
@@ -383,8 +385,8 @@ def test_the_table_fills_layer_by_layer_and_says_what_is_wrong(running: Any, fil
         assert "no signal" in shown.inner_text("table.signal tbody tr:nth-child(2)")
 
 
-def test_fans_move_the_variances(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_fans_move_the_variances(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "view=weights&init=he&dist=uniform&fanIn=1024&fanOut=512")
         rows = {row["title"]: row for row in shown.evaluate("initMonitorExplorer.numbers()")}
         xavier = rows["Xavier (Glorot), uniform"]
@@ -395,8 +397,8 @@ def test_fans_move_the_variances(running: Any, file: str) -> None:
             assert row["drawn"] == pytest.approx(row["variance"], rel=0.03)
 
 
-def test_in_the_race_only_xavier_and_he_learn(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_in_the_race_only_xavier_and_he_learn(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "view=race&hidden=4")
         runs = {run["title"]: run for run in shown.evaluate("initMonitorExplorer.numbers()")}
         assert set(runs) == {"zeros", "N(0, 1)", "Xavier", "He"}
@@ -408,8 +410,8 @@ def test_in_the_race_only_xavier_and_he_learn(running: Any, file: str) -> None:
             assert runs[learner]["accuracy"] > 0.85
 
 
-def test_the_page_answers_while_it_computes(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_the_page_answers_while_it_computes(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "init=he&width=256&depth=40&samples=256")
         pieces = sorted(shown.evaluate("initMonitorExplorer.pieces()"))
         assert len(pieces) > 20
@@ -417,8 +419,8 @@ def test_the_page_answers_while_it_computes(running: Any, file: str) -> None:
         assert pieces[int(0.9 * len(pieces))] <= 50
 
 
-def test_without_a_network_of_ones_own_there_is_no_such_view(running: Any, file: str) -> None:
-    with watched(running) as page:
+def test_without_a_network_of_ones_own_there_is_no_such_view(context: Any, file: str) -> None:
+    with looked_at(context) as page:
         shown = opened(page, file, "view=own&depth=5&width=16")
         assert shown.get_attribute(".explorer", "data-view") == "variance"
         shown.keyboard.press("5")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from browser import watched
+from browser import looked_at, watched
 from test_explorer import opened
 from torch import nn
 
@@ -85,7 +85,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("own_networks", None)
 
 
-def own_page(running: Any, factory: str, directory: Path) -> str:
+def own_page(factory: str, directory: Path) -> str:
     path = directory / f"{factory}.html"
     assert cli.main(["explore", f"own_networks:{factory}", "--html", str(path)]) == 0
     return path.as_uri()
@@ -106,13 +106,13 @@ def after(made: Any, plans: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("factory", ["chain", "residual"])
-def test_what_is_switched_is_what_was_measured(running: Any, own: Path, factory: str) -> None:
+def test_what_is_switched_is_what_was_measured(context: Any, own: Path, factory: str) -> None:
     made = subject(factory)
     plan = init_monitor.recommend(made.model, made.batch, made.loss_fn, style="theory")
     planned = [one for one in plan.layers if one.recipe]
     before = {name: value.clone() for name, value in made.model.state_dict().items()}
-    with watched(running) as page:
-        shown = opened(page, own_page(running, factory, own))
+    with looked_at(context) as page:
+        shown = opened(page, own_page(factory, own))
         assert shown.inner_text(".tab[aria-selected=true]") == "Your network"
         for link, plans in (("", []), ("all", planned), ("2", planned[2:3]), ("0.1.2", planned[:3])):
             shown.evaluate("(on) => initMonitorExplorer.set({ on })", link)
@@ -139,13 +139,13 @@ def test_what_is_switched_is_what_was_measured(running: Any, own: Path, factory:
     ],
 )
 def test_other_sets_are_estimated_by_the_recursion_of_the_variances(
-    running: Any, own: Path, factory: str, on: list[int]
+    context: Any, own: Path, factory: str, on: list[int]
 ) -> None:
     torch.manual_seed(0)
     made = subject(factory)
     planned = [one for one in init_monitor.recommend(made.model, made.batch, style="theory").layers if one.recipe]
-    with watched(running) as page:
-        shown = opened(page, own_page(running, factory, own), f"on={'.'.join(map(str, on))}")
+    with looked_at(context) as page:
+        shown = opened(page, own_page(factory, own), f"on={'.'.join(map(str, on))}")
         numbers = shown.evaluate("initMonitorExplorer.numbers()")
         assert not numbers["measured"]
         assert f"{len(on)} of {len(planned)} recipes are on: estimated" in shown.inner_text(".sentence")
@@ -155,10 +155,10 @@ def test_other_sets_are_estimated_by_the_recursion_of_the_variances(
             assert row["gradient"] == pytest.approx(layer.backward.std, rel=0.3, abs=1e-12), layer.name
 
 
-def test_switches_are_ticked_and_given_as_code(running: Any, own: Path) -> None:
+def test_switches_are_ticked_and_given_as_code(context: Any, own: Path) -> None:
     made = subject("chain")
-    with watched(running) as page:
-        shown = opened(page, own_page(running, "chain", own))
+    with looked_at(context) as page:
+        shown = opened(page, own_page("chain", own))
         boxes = shown.query_selector_all("input[type=checkbox]")
         assert len(boxes) == 9
         assert boxes[0].get_attribute("aria-label") == "he_normal for 0"
@@ -184,7 +184,7 @@ def test_switches_are_ticked_and_given_as_code(running: Any, own: Path) -> None:
 def test_a_silent_network_wakes_when_it_is_initialised(running: Any, own: Path, width: int) -> None:
     with watched(running, color_scheme="dark") as page:
         page.page.set_viewport_size({"width": width, "height": 1000})
-        shown = opened(page, own_page(running, "silent", own))
+        shown = opened(page, own_page("silent", own))
         states = ".own tbody td:last-child"
         assert "no signal" in {cell.inner_text() for cell in shown.query_selector_all(states)}
         shown.click("text=All recipes on")
@@ -194,15 +194,19 @@ def test_a_silent_network_wakes_when_it_is_initialised(running: Any, own: Path, 
 
 
 @pytest.mark.untraced
-def test_many_layers_share_switches() -> None:
-    from init_monitor.explored_network import MOST_ROWS, MOST_SWITCHES, explored_network
+def test_many_layers_share_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from init_monitor import explored_network
 
-    net = nn.Sequential(*[part for _ in range(210) for part in (nn.Linear(8, 8), nn.ReLU())])
-    found = explored_network(net, torch.randn(4, 8))
-    assert len(found["switches"]) <= MOST_SWITCHES
-    assert sum(len(switch["layers"]) for switch in found["switches"]) == 210
-    assert len(found["layers"]) == MOST_ROWS
-    assert all(len(rows) == MOST_ROWS for rows in (found["moments"]["base"], *found["moments"]["single"]))
+    assert (explored_network.MOST_SWITCHES, explored_network.MOST_ROWS) == (32, 400)
+    # A tenth of the rows, which takes a twentieth of the time.
+    monkeypatch.setattr(explored_network, "MOST_SWITCHES", 8)
+    monkeypatch.setattr(explored_network, "MOST_ROWS", 40)
+    net = nn.Sequential(*[part for _ in range(21) for part in (nn.Linear(8, 8), nn.ReLU())])
+    found = explored_network.explored_network(net, torch.randn(4, 8))
+    assert 1 < len(found["switches"]) <= 8
+    assert sum(len(switch["layers"]) for switch in found["switches"]) == 21
+    assert len(found["layers"]) == 40
+    assert all(len(rows) == 40 for rows in (found["moments"]["base"], *found["moments"]["single"]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, MAP, WAIT_MS, Watched, hover, number, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, hover, looked_at, number, settled, tensorboard
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
@@ -71,7 +71,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         "zero": tab_runs.fit(logs / "zero", tab_runs.deep, 0.0, steps=20),
     }
     small(logs / "small")
-    with tensorboard(logs, "--load_fast=false") as address:
+    with tensorboard(logs) as address:
         yield Board(address, monitors, logs)
 
 
@@ -437,10 +437,10 @@ HIDDEN = """() => [...document.querySelectorAll('.im, .im *')].filter((one) => {
 def test_every_view_fits_its_window_without_a_hidden_scrollbar(
     width: int,
     dark: bool,  # noqa: FBT001
-    running: Any,
+    context: Any,
     board: Board,
 ) -> None:
-    with watched(running) as page:
+    with looked_at(context) as page:
         page.page.set_viewport_size({"width": width, "height": 1000})
         frame = page.open_tab(board.address, dark=dark)
         for view in ("overview", "propagation", "residuals", "units", "layer", "findings", "compare"):
@@ -463,10 +463,10 @@ def saved(page: Watched, frame: Any, label: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("run", ["post_norm", "xavier"])
-def test_the_numbers_of_the_report_are_those_of_the_tab(run: str, tmp_path: Path, running: Any, board: Board) -> None:
+def test_the_numbers_of_the_report_are_those_of_the_tab(run: str, tmp_path: Path, context: Any, board: Board) -> None:
     file = tmp_path / "report.html"
     board.monitors[run].report.to_html(file)
-    with watched(running) as page:
+    with looked_at(context) as page:
         shown: dict[str, list[Any]] = {}
         for where in ("tab", "report"):
             frame = page.open_tab(board.address, runs=run) if where == "tab" else page.page

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tab_runs
 import torch
-from browser import Watched, number, settled, tensorboard, watched
+from browser import Watched, looked_at, number, settled, tensorboard
 from torch import nn
 
 import init_monitor
@@ -36,7 +36,7 @@ class Board:
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     logs = tmp_path_factory.mktemp("logs")
     monitors = {name: tab_runs.fit(logs / name, net, gain, steps=6) for name, (net, gain) in RUNS.items()}
-    with tensorboard(logs, "--load_fast=false") as address:
+    with tensorboard(logs) as address:
         yield Board(address, monitors)
 
 
@@ -128,8 +128,8 @@ def test_some_layers_alone_can_be_switched_and_linked_to(page: Watched, board: B
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [900, 1440])
-def test_the_view_fits_its_window_by_day_and_by_night(width: int, dark: bool, running: Any, board: Board) -> None:  # noqa: FBT001
-    with watched(running) as page:
+def test_the_view_fits_its_window_by_day_and_by_night(width: int, dark: bool, context: Any, board: Board) -> None:  # noqa: FBT001
+    with looked_at(context) as page:
         page.page.set_viewport_size({"width": width, "height": 1000})
         frame = page.open_tab(board.address, dark=dark, view="overview", focus="blocks", runs="blocks")
         frame.locator(".main").press("8")

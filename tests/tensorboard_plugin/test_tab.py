@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, MAP, WAIT_MS, Watched, hover, number, settled, tensorboard, watched
+from browser import COLOURS, MAP, WAIT_MS, Watched, hover, looked_at, number, settled, tensorboard, watched
 
 from init_monitor.analysis.rectifiers import LEAST_SAMPLES
 from init_monitor.records import settled as settled_findings
@@ -55,7 +55,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         "residual": tab_runs.fit(logs / "residual", tab_runs.residual, 1.0, rate=1e-6),
         "xavier": tab_runs.fit(logs / "xavier", tab_runs.deep, 1.0),
     }
-    with tensorboard(logs, "--load_fast=false") as address:
+    with tensorboard(logs) as address:
         yield Board(address, monitors)
 
 
@@ -97,8 +97,8 @@ def test_every_view_draws_what_a_real_fit_wrote(dark: bool, page: Watched, board
 
 
 @pytest.mark.parametrize("width", [700, 2200])
-def test_a_narrow_and_a_wide_window_hold_the_overview(width: int, running: Any, board: Board) -> None:
-    with watched(running) as page:
+def test_a_narrow_and_a_wide_window_hold_the_overview(width: int, context: Any, board: Board) -> None:
+    with looked_at(context) as page:
         page.page.set_viewport_size({"width": width, "height": 900})
         frame = page.open_tab(board.address)
         assert frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -364,7 +364,7 @@ def test_the_first_screen_lists_every_run_with_its_verdict_the_worst_first_and_s
 def test_runs_have_tensorboards_own_colours_and_past_those_a_dash_of_their_own(tmp_path: Path, page: Watched) -> None:
     for k in range(16):
         tab_runs.large(tmp_path / "logs" / f"run{k:02}", layers=3, steps=2)
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs") as address:
         frame = page.open_tab(address, runs=",".join(f"run{k:02}" for k in range(16)))
         frame.wait_for_function("document.querySelectorAll('.run.on').length === 16")
         lines = {

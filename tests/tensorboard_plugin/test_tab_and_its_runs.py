@@ -40,7 +40,7 @@ def test_new_steps_appear_when_tensorboard_reloads(tmp_path: Path, page: Watched
 
     sink.open(Run(loggers=(Logger(),)))
     write_steps(sink, writer, range(3))
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs", grows=True) as address:
         frame = page.open_tab(address)
         assert frame.get_attribute(".im", "data-step") == "2"
         write_steps(sink, writer, range(3, 6))
@@ -65,10 +65,10 @@ def test_new_steps_appear_when_tensorboard_reloads(tmp_path: Path, page: Watched
     writer.close()
 
 
-@pytest.mark.parametrize("loader", ["true", "false"])
-def test_it_works_under_a_path_prefix_with_either_loader(loader: str, tmp_path: Path, page: Watched) -> None:
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "plain"])
+def test_it_works_under_a_path_prefix_with_either_loader(fast: bool, tmp_path: Path, page: Watched) -> None:  # noqa: FBT001
     tab_runs.large(tmp_path / "logs" / "run", layers=4, steps=5)
-    with tensorboard(tmp_path / "logs", f"--load_fast={loader}", "--path_prefix=/board") as address:
+    with tensorboard(tmp_path / "logs", "--path_prefix=/board", fast=fast) as address:
         assert address.endswith("/board/")
         frame = page.open_tab(address)
         assert hover(page, frame, MAP.format("variance"), 0.5, 0.04)["title"] == "net.0"
@@ -76,7 +76,7 @@ def test_it_works_under_a_path_prefix_with_either_loader(loader: str, tmp_path: 
 
 def test_a_directory_without_runs_says_what_to_do(tmp_path: Path, page: Watched) -> None:
     (tmp_path / "logs").mkdir()
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs") as address:
         frame = page.open_tab(address)
         text = frame.inner_text(".nothing")
         assert "No run here was watched yet" in text
@@ -96,7 +96,7 @@ def test_a_run_of_which_little_was_measured_says_what_is_missing(tmp_path: Path,
         sink.emit(record(linears(3), {Quantity.VARIANCE: values}, step=step), (), linears(3))
     sink.close()
     writer.close()
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs") as address:
         frame = page.open_tab(address)
         text = frame.inner_text(".view")
         assert "No gradient was measured yet" in text
@@ -121,7 +121,7 @@ def test_any_character_may_be_in_a_name(tmp_path: Path, page: Watched) -> None:
         sink.emit(record(net, {Quantity.VARIANCE: 2.0}, step=step), (), net)
     sink.close()
     writer.close()
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs") as address:
         frame = page.open_tab(address, view="layer", layer=evil, runs="a%2Cb%20%26%20c")
         assert frame.locator(".layer-line select").input_value() == evil
         assert frame.locator("img").count() == 0
@@ -147,7 +147,7 @@ def test_three_runs_of_500_layers_and_1000_steps_move_without_a_jerk(tmp_path: P
     tab_runs.large(tmp_path / "logs" / "run0")
     for k in (1, 2):
         shutil.copytree(tmp_path / "logs" / "run0", tmp_path / "logs" / f"run{k}")
-    with tensorboard(tmp_path / "logs", "--load_fast=true") as address:
+    with tensorboard(tmp_path / "logs", fast=True) as address:
         frame = page.open_tab(address)
         page.shot("large-overview")
         chrome = page.page.context.new_cdp_session(page.page)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tab_runs
 import torch
-from browser import COLOURS, Watched, hover, number, settled, tensorboard, watched
+from browser import COLOURS, Watched, hover, looked_at, number, settled, tensorboard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -67,7 +67,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     # One has a folder of its own, one lies beside a run.
     for name, one in checks.items():
         one.save(logs / name)
-    with tensorboard(logs, "--load_fast=false") as address:
+    with tensorboard(logs) as address:
         yield Board(address, checks)
 
 
@@ -129,8 +129,8 @@ def test_the_box_at_the_pointer_says_the_size_at_a_width(page: Watched, board: B
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [900, 1440])
-def test_the_view_is_reached_by_key_and_fits(width: int, dark: bool, running: Any, board: Board) -> None:  # noqa: FBT001
-    with watched(running) as page:
+def test_the_view_is_reached_by_key_and_fits(width: int, dark: bool, context: Any, board: Board) -> None:  # noqa: FBT001
+    with looked_at(context) as page:
         page.page.set_viewport_size({"width": width, "height": 900})
         frame = page.open_tab(board.address, dark=dark)
         assert "Coordinate check" in frame.inner_text(".tabs")
@@ -149,7 +149,7 @@ def test_the_view_is_reached_by_key_and_fits(width: int, dark: bool, running: An
 @pytest.mark.slow
 def test_a_directory_with_nothing_but_a_check_shows_it(tmp_path: Path, page: Watched, board: Board) -> None:
     board.checks["standard"].save(tmp_path / "logs" / "check")
-    with tensorboard(tmp_path / "logs", "--load_fast=false") as address:
+    with tensorboard(tmp_path / "logs") as address:
         frame = page.open_tab(address)
         frame.wait_for_selector(".widths tbody tr")
         assert frame.inner_text(".tab[aria-selected=true]") == "Coordinate check"
