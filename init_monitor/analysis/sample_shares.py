@@ -70,6 +70,12 @@ def entering_share(record: StepRecord, structure: Structure) -> float:
     return known[weights[0].name] if math.isnan(entering) and weights else entering
 
 
+def has_faded(began: SampleShares, record: StepRecord, part: float) -> bool:
+    """Say whether so little signal reached the end at the first record that the first biases to grow had to drown it."""
+    levels = [record.layer_table.at(layer.name, Quantity.VARIANCE) for layer in began.layers]
+    return bool(levels) and levels[-1] <= part * levels[0]
+
+
 def all_the_same(record: StepRecord, structure: Structure) -> bool:
     """Say whether the batch of a step held one sample only, however often: units then have no second sign to show."""
     return entering_share(record, structure) <= SAME

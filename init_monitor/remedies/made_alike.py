@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from init_monitor.analysis.between_layers import passage_to
 from init_monitor.records import Figure, Finding
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
+from init_monitor.remedies.faded_within import NOTHING
 from init_monitor.remedies.named_rule import CitedRule
 
 if TYPE_CHECKING:
@@ -40,6 +42,13 @@ def finding(rule: _Rule, place: MadeAlike, severity: Severity, history: History)
     if attention is not None:
         also = f" {attention.shown} gives every sample the same, too, whatever it reads: it attends to nothing that differs."
         first = f"Look at the mask of {attention.shown}: {mask}. Else "
+    passage = passage_to(place.layer, history.last)
+    if passage is not None and passage.factor <= NOTHING:
+        also += f" What {layer} receives is {phrases.number(math.sqrt(passage.factor))} of what {reads} gives: next to nothing."
+        first += (
+            "Look for an exponential of large negative numbers there (units that are far from every sample), and bring what it takes near 0,"
+            " or divide by the sum over the units. Else "
+        )
     if place.codebook is not None:
         codes = place.codebook.shown
         spread = math.sqrt(max(0.0, history.last.layer_table.at(place.reads.name, Quantity.VARIANCE)))

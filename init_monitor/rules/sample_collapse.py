@@ -18,7 +18,7 @@ from init_monitor.analysis.lost_samples import Drowned, Loss, lost_at_the_end, l
 from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.one_input import constant_inputs
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.analysis.sample_shares import SampleShares, sample_shares
+from init_monitor.analysis.sample_shares import SampleShares, has_faded, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.analysis.stream_factors import fading_by
 from init_monitor.records import Figure, Finding, Severity
@@ -29,6 +29,7 @@ from init_monitor.remedies import (
     between_layers,
     drowned_entry,
     emptied,
+    faded_within,
     made_alike as making_alike,
     made_by_training,
     one_input,
@@ -62,7 +63,7 @@ class SampleCollapse:
     named, and no weight. So is what is added where a stream begins and drowns it; a recurrent module of several layers whose
     gates let too little through; and positions of a sample (tokens, queries, nodes) that are exactly alike at an output that
     has positions, or nearly while the loss stays. So are outputs that a loss compares with each other and that come to point one way,
-    whatever their length. Layers whose variance is exactly 0 have no share; IM102 is about them.
+    whatever their length, and a layer of the program's own that gives next to nothing (radial units far from every sample). Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -186,8 +187,10 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
-        elif other := same_direction.found(self, history) or alike_positions.found(self, history):
+        elif other := same_direction.found(self, history) or faded_within.found(self, history):
             yield other
+        elif positions := alike_positions.found(self, history):
+            yield positions
         elif len(history.records) >= self.lasting_records:
             yield from one_input.findings(
                 self, constant_inputs(history.records, history.structure, self.varies), history
@@ -269,7 +272,9 @@ class SampleCollapse:
 
     def _finding(self, severity: Severity, now: SampleShares, history: History, count: int) -> Finding:
         began = sample_shares(history.records[0], history.structure, self.varies)
-        trained = began is not None and began.arriving > self.faint and not self._faded(began, history.records[0])
+        trained = (
+            began is not None and began.arriving > self.faint and not has_faded(began, history.records[0], self.faded)
+        )
         start = min(now.lost_from(self.faint), len(now.layers) - 1)
         blamed = list(now.layers[start:]) if trained else self._blamed(now, history.last, start)
         evidence = {
@@ -325,11 +330,6 @@ class SampleCollapse:
             remedy=remedy,
             source=self.source,
         )
-
-    def _faded(self, began: SampleShares, record: StepRecord) -> bool:
-        """Say whether so little signal reached the end at the first record that the first biases to grow had to drown it."""
-        levels = [record.layer_table.at(layer.name, Quantity.VARIANCE) for layer in began.layers]
-        return bool(levels) and levels[-1] <= self.faded * levels[0]
 
     def _between(self, now: SampleShares, record: StepRecord) -> dict[int, Passage]:
         """Return the places between layers at which the signal fades, whatever the weights are."""
