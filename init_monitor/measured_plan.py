@@ -18,6 +18,7 @@ from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
 from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
 from init_monitor.recipes.assignment import assign
+from init_monitor.recipes.summed_outputs import divided
 from init_monitor.recipes.weight_scale import far_weights
 from init_monitor.records.plan import Place
 
@@ -42,12 +43,12 @@ WORST = 100.0
 """The most that a fault counts: e^100 is as bad as no signal at all."""
 
 LOUDER = 1.5
-"""Factor on the loss of the batch from which the output layers are made small. An output of variance 1 doubles a squared error of
-standardised targets, and has to be unlearned first. Where that does not help nothing is changed: what has learned already, and where
-the loss needs a scale inside the network (a codebook's)."""
+"""Factor on the loss of the batch that a plan may cost. An output of variance 1 doubles a squared error of standardised targets, and has
+to be unlearned first: unless the targets are classes, the output layers that a plan draws are small. Where that does not help nothing is
+changed: what has learned already, and where the loss needs a scale inside the network (a codebook's)."""
 
 LOUDER_OF_CLASSES = 4.5
-"""The same where the targets are classes: the 8 nats above ln 10 that an output of :data:`LOGITS` costs. The gradient of a cross entropy has
+"""The same where the targets are classes, whose output layers are small only from there on: the 8 nats above ln 10 that an output of :data:`LOGITS` costs. The gradient of a cross entropy has
 a bound, and classifiers learn better from an output of Xavier's variance: 6 GELU layers end at 0.127, with small weights at 0.194."""
 
 _Dropout = nn.modules.dropout._DropoutNd  # noqa: SLF001 - the one common base of all kinds
@@ -109,7 +110,7 @@ class Trials:
         """
         self._small, self._loss = small_ends(seen.record, seen.structure), seen.loss
         self._model, self._batch, self._loss_fn = model, batch, loss_fn
-        self._textbook = textbook
+        self._textbook = tuple(textbook)
 
     def look(self, modules: Mapping[str, str]) -> _Looked:
         """Return what is off with these modules initialised."""
@@ -126,6 +127,23 @@ class Trials:
                 losses.append(seen.loss)
         return median([math.inf if math.isnan(loss) else loss for loss in losses])
 
+    def divided(self, modules: Mapping[str, str]) -> tuple[LayerPlan, ...]:
+        """Return the textbook with the sums between these modules divided out, where that leaves less that is off."""
+        with self._with(modules, TRIAL_SEED) as seen:
+            small = small_ends(seen.record, seen.structure)
+            before = self.judged(seen, small)
+            plans = divided(self._textbook, modules.keys(), seen.record, seen.structure)
+        if plans == self._textbook:
+            return plans
+        with carried_out([plan for plan in plans if plan.layer in modules], self._model):
+            then = rehearse(self._model, self._batch, self._loss_fn, caller="recommend(model, batch)")
+            after = self.judged(then, small)
+        return plans if after.distance <= before.distance else self._textbook
+
+    def may_start_small(self, loss: float) -> bool:
+        """Say whether the output layers should be small, given the loss that the plan starts with otherwise."""
+        return self.is_louder(loss) or not (math.isnan(loss) or _are_classes(self._batch))
+
     def is_louder(self, loss: float) -> bool:
         """Say whether a loss is clearly larger than that of the network as it is."""
         factor = LOUDER_OF_CLASSES if _are_classes(self._batch) else LOUDER
@@ -137,8 +155,13 @@ class Trials:
         with carried_out(chosen, self._model, seed):
             yield rehearse(self._model, self._batch, self._loss_fn, caller="recommend(model, batch)")
 
-    def judged(self, seen: Rehearsal) -> _Looked:
-        """Return what is off with the network as it is at this moment."""
+    def judged(self, seen: Rehearsal, small: frozenset[str] | None = None) -> _Looked:
+        """Return what is off with the network as it is at this moment.
+
+        Args:
+            seen: it, at this moment.
+            small: names of the output layers that are small on purpose; those that were so from the start if not given.
+        """
         ends = end_modules(seen.structure)
         weights = far_weights(assign(self._model, seen.structure), self._model, ends)
         others = start_faults(
@@ -146,7 +169,7 @@ class Trials:
             seen.structure,
             noisy=_drops_units(self._model),
             scale_free=seen.scale_free,
-            small=self._small,
+            small=self._small if small is None else small,
         )
         return _Looked((*weights, *others))
 
@@ -174,17 +197,19 @@ def needed(
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     first = trials.loss(changed)
-    if trials.is_louder(first):
+    if trials.may_start_small(first):
         ends = changed.keys() & end_modules(seen.structure)
         quiet = tuple(_quiet(plan) if plan.layer in ends else plan for plan in textbook)
         softer = Trials(model, batch, loss_fn, quiet, seen).loss(changed)
-        if softer < first:
+        if softer < first or not trials.is_louder(softer):
             textbook, first = quiet, softer
     # What cannot learn at all has no start to lose.
     if trials.is_louder(first) and all(math.isfinite(fault.off) for fault in before.faults):
         raised = f"{{}} was tried and measured to raise the loss of this batch from {seen.loss:.2g} to {first:.2g}."
         dropped |= {module: (off, raised) for module, off in changed.items()}
         changed = {}
+    if changed:
+        textbook = Trials(model, batch, loss_fn, textbook, seen).divided(changed)
     return tuple(_decided(plan, changed, dropped) for plan in textbook)
 
 
@@ -201,7 +226,7 @@ def _quiet(plan: LayerPlan) -> LayerPlan:
     """Return the plan of an output layer with small weights; that of an embedding or a branch as it is."""
     if plan.place not in {Place.OUTPUT, Place.HIDDEN} or not plan.target_variance > OUTPUT_STD**2:
         return plan
-    reason = "With larger weights the first loss would be larger than it was: small ones let the network start near its bias."
+    reason = "Small weights let the network start near its bias: what larger ones add to its first answers would have to be unlearned."
     return replace(
         plan,
         recipe="small_output_",

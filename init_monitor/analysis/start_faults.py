@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from init_monitor.analysis.backward_growth import change_over
@@ -17,6 +18,7 @@ from init_monitor.analysis.recurrent import GATES
 from init_monitor.analysis.residual_streams import Measured, streams
 from init_monitor.analysis.segments import by_level, log_of, segments
 from init_monitor.analysis.small_ends import without
+from init_monitor.analysis.summed_inputs import parted, summed_inputs
 from init_monitor.records import Role
 from init_monitor.records.quantities import Quantity
 
@@ -123,13 +125,15 @@ def _modules(segment: Segment) -> tuple[str, ...]:
 
 
 def _chains(
-    structure: Structure, small: frozenset[str], *, through_normalisation: bool = False
+    record: StepRecord, structure: Structure, small: frozenset[str], *, through_normalisation: bool = False
 ) -> Iterator[tuple[Segment, Segment]]:
     """Segments of two layers or more whose scale can be judged: what is judged, and all of it.
 
     A gated cell keeps its state bounded whatever it receives, and a sine's frequency stands between it and its layer.
     """
-    for whole in segments(structure, through_normalisation=through_normalisation):
+    sums = summed_inputs(record, structure)
+    parts = (parted(segment, sums) for segment in segments(structure, through_normalisation=through_normalisation))
+    for whole in chain.from_iterable(parts):
         segment = without(whole, small)
         judged = all(x.kind.removesuffix("Cell") not in GATES and x.activation != "Sin" for x in segment.layers)
         if segment.depth > 1 and judged:
@@ -140,7 +144,7 @@ def _signals(
     record: StepRecord, structure: Structure, scale_free: frozenset[str], small: frozenset[str]
 ) -> Iterator[StartFault]:
     signal = signal_of(record, structure)
-    for segment, whole in _chains(structure, small):
+    for segment, whole in _chains(record, structure, small):
         at = signal.of(segment)
         if any(layer.frequency for layer in segment.layers):
             continue  # what a sine multiplies by its frequency is smaller by that than what the first layer makes of coordinates
@@ -164,7 +168,7 @@ def _signals(
 
 def _gradients(record: StepRecord, structure: Structure, small: frozenset[str]) -> Iterator[StartFault]:
     signal = signal_of(record, structure)
-    for segment, whole in _chains(structure, small, through_normalisation=True):
+    for segment, whole in _chains(record, structure, small, through_normalisation=True):
         total = max((direction * change_over(signal, segment, direction=direction) for direction in (1, -1)), key=abs)
         if abs(total) > FAR:
             verb = "grows" if total > 0 else "falls"
@@ -199,7 +203,7 @@ def _outputs(record: StepRecord, structure: Structure) -> Iterator[StartFault]:
 def _samples(record: StepRecord, structure: Structure, small: frozenset[str]) -> Iterator[StartFault]:
     """Of the variance, the part that differs between samples may fade while the whole does not: behind sigmoids."""
     signal = signal_of(record, structure)
-    for segment, whole in _chains(structure, small):
+    for segment, whole in _chains(record, structure, small):
         levels, shares = by_level(segment.levels, log_of(signal.column(Quantity.BETWEEN_SAMPLE_SHARE, segment)))
         if len(levels) > 1 and shares[0] - shares[-1] > FAR:
             says = f"the part of the signal that differs between samples falls by {_factor(shares[0] - shares[-1])}"

@@ -262,11 +262,7 @@ class Capture:
             residual_table=Table(tuple(residual.name for residual in self.structure.residuals), residuals),
             head_table=Table(tuple(name for one in self.structure.attentions for name in one.head_names), heads),
             exact=self._scope.exact,
-            optimizer=facts.optimizer,
-            learning_rate=facts.learning_rate,
-            weight_decay=facts.weight_decay,
-            momentum=facts.momentum,
-            second_momentum=facts.second_momentum,
+            **facts.of_optimizers(),
             loss_scaled=facts.loss_scaled,
             stepped=parameters_moved(self._parameters.rows, reader),
             **self.left_out.facts(facts.optimizers),
@@ -330,6 +326,8 @@ class Capture:
                     tap.one_value,
                     tap.running,
                     tap.frequency,
+                    tap.compared,
+                    tap.times,
                 )
                 for tap in taps
             ),

@@ -112,6 +112,12 @@ class ForwardProbe:
             for maker, frequency in self._probe.sines.items():
                 if isinstance(maker, Tap):
                     maker.frequency = frequency
+            for maker in self._probe.compared:
+                if isinstance(maker, Tap):
+                    maker.compared = True
+            for maker, other in self._probe.answering_products.items():
+                if isinstance(maker, Tap) and isinstance(other, Tap):
+                    maker.times = other
             causes = list(self._probe.causes)
             self.on_leaves(self._probe.leaves)
         finally:

@@ -149,6 +149,8 @@ def structure_of(taps: Sequence[Tap], names: Sequence[str], parameter_names: Map
             one_value=tap.one_value,
             running=tap.running,
             frequency=tap.frequency,
+            compared=tap.compared,
+            times="" if tap.times is None else name_of.get(tap.times.key, ""),
         )
     # Backwards, so that a layer before a normalisation learns the activation that follows the normalisation.
     for tap in reversed(taps):

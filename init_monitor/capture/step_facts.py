@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from init_monitor.records import LossStretch
 
@@ -21,6 +21,7 @@ class StepFacts(NamedTuple):
         step: from 0.
         optimizer: class names of those that stepped, with commas.
         learning_rate: the largest of their parameter groups; NaN if unknown.
+        initial_rate: likewise, of the rates that a schedule multiplies; NaN where there is none.
         weight_decay: likewise, the largest.
         momentum: likewise, the largest: of SGD, or the first of Adam's betas.
         second_momentum: the smallest of Adam's second betas; NaN if there is none.
@@ -34,6 +35,7 @@ class StepFacts(NamedTuple):
     step: int
     optimizer: str = ""
     learning_rate: float = math.nan
+    initial_rate: float = math.nan
     weight_decay: float = math.nan
     momentum: float = math.nan
     second_momentum: float = math.nan
@@ -43,6 +45,17 @@ class StepFacts(NamedTuple):
     loss_by_optimizer: Mapping[str, float] = MappingProxyType({})
     batches_waited: int = 0
 
+    def of_optimizers(self) -> dict[str, Any]:
+        """Return what is known of those that stepped, by the names that it has in a record."""
+        return {
+            "optimizer": self.optimizer,
+            "learning_rate": self.learning_rate,
+            "initial_rate": self.initial_rate,
+            "weight_decay": self.weight_decay,
+            "momentum": self.momentum,
+            "second_momentum": self.second_momentum,
+        }
+
     def with_optimizer(self, optimizer: Optimizer) -> StepFacts:
         """Return them with another optimizer that is about to step."""
         name = type(optimizer).__name__
@@ -51,6 +64,7 @@ class StepFacts(NamedTuple):
         return self._replace(
             optimizer=", ".join(names if name in names else [*names, name]),
             learning_rate=_largest(self.learning_rate, [group.get("lr") for group in groups]),
+            initial_rate=_largest(self.initial_rate, [group.get("initial_lr") for group in groups]),
             weight_decay=_largest(self.weight_decay, [group.get("weight_decay") for group in groups]),
             momentum=_largest(self.momentum, [_momentum(group) for group in groups]),
             second_momentum=-_largest(-self.second_momentum, map(_second_momentum, groups)),

@@ -74,6 +74,8 @@ class Tap:
         running: it normalises by its running mean and variance, in eval mode.
         reduction: what is reduced of its output.
         frequency: what its output is multiplied by before a sine takes it; 0 if none does.
+        compared: its output is compared with another, or with itself, and not with data.
+        times: the tap whose output its own is multiplied with, for an answer that is compared with data; ``None`` if there is none.
     """
 
     key: TapKey
@@ -101,6 +103,8 @@ class Tap:
     running: bool = False
     reduction: Reduction = MOMENTS
     frequency: float = 0.0
+    compared: bool = False
+    times: Tap | None = None
 
 
 class Origin(NamedTuple):

@@ -56,6 +56,9 @@ class Layer:
         direct: it received the output of one layer as it is, moved, thinned, pooled or with a parameter added at most.
         derived_from: class of ``torch.nn`` that its class is derived from; empty if it is one of those, or derived from none.
         frequency: what its output is multiplied by before a sine takes it (30 in a SIREN); 0 if none does.
+        compared: its output is compared with that of another layer, another call or sample, and not with data (contrastive losses).
+        times: tap name of the layer whose output its own is multiplied with, element by element, where what comes of it is compared with
+            data (a product of two embeddings); empty if there is none.
         products: how many products ``x * F(x)`` in a row, in the place of sums, what it received went through.
         transformer: True for a linear layer of a transformer block: around attention, or along the stream it writes into.
     """
@@ -86,6 +89,8 @@ class Layer:
     transformer: bool = False
     frequency: float = 0.0
     products: int = 0
+    compared: bool = False
+    times: str = ""
 
     @property
     def torch_kind(self) -> str:

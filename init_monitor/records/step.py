@@ -39,6 +39,7 @@ class StepRecord(Keeping):
         exact: False if the numbers come from a sample of the elements (``measure="staged"``).
         optimizer: class name of the optimizer that stepped (comma-separated if several), or empty.
         learning_rate: largest learning rate of its parameter groups; NaN if unknown.
+        initial_rate: largest of the rates that a schedule multiplies (``initial_lr``); NaN where there is no schedule.
         weight_decay: largest weight decay of them, decoupled or not; NaN if unknown.
         momentum: largest momentum of them (of Adam, the first of its betas); NaN if unknown.
         second_momentum: smallest of Adam's second betas; NaN where there is none.
@@ -63,6 +64,7 @@ class StepRecord(Keeping):
     exact: bool = True
     optimizer: str = ""
     learning_rate: float = math.nan
+    initial_rate: float = math.nan
     weight_decay: float = math.nan
     momentum: float = math.nan
     second_momentum: float = math.nan

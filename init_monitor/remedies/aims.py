@@ -13,6 +13,7 @@ from init_monitor.analysis.residual_streams import Measured
 from init_monitor.analysis.start_faults import FAR, LOGITS, UNDER_DROPOUT
 from init_monitor.records.aim import Aim, Measure
 from init_monitor.records.plan import FITS_WITHIN
+from init_monitor.remedies.odd_parameters import PRODUCT
 
 if TYPE_CHECKING:
     from init_monitor.records import Finding, History
@@ -52,6 +53,8 @@ def _aim(finding: Finding, history: History) -> Aim | None:
             low, high = (bound, math.inf) if measure is Measure.SAMPLES else (-math.inf, bound)
             shown = _showing(measure, finding.layers, bound, history)
             return Aim(measure, shown, low, high) if shown else None
+    if PRODUCT in finding.evidence:
+        return None
     if finding.code == "IM701":
         return Aim(Measure.INPUT, finding.layers, 1 / NEAR_ONE, NEAR_ONE)
     if finding.code == "IM703":
@@ -65,6 +68,8 @@ def _of_growth(finding: Finding, history: History) -> Aim | None:
     if finding.code == "IM401":
         return _over_blocks(names, history)
     named = [layer for layer in structure.layers if layer.name in names]
+    if "noticed" in finding.evidence:
+        return None  # how large factors have to be depends on what their product is to meet
     if finding.code == "IM502" and named and all(layer.torch_kind in GATES for layer in named):
         return None  # what a gated state passes on depends on what it receives, not on its weights alone
     over = _OVER_DEPTH.get(finding.code)

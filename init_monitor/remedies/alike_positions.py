@@ -25,6 +25,14 @@ for name, share in zip(record.names, record.column("position_share")):
 """Shows where the positions become alike: about 0 from there on."""
 
 
+ROUNDS = (
+    "Each round of averaging over other positions (neighbours, attention) leaves less of what tells them apart: take fewer"
+    " rounds, add a residual connection around each, h = h + F(h), or normalise what differs between positions. See whether"
+    " a mask or an adjacency joins every position with all others."
+)
+"""What to do where positions become alike over several layers."""
+
+
 class _Rule(CitedRule, Protocol):
     @property
     def faint(self) -> float: ...
@@ -80,11 +88,7 @@ def _finding(rule: _Rule, now: AlikePositions, history: History, count: int) -> 
             " the dimension of the positions where the channels are meant. The weights have no part in it."
         )
     else:
-        sentence = (
-            "Each round of averaging over other positions (neighbours, attention) leaves less of what tells them apart: take fewer"
-            " rounds, add a residual connection around each, h = h + F(h), or normalise what differs between positions. See whether"
-            " a mask or an adjacency joins every position with all others."
-        )
+        sentence = ROUNDS
     return Finding(
         rule=rule.name,
         code=rule.code,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from init_monitor.analysis import alike_positions as positions
 from init_monitor.analysis.activations import Shape, activation_called
 from init_monitor.analysis.backward_growth import backward_gains, change_over, swallowed_by
 from init_monitor.analysis.between_layers import passages
@@ -23,6 +24,7 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
     activation_off,
     affected_layers,
+    alike_positions,
     between_layers,
     made_by_training,
     own_scale,
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
     from init_monitor.analysis.backward_growth import GradientChange, GradientFault, Swallowed
     from init_monitor.analysis.forward_profile import Signal
     from init_monitor.records import Column, History, Layer, Structure
+
+
+VARIES = 1e-5
+"""Share of an output's variance between samples below which they are alike themselves, as for IM702."""
 
 
 class _Rule(NamedRule, Protocol):
@@ -83,15 +89,18 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
             f" {segment.layers[worst].name} is furthest off. {made_by_training.told(history, direction=direction)}"
         )
     alike = [] if fault.severity is Severity.INFO else _alike(change, history)
-    swallowed = None if trained or factor or alike else _one_hot(fault, history)
+    swallowed, same = None if trained or factor or alike else _one_hot(fault, history), False
     if swallowed is not None:
         message += (
             f" Most of it is lost in {swallowed.layer.shown}, which passes {phrases.number(swallowed.share)} of the gradient's"
             " variance: its outputs are almost only 0 and 1, where its slope is 0."
         )
-    elif (
-        not (trained or factor or alike) and fault.severity > Severity.INFO and _came_later(change, history, direction)
-    ):
+    elif trained or factor or alike or fault.severity is Severity.INFO:
+        pass
+    elif direction < 0 and _has_one_answer(history):
+        same = True
+        message += " All positions of a sample are alike at the end: what each hands back is shared among all of them."
+    elif _came_later(change, history, direction):
         trained = True
         message += f" {made_by_training.told(history, direction=direction, weights=False)}"
     evidence, expected = _numbers(fault, measured, healthy, worst, rule.healthy_update)
@@ -116,6 +125,8 @@ def finding(rule: _Rule, fault: GradientFault, history: History) -> Finding:
             if alike
             else _warmer(swallowed)
             if swallowed is not None
+            else alike_positions.ROUNDS
+            if same
             else made_by_training.remedy(history, direction=direction)
             if trained
             else _remedy(fault, blamed, history)
@@ -154,6 +165,11 @@ def _came_later(change: GradientChange, history: History, direction: int) -> boo
         return False
     before = change_over(signal_of(first, history.structure), change.segment, direction=direction)
     return before < abs(math.log(change.total)) / 2
+
+
+def _has_one_answer(history: History) -> bool:
+    """Say whether an output that has positions is exactly the same at all of them, and differs between samples."""
+    return positions.alike_positions(history.last, history.structure, faint=0.0, varies=VARIES) is not None
 
 
 def _one_hot(fault: GradientFault, history: History) -> Swallowed | None:
@@ -293,7 +309,7 @@ def _remedy_for_all(change: GradientChange, structure: Structure) -> str:
     if vanishing:
         return (
             "Add residual connections or normalisations: no single layer is off. What lies between the layers loses it: look there"
-            " for a mean or a sum with small weights (a softmax over the wrong dimension)."
+            " for a factor near 0 (gamma where 1 + gamma is meant), a mean or a sum with small weights (a softmax over the wrong dimension)."
         )
     if structure.residuals:
         return "Start the residual branches at zero or normalise inside them: each addition adds to the gradient too."

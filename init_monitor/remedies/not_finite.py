@@ -14,6 +14,8 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import made_by_training, phrases, snippets, turned_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from init_monitor.records import Column, History, Layer, StepRecord
 
 _UNDEFINED_SOMEWHERE = ("log", "sqrt", "div", "reciprocal", "pow", "exp", "norm", "acos", "asin")
@@ -95,6 +97,63 @@ def _exponents(layer: Layer, fed: list[int], record: StepRecord) -> Cause | None
         f"If an exponential follows {name}, bound what goes into it: clamp it (a log variance to -10 … 10), or start its weights at 0."
         " Else look at what runs between these two layers: a division, a logarithm, a root.",
     )
+
+
+ANOMALY = "import torch\n\ntorch.autograd.set_detect_anomaly(True)"
+"""Lets autograd name the operation whose derivative is not finite."""
+
+_SUMMED = Cause(
+    "The gradients of all watched layers are finite: it arose in the sum over samples and positions.",
+    "Clip the gradient, lower the learning rate, or accumulate in float32.",
+)
+
+
+def of_weight_gradients(names: Sequence[str], history: History) -> Cause:
+    """Return why only gradients of parameters are not finite.
+
+    That of a layer's weight is a sum of products of what it receives and the gradient it gets, and both are finite; a parameter of no
+    layer, or whose layer is far from the end of its format, has it from an operation outside the layers.
+    """
+    record, structure = history.last, history.structure
+    owners = {name: layer for layer in structure.layers for name in (layer.weight, layer.bias) if name}
+    owned = [owners[name] for name in names if name in owners]
+    if len(owned) == len(names) and any(_may_overflow(layer, record) for layer in owned):
+        return _SUMMED
+    shown = phrases.names(names)
+    where = (
+        f"{shown} belong{'s' if len(names) == 1 else ''} to no watched layer, and all of these have finite gradients: an operation"
+        f" between {shown} and the layer that follows has no finite derivative there"
+        if len(owned) < len(names)
+        else "What its layer receives and the gradient it gets are far from the end of their format: something else uses the parameter as"
+        " well (a penalty of the weights), and has no finite derivative there"
+    )
+    return Cause(
+        f"{where}: the root, a power below 1 or the logarithm of 0, a division by 0.",
+        "Make what goes into that operation safe, as in x.clamp(min=1e-6) ** 0.5 or sqrt(x + 1e-12). torch.where around its result does not"
+        " spare it: the value that is not chosen still has a gradient of 0 times infinity, which is NaN; put the torch.where, or a clamp,"
+        " inside. Let autograd name the operation in one short run.",
+        ANOMALY,
+    )
+
+
+def of_loss(record: StepRecord) -> Cause:
+    """Return why a loss is not finite though every output is, and what to do."""
+    what = "NaN" if math.isnan(record.loss) else "infinite"
+    return Cause(
+        f"It is the last watched layer, and what it gives is finite: the loss itself is {what}, by an operation in it.",
+        "Look in the loss for an exponential, cosh or square of numbers that are too large, a logarithm or root of 0 or less, a division by 0,"
+        " and write it in its stable form (log_softmax, logsumexp, softplus, log1p, a small eps); scale targets that are far larger than 1."
+        " Clipping does not help. Autograd names the operation in one short run.",
+    )
+
+
+def _may_overflow(layer: Layer, record: StepRecord) -> bool:
+    """Say whether the products that make a weight's gradient may add up to more than their format holds; so if that is unknown."""
+    table = record.layer_table
+    largest, rows = table.at(layer.name, Quantity.GRADIENT_ABS_MAX), table.at(layer.name, Quantity.COUNT)
+    received = float(np.nanmax(record.column(Quantity.ABS_MAX), initial=1.0))
+    bound = largest * received * rows
+    return not bound < format_of(layer.dtype).largest
 
 
 def near_overflow(values: Column, layer: Layer | None, factor: float) -> bool:

@@ -9,16 +9,20 @@ from init_monitor.analysis.odd_parameters import GAINS, biases_beside
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
-from init_monitor.remedies.addressing import NAMES_IN_A_LINE
+from init_monitor.remedies.addressing import NAMES_IN_A_LINE, expression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from init_monitor.analysis.answering_products import Product
     from init_monitor.records import History, Layer
     from init_monitor.remedies.named_rule import CitedRule
 
 UNCENTRED = "mean_over_spread"
 """Evidence of a finding about weights that are not centred."""
+
+PRODUCT = "answer_square"
+"""Evidence of a finding about factors whose products are answers: their spread is right by that, and no initialiser's."""
 
 
 def told_uncentred(rule: CitedRule, layers: Sequence[Layer], history: History) -> Finding:
@@ -81,6 +85,36 @@ def told_scales(rule: CitedRule, layers: Sequence[Layer], history: History) -> F
             _filled([layer.weight for layer in layers], "ones_"),
         ),
         source="Ioffe & Szegedy 2015, 'Batch normalization', Algorithm 1",
+    )
+
+
+def told_product(rule: CitedRule, product: Product, history: History) -> Finding:
+    """Return the finding about an answer that is a product of two outputs and starts far larger than its targets."""
+    names = tuple(layer.name for layer in product.layers)
+    std = product.width**-0.25
+    loss = history.records[0].loss
+    tables = [layer.module for layer in product.layers if layer.is_embedding]
+    drawn = [f"nn.init.normal_({expression(module)}.weight, std={std:.2g})" for module in tables]
+    code = "\n".join(["from torch import nn\n", *drawn])
+    return Finding(
+        rule=rule.name,
+        code=rule.code,
+        severity=Severity.WARNING,
+        layers=names,
+        step=history.last.step,
+        message=(
+            f"The products of {phrases.names(names)}, {product.width:g} of them added up, start with a standard deviation of"
+            f" {phrases.number(math.sqrt(product.square))} and make the first loss, {phrases.number(loss)}: the targets are far smaller, and"
+            " all of that has to be unlearned first."
+        ),
+        evidence={PRODUCT: Figure(product.square, "mean square of the answer"), "first_loss": Figure(loss)},
+        expected={PRODUCT: Figure(1.0, "about, or that of the targets")},
+        remedy=snippets.advice(
+            f"Draw both factors with a standard deviation of {product.width:g}^(-1/4) = {std:.2g} or less, so that a sum of {product.width:g} of"
+            " their products has 1, and begin with the mean of the targets as a bias.",
+            code if tables else "",
+        ),
+        source="by arithmetic: Var(Σ u · v) = width · Var(u) · Var(v) for independent factors around 0",
     )
 
 

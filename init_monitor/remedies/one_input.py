@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.analysis.learning import Learning, learning_of
-from init_monitor.analysis.sample_shares import entering_share
+from init_monitor.analysis.sample_shares import all_the_same, entering_share
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import phrases, snippets
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 
     from init_monitor.records import History, Layer
     from init_monitor.remedies.named_rule import CitedRule
+
+
+class _Patience(Protocol):
+    @property
+    def lasting_records(self) -> int: ...
+    @property
+    def gone_steps(self) -> int: ...
+
+
+def is_one_sample(rule: _Patience, history: History) -> bool:
+    """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
+    records = history.records
+    if len(records) < rule.lasting_records or history.last.step - records[0].step < rule.gone_steps:
+        return False
+    known = all(all_the_same(record, history.structure) for record in records)
+    return known and learning_of(history) is not Learning.LEARNS
 
 
 def one_sample(rule: CitedRule, varies: float, history: History) -> Finding:

@@ -12,7 +12,7 @@ from init_monitor.analysis.learning import CLEAR, LONG, Learning, course_of, gue
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.pace import HEALTHY_UPDATE, paces_of
 from init_monitor.records import Figure, Severity
-from init_monitor.remedies import learning_rate, phrases
+from init_monitor.remedies import learning_rate, phrases, snippets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +29,61 @@ FAR_BELOW = 100.0
 """Factor by which a rate is below the one that fits from which it is not careful but far off: what fits is a third of the loss in one
 step, and the rates at which a training does well span one decade and a half around it."""
 
+LEAST_RECORDS = 8
+"""Sampled steps in a row from which a schedule is judged, as updates that are too small are (IM603)."""
+
+LARGEST_BASE = 0.1
+"""Rate up to which that is said: of a schedule that multiplies a rate of more than this, its factors may well be smaller than the rate."""
+
+SAME = 1e-6
+"""Part by which two rates that were computed alike may differ: Python's own numbers have sixteen digits."""
+
 BELOW_GUESSING = 0.5
 """Part of what guessing costs at or above which a network starts that knows nothing; noise of a batch does not halve it."""
+
+
+def squared(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return the finding about a schedule whose factor is at most the rate that it multiplies: it returns the rate itself.
+
+    A warm-up has small factors, too, and they rise; a factor that has come to its end below the rate is no warm-up. One that has not
+    moved yet has to be the rate exactly.
+    """
+    records = [record for record in history.records if record.stepped and record.learning_rate > 0]
+    base = max((record.initial_rate for record in records), default=math.nan)
+    if history.records[0].step > 0 or len(records) < LEAST_RECORDS or not 0 < base <= LARGEST_BASE:
+        return None
+    factors = [record.learning_rate / base for record in records]
+    most, now = max(factors), factors[-1]
+    moved = most > min(factors) * (1 + SAME)
+    if most > base * (1 + SAME) or (now >= most * (1 - SAME) if moved else abs(now / base - 1) > SAME):
+        return None
+    paces = paces_of(records, judged, history.structure)
+    typical = median([pace.high for pace in paces]) if paces else math.nan
+    if not typical < HEALTHY_UPDATE[0]:
+        return None
+    message = (
+        f"{history.last.optimizer} was given a learning rate of {phrases.number(base)}, and its schedule has made at most"
+        f" {phrases.number(most * base)} of it, {phrases.number(most)} times that: the schedule returns a rate where a factor is"
+        f" wanted, so that the rate is multiplied with itself. The median layer changes by {phrases.part(typical)} its own size per step."
+    )
+    sentence = (
+        "LambdaLR multiplies the optimizer's learning rate by what the lambda returns: have it return a factor that is 1 at its largest,"
+        " not the learning rate itself."
+    )
+    code = (
+        "from torch.optim.lr_scheduler import LambdaLR\n\n"
+        f"# in configure_optimizers, where rate_at(step) is what the lambda returns now:\n"
+        f"# schedule = LambdaLR(optimizer, lambda step: rate_at(step) / {base:g})  # a factor"
+    )
+    measured = {
+        "update_ratio": Figure(typical, "‖Δw‖/‖w‖ per step"),
+        "factor": Figure(most, "of the optimizer's rate, at most"),
+    }
+    return replace(
+        make(history, Severity.WARNING, message, measured),
+        expected={"factor": Figure(1.0, "at its largest")},
+        remedy=snippets.advice(sentence, code),
+    )
 
 
 def never_recovered(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:

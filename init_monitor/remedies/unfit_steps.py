@@ -17,11 +17,11 @@ from init_monitor.analysis.pace import judged_weights, pace_of, paces_of, weight
 from init_monitor.records import Figure, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import (
+    far_targets,
     held_by_decay,
     learning_rate,
     made_by_training,
     optimizer_memory,
-    outsized_loss,
     phrases,
     snippets,
     unfit_rates,
@@ -63,12 +63,6 @@ times one. The steps right after it may be large, too: they go by the gradients 
 DROPPED = 10.0
 """Factor by which the learning rate of such a step was larger for that to be its cause."""
 
-FAR = 1e4
-"""A loss from which squared errors are those of targets a hundred times the size that networks start with."""
-
-LITTLE = 0.01
-"""Part of the loss up to which the output's own mean square explains none of it."""
-
 WON = 1e-3
 """Part of its first loss at which a player has nothing left to win, and its opponent has no slope to go by."""
 
@@ -91,14 +85,19 @@ def found(history: History, judged: frozenset[str], make: MakeFinding) -> Findin
         or unfit_rates.creeps(history, judged, make)
         or _won(history, judged, make)
         or _never_forgets(history, judged, make)
-        or _out_of_reach(history, make)
+        or far_targets.found(history, make)
         or weighted_away.found(history, judged, make)
         or optimizer_memory.found(history, judged, make)
         or held_by_decay.found(history, make)
     )
 
 
-def piled_up(history: History, make: MakeFinding) -> Finding | None:
+def at_once(history: History, judged: frozenset[str], make: MakeFinding) -> Finding | None:
+    """Return what holds whatever the size of the steps: gradients that pile up, a rate that is multiplied with itself."""
+    return _piled_up(history, make) or unfit_rates.squared(history, judged, make)
+
+
+def _piled_up(history: History, make: MakeFinding) -> Finding | None:
     """Return the finding about gradients that are never zeroed, and have grown by it."""
     kept = [record for record in history.records if record.kept_gradients]
     if len(kept) < PILED_RECORDS or history.last.step > history.records[0].step + PILED_WITHIN:
@@ -241,27 +240,6 @@ def _never_forgets(history: History, judged: frozenset[str], make: MakeFinding) 
         make(history, Severity.WARNING, message, {"final_update": Figure(final, "‖Δw‖/‖w‖ per step, in the end")}),
         expected={"final_update": Figure(REPLACES, "‖Δw‖/‖w‖ per step, or less")},
         remedy="Take a momentum of 0.9 (that adds up 10 steps), or lower the learning rate by as much as the momentum raises it.",
-    )
-
-
-def _out_of_reach(history: History, make: MakeFinding) -> Finding | None:
-    """Return the finding about a loss that its targets make, and that steps of a size of their own do not bring down."""
-    loss, ends = outsized_loss.first_loss(history), [x for x in history.structure.layers if x.role is Role.WEIGHT]
-    rescales = epsilon_of(history.last.optimizer) is not None
-    if not (loss >= FAR and rescales and ends) or learning_of(history) is not Learning.LEVEL:
-        return None
-    square = history.last.layer_table.at(ends[-1].name, Quantity.MEAN_SQUARE)
-    if not square <= LITTLE * loss:
-        return None
-    message = (
-        f"The loss has not left its level of {phrases.number(loss)}, and the output has a mean square of {phrases.number(square)}:"
-        f" what it is compared with is out of reach. {history.last.optimizer} divides the size of the gradient out, so the steps are"
-        " no larger for a loss that is."
-    )
-    return replace(
-        make(history, Severity.WARNING, message, {"loss": Figure(loss), "output_mean_square": Figure(square)}),
-        expected={"loss": Figure(1.0, "about, for standardised targets")},
-        remedy=outsized_loss.before_the_rate(history).strip(),
     )
 
 

@@ -25,10 +25,11 @@ TOLD = {
     ),
     Why.CUT: Told(
         "The gradient is exactly 0: the output is multiplied by 0, or goes where nothing depends on it, as in a softmax over a"
-        " single element, which is always 1.",
+        " single element, which is always 1, or cancels.",
         "Look at what their output is multiplied by: a factor, a mask or a weight of 0, an activation that is off, a"
-        f" clamp; at the dimension of a softmax behind them (topk(1) or an index leaves one element: take the softmax"
-        f" over all alternatives first, then choose). {phrases.STEPWISE} If the branch is not needed, remove it.",
+        " clamp; at the dimension of a softmax behind them (topk(1) or an index leaves one element: take the softmax"
+        " over all alternatives first, then choose); at the log_prob of what rsample() gave, in which the mean cancels (take sample(), or"
+        f" detach it). {phrases.STEPWISE} If the branch is not needed, remove it.",
     ),
     Why.LOOSE: Told(
         "Their modules ran, but the loss does not use their output.",
@@ -52,6 +53,21 @@ COPY = Told(
     "Nothing has to change if that is intended; requires_grad_(False) makes it explicit and keeps them out of the optimizer.",
 )
 """Of a part that a learning one is copied to."""
+
+LEFT_OUT = Told(
+    "",
+    "Pass all parameters to the optimizer, and build it after the whole model is built; freeze what should not train with"
+    " requires_grad_(False).",
+)
+"""Of what no optimizer holds."""
+
+ANEW = Told(
+    " At step {} an optimizer held what had the same name: training replaces it, and the new one is another parameter.",
+    "Look for what makes a parameter anew while training runs, as self.weight = nn.Parameter(self.weight * mask) in a forward, or a layer"
+    " that is replaced. Use the product itself, F.linear(x, self.weight * mask), or change the numbers in place (with torch.no_grad():"
+    " self.weight.mul_(mask)), so that the optimizer keeps what it holds; what has to be new goes to optimizer.add_param_group.",
+)
+"""Of what an optimizer held before."""
 
 ALIKE = Told(
     "The gradient is exactly 0: their weights, or those of what reads them, began as zeros or one number throughout, one layer behind"

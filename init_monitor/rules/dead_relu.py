@@ -84,6 +84,9 @@ class DeadReLU:
         alike: share of the variance that lies between samples up to which what a rectifier receives is the same for all of
             them: rounding alone leaves 1e-7. Each step then shows a unit one sample, however often, and half of the units have
             never seen it above 0: only a layer that is off as a whole is told.
+        one_sided: share of units that saw one sign only at the first record, from which the signs are those of biases and of what all
+            samples share (behind a narrow code, say), as in IM302: half of the units are then off, give or take
+            ``chance_deviations`` · ½/√units. Nothing is said of them as long as no more have gone off since.
     """
 
     code: ClassVar[str] = "IM301"
@@ -103,6 +106,7 @@ class DeadReLU:
     rounding: float = 1e-6
     centred: float = 0.1
     alike: float = 1e-6
+    one_sided: float = 0.9
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one critical finding and one warning."""
@@ -117,6 +121,7 @@ class DeadReLU:
             and (units.dead >= 1 or not units.dead * units.units < self.few)
         ]
         seen = [units for units in seen if units.dead >= 1 or not _sees_one_sample(units, history, self.alike)]
+        seen = [units for units in seen if units.dead >= 1 or not self._began_one_sided(units, history)]
         seen = _without_those_behind(seen, history, self.alike)
         severe = [units for units in seen if units.at_least >= min(self.critical, 1.0) or self._is_off(units)]
         mild = [units for units in seen if units not in severe and units.at_least >= self.warning]
@@ -169,6 +174,15 @@ class DeadReLU:
             remedy=f"Take this activation away: hand the output of {head.shown} to the cross-entropy as it is.",
             source=self.source,
         )
+
+    def _began_one_sided(self, units: RectifierUnits, history: History) -> bool:
+        """Say whether units are off since a start at which hardly any saw both signs, as many as a coin would switch off, or fewer now."""
+        began = history.records[0]
+        dead, positive = (
+            began.layer_table.at(units.layer.name, q) for q in (Quantity.DEAD_FRACTION, Quantity.ALL_POSITIVE_FRACTION)
+        )
+        by_chance = 0.5 + self.chance_deviations * 0.5 / math.sqrt(max(units.units, 1.0))
+        return began.step == 0 and dead + positive >= self.one_sided and units.dead <= dead <= by_chance
 
     def _is_off(self, units: RectifierUnits) -> bool:
         """Say whether a whole layer is off: none of so many elements of it was on, however few each unit has."""

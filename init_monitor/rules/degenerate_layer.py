@@ -25,7 +25,7 @@ from init_monitor.remedies import phrases
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from init_monitor.records import History, Layer
+    from init_monitor.records import History, Layer, Structure
 
 STRUCTURAL = frozenset({Cause.ONE_VALUE, Cause.DROPS_ALL})
 """Causes that the layer itself shows, so that one record is enough; the others are seen in the values."""
@@ -100,7 +100,10 @@ class DegenerateLayer:
         evidence = {"variance": Figure(history.last.layer_table.at(first.name, Quantity.VARIANCE))}
         if idle > 0:
             evidence["elements"] = Figure(idle, "of the trainable elements, before it, without a gradient")
-        message = f"{first.name} ({first.kind}) {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
+        title = (
+            f"{first.name} ({first.kind})" if first.shown == first.name else first.shown[0].upper() + first.shown[1:]
+        )
+        message = f"{title} {_said(cause, history.last.layer_table.at(first.name, Quantity.MEAN))}"
         if idle > 0:
             message += f" {phrases.percent(idle)} of the trainable elements lie before it and get no gradient."
         passes = cause is Cause.TWO_VALUES and self._harmless(layers, history)
@@ -119,7 +122,7 @@ class DegenerateLayer:
             else Severity.CRITICAL
             if critical and cause is not Cause.TWO_VALUES
             else Severity.WARNING,
-            layers=tuple(layer.name for layer in layers),
+            layers=_places(layers, structure),
             step=history.last.step,
             message=message,
             evidence={name: figure for name, figure in evidence.items() if math.isfinite(figure)},
@@ -158,6 +161,17 @@ class DegenerateLayer:
         behind = [x for x in history.structure.layers[layer.depth + 1 :] if x.role is Role.WEIGHT]
         share = history.last.layer_table.at(behind[-1].name, Quantity.BETWEEN_SAMPLE_SHARE) if behind else math.nan
         return share <= self.gone
+
+
+def _places(layers: Sequence[Layer], structure: Structure) -> tuple[str, ...]:
+    """Return the names of the layers; before a function, which has no name in the program, that of the layer whose output it takes."""
+    known = structure.by_name()
+    fed = {
+        layer.name: layer.inputs
+        for layer in layers
+        if "/" in layer.name and layer.direct and len(layer.inputs) == 1 and layer.inputs[0] in known
+    }
+    return tuple(dict.fromkeys(name for layer in layers for name in (*fed.get(layer.name, ()), layer.name)))
 
 
 def _nothing_learns(history: History) -> bool:

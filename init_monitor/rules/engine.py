@@ -65,7 +65,7 @@ class Engine:
     A finding is returned when it first appears; again if it gets more severe, if it spreads to half as many new layers
     as were named before, or if it comes back after :data:`CLEAR_STEPS` sampled steps without it. What a finding yielded
     counts as told, in the words of the other rule. What a rule said of the start (its ``is_about_start(finding)``) is taken
-    back to information once the run has left the start behind: the finding returned then says so. What follows from a finding told
+    back to information once the run has left the start behind (unless it ``outlasts`` that): the finding returned then says so. What follows from a finding told
     before is information (:mod:`init_monitor.rules.following`).
 
     Args:
@@ -155,13 +155,19 @@ class Engine:
         about = [position for position, rule in enumerate(self.rules) if hasattr(rule, "is_about_start")]
         if not (self._loud or any(kept.get(position) for position in about)) or not learns_well(history):
             return []
+        lasting: set[str] = set()
         for position in about:
+            found = kept.get(position, ())
+            outlasts: Callable[[Finding, History], bool] = getattr(self.rules[position], "outlasts", _no)
+            lasting.update(finding.code for finding in found if outlasts(finding, history))
             kept[position] = [
-                replace(finding, severity=Severity.INFO) if self._is_about_start(finding) else finding
-                for finding in kept.get(position, ())
+                replace(finding, severity=Severity.INFO)
+                if self._is_about_start(finding) and finding.code not in lasting
+                else finding
+                for finding in found
             ]
-        loud, self._loud = self._loud, []
-        return [_left_behind(finding, history) for finding in loud]
+        loud, self._loud = self._loud, [finding for finding in self._loud if finding.code in lasting]
+        return [_left_behind(finding, history) for finding in loud if finding.code not in lasting]
 
     def _news(self, rule: Rule, findings: Sequence[Finding], told_now: set[str]) -> list[Finding]:
         """Return those of a rule's findings that are news; ``told_now`` collects their codes over the rules."""
@@ -255,6 +261,10 @@ class Engine:
             self._notify(message)
             return []
         return findings
+
+
+def _no(*_: object) -> bool:
+    return False
 
 
 def _left_behind(finding: Finding, history: History) -> Finding:

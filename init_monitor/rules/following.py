@@ -13,6 +13,9 @@ from the first one. A rule names the codes that its findings may follow from (``
 A depth that is far off at step 0 (IM101 to IM202) stands longer: as long as the loss has not halved, the run has only begun to make up
 for it, and what goes wrong on the same path on the way comes of it.
 
+Numbers that are not finite (IM601, critical) end what can be measured: as long as they are there, whatever is wrong with the signal
+comes of them.
+
 A rule whose findings say that no answer depends on the input (``whatever_the_loss``) makes no exception for a loss that has fallen:
 there the case has to be open still. Steps that are far too large (IM603) break the network as a whole. A rule may say otherwise
 with ``comes_of(finding, cause, structure)``.
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from init_monitor.records import Finding, History, Structure
     from init_monitor.rules.rule import Rule
 
+
+BROKEN = "IM601"
+"""The code of numbers that are not finite."""
 
 OVER_DEPTH = ("IM101", "IM102", "IM201", "IM202")
 """Codes of a signal and a gradient that grow or fade over depth."""
@@ -82,7 +88,13 @@ def cause_of(
     comes_of: Callable[[Finding, Finding, Structure], bool] = getattr(rule, "comes_of", reaches)
     codes = follows(rule)
     known = [one for one in told if one.code in codes and (one.severity >= finding.severity or too_large(one))]
-    if finding.severity is Severity.INFO or not known:
+    if finding.severity is Severity.INFO:
+        return None
+    if codes and BROKEN in still_open:
+        broken = (one for one in told if one.code == BROKEN and one.severity is Severity.CRITICAL)
+        if (first := next(broken, None)) is not None:
+            return first
+    if not known:
         return None
     learning, course = learning_of(history), course_of(history.losses)
     # What falls back from where the first steps threw it has not learned, nor has what falls from far above to guessing.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from init_monitor.analysis import odd_parameters
+from init_monitor.analysis.answering_products import large_products
 from init_monitor.analysis.faint_network import faint_network
 from init_monitor.analysis.forward_profile import Signal, signal_of
 from init_monitor.analysis.gains import GLOROT, HE, gain_source, gains_around, healthy_gain
@@ -22,7 +23,7 @@ from init_monitor.analysis.sines import network_of, odd_sines
 from init_monitor.records import Figure, Finding, History, Severity
 from init_monitor.records.once import Keeping, once
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import affected_layers, odd_parameters as parameters, phrases, snippets
+from init_monitor.remedies import affected_layers, odd_parameters as parameters, phrases, small_factors, snippets
 from init_monitor.remedies.raw_tables import Tables, faint_tables
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class InitMismatch(Keeping):
     healthy start, and PyTorch's own default is never mentioned. Embeddings and recurrent weights that are far off are reported as well,
     recurrent weights of zero too unless they are frozen, and networks of which nearly all weights are faint, or far too large, whatever
     normalises or bypasses them.
-    So are weights that nearly all have one sign, scales of normalisations far from 1, and biases that outweigh the signal.
-    What IM101 and IM102 say about the same layers, at least as severely, is left to them.
+    So are factors that start so small that the loss does not notice them, once they have stayed so for 50 steps, weights that nearly all
+    have one sign, scales of normalisations far from 1, biases that outweigh the signal, and embeddings whose products make the first
+    squared error. What IM101 and IM102 say about the same layers, at least as severely, is left to them.
 
     **Why.** In a network too short for a slope one layer of N(0, 1) or 1e-4 makes the output, and every other layer's
     gradient, as much too large or too small as itself.
@@ -120,6 +122,8 @@ class InitMismatch(Keeping):
     def judge(self, history: History) -> Iterator[Finding]:
         """Return one finding about the size of weights, or that they are not centred, and one each about scales and biases."""
         first, structure = history.records[0], history.structure
+        if faint := small_factors.found(self, history):
+            yield faint
         if first.step > 0 or len(history.records) > self.first_records:
             return  # later, or in a resumed run, the weights are not the initial ones
         seen = _seen_at_first(first, structure, self, history.covered)
@@ -128,6 +132,8 @@ class InitMismatch(Keeping):
             yield self._finding(seen, history)
         elif uncentred:
             yield parameters.told_uncentred(self, uncentred, history)
+        for product in large_products(first, structure, self.large_total):
+            yield parameters.told_product(self, product, history)
         if scales := _left(odd_parameters.odd_scales(first, structure), history):
             yield parameters.told_scales(self, scales, history)
         if biased := _left(odd_parameters.large_biases(first, structure, outputs_of(structure)), history):

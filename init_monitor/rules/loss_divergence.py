@@ -14,7 +14,7 @@ from init_monitor.analysis.medians import median
 from init_monitor.analysis.turning import lead_up, stays_broken
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import odd_losses, outside_targets, phrases, snippets, turned_loss
+from init_monitor.remedies import odd_losses, outside_targets, phrases, set_back, snippets, turned_loss
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,8 @@ class LossDivergence:
     A loss that was not finite in single steps and is finite again (a gradient scaler or the program skipped them) is not
     told. A loss that had fallen and is that of guessing again, or is back at its start where no gradient is left, is a warning, and so
     is one that jumps far up and far below 0 over and over, falls below 0 faster and faster, began as a binary cross-entropy and is below 0, or is one
-    and the same number at every step while its gradient moves the network. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
+    and the same number at every step while its gradient moves the network, or that is set back to where it began over and over, at regular
+    intervals. The finding names the first step whose loss was not finite, how the loss came to it, and what in the record of a step
     after it is not finite either. Where a layer is known to be the first (IM601), that finding covers it.
 
     **Why.** From there on nothing is learned; NaN in a weight never goes away.
@@ -60,6 +61,8 @@ class LossDivergence:
             network that has only forgotten begins anew, with a gradient of the size it began with.
         promised: part of a loss by which, to first order, a step may change it, from which one that is the same number at every step
             is no error of what the network gives: two hundred times what float32 tells apart of a mean.
+        set_backs: times that the loss has to be set back, each after a fall: five such intervals of equal length, each of which begins at
+            the level of the first steps, are no chance.
     """
 
     code: ClassVar[str] = "IM802"
@@ -81,6 +84,7 @@ class LossDivergence:
     worse_steps: int = 90
     slope_left: float = 0.03
     promised: float = 1e-4
+    set_backs: int = 5
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
@@ -94,6 +98,7 @@ class LossDivergence:
             or odd_losses.falling_faster(self, history)
             or odd_losses.jumping(self, history)
             or odd_losses.unmoved(self, history)
+            or set_back.found(self, history)
         )
         if found is not None:
             yield found

@@ -21,7 +21,7 @@ from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
 from init_monitor.remedies import affected_layers, not_learning, phrases, snippets
 from init_monitor.remedies.alike_weights import all_alike
-from init_monitor.remedies.without_gradient import ALIKE, COPY, TOLD
+from init_monitor.remedies.without_gradient import ALIKE, ANEW, COPY, LEFT_OUT, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ class _Idle(NamedTuple):
 class NoGradient:
     """IM602: trainable parameters that no optimizer holds, or that get no gradient while others do.
 
-    The finding says why: no optimizer holds them (a warning at once), no module registers them (a list, a dict or a plain attribute
+    The finding says why: no optimizer holds them (a warning at once; or none does any more, because they are made anew while training runs), no module registers them (a list, a dict or a plain attribute
     holds them), their optimizer never steps, the graph is cut after layers that ran, the output is
     multiplied by zero, the loss does not use the output, or the module never ran. Frozen parameters are ignored, and so are
     those that got a gradient in some step, layers that receive nothing but zeros (a
@@ -94,8 +94,10 @@ class NoGradient:
         copies = are_copies(history.last.unoptimized, history.last) and not _gets_gradient(history)
         left_out = [n for n in history.last.unoptimized if executed.runs(n) and not copies]
         resting = [n for n in history.last.unoptimized if n not in left_out]
-        if left_out:
-            yield self._left_out(left_out, Severity.WARNING, history)
+        anew = _made_anew(history)
+        for names in ([n for n in left_out if n not in anew], [n for n in left_out if n in anew]):
+            if names:
+                yield self._left_out(names, Severity.WARNING, history, anew=names[0] in anew)
         if resting:
             yield self._left_out(resting, Severity.INFO, history)
         yield from not_learning.found(history, self.least_records, self._finding)
@@ -159,7 +161,7 @@ class NoGradient:
             idle.append(_Idle(name, why, rest.records, counts.get(name, 0.0) / total))
         return idle
 
-    def _left_out(self, found: Sequence[str], severity: Severity, history: History) -> Finding:
+    def _left_out(self, found: Sequence[str], severity: Severity, history: History, *, anew: bool = False) -> Finding:
         record = history.last
         one = len(found) == 1
         message = (
@@ -176,11 +178,10 @@ class NoGradient:
                     if one
                     else " They look like a copy of a part that learns."
                 )
-        sentence = (
-            "Pass all parameters to the optimizer, and build it after the whole model is built; freeze what should"
-            " not train with requires_grad_(False)."
-        )
-        code = optimizer_code(record.optimizer, record.learning_rate)
+        told = ANEW if anew else LEFT_OUT
+        message += told.reason.format(history.records[0].step)
+        sentence = told.remedy
+        code = "" if anew else optimizer_code(record.optimizer, record.learning_rate)
         return replace(
             self._finding(severity, found, history, message),
             evidence={"parameters": Figure(len(found), "trainable parameters in no optimizer")},
@@ -229,6 +230,16 @@ class NoGradient:
             message=message,
             source=self.source,
         )
+
+
+def _made_anew(history: History) -> frozenset[str]:
+    """Return the trainable parameters in no optimizer that one held at the first record: those of these names are others now."""
+    first = history.records[0]
+    if not first.optimizer:
+        return frozenset()
+    held = frozenset(first.parameter_names) - frozenset(first.unoptimized)
+    table = first.parameter_table
+    return frozenset(n for n in history.last.unoptimized if n in held and table.at(n, Quantity.TRAINABLE) == 1)
 
 
 def _gets_gradient(history: History) -> bool:

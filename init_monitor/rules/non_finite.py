@@ -116,7 +116,10 @@ class NonFinite:
             excuse = " What the optimizer got is finite in every parameter: the program left that batch out, or put numbers in their place."
         elements = float(record.column(Quantity.GRADIENT_NONFINITE_COUNT)[i])
         layer = history.structure.by_name().get(record.names[i])
-        if i == len(record.names) - 1:
+        remedy = "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
+        if i == len(record.names) - 1 and len(record.losses) and not math.isfinite(record.loss):
+            cause, remedy, _ = not_finite.of_loss(record)
+        elif i == len(record.names) - 1:
             cause = "It is the last watched layer: the loss itself, or its derivative, is not finite."
         elif not_finite.near_overflow(record.column(Quantity.GRADIENT_ABS_MAX)[i:], layer, self.near_overflow):
             cause = "The gradients next to it are almost as large as the format allows: it overflowed."
@@ -125,9 +128,9 @@ class NonFinite:
         sentence = (
             "Nothing has to change unless it lasts; then try bfloat16 (precision='bf16-mixed'), which needs no loss scale."
             if severity is Severity.INFO
-            else "Let autograd name the operation, in one short run; then clip the gradient or guard that operation."
+            else remedy
         )
-        code = "" if severity is Severity.INFO else "import torch\n\ntorch.autograd.set_detect_anomaly(True)"
+        code = "" if severity is Severity.INFO else not_finite.ANOMALY
         return _Origin(
             "Backward, the gradient of {} is the first that is",
             (record.names[i],),
@@ -145,9 +148,8 @@ class NonFinite:
         if not bad.size:
             return None
         severity, excuse = self._gradient_severity(history, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT)
-        cause = "The gradients of all watched layers are finite: it arose in the sum over samples and positions."
-        sentence = "Clip the gradient, lower the learning rate, or accumulate in float32."
         names = tuple(record.parameter_names[i] for i in bad)
+        cause, sentence, code = not_finite.of_weight_gradients(names, history)
         return _Origin(
             "Backward, the weight gradient of {} is",
             names,
@@ -155,6 +157,7 @@ class NonFinite:
             float(column[bad].sum()),
             cause + excuse,
             sentence,
+            code,
         )
 
 

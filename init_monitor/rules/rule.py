@@ -31,7 +31,7 @@ class Rule(Protocol):
     - ``whatever_the_loss``: ``True`` if its findings say that no answer depends on the input: that the loss has fallen then does not
       keep one from following from a case that is open still.
     - ``is_about_start(finding)``: whether a finding of its own is about how the network started. Once the loss has left the start
-      behind, it is taken back to information.
+      behind, it is taken back to information; unless ``outlasts(finding, history)`` says that it holds however far the loss has fallen.
     - ``spreads``: ``False`` if further layers are not news (NaN is everywhere one step after it appeared).
     """
 

@@ -18,7 +18,7 @@ from init_monitor.analysis.lost_samples import Drowned, Loss, lost_at_the_end, l
 from init_monitor.analysis.made_alike import made_alike
 from init_monitor.analysis.one_input import constant_inputs
 from init_monitor.analysis.rising import RISING_PAIRS, rising_share
-from init_monitor.analysis.sample_shares import SampleShares, all_the_same, sample_shares
+from init_monitor.analysis.sample_shares import SampleShares, sample_shares
 from init_monitor.analysis.segments import log_of
 from init_monitor.analysis.stream_factors import fading_by
 from init_monitor.records import Figure, Finding, Severity
@@ -33,6 +33,7 @@ from init_monitor.remedies import (
     made_by_training,
     one_input,
     phrases,
+    same_direction,
     snippets,
     stacked_recurrent,
     stream_factors,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from init_monitor.analysis.between_layers import Passage
-    from init_monitor.analysis.lost_samples import Loss
     from init_monitor.records import History, Layer, Residual, StepRecord, Structure
 
 
@@ -61,8 +61,8 @@ class SampleCollapse:
     class). Where what a layer reads differs between samples and what it gives does not at all, an operation between the two is
     named, and no weight. So is what is added where a stream begins and drowns it; a recurrent module of several layers whose
     gates let too little through; and positions of a sample (tokens, queries, nodes) that are exactly alike at an output that
-    has positions, or nearly while the loss stays. Layers whose variance is exactly 0 have no
-    share; IM102 is about them.
+    has positions, or nearly while the loss stays. So are outputs that a loss compares with each other and that come to point one way,
+    whatever their length. Layers whose variance is exactly 0 have no share; IM102 is about them.
 
     **Why.** Every sample gets the same representation, so the loss cannot tell them apart, and the gradients of all samples
     are the same.
@@ -112,6 +112,11 @@ class SampleCollapse:
         pressed_factor: by which that share must have fallen since the first record: one that started small may yet grow.
         faded: part of the first layers' variance that reached the end at the first record, at or below which the start is to
             blame and not the training: what IM102 warns of, and the first biases that grow drown it.
+        one_way: share of the variance between samples up to which outputs that a loss compares with each other point one way: the
+            mean cosine of two samples is then 0.8.
+        turned: factor by which that share must have fallen since the first record; where something keeps samples apart it rises.
+        satisfied: part of the gradient's mean square at the first record that may be left there, a tenth of its rms: the loss is
+            content with one direction.
     """
 
     code: ClassVar[str] = "IM702"
@@ -151,10 +156,13 @@ class SampleCollapse:
     pressed: float = 0.1
     pressed_factor: float = 10.0
     faded: float = 1e-5
+    one_way: float = 0.2
+    turned: float = 3.0
+    satisfied: float = 1e-2
 
     def judge(self, history: History) -> Iterator[Finding]:
         """Return at most one finding."""
-        if self._is_one_sample(history):
+        if one_input.is_one_sample(self, history):
             yield one_input.one_sample(self, self.varies, history)
             return
         alike = (
@@ -178,20 +186,12 @@ class SampleCollapse:
         lost = self._lost(history)
         if lost is not None:
             yield emptied.finding(self, lost, history)
-        elif positions := alike_positions.found(self, history):
-            yield positions
+        elif other := same_direction.found(self, history) or alike_positions.found(self, history):
+            yield other
         elif len(history.records) >= self.lasting_records:
             yield from one_input.findings(
                 self, constant_inputs(history.records, history.structure, self.varies), history
             )
-
-    def _is_one_sample(self, history: History) -> bool:
-        """Say whether every batch so far held one and the same sample only, and the loss has not fallen by that."""
-        records = history.records
-        if len(records) < self.lasting_records or history.last.step - records[0].step < self.gone_steps:
-            return False
-        known = all(all_the_same(record, history.structure) for record in records)
-        return known and learning_of(history) is not Learning.LEARNS
 
     def _made_alike(self, history: History) -> Finding | None:
         """Return the finding about one place that makes the samples exactly alike: at once, or where that may be a start, if it lasts."""

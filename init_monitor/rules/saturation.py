@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from init_monitor.analysis import paths
 from init_monitor.analysis.bounded import Reading, bounds_of, bounds_of_tanh, is_distribution, is_fresh
 from init_monitor.analysis.consequences import SIGNAL
+from init_monitor.analysis.gradient_flow import parameters_of
 from init_monitor.analysis.learning import CLEAR, LONG, course_of
 from init_monitor.analysis.recurrent import driven
 from init_monitor.records import Figure, Finding, Role, Severity
 from init_monitor.records.quantities import Quantity
-from init_monitor.remedies import bounded_outputs, outsized_loss, phrases
+from init_monitor.remedies import bounded_outputs, lost_game, outsized_loss, phrases
 from init_monitor.remedies.saturated import Saturated, behind_a_factor, message, remedy, remedy_of_driven
 from init_monitor.remedies.shut_gates import told_shut
 
@@ -34,11 +35,12 @@ class Saturation:
     the wrong scale; from which share of the elements on that is a warning, or critical, depends on the activation and stands
     in the table of activations (``init_monitor.analysis.activations``). One that gets there later had steps that were too
     large. The layer named is the one that feeds the activation; for a softmax without one, the module (an attention) that
-    calls it. What a network started with is taken back to information once its loss has left the start behind.
+    calls it. What a network started with is taken back to information once its loss has left the start behind, unless no gradient at all passes still.
 
     **Why.** No gradient passes there: what feeds the activation cannot correct it. A gate, an attention or the output of the
     network may become this sharp by learning and is left alone, unless nothing passes it and the loss is not below its start; so is a gate that starts open by its bias, and a network whose
-    normalisations show that it was trained before. A recurrent layer is named where its biases shut gates with nothing in return.
+    normalisations show that it was trained before. The sigmoid of a judge (a GAN's discriminator) is named where the player who learns through it
+    has lost by it. A recurrent layer is named where its biases shut gates with nothing in return.
 
     **Example.** ``nn.init.normal_(weight)`` before tanh: pre-activations of rms 10 and more, 83 % beyond the knee. Attention of
     64 dimensions without the 1/√64: a fifth of the rows look at one place only, before anything was learned.
@@ -116,6 +118,7 @@ class Saturation:
                 yield bounded_outputs.out_of_reach(self, layer, last, history)
             if severity is not None:
                 places.append(_place(layer, last, severity, late=late))
+        yield from lost_game.found(self, history)
         if early:
             yield from self._driven(history)
             yield from told_shut(self, history)
@@ -190,6 +193,13 @@ class Saturation:
         """
         return "records" not in finding.evidence and finding.source != ATTENTION_SOURCE
 
+    def outlasts(self, finding: Finding, history: History) -> bool:
+        """Say whether no gradient at all passes still, so that what comes before cannot learn: the loss falls by what comes behind."""
+        known, parameters = history.structure.by_name(), history.last.parameter_table
+        own = {name for n in finding.layers if n in known for name in parameters_of(known[n])}
+        meant = any(parameters.at(name, Quantity.TRAINABLE) == 1 for name in own)
+        return finding.evidence.get("gradient_passing", math.nan) == 0 and meant
+
     def _is_out_of_reach(self, layer: Layer, recent: Sequence[Reading], history: History) -> bool:
         """Say whether an output is at its bound for nearly all, and the loss is too large for targets within and does not fall."""
         if is_distribution(layer) or len(recent) < self.late_records or not outsized_loss.first_loss(history):
@@ -240,7 +250,8 @@ class Saturation:
         return left and first.record.step == 0 and first.share(layer) < self.late_share
 
     def _finding(self, found: Sequence[Saturated], reading: Reading, history: History) -> Finding:
-        worst = max(found, key=lambda place: (place.severity.rank, place.share))
+        # Of two that are alike, the one that is known to let nothing pass: before it no gradient is left to tell.
+        worst = max(found, key=lambda place: (place.severity.rank, place.share, not math.isnan(place.passing)))
         bounds = bounds_of(worst.layer)
         evidence = {"saturated_fraction": Figure(worst.share, _of(worst))}
         if worst.late:

@@ -55,7 +55,7 @@ class UpdateRatio:
     Measured around the optimizer step. Only weights of two dimensions or more that did not start at zero count. Warm-ups,
     learning rates that decay to zero and networks that have converged are left alone. One step that makes all weights ten times
     larger is enough, and so is one a hundred times as large as the steps after it in a run whose loss stands since. Weights in half precision that no update reaches, although there is a gradient, are told too: what is added
-    to them is rounded away.
+    to them is rounded away. So is a schedule that returns a rate where it should return a factor.
 
     **Why.** A step that replaces much of a weight replaces what the steps before have learnt; one that is a hundred-thousandth
     of it changes nothing in a hundred thousand. Measured on eight small networks, SGD and Adam: all that learnt had 1e-4 to 0.2.
@@ -119,7 +119,7 @@ class UpdateRatio:
         judged = judged_weights(history)
         if judged:
             finding = (
-                unfit_steps.piled_up(history, self._finding)
+                unfit_steps.at_once(history, judged, self._finding)
                 or self._large(history, judged)
                 or self._small(history, judged)
                 or self._lost(history, judged)

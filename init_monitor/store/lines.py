@@ -123,7 +123,7 @@ def facts_of_step_json(record: StepRecord, names_id: int) -> dict[str, Any]:
         "learning_rate": _number(float(record.learning_rate)),
         **{
             name: _number(value)
-            for name in ("weight_decay", "momentum", "second_momentum")
+            for name in ("initial_rate", "weight_decay", "momentum", "second_momentum")
             if (value := getattr(record, name)) == value
         },
         "loss_scaled": record.loss_scaled,
@@ -200,6 +200,7 @@ def step_from(entry: Mapping[str, Any], names: Names, content: bytes | None = No
         exact=schema.flag(entry.get("exact", True), "exact"),
         optimizer=schema.text(entry.get("optimizer", ""), "optimizer"),
         learning_rate=schema.number(entry.get("learning_rate", "NaN"), "learning_rate"),
+        initial_rate=schema.number(entry.get("initial_rate", "NaN"), "initial_rate"),
         weight_decay=schema.number(entry.get("weight_decay", "NaN"), "weight_decay"),
         momentum=schema.number(entry.get("momentum", "NaN"), "momentum"),
         second_momentum=schema.number(entry.get("second_momentum", "NaN"), "second_momentum"),

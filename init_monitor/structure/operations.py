@@ -128,6 +128,13 @@ _ATTENTION = frozenset({
 })  # fmt: skip
 """What computes an attention, or a part of it where it is written out."""
 _ENDS = _TABLES | {"cross_entropy", "log_softmax"}
+REGRESSING = frozenset({"sub", "subtract", "rsub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+"""What takes the difference of two values."""
+COMPARING = REGRESSING | {
+    "mul", "multiply", "matmul", "rmatmul", "mm", "bmm", "einsum", "cosine_similarity", "cosine_embedding_loss", "pairwise_distance",
+    "cdist", "triplet_margin_loss", "triplet_margin_with_distance_loss",
+}  # fmt: skip
+"""What tells how alike two representations are, or is a part of that."""
 _NO_LAYER = frozenset({
     "outer", "dot", "fft", "rfft", "irfft", "ifft", "fft2", "rfft2", "irfft2", "ifft2", "fftn", "rfftn", "irfftn", "ifftn",
 })  # fmt: skip
@@ -146,6 +153,7 @@ class Operation:
         mixes: True if it is a layer where one of its operands is a weight.
         attends: True if it may be a part of an attention.
         ends: True if it looks rows of a table up, or gets the logits of a cross entropy.
+        compares: True if it may tell how alike two representations are, or how far a value is from what it should be.
     """
 
     name: str
@@ -155,6 +163,7 @@ class Operation:
     mixes: bool = False
     attends: bool = False
     ends: bool = False
+    compares: bool = False
 
 
 def describe(function: Callable[..., object]) -> Operation:
@@ -179,4 +188,5 @@ def describe(function: Callable[..., object]) -> Operation:
         mixes=name in _TABLES or (family in _MIXING and name not in _NO_LAYER),
         attends=name in _ATTENTION,
         ends=name in _ENDS,
+        compares=name in COMPARING or name in REGRESSING,
     )

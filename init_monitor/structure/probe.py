@@ -145,6 +145,16 @@ class Probe(TorchFunctionMode):
         return self._trace.reduced
 
     @property
+    def compared(self) -> AbstractSet[object]:
+        """What stands for the layers whose outputs are compared with each other, and not with data."""
+        return self._trace.comparisons.makers()
+
+    @property
+    def answering_products(self) -> Mapping[object, object]:
+        """What stands for layers whose outputs are multiplied with each other for an answer to data, one by the other."""
+        return self._trace.comparisons.products
+
+    @property
     def shared(self) -> AbstractSet[object]:
         """What stands for the layers whose output several functions read."""
         return self._trace.shared

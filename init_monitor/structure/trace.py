@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from init_monitor.structure.additions import Addition, addition_in
 from init_monitor.structure.aftermath import Aftermath, Arithmetic
 from init_monitor.structure.attention import Attentions
+from init_monitor.structure.comparisons import Comparisons
 from init_monitor.structure.derivation import Derivation, carries_values, is_among, tensors_given, tensors_in
 from init_monitor.structure.ends import Ends
 from init_monitor.structure.functional import activation_of, sine_behind
@@ -61,6 +62,7 @@ class Trace:
         sines: by what stands for a layer call, the number that its output is multiplied by before a sine.
         mixings: the weights that were used by functions, in execution order.
         reduced: what stands for the layers whose output was reduced to a single number at once.
+        comparisons: the outputs that are compared with each other.
     """
 
     def __init__(self, graph: Provenance, owners: Owners, listeners: Listeners) -> None:
@@ -69,6 +71,7 @@ class Trace:
         self.sines: dict[object, float] = {}
         self.mixings: list[MixingSite] = []
         self.reduced: set[object] = set()
+        self.comparisons = Comparisons()
         self._losses: set[int] = set()
         self._activated: dict[Node, str] = {}
         self._after = Aftermath()
@@ -169,6 +172,8 @@ class Trace:
     ) -> None:
         """Report a call that made the second of two tensors from the first, ``None`` if that was overwritten."""
         given, output = tensors
+        if operation.compares:
+            self.comparisons.after(operation, [node for _, node in pending.inputs])
         if operation.name == "requires_grad":
             self._asks(output)
         if operation.name == "sin" and (sine := sine_behind(pending.inputs[0][1])):

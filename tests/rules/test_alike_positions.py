@@ -114,3 +114,49 @@ def test_a_network_whose_targets_are_alike_and_that_has_learned_before_is_not_me
     assert first.losses[-1] < first.losses[0] / 10
     _, found = trained("of the sample", model=model)
     assert found == []
+
+
+class Blocks(nn.Module):
+    """Attention and a perceptron eight times, with or without the skips; answers for every token what the next one is."""
+
+    def __init__(self, *, skips: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.skips = skips
+        self.stem, self.head = nn.Embedding(CLASSES, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.places = nn.Parameter(0.5 * torch.randn(TOKENS, WIDTH))
+        self.attentions = nn.ModuleList(nn.MultiheadAttention(WIDTH, 2, batch_first=True) for _ in range(8))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH)) for _ in range(8)
+        )
+        self.norm = nn.LayerNorm(WIDTH)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x: Tensor = self.stem(tokens) + self.places
+        for attention, mlp in zip(self.attentions, self.mlps, strict=True):
+            h = F.layer_norm(x, (WIDTH,))
+            h, _ = attention(h, h, h, need_weights=False)
+            x = x + h if self.skips else h
+            h = mlp(F.layer_norm(x, (WIDTH,)))
+            x = x + h if self.skips else h
+        answer: Tensor = self.head(self.norm(x))
+        return answer
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_gradient_that_fades_where_all_positions_are_alike_is_not_the_work_of_a_loss_term(*, skips: bool) -> None:
+    generator, model = torch.Generator().manual_seed(0), Blocks(skips=skips)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with init_monitor.watch(model, optimizer=optimizer, sinks=(), strict=True) as watched:
+        for _ in range(80):
+            tokens = torch.randint(0, CLASSES, (32, TOKENS), generator=generator)
+            with watched.step() as now:
+                loss = F.cross_entropy(model(tokens).flatten(0, 1), tokens.roll(-1, 1).flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                now.loss = loss
+    loud = [one for one in watched.findings if one.severity > Severity.INFO]
+    assert bool(loud) is not skips
+    assert all("outweighs the rest" not in one.remedy for one in loud)
+    assert all("add a residual connection" in one.remedy for one in loud if one.code == "IM202")

@@ -13,6 +13,7 @@ from models import Classifier, fit, loader
 from rectifier_units import PAIR, dead, straight, units
 from torch import nn
 
+import init_monitor
 from init_monitor import InitMonitor
 from init_monitor.records import Severity, Structure
 from init_monitor.records.quantities import Quantity
@@ -303,3 +304,49 @@ def test_units_behind_what_is_the_same_for_all_samples_are_not_dead_by_it() -> N
     monitor = InitMonitor(sinks=(), strict=True)
     fit(Classifier(bias), loader(16), monitor, steps=60, max_epochs=-1)
     assert "IM301" in {finding.code for finding in monitor.findings}
+
+
+class Narrow(nn.Module):
+    """A decoder behind a code of one or two numbers, which first has to spread: biases decide its signs until then."""
+
+    def __init__(self, code: int, width: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.code, self.reads = nn.Linear(16, code), nn.Linear(code, width)
+        self.encoder = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 16), nn.Tanh(), self.code)
+        nn.init.normal_(self.code.weight, std=0.02)
+        self.decoder = nn.Sequential(self.reads, nn.ReLU(), nn.Linear(width, 20))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.decoder(self.encoder(x))
+        return made
+
+
+def narrow(code: int, width: int, seed: int, *, killed: int = 0) -> list[str]:
+    model = Narrow(code, width, seed)
+    if killed:
+        with torch.no_grad():
+            model.reads.bias[:killed] = -10.0
+            model.code.weight.mul_(50)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    factors = torch.randn(2, 20, generator=torch.Generator().manual_seed(0))
+    with init_monitor.watch(model, optimizer=optimizer, sinks=()) as monitor:
+        for step in range(151):
+            z = torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
+            with monitor.step() as one:
+                x = z @ factors
+                loss = (model(x) - x).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                one.loss = loss
+    return [f.code for f in monitor.findings if f.severity is not INFO]
+
+
+@pytest.mark.parametrize(("code", "width", "seed"), [(2, 16, 1), (2, 16, 8), (2, 64, 3), (1, 24, 5)])
+def test_units_whose_signs_biases_decide_until_a_code_spreads_are_not_dead(code: int, width: int, seed: int) -> None:
+    assert "IM301" not in narrow(code, width, seed)
+
+
+def test_units_that_a_bias_switches_off_beside_others_that_see_both_signs_are() -> None:
+    assert "IM301" in narrow(2, 32, 0, killed=20)

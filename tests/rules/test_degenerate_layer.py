@@ -46,7 +46,11 @@ def images(*middle: nn.Module) -> nn.Sequential:
 
 def test_a_softmax_over_one_place_is_named_with_the_dimension_to_take() -> None:
     finding = only(f for f in trained(Pooled(-1), 12, 8) if f.code == "IM503")
-    assert (finding.layers, finding.severity, finding.step) == (("net/softmax#1",), Severity.WARNING, 2)
+    assert (finding.layers, finding.severity, finding.step) == (
+        ("net.score", "net/softmax#1"),
+        Severity.WARNING,
+        2,
+    )
     assert "a dimension of one element" in finding.message
     assert "dim=1" in finding.remedy
     assert not [f for f in trained(Pooled(1), 12, 8) if f.severity > Severity.INFO]

@@ -70,6 +70,20 @@ def engine(*rules: Says) -> Engine:
 CAUSE = Says("A", {0: (CRITICAL, (2,))}, follows=())
 
 
+BROKEN = Says("IM601", {0: (CRITICAL, (2,)), 3: (CRITICAL, (2,))}, follows=())
+
+
+def test_what_is_wrong_with_a_signal_comes_of_numbers_that_are_not_finite() -> None:
+    assert played(engine(BROKEN, Says("B", {3: (WARNING, (4,))})), (0, 3))[1] == ("B", INFO, 3)
+    # Left to the scaler it is none of their business, and so is what is over.
+    excused = Says("IM601", {0: (INFO, (2,)), 3: (INFO, (2,))}, follows=())
+    assert played(engine(excused, Says("B", {3: (WARNING, (4,))})), (0, 3))[1] == ("B", WARNING, 3)
+    over = Says("IM601", {0: (CRITICAL, (2,))}, follows=())
+    assert played(engine(over, Says("B", {3: (WARNING, (4,))})), (0, 3))[1] == ("B", WARNING, 3)
+    # A rule that follows nothing is about something else.
+    assert played(engine(BROKEN, Says("B", {3: (WARNING, (4,))}, follows=())), (0, 3))[1] == ("B", WARNING, 3)
+
+
 def test_a_consequence_is_information_and_names_its_cause() -> None:
     made = engine(CAUSE, Says("B", {3: (WARNING, (1, 3))}))
     assert played(made, (0, 3)) == [("A", CRITICAL, 0), ("B", INFO, 3)]

@@ -385,3 +385,63 @@ def test_a_target_network_is_information(both: bool, grad: bool) -> None:  # noq
     torch.manual_seed(0)
     findings = found(Copied(both=both, grad=grad))
     assert [finding.severity for finding in findings] == [INFO]
+
+
+class Masked(nn.Linear):
+    """A layer whose weights are masked: in the product, or by a new parameter at every forward pass."""
+
+    def __init__(self, inputs: int, outputs: int, *, anew: bool) -> None:
+        super().__init__(inputs, outputs)
+        self.anew = anew
+        self.mask = (torch.rand(outputs, inputs) < 0.5).float()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        masked = self.weight * self.mask
+        if self.anew:
+            self.weight = nn.Parameter(masked)
+            masked = self.weight
+        return nn.functional.linear(x, masked, self.bias)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_parameters_that_are_made_anew_are_not_sent_to_the_optimizer(*, anew: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(Masked(16, 32, anew=anew), nn.ReLU(), nn.Linear(32, 10))
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Classifier(net), loader(16), monitor, steps=4)
+    loud = [one for one in monitor.findings if one.severity is not Severity.INFO]
+    assert [one.code for one in loud] == ["IM602"] * anew
+    if anew:
+        assert loud[0].layers == ("net.0",)
+        assert "At step 0 an optimizer held what had the same name" in loud[0].message
+        assert "nn.Parameter(self.weight * mask)" in loud[0].remedy_sentence
+
+
+class Thawed(Classifier):
+    """Unfreezes a layer at step 2, and hands it to the optimizer or not."""
+
+    def __init__(self, *, added: bool) -> None:
+        first = nn.Linear(16, 32)
+        super().__init__(nn.Sequential(first, nn.ReLU(), nn.Linear(32, 10)))
+        self.added = added
+        self.first = [first.requires_grad_(requires_grad=False)]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.01)
+
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
+        del batch
+        if batch_idx == 2:
+            first = self.first[0].requires_grad_(requires_grad=True)
+            if self.added:
+                self.trainer.optimizers[0].add_param_group({"params": list(first.parameters())})
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_what_was_frozen_before_is_not_called_new(*, added: bool) -> None:
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Thawed(added=added), loader(16), monitor, steps=6)
+    loud = [one for one in monitor.findings if one.severity is not Severity.INFO]
+    assert [one.code for one in loud] == ["IM602"] * (not added)
+    assert all("had the same name" not in one.message for one in loud)
+    assert all("Pass all parameters to the optimizer" in one.remedy_sentence for one in loud)

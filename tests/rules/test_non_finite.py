@@ -18,6 +18,7 @@ from init_monitor.rules import NonFinite
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
 NET = linears(4)
 FORWARD, BACKWARD = Quantity.NONFINITE_COUNT, Quantity.GRADIENT_NONFINITE_COUNT
+GRADIENT, WEIGHT_GRADIENT = Quantity.WEIGHT_GRADIENT_NORM, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT
 FINE: dict[Quantity, Any] = {FORWARD: 0.0, BACKWARD: 0.0, Quantity.ABS_MAX: 3.0}
 
 
@@ -54,6 +55,14 @@ def test_backward_the_last_layer_in_execution_order_is_named() -> None:
 
 def test_a_gradient_that_is_not_finite_from_the_last_layer_on_comes_from_the_loss() -> None:
     assert "the loss itself" in finding_of({BACKWARD: 1.0}).message
+
+
+@pytest.mark.parametrize(("loss", "word"), [(math.inf, "infinite"), (math.nan, "NaN")])
+def test_a_loss_that_overflows_by_itself_is_not_to_be_clipped(loss: float, word: str) -> None:
+    finding = finding_of({BACKWARD: 1.0}, losses=LossStretch.of([(0, loss)]))
+    assert f"the loss itself is {word}, by an operation in it" in finding.message
+    assert "stable form" in finding.remedy_sentence
+    assert "clip the gradient" in finding_of({BACKWARD: 1.0}, losses=LossStretch.of([(0, 2.0)])).remedy_sentence
 
 
 def test_a_gradient_scaler_makes_it_information() -> None:
@@ -144,6 +153,55 @@ def test_weight_gradients_alone_are_named_and_excused_like_gradients(severity: S
     assert finding.evidence["nonfinite_count"] == 9.0
 
 
+UNWATCHED = ("gain", "net.1.weight", "net.2.weight", "net.3.weight")
+SMALL = {Quantity.GRADIENT_ABS_MAX: 0.1, Quantity.COUNT: 4096.0}
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "dtype", "word"),
+    [
+        ({**SMALL, WEIGHT_GRADIENT: [3, 0, 0, 0]}, UNWATCHED, "float32", "gain belongs to no watched layer"),
+        ({**SMALL, WEIGHT_GRADIENT: [0, 3, 0, 0]}, None, "float32", "something else uses the parameter"),
+        # 60,000 · 3 · 4,096 is past what float16 holds
+        ({**SMALL, Quantity.GRADIENT_ABS_MAX: 6e4, WEIGHT_GRADIENT: [0, 3, 0, 0]}, None, "float16", "in the sum over"),
+        ({WEIGHT_GRADIENT: [0, 3, 0, 0]}, None, "float32", "in the sum over"),  # nothing is known of the sizes
+    ],
+)
+def test_a_weight_gradient_has_it_from_its_sum_or_from_what_else_uses_the_parameter(
+    columns: dict[Quantity, Any], names: tuple[str, ...] | None, dtype: str, word: str
+) -> None:
+    fields = {} if names is None else {"parameter_names": names}
+    finding = finding_of(columns, linears(4, dtype=dtype), **fields)
+    assert word in finding.message
+    assert ("torch.where" in finding.remedy_sentence) is (word != "in the sum over")
+
+
+class Penalised(Classifier):
+    """Adds the root of the sum of each parameter's squares, which has no derivative where all of them are 0."""
+
+    def __init__(self, least: float) -> None:
+        first = nn.Linear(16, 32)
+        super().__init__(nn.Sequential(first, nn.ReLU(), nn.Linear(32, 10)))
+        self.least = least
+        nn.init.zeros_(first.bias)
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        penalty = sum((p.square().sum() + self.least).sqrt() for p in self.parameters())
+        return super().training_step(batch, index) + 1e-3 * penalty
+
+
+def test_a_penalty_without_a_derivative_is_told_from_an_overflow() -> None:
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Penalised(0.0), loader(16), monitor, steps=3)
+    loud = [one for one in monitor.findings if one.severity is not INFO]
+    assert loud[0].code == "IM601"
+    assert "net.0.bias" in loud[0].message
+    assert "something else uses the parameter" in loud[0].message
+    silent = InitMonitor(sinks=(), strict=True)
+    fit(Penalised(1e-12), loader(16), silent, steps=3)
+    assert [one for one in silent.findings if one.severity is not INFO] == []
+
+
 def test_a_layer_the_structure_does_not_know_is_still_found() -> None:
     past = history(NET, {**FINE, FORWARD: [0, 1, 1, 1]})
     assert only(judge(History(past.records, Structure()))).layers == ("net.1",)
@@ -232,9 +290,6 @@ def test_a_first_layer_of_the_program_may_divide_by_zero_itself() -> None:
     finding = finding_of({FORWARD: [3, 3]}, Structure((own, linear(1, "a"))), losses=LossStretch.of([(0, math.nan)]))
     assert "it divides by 0 itself" in finding.message
     assert "eps" in finding.remedy_sentence
-
-
-GRADIENT, WEIGHT_GRADIENT = Quantity.WEIGHT_GRADIENT_NORM, Quantity.WEIGHT_GRADIENT_NONFINITE_COUNT
 
 
 @pytest.mark.parametrize(

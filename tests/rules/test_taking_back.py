@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from builders import linears, record
 from models import Classifier, loader, mlp
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from init_monitor import InitMonitor
 from init_monitor.records import TAKEN_BACK, Figure, Finding, History, LossCurve, LossStretch, Severity, settled
@@ -135,3 +137,37 @@ def test_a_resumed_training_takes_back_what_was_told_before(tmp_path: Path) -> N
     (back,) = second.findings
     assert (back.severity, back.takes_back, float(back.evidence[TAKEN_BACK])) == (INFO, True, 0.0)
     assert second.loss_steps.tolist() == list(range(120))
+
+
+class Saturated(Classifier):
+    """Three saturated layers, whose scale or whose last layer decides how much they learn, behind a head that learns a lot."""
+
+    def __init__(self, scale: float) -> None:
+        torch.manual_seed(0)
+        first, second = nn.Linear(8, 64), nn.Linear(64, 64)
+        super().__init__(nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), nn.Linear(64, 2)))
+        with torch.no_grad():
+            first.weight.mul_(scale)
+            second.weight.abs_().mul_(scale)
+            second.bias.fill_(scale)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+@pytest.mark.parametrize(("scale", "stays"), [(1000.0, True), (4.0, False)])
+def test_units_that_let_nothing_pass_are_not_excused_by_what_the_last_layer_learns(
+    scale: float, *, stays: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(512, 8, generator=generator)
+    data = TensorDataset(x, (x[:, 0] > 0).long())
+    monitor = InitMonitor(sinks=(), strict=True)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=150, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[monitor],
+    )  # fmt: skip
+    trainer.fit(Saturated(scale), DataLoader(data, batch_size=64))
+    found = [one for one in settled(monitor.findings) if one.code == "IM303"]
+    assert found
+    assert (found[-1].severity is not INFO) is stays

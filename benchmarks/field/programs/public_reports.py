@@ -4,7 +4,8 @@ They were held out: written, measured without the monitor, given their right ans
 ``reports`` were so in the first round, ``later_reports`` in the second, when the rules had been changed for the first, and
 ``strange_reports`` and ``foreign_reports`` in the third, when they had been changed for the second; ``found_reports`` in the
 fourth, and with them ``practice_reports``: networks of practice with mistakes of their wiring and their start;
-``plain_reports`` in the fifth: what beginners ask most often.
+``plain_reports`` in the fifth: what beginners ask most often; ``daily_reports`` in the sixth: what people report every day, of beginners
+and others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ FOLDERS = (
     "found_reports",
     "practice_reports",
     "plain_reports",
+    "daily_reports",
 )
 """One for each round."""
 
