@@ -1,4 +1,4 @@
-"""Trains for 5,000 measured steps for tests/training/test_training_memory.py: ``python long_training.py DIRECTORY``.
+"""Trains for 4,000 measured steps for tests/training/test_training_memory.py: ``python long_training.py DIRECTORY``.
 
 Prints, as JSON, the steps, the findings and by how many bytes the process grew after the first 2,000 steps. It is a
 process of its own because the peak of the tests' process was set by other tests.
@@ -21,7 +21,7 @@ from init_monitor.records.losses import LossCurve
 from init_monitor.sinks import RunStoreSink
 from init_monitor.sinks.sink import Run
 
-STEPS, WARM = 5_000, 2_000
+STEPS, WARM = 4_000, 2_000
 TURN = 500
 """Steps after which the input changes its scale, so that findings come and go."""
 
@@ -48,7 +48,7 @@ def main(directory: Path) -> None:
     marks, findings = [], 0
     gc.freeze()
     # The losses of 16,384 steps are kept as they are: here of fewer, so that they take no more when measuring begins.
-    LossCurve.__init__.__defaults__ = (WARM // 2,)  # type: ignore[misc]
+    LossCurve.__init__.__defaults__ = (WARM // 2,)
     with init_monitor.watch(model, optimizer, dense_steps=STEPS, sinks=(), window=16, strict=True) as m:
         for step in range(STEPS):
             with m.step():
