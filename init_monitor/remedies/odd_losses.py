@@ -152,7 +152,7 @@ def unmoved(rule: _Rule, history: History) -> Finding | None:
     level = same_number(history.losses)
     if level is None or round(level) == level or plays(history.records):
         return None
-    latest = [_promised(record) / abs(level) for record in history.records if record.stepped][-FEW:]
+    latest = [promised(record) / abs(level) for record in history.records if record.stepped][-FEW:]
     if len(latest) < FEW or not min(latest) >= rule.promised:
         return None
     return _finding(
@@ -179,7 +179,7 @@ FAST = 5.0
 a weight."""
 
 
-def _promised(record: StepRecord) -> float:
+def promised(record: StepRecord) -> float:
     """Return by how much a step may change the loss, to first order: ‖g‖ · ‖Δw‖ of all parameters together (Cauchy-Schwarz)."""
     slopes, sizes, ratios = (
         np.nan_to_num(record.column(quantity).astype(float))

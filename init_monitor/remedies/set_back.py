@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from init_monitor.analysis.learning import plays
-from init_monitor.analysis.set_backs import set_back
+from init_monitor.analysis.medians import median
+from init_monitor.analysis.set_backs import SetBack, set_back
 from init_monitor.records import Figure, Finding, Severity
 from init_monitor.remedies import phrases
 from init_monitor.remedies.named_rule import CitedRule
+from init_monitor.remedies.odd_losses import promised
 
 if TYPE_CHECKING:
     from init_monitor.records import History
@@ -25,12 +27,17 @@ class _Rule(CitedRule, Protocol):
     def set_backs(self) -> int: ...
 
 
+LEAST_PROMISE = 0.5
+"""Part of a fall that the steps before a set-back must be able to make, to first order: they make at most all of it. Batches that are
+always in one order, from hard to easy, give the same curve to a network that hardly moves."""
+
+
 def found(rule: _Rule, history: History) -> Finding | None:
     """Return the finding of ``rule`` about a loss that is set back over and over."""
     if history.records[0].step > 0 or plays(history.records):
         return None
     seen = set_back(history.losses, rule.set_backs)
-    if seen is None:
+    if seen is None or not _can_fall(history, seen):
         return None
     return Finding(
         rule=rule.name,
@@ -52,3 +59,8 @@ def found(rule: _Rule, history: History) -> Finding | None:
         remedy=REMEDY,
         source=rule.source,
     )
+
+
+def _can_fall(history: History, seen: SetBack) -> bool:
+    promises = [promised(record) for record in history.records if record.stepped]
+    return bool(promises) and median(promises) * seen.every >= LEAST_PROMISE * (seen.top - seen.bottom)

@@ -15,6 +15,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from torch.utils.data import DataLoader, TensorDataset
 
 from init_monitor import InitMonitor, Severity
+from init_monitor.analysis.set_backs import set_back
+from init_monitor.records import LossCurve, LossStretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +107,28 @@ def test_a_rate_that_begins_anew_is_not() -> None:
     training = Training()
     training.restarts = True
     assert said(training) == []
+
+
+def test_targets_in_order_under_a_rate_that_moves_nothing_are_not() -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(16 * BATCHES, 12, generator=generator), torch.randn(16 * BATCHES, 1, generator=generator)
+    order = y[:, 0].abs().argsort(descending=True)
+    data = DataLoader(TensorDataset(x[order], y[order]), batch_size=16)
+
+    losses: list[float] = []
+
+    class Slow(Training):
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            loss = F.mse_loss(self.net(batch[0])[:, :1], batch[1])
+            losses.append(float(loss.detach()))
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.net.parameters(), lr=1e-5)
+
+    monitor = InitMonitor(sinks=(), strict=True)
+    fit(Slow(), data, monitor, steps=EPOCHS * BATCHES, max_epochs=-1)
+    curve = LossCurve()
+    curve.add(LossStretch.of(enumerate(losses)))
+    assert set_back(curve, 5) is not None, "the curve alone looks like it"
+    assert [one.code for one in monitor.findings if one.code == "IM802"] == []
