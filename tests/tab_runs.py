@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from browser import tensorboard
 from builders import linears, record
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
@@ -20,8 +23,24 @@ from init_monitor.records.quantities import Quantity
 from init_monitor.sinks import Run, TensorBoardSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+@dataclasses.dataclass
+class Board:
+    """A TensorBoard, the monitors whose runs it shows, and where their files are."""
+
+    address: str
+    monitors: dict[str, Any]
+    logs: Path
+
+
+@contextmanager
+def shown(logs: Path, monitors: dict[str, Any]) -> Iterator[Board]:
+    """Start a TensorBoard for what the trainings of some monitors wrote."""
+    with tensorboard(logs) as address:
+        yield Board(address, monitors, logs)
 
 
 class Block(nn.Module):

@@ -23,6 +23,8 @@ from benchmarks.clients.training import run
 if TYPE_CHECKING:
     from benchmarks.clients.watching import Watching
 
+pytestmark = pytest.mark.untraced
+
 
 def train(watching: Watching) -> nn.Module:
     """Train three layers to give half of what they are given."""

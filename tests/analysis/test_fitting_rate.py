@@ -17,6 +17,8 @@ from init_monitor.analysis.pace import HEALTHY_UPDATE
 from init_monitor.records import History, LossStretch
 from init_monitor.records.quantities import Quantity
 
+pytestmark = pytest.mark.untraced
+
 
 def seen(optimizer: str, rate: float, steps: int = 1) -> tuple[Classifier, InitMonitor]:
     torch.manual_seed(0)

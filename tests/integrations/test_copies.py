@@ -16,6 +16,8 @@ from init_monitor import InitMonitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.untraced
+
 
 def exploding(monitor: InitMonitor, steps: int = 3) -> None:
     torch.manual_seed(0)

@@ -27,6 +27,8 @@ from benchmarks.detection.split import Half, halves
 from benchmarks.detection.table import page
 from init_monitor.records import Finding, Severity
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "detection-cpu.md"
 PAGE = ROOT / "docs" / "detection.md"

@@ -20,6 +20,8 @@ from benchmarks.detection.sequence_nets import Attention, Recurrent, hidden_futu
 if TYPE_CHECKING:
     from benchmarks.detection.pathologies import Pathology
 
+pytestmark = pytest.mark.untraced
+
 CASES: tuple[Case, ...] = (*sequences.CASES, *generative.CASES, *practice.CASES, *lookalikes.CASES)
 
 

@@ -16,6 +16,8 @@ from benchmarks.peers.networks import NETWORKS, made
 from benchmarks.peers.page import mean, page
 from benchmarks.peers.peer import PEERS
 
+pytestmark = pytest.mark.untraced
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "benchmarks" / "peers" / "programs"
 

@@ -16,6 +16,8 @@ from benchmarks.pictures.drawing import BLUE, Drawing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.untraced
+
 DOCS = Path(__file__).parents[2] / "docs"
 MOST_BYTES = 150_000
 PAGES = sorted(set(re.findall(r"[\w/-]+\.md", (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from init_monitor import Structure
 
+pytestmark = pytest.mark.untraced
+
 WIDTH, BATCH = 16, 32
 
 

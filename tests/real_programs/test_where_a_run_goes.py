@@ -18,6 +18,8 @@ from init_monitor.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.untraced
+
 
 class Small(pl.LightningModule):
     """Two layers; ``name`` is the first one's, so that runs can be told apart."""

@@ -131,6 +131,7 @@ def test_a_factor_that_makes_the_gradient_fade_is_to_be_taken_away(
     assert found[0].layers[0] == "blocks.0#1"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "model",
     [
@@ -155,6 +156,7 @@ def test_where_the_branches_grow_by_their_own_weights_they_are_to_start_small() 
     assert "Take the factor" not in found.remedy
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("model", "formula", "begin"),
     [
@@ -182,6 +184,7 @@ def test_a_tensor_that_makes_the_signal_fade_is_measured_and_named() -> None:
     assert "Begin with that tensor at 1" in found[0].remedy
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "model",
     [
@@ -222,6 +225,7 @@ def test_a_skip_that_is_added_twice_in_every_block_is_to_be_added_once(rate: flo
     assert found.layers == tuple(f"blocks.{i}#1" for i in range(10))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("model", [Stack(10, again="once"), Stack(10, again="each", norm=True)])
 def test_a_skip_over_all_blocks_and_one_that_a_normalisation_follows_are_not_mentioned(model: Stack) -> None:
     assert trained(model) == []

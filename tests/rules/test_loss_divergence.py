@@ -19,6 +19,8 @@ from init_monitor.rules import LossDivergence, NonFinite
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.untraced
+
 NET = linears(3)
 NOISE = 0.05 * np.random.default_rng(0).normal(size=400)
 NAN, CRITICAL, WARNING = math.nan, Severity.CRITICAL, Severity.WARNING

@@ -148,6 +148,7 @@ def test_a_default_pre_norm_transformer_grows_linearly_and_is_healthy() -> None:
     assert grown(past) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
 def test_default_networks_of_torchvision_are_healthy(name: str) -> None:
     models = pytest.importorskip("torchvision.models")
@@ -413,6 +414,7 @@ def test_a_level_without_numbers_says_nothing() -> None:
 growths = st.lists(st.floats(-2, 4), min_size=4, max_size=40)
 
 
+@pytest.mark.untraced
 @given(growths, st.integers(-60, 60))
 def test_scaling_the_signal_and_the_gradient_changes_no_verdict(logs: list[float], power: int) -> None:
     levels = np.exp(np.cumsum([0.0, *logs]))
@@ -424,6 +426,7 @@ def test_scaling_the_signal_and_the_gradient_changes_no_verdict(logs: list[float
     assert verdict(1.0) == verdict(2.0**power)
 
 
+@pytest.mark.untraced
 @given(st.integers(4, 300), st.floats(1e-6, 1e9), st.floats(1e-6, 1e6), st.booleans())
 def test_linear_growth_is_never_a_finding(count: int, added: float, start: float, inside: bool) -> None:  # noqa: FBT001
     levels = start * (1 + added * np.arange(count + 1))
@@ -431,6 +434,7 @@ def test_linear_growth_is_never_a_finding(count: int, added: float, start: float
     assert grown(history(normed(structure) if inside else structure, along(levels))) == []
 
 
+@pytest.mark.untraced
 @given(st.integers(14, 200), st.floats(1e-6, 1e6))
 def test_exact_doubling_over_fourteen_blocks_is_always_a_warning_or_worse(count: int, start: float) -> None:
     assert only(grown(stream(doubling(count, start=start)))).severity >= Severity.WARNING
@@ -445,6 +449,7 @@ def test_a_kept_variance_with_noise_is_never_a_finding(count: int, seed: int) ->
     assert grown(stream(list(levels))) == []
 
 
+@pytest.mark.untraced
 @given(st.integers(4, 30), st.floats(1.0, 1e6), st.floats(1.0, 1e6))
 def test_faster_growth_is_never_less_severe(count: int, a: float, b: float) -> None:
     def rank(growth: float) -> int:

@@ -97,6 +97,7 @@ def test_of_a_shared_weight_the_other_rows_are_classes_still() -> None:
     )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("name", "draw", "rows"),
     [

@@ -203,6 +203,7 @@ def test_other_weights_that_do_not_move_are_not_called_rounded(ratios: list[Any]
     assert not any("rounded away" in finding.message for finding in found)
 
 
+@pytest.mark.untraced
 def test_a_real_training_in_bfloat16_whose_updates_are_lost_is_told_why_and_its_twin_in_float32_is_not() -> None:
     def finding(dtype: torch.dtype) -> Finding:
         torch.manual_seed(0)
@@ -253,6 +254,7 @@ def trained(optimizer: str, lr: float, *, steps: int = 70) -> list[Finding]:
     return monitor.findings
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("optimizer", "faulty", "healthy", "words"),
     [("Adam", 1.0, 1e-3, "last"), ("Adam", 1e-8, 1e-3, "for "), ("SGD", 1e-7, 1e-2, "for ")],
@@ -342,6 +344,7 @@ def test_one_step_alone_follows_from_what_was_there_before_it_only(step: int, *,
     assert UpdateRatio().comes_of(alone, cause, structure) is follows
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("rate", "epsilon"), [(1e-3, 1.0), (0.1, 10.0), (1e-3, 1e3)])
 def test_an_epsilon_that_swallows_adams_steps_is_named_and_no_rate_is_blamed(rate: float, epsilon: float) -> None:
     torch.manual_seed(0)
@@ -470,6 +473,7 @@ class Distance(Classifier):
         return nn.functional.mse_loss(self(batch[0]), batch[1])
 
 
+@pytest.mark.untraced
 def test_in_a_training_a_rate_far_below_what_fits_is_told_where_the_loss_is_too_noisy_to_show_it() -> None:
     finding = only(noisy(4e-6))
     assert "the loss does not fall by more than its noise" in finding.message

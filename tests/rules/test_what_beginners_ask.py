@@ -110,6 +110,7 @@ def similarity(out: Tensor, y: Tensor) -> Tensor:
     return 0.69 - torch.tanh(out).mul(y).mean()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("loss", [labels, likelihood, learned_spread, similarity])
 def test_other_losses_below_zero_and_entropies_of_labels_have_none(loss: Loss) -> None:
     assert said(Training(mlp(), loss, rate=3e-3), *table(), 150) == []
@@ -176,6 +177,7 @@ def test_a_bias_that_a_hinge_cancels_is_not_without_a_gradient_and_a_branch_of_z
 # --- a code behind a rectifier, and steps that are too large all along --------------------------------------------
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("width", "advice"), [(2, "Take the activation"), (24, "Let negative inputs pass")])
 def test_a_gradient_that_stops_names_the_rectifier_that_went_off(width: int, advice: str) -> None:
     torch.manual_seed(0)
@@ -202,6 +204,7 @@ def bump(out: Tensor, y: Tensor) -> Tensor:
     return -(-8 * (out - y).square()).exp().mean()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("rate", "advice"), [(1.5e-2, "Lower the learning rate"), (1e-3, "Look at step 41")])
 def test_what_was_lost_after_steps_that_were_all_large_asks_for_a_lower_rate(rate: float, advice: str) -> None:
     def throw(net: nn.Module, step: int) -> None:

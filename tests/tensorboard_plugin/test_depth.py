@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tab_runs
-from browser import COLOURS, MAP, WAIT_MS, Watched, hover, looked_at, number, settled, tensorboard
+from browser import COLOURS, MAP, WAIT_MS, Watched, hover, looked_at, number, settled
 from builders import linears, record
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,20 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tab_runs import Board
+
 pytestmark = pytest.mark.slow
 
 STATIC = "data/plugin/init_monitor/static/"
 TOP, ROW = 6, 14
 """Pixels above the first row of a picture, and of a row where the network has 14 of them."""
-
-
-@dataclasses.dataclass
-class Board:
-    """A TensorBoard, and the monitors whose runs it shows."""
-
-    address: str
-    monitors: dict[str, Any]
-    logs: Path
 
 
 def small(directory: Path) -> None:
@@ -71,8 +63,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         "zero": tab_runs.fit(logs / "zero", tab_runs.deep, 0.0, steps=20),
     }
     small(logs / "small")
-    with tensorboard(logs) as address:
-        yield Board(address, monitors, logs)
+    with tab_runs.shown(logs, monitors) as board:
+        yield board
 
 
 def block(monitor: Any, name: str, quantity: Quantity, step: int) -> dict[str, float]:

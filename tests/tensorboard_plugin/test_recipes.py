@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import tab_runs
 import torch
-from browser import Watched, looked_at, number, settled, tensorboard
+from browser import Watched, looked_at, number, settled
 from torch import nn
 
 import init_monitor
@@ -20,24 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tab_runs import Board
     from torch import Tensor
 
 RUNS = {"xavier": (tab_runs.deep, 1.0), "tiny": (tab_runs.deep, 0.1), "blocks": (tab_runs.residual, 1.0)}
 """Networks and the gain of their weights: the signal of two of them vanishes, that of the third doubles by each block."""
 
 
-@dataclasses.dataclass
-class Board:
-    address: str
-    monitors: dict[str, Any]
-
-
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     logs = tmp_path_factory.mktemp("logs")
     monitors = {name: tab_runs.fit(logs / name, net, gain, steps=6) for name, (net, gain) in RUNS.items()}
-    with tensorboard(logs) as address:
-        yield Board(address, monitors)
+    with tab_runs.shown(logs, monitors) as board:
+        yield board
 
 
 def numbers(frame: Any) -> dict[str, list[str]]:

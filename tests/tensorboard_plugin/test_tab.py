@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tab_runs import Board
+
 
 pytestmark = pytest.mark.slow
 
@@ -38,14 +39,6 @@ BOARD_COLOURS = """() => Object.fromEntries(
 """Runs and their colours, as the table of runs in Time Series has them."""
 
 
-@dataclasses.dataclass
-class Board:
-    """A TensorBoard, and the monitors whose runs it shows."""
-
-    address: str
-    monitors: dict[str, Any]
-
-
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """Three real trainings: one whose signal vanishes, one that is well, one with residual blocks."""
@@ -55,8 +48,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         "residual": tab_runs.fit(logs / "residual", tab_runs.residual, 1.0, rate=1e-6),
         "xavier": tab_runs.fit(logs / "xavier", tab_runs.deep, 1.0),
     }
-    with tensorboard(logs) as address:
-        yield Board(address, monitors)
+    with tab_runs.shown(logs, monitors) as board:
+        yield board
 
 
 def measured(monitor: Any, quantity: Quantity, name: str, step: int) -> float:

@@ -91,7 +91,7 @@ def test_a_step_of_many_micro_batches_takes_no_more_memory_than_one_of_few() -> 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="resource.getrusage is how the memory of a process is read")
-def test_five_thousand_measured_steps_take_no_more_memory_than_two_thousand(tmp_path: Path) -> None:
+def test_four_thousand_measured_steps_take_no_more_memory_than_two_thousand(tmp_path: Path) -> None:
     """With the rules at work, findings that come and go, and the run store."""
     script = Path(__file__).parents[1] / "long_training.py"
     done = subprocess.run(
@@ -101,10 +101,10 @@ def test_five_thousand_measured_steps_take_no_more_memory_than_two_thousand(tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
-    assert result["kept"] == list(range(4_984, 5_000))
+    assert result["kept"] == list(range(3_984, 4_000))
     assert len({step for _, step in result["findings"]}) > 3
-    # 3,000 steps at 100 bytes each would be 0.3 MB.
-    assert result["grown"] < 0.3 * MEGABYTE
+    # 2,000 steps at 100 bytes each would be 0.2 MB.
+    assert result["grown"] < 0.2 * MEGABYTE
 
 
 # --- buffers ---------------------------------------------------------------------------------------------------------
