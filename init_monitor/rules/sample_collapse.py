@@ -215,14 +215,14 @@ class SampleCollapse:
     def leaves(self, finding: Finding, other: Finding, structure: Structure) -> frozenset[str]:
         """Return the layers that another finding explains, judged by where their signal comes from.
 
-        What training took away at the end is left to IM102 where that says that the weights have shrunk, or the signal stops, and
-        to IM401 where a start that was far too large is what the first steps had to undo, and to IM802 and IM603 where the loss has
-        risen or steps are unfit: it is what is left of that. Where IM202 names an activation that has gone off as a whole, that is why.
+        What training took away at the end is left to IM102 (weights that shrank), IM401 (a start that was undone), IM603 and IM802, and
+        positions that are alike to IM802: it is what is left of that. Where IM202 names an activation that is off, that is why.
         """
         if other.code == GRADIENT:
             return frozenset(finding.layers) if other.evidence.get("zero_fraction", 0.0) == 1 else frozenset()
         if other.code in {VANISHING, GROWTH, DIVERGED, STEPS}:
-            return frozenset(finding.layers) if "at_first" in finding.evidence else frozenset()
+            late = {"at_first", "position_share"} if other.code == DIVERGED else {"at_first"}
+            return frozenset(finding.layers) if late & set(finding.evidence) else frozenset()
         return paths.explained(finding, other, structure)
 
     def _lost(self, history: History) -> Loss | None:

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 import init_monitor
-from init_monitor import Finding, Severity
+from init_monitor import Finding, Severity, Structure
 from init_monitor.measures import position_shares
+from init_monitor.records import Figure
 from init_monitor.records.quantities import Quantity
+from init_monitor.rules import SampleCollapse
 
 if TYPE_CHECKING:
     from init_monitor.standalone import Watch
@@ -160,3 +162,12 @@ def test_a_gradient_that_fades_where_all_positions_are_alike_is_not_the_work_of_
     assert bool(loud) is not skips
     assert all("outweighs the rest" not in one.remedy for one in loud)
     assert all("add a residual connection" in one.remedy for one in loud if one.code == "IM202")
+
+
+def test_positions_that_are_alike_in_a_run_that_diverged_are_what_is_left_of_it() -> None:
+    alike = Finding(
+        "sample-collapse", "IM702", Severity.WARNING, ("head",), 100, "Alike.", {"position_share": Figure(0.0)}
+    )
+    diverged, grown = (Finding("other", code, Severity.WARNING, (), 100, "So.") for code in ("IM802", "IM401"))
+    assert SampleCollapse().leaves(alike, diverged, Structure()) == {"head"}
+    assert SampleCollapse().leaves(alike, grown, Structure()) == frozenset()
