@@ -99,7 +99,7 @@ def test_no_tap_name_of_a_function_is_shown_of_a_real_training(tmp_path: Path) -
     monitor = InitMonitor(sinks=(), strict=True)
     fit(Classifier(Pooled(), optimizer="Adam", lr=1e-3), loader(12, 8), monitor, steps=12)
     (found,) = (f for f in monitor.findings if f.code == "IM503")
-    assert found.layers == ("net/softmax#1",)
+    assert found.layers == ("net.score", "net/softmax#1")
     name = "the Softmax called in `net`"
     text = io.StringIO()
     Console(file=text, width=200).print(findings_panel(found))
