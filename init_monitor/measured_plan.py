@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,16 +13,18 @@ from torch import nn
 from init_monitor.analysis.initialiser import NORMAL_TABLE, OUTPUT_STD, SMALL_OUTPUT
 from init_monitor.analysis.medians import median
 from init_monitor.analysis.small_ends import end_modules, small_ends
-from init_monitor.analysis.start_faults import FAR, StartFault, start_faults
+from init_monitor.analysis.start_faults import FAR, OF_NUMBERS, UNDER_DROPOUT, StartFault, start_faults
+from init_monitor.batch_targets import Targets, targets_of
 from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
 from init_monitor.recipes.assignment import assign
 from init_monitor.recipes.summed_outputs import divided
 from init_monitor.recipes.weight_scale import far_weights
+from init_monitor.records.layer import INPUT
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -108,6 +109,7 @@ class Trials:
             textbook: a plan for every layer.
             seen: the network as it is.
         """
+        self.numbers, self._classes = targets_of(batch) is Targets.NUMBERS, targets_of(batch) is Targets.CLASSES
         self._small, self._loss = small_ends(seen.record, seen.structure), seen.loss
         self._model, self._batch, self._loss_fn = model, batch, loss_fn
         self._textbook = tuple(textbook)
@@ -142,11 +144,11 @@ class Trials:
 
     def may_start_small(self, loss: float) -> bool:
         """Say whether the output layers should be small, given the loss that the plan starts with otherwise."""
-        return self.is_louder(loss) or not (math.isnan(loss) or _are_classes(self._batch))
+        return self.is_louder(loss) or not (math.isnan(loss) or self._classes)
 
     def is_louder(self, loss: float) -> bool:
         """Say whether a loss is clearly larger than that of the network as it is."""
-        factor = LOUDER_OF_CLASSES if _are_classes(self._batch) else LOUDER
+        factor = LOUDER_OF_CLASSES if self._classes else LOUDER
         return loss - self._loss > (factor - 1) * abs(self._loss)
 
     @contextmanager
@@ -167,7 +169,7 @@ class Trials:
         others = start_faults(
             seen.record,
             seen.structure,
-            noisy=_drops_units(self._model),
+            power=max(UNDER_DROPOUT if _drops_units(self._model) else 1.0, OF_NUMBERS if self.numbers else 1.0),
             scale_free=seen.scale_free,
             small=self._small if small is None else small,
         )
@@ -196,6 +198,8 @@ def needed(
     can = {plan.layer for plan in textbook if plan.recipe}
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
+    if trials.numbers and not seen.structure.residuals:
+        changed = _without_first(trials, changed, seen.structure)
     first = trials.loss(changed)
     if trials.may_start_small(first):
         ends = changed.keys() & end_modules(seen.structure)
@@ -203,23 +207,15 @@ def needed(
         softer = Trials(model, batch, loss_fn, quiet, seen).loss(changed)
         if softer < first or not trials.is_louder(softer):
             textbook, first = quiet, softer
+    parted = Trials(model, batch, loss_fn, textbook, seen).divided(changed) if changed else tuple(textbook)
+    if parted != tuple(textbook):
+        textbook, first = parted, Trials(model, batch, loss_fn, parted, seen).loss(changed)
     # What cannot learn at all has no start to lose.
     if trials.is_louder(first) and all(math.isfinite(fault.off) for fault in before.faults):
         raised = f"{{}} was tried and measured to raise the loss of this batch from {seen.loss:.2g} to {first:.2g}."
         dropped |= {module: (off, raised) for module, off in changed.items()}
         changed = {}
-    if changed:
-        textbook = Trials(model, batch, loss_fn, textbook, seen).divided(changed)
     return tuple(_decided(plan, changed, dropped) for plan in textbook)
-
-
-def _are_classes(batch: object) -> bool:
-    """Say whether the targets of a batch are whole numbers."""
-    if isinstance(batch, Mapping):
-        targets = batch.get("labels")
-    else:
-        targets = batch[1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
-    return isinstance(targets, torch.Tensor) and not targets.is_floating_point() and not targets.is_complex()
 
 
 def _quiet(plan: LayerPlan) -> LayerPlan:
@@ -297,6 +293,17 @@ def _search(
     dropped = {m: (why, OTHERS) for m, why in _named(before.faults, tables).items() if m in can}
     dropped |= {m: (why, NO_BETTER) for m, why in tried.items()}
     return changed, {m: why for m, why in dropped.items() if m not in changed}
+
+
+def _without_first(trials: Trials, changed: dict[str, str], structure: Structure) -> dict[str, str]:
+    """Return why which modules are changed without those that read the data, if nothing is off without them.
+
+    The scale of the first layer says how quickly what is learned may vary with the input. Of 78 pairs of a plain network and a
+    regression (3 to 12 layers), plans that left it as torch draws it ended 15 % above the default start in 12, others in 24.
+    """
+    firsts = {layer.module for layer in structure.layers if INPUT in layer.inputs}
+    without = {module: why for module, why in changed.items() if module not in firsts}
+    return without if len(without) < len(changed) and not trials.look(without).faults else changed
 
 
 def _named(faults: Sequence[StartFault], tables: set[str]) -> dict[str, str]:

@@ -63,11 +63,17 @@ ended at 0.93 from PyTorch's start, whose gradient falls by 500, and at 2.1 from
 falls by 1e6, at 0.87 and 0.4."""
 
 
+OF_NUMBERS = 2.25
+"""The same where the targets are numbers, which a small signal fits as well: of 78 pairs of a network of 3 to 12 layers and a regression
+the plan ended 15 % above the default start in 16 of 42 whose variance falls by less than 3e4, and in 8 of 36 beyond it, where the
+others gain up to thirtyfold."""
+
+
 def start_faults(
     record: StepRecord,
     structure: Structure,
     *,
-    noisy: bool = False,
+    power: float = 1.0,
     scale_free: frozenset[str] = frozenset(),
     small: frozenset[str] = frozenset(),
 ) -> tuple[StartFault, ...]:
@@ -76,11 +82,11 @@ def start_faults(
     Args:
         record: of the first forward and backward.
         structure: the network.
-        noisy: it drops units at random.
+        power: of :data:`FAR`, up to which a chain may change: :data:`UNDER_DROPOUT`, :data:`OF_NUMBERS` or 1.
         scale_free: paths of the modules whose output the loss takes at any scale, as a cosine does.
         small: names of the output layers that are small on purpose, and left out.
     """
-    far = FAR * (UNDER_DROPOUT if noisy else 1.0)
+    far = FAR * power
     chains = (*_signals(record, structure, scale_free, small), *_gradients(record, structure, small))
     fading = [fault for fault in (*chains, *_samples(record, structure, small)) if fault.off > far]
     return (

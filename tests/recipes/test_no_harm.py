@@ -108,7 +108,7 @@ class TestScale:
         torch.manual_seed(0)
         model = stack((64, 64, 64, 16))
         assert changed(init_monitor.recommend(model, (PICTURES, LABELS), similarity)) == []
-        assert changed(init_monitor.recommend(model, (PICTURES, torch.randn(64, 16, generator=seeded(5))), F.mse_loss))
+        assert changed(init_monitor.recommend(model, (PICTURES, LABELS), F.cross_entropy))
 
     def test_the_gradient_that_fades_in_a_deep_one_is_told_all_the_same(self) -> None:
         torch.manual_seed(0)
@@ -153,6 +153,9 @@ class TestLoss:
 
         torch.manual_seed(0)
         model, again = Sets(), Sets()
+        for layer in (*model.each, *model.all):
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=1e-3)
         batch = torch.randn(32, 12, 8, generator=seeded(6)), torch.randn(32, 1, generator=seeded(7))
         before = float(F.mse_loss(model(batch[0]), batch[1]).detach())
         plan = init_monitor.recommend(model, batch, F.mse_loss)
@@ -191,20 +194,34 @@ class TestLoss:
         assert changed(plan) == []
         assert "most layers of its chain are none that a recipe writes" in plan.layers[-1].reason
 
+    def test_a_plain_network_that_answers_with_numbers_stays_until_it_is_deep_and_then_keeps_its_first_layer(
+        self,
+    ) -> None:
+        batch = PICTURES, PICTURES[:, :3].sum(1, keepdim=True)
+        torch.manual_seed(0)
+        assert changed(init_monitor.recommend(stack((*[64] * 5, 1)), batch, F.mse_loss)) == []
+        deep = init_monitor.recommend(stack((*[64] * 10, 1)), batch, F.mse_loss)
+        assert changed(deep) == [str(2 * layer) for layer in range(1, 10)]
+        assert changed(init_monitor.recommend(stack((*[64] * 5, 10)), (PICTURES, LABELS), F.cross_entropy))
+        spoiled = stack((*[64] * 10, 1))
+        with torch.no_grad():
+            cast("nn.Linear", spoiled[0]).weight.mul_(1e-3)
+        assert changed(init_monitor.recommend(spoiled, batch, F.mse_loss))[0] == "0", "what is off itself is drawn"
+
 
 class TestCoordinates:
     @staticmethod
     def planned(inputs: int) -> tuple[nn.Sequential, init_monitor.InitPlan]:
         torch.manual_seed(0)
-        model = stack((inputs, 64, 64, 64, 64, 1))
+        model = stack((inputs, 64, 64, 64, 64, 2))
         x = torch.rand(256, inputs, generator=seeded(8)) * 2 - 1
-        plan = init_monitor.recommend(model, (x, torch.sin(6 * x[:, :1])), F.mse_loss)
+        plan = init_monitor.recommend(model, (x, (torch.sin(6 * x[:, 0]) > 0).long()), F.cross_entropy)
         return model, plan
 
     @pytest.mark.parametrize("inputs", [1, COORDINATES])
     def test_the_first_layer_keeps_biases_as_torch_draws_them(self, inputs: int) -> None:
         model, plan = self.planned(inputs)
-        again = stack((inputs, 64, 64, 64, 64, 1))
+        again = stack((inputs, 64, 64, 64, 64, 2))
         plan.apply_(generator=seeded(9))
         first, second = cast("nn.Linear", model[0]).bias.detach(), cast("nn.Linear", model[2]).bias.detach()
         assert 0.8 / inputs**0.5 < first.abs().max() <= 1 / inputs**0.5
