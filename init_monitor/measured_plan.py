@@ -199,7 +199,7 @@ def needed(
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     if trials.numbers and not seen.structure.residuals:
-        changed = _without_first(trials, changed, seen.structure)
+        changed = _without_first(trials, changed, textbook, seen.structure)
     first = trials.loss(changed)
     if trials.may_start_small(first):
         ends = changed.keys() & end_modules(seen.structure)
@@ -295,14 +295,24 @@ def _search(
     return changed, {m: why for m, why in dropped.items() if m not in changed}
 
 
-def _without_first(trials: Trials, changed: dict[str, str], structure: Structure) -> dict[str, str]:
-    """Return why which modules are changed without those that read the data, if nothing is off without them.
+def _without_first(
+    trials: Trials, changed: dict[str, str], textbook: Sequence[LayerPlan], structure: Structure
+) -> dict[str, str]:
+    """Return why which modules are changed without those that read the data, if these are usual and nothing is off without them.
 
     The scale of the first layer says how quickly what is learned may vary with the input. Of 78 pairs of a plain network and a
     regression (3 to 12 layers), plans that left it as torch draws it ended 15 % above the default start in 12, others in 24.
     """
     firsts = {layer.module for layer in structure.layers if INPUT in layer.inputs}
-    without = {module: why for module, why in changed.items() if module not in firsts}
+    usual = {
+        plan.layer
+        for plan in textbook
+        if plan.layer in firsts
+        and plan.current_variance > 0 < plan.target_variance
+        # half of FAR in logarithms, as torch's own draws are in any case
+        and abs(math.log(plan.current_variance / plan.target_variance)) <= FAR / 2
+    }
+    without = {module: why for module, why in changed.items() if module not in usual}
     return without if len(without) < len(changed) and not trials.look(without).faults else changed
 
 
