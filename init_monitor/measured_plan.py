@@ -19,8 +19,7 @@ from init_monitor.capture.single_pass import Rehearsal, rehearse
 from init_monitor.recipes.apply import carry_out
 from init_monitor.recipes.assignment import assign
 from init_monitor.recipes.summed_outputs import divided
-from init_monitor.recipes.weight_scale import far_weights
-from init_monitor.records.layer import INPUT
+from init_monitor.recipes.weight_scale import far_weights, usual_firsts
 from init_monitor.records.plan import Place
 
 if TYPE_CHECKING:
@@ -165,11 +164,13 @@ class Trials:
             small: names of the output layers that are small on purpose; those that were so from the start if not given.
         """
         ends = end_modules(seen.structure)
-        weights = far_weights(assign(self._model, seen.structure), self._model, ends)
+        weights = tuple(far_weights(assign(self._model, seen.structure), self._model, ends))
+        # Where some weights are odd, what would pass otherwise may be a part of it.
+        lenience = OF_NUMBERS if self.numbers and not weights else 1.0
         others = start_faults(
             seen.record,
             seen.structure,
-            power=max(UNDER_DROPOUT if _drops_units(self._model) else 1.0, OF_NUMBERS if self.numbers else 1.0),
+            power=max(UNDER_DROPOUT if _drops_units(self._model) else 1.0, lenience),
             scale_free=seen.scale_free,
             small=self._small if small is None else small,
         )
@@ -303,15 +304,7 @@ def _without_first(
     The scale of the first layer says how quickly what is learned may vary with the input. Of 78 pairs of a plain network and a
     regression (3 to 12 layers), plans that left it as torch draws it ended 15 % above the default start in 12, others in 24.
     """
-    firsts = {layer.module for layer in structure.layers if INPUT in layer.inputs}
-    usual = {
-        plan.layer
-        for plan in textbook
-        if plan.layer in firsts
-        and plan.current_variance > 0 < plan.target_variance
-        # half of FAR in logarithms, as torch's own draws are in any case
-        and abs(math.log(plan.current_variance / plan.target_variance)) <= FAR / 2
-    }
+    usual = usual_firsts(textbook, structure)
     without = {module: why for module, why in changed.items() if module not in usual}
     return without if len(without) < len(changed) and not trials.look(without).faults else changed
 

@@ -10,12 +10,14 @@ from torch import nn
 from init_monitor.analysis.start_faults import FAR, StartFault
 from init_monitor.recipes.embedding import TABLES
 from init_monitor.recipes.planned_weight import fans_of, variance_of
+from init_monitor.records.layer import INPUT
 from init_monitor.records.plan import Place
 from init_monitor.structure.layers import modules_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
+    from init_monitor.records import Structure
     from init_monitor.records.plan import LayerPlan
 
 LARGE = math.log(30.0)
@@ -125,3 +127,20 @@ def default_variance(module: nn.Module) -> float:
     if isinstance(module, nn.MultiheadAttention):
         return 2.0 / (fans.forward + fans.backward)
     return 1.0 / (3.0 * fans.forward) if fans.forward else math.nan
+
+
+def usual_firsts(plans: Sequence[LayerPlan], structure: Structure) -> frozenset[str]:
+    """Return the paths of the modules that read the data and whose weights are within ten times of their plan's variance, either way.
+
+    Args:
+        plans: of all layers.
+        structure: the network.
+    """
+    firsts = {layer.module for layer in structure.layers if INPUT in layer.inputs}
+    return frozenset(
+        plan.layer
+        for plan in plans
+        if plan.layer in firsts
+        and plan.current_variance > 0 < plan.target_variance
+        and abs(math.log(plan.current_variance / plan.target_variance)) <= FAR / 2
+    )
