@@ -84,6 +84,7 @@ bench-detection: $(VENV)/.dev ## how well the rules judge faulty and healthy tra
 
 bench-plans: $(VENV)/.dev ## what a plan does to 68 trainings from healthy and faulty starts (half an hour; goes on where it was stopped); into the docs
 	$(BIN)/python -m benchmarks.plans --state build/plans.jsonl --out benchmarks/results/plans-cpu.md --docs docs/recipes.md
+	$(BIN)/python -m benchmarks.plans.small_tables --out benchmarks/results/small-tables-cpu.md
 
 bench-field: $(VENV)/.dev ## what is said of people's mistakes in training programs (minutes; goes on where it was stopped); into the docs
 	$(BIN)/python -m benchmarks.field --state build/field.jsonl --out benchmarks/results/field-cpu.md --docs docs/detection.md
