@@ -60,6 +60,7 @@ CHAINS = frozenset({"signal", "gradient", "samples"})
 """Kinds of faults that all layers of a chain make together."""
 
 NO_BETTER = "{} was tried and measured to make it no better."
+FIRST = "that is mended by the layers behind it, and its own scale says how quickly what is learned may vary with the input."
 OTHERS = "most layers of its chain are none that a recipe writes."
 
 
@@ -200,7 +201,9 @@ def needed(
     tables = {plan.layer for plan in textbook if plan.recipe and plan.place is Place.EMBEDDING}
     changed, dropped = _search(trials, before, can, tables, prune=bool(seen.structure.residuals))
     if trials.numbers and not seen.structure.residuals:
-        changed = _without_first(trials, changed, textbook, seen.structure)
+        without = _without_first(trials, changed, textbook, seen.structure)
+        dropped |= {module: (why, FIRST) for module, why in changed.items() if module not in without}
+        changed = without
     first = trials.loss(changed)
     if trials.may_start_small(first):
         ends = changed.keys() & end_modules(seen.structure)

@@ -61,6 +61,8 @@ class InitPlan:
     def verdict(self) -> str:
         """One sentence: how far the network is from its plan; and one about the learning rate where that has to change."""
         planned = sum(bool(plan.recipe) for plan in self.layers)
+        if not planned and any(plan.kept for plan in self.layers):
+            return "Every layer that a recipe knows is kept as it is."
         if not planned:
             return "There is no layer that a recipe could initialise."
         off = len(self.misfits)
@@ -232,7 +234,7 @@ def recommend(
 
 def _left(model: nn.Module, plans: tuple[LayerPlan, ...]) -> tuple[str, ...]:
     """Return the trainable parameters that belong to no planned layer."""
-    planned = {plan.layer for plan in plans if plan.recipe}
+    planned = {plan.layer for plan in plans if plan.recipe or plan.kept}
     tied = {plan.parameter for plan in plans if not plan.recipe}
     wrapped = hasattr(model, "module")
     names = [plain_name(name, wrapped_root=wrapped) for name, p in model.named_parameters() if p.requires_grad]

@@ -63,6 +63,11 @@ class LayerPlan:
     bias: float = 0.0
 
     @property
+    def kept(self) -> bool:
+        """Whether a recipe would know the layer, and it is left as it is all the same."""
+        return not self.recipe and self.reason.startswith("Kept")
+
+    @property
     def fits(self) -> bool:
         """Whether the variance is what it should be, within a factor of 1.5; True where it does not matter."""
         now, target = self.current_variance, self.target_variance

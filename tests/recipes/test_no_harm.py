@@ -199,9 +199,14 @@ class TestLoss:
     ) -> None:
         batch = PICTURES, PICTURES[:, :3].sum(1, keepdim=True)
         torch.manual_seed(0)
-        assert changed(init_monitor.recommend(stack((*[64] * 5, 1)), batch, F.mse_loss)) == []
+        shallow = init_monitor.recommend(stack((*[64] * 5, 1)), batch, F.mse_loss)
+        assert all(layer.kept for layer in shallow.layers)
+        assert (shallow.left, shallow.verdict) == ((), "Every layer that a recipe knows is kept as it is.")
         deep = init_monitor.recommend(stack((*[64] * 10, 1)), batch, F.mse_loss)
         assert changed(deep) == [str(2 * layer) for layer in range(1, 10)]
+        assert deep.layers[0].kept
+        assert "mended by the layers behind it" in deep.layers[0].reason
+        assert deep.left == (), "what is kept is not unknown"
         assert changed(init_monitor.recommend(stack((*[64] * 5, 10)), (PICTURES, LABELS), F.cross_entropy))
         spoiled = stack((*[64] * 10, 1))
         with torch.no_grad():
