@@ -101,6 +101,7 @@ def test_the_network_is_shown_as_it_was_measured_and_as_recipes_make_it(run: str
 def test_some_layers_alone_can_be_switched_and_linked_to(page: Watched, board: Board) -> None:
     frame = page.open_tab(board.address, view="propagation", focus="tiny")
     frame.click("text=Try recipes")
+    frame.wait_for_selector(".own")  # until the click arrives, the view before it is settled
     settled(frame)
     boxes = frame.locator(".own input[type=checkbox]")
     assert boxes.count() == 25
