@@ -21,6 +21,7 @@ def targets_of(batch: object) -> Targets:
 
     Whole numbers are classes, and so are floating targets that are all 0 or 1, as a binary cross-entropy takes them.
 
+    >>> import torch
     >>> targets_of((torch.zeros(2, 3), torch.tensor([0, 4])))
     <Targets.CLASSES: 'classes'>
     >>> targets_of((torch.zeros(2, 3), torch.tensor([0.5, 4.0])))
