@@ -57,6 +57,7 @@ def _code(layers: Sequence[Layer], history: History) -> str:
     others = [layer for layer in layers if not layer.is_embedding]
     return "\n".join(
         [
+            *(["from torch import nn\n"] if tables else []),
             *(f"nn.init.normal_({name}, std=0.5 * {name}.shape[-1] ** -0.25)" for name in map(_parameter, tables)),
             *filter(None, [snippets.initialise(others, among=history.structure) if others else ""]),
         ]

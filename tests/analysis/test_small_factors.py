@@ -99,7 +99,7 @@ def test_factors_that_hold_each_other_down_are_told(make: Made) -> None:
 def test_the_remedy_learns_what_the_start_did_not() -> None:
     model = Product(1e-4)
     found = told(model, steps=60)
-    exec(found[0].remedy_code, {"nn": nn, "model": model})  # noqa: S102 - what the finding says is what is tried
+    exec(found[0].remedy_code, {"model": model})  # noqa: S102 - what the finding says is what is tried
     assert float(model.rows.weight.detach().std()) == pytest.approx(0.5 * RANK**-0.25, rel=0.1)
     assert told(model) == []
 
